@@ -1,0 +1,42 @@
+# Two targets: `cpu` (the default of docker-compose.yml) and `cuda`. Each step that installs or runs something
+# is one that the make targets run as well.
+
+FROM python:3.12-slim-bookworm AS build
+WORKDIR /srv/sameask
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY app app
+COPY training training
+RUN python -m venv .venv
+
+FROM build AS build-cpu
+# The CPU build of torch satisfies the same pin and is gigabytes smaller.
+ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e .
+
+FROM build AS build-cuda
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e .
+
+FROM python:3.12-slim-bookworm AS runtime
+RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -o 10001 /data
+WORKDIR /srv/sameask
+COPY releases releases
+ENV PATH=/srv/sameask/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    SAMEASK_HOST=0.0.0.0 \
+    SAMEASK_PORT=8000 \
+    SAMEASK_DATA_DIR=/data \
+    HF_HOME=/data/huggingface
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+USER 10001
+CMD ["sameask", "serve"]
+
+FROM runtime AS cuda
+COPY --from=build-cuda /srv/sameask /srv/sameask
+ENV SAMEASK_DEVICE=cuda
+
+FROM runtime AS cpu
+COPY --from=build-cpu /srv/sameask /srv/sameask
+ENV SAMEASK_DEVICE=cpu

@@ -1,0 +1,54 @@
+# The two commands of the README are `make demo` and `make test`; everything else is a part of them or beside them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export SAMEASK_HOST ?= 127.0.0.1
+export SAMEASK_PORT ?= 8000
+DEMO_DATA := demo-data
+URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
+
+.PHONY: demo serve test check readme format clean
+
+demo: $(VENV)/.installed ## install, load the example corpus, serve it
+	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
+	@echo
+	@echo "In another terminal, once the line below says where Sameask answers:"
+	@echo
+	@echo "  curl -s $(URL)/duplicates -H 'Content-Type: application/json' \\"
+	@echo "    -d '{\"questions\": [\"How do I give a client outside our company access to a folder?\"], \"top_k\": 2}'"
+	@echo
+	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask serve
+
+serve: $(VENV)/.installed ## serve the data directory of SAMEASK_DATA_DIR
+	$(BIN)/sameask serve
+
+test: check ## every check and every test
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev ## ruff, formatting, types, architecture, container files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_containers.py
+
+readme: $(VENV)/.installed-dev ## renew the README's table of settings
+	$(BIN)/python -m tests.test_readme
+
+format: $(VENV)/.installed-dev ## rewrite the code as `check` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and the demo's data
+	rm -rf $(VENV) $(DEMO_DATA)
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,194 @@
+"""Everything Sameask raises on purpose, as one tree.
+
+    SameaskError
+    ├── RequestError                    the caller can mend it
+    │   ├── InvalidRequest         422  names each field and its limit
+    │   ├── InvalidJson            400
+    │   ├── BodyTooLarge           413
+    │   ├── CollectionNotFound     404
+    │   ├── QuestionNotFound       404
+    │   ├── CollectionProtected    409
+    │   └── Overloaded             429  with Retry-After
+    ├── ServiceError                    the service can't, for now
+    │   ├── NotReady               503  an index is catching up
+    │   ├── ModelFailing           503  the model answers nobody
+    │   ├── DataDamaged            503  a stored row fails its checksum
+    │   └── StorageFull            507
+    ├── StartupError                    one line on standard error, exit code 1
+    │   ├── DataDirectoryUnusable
+    │   ├── DataDirectoryInUse
+    │   ├── AddressInUse
+    │   ├── ReleaseRefused
+    │   └── ModelRefused
+    ├── CommandError                    a command can't go on; printed, exit code 1
+    │   └── UnreadableFile                  a file is not what its ending says, or has no such column
+    └── Unembeddable                    a text for which the model has no finite vector
+
+Each class carries the HTTP status it is answered with, and the title of its problem document (RFC 9457);
+nothing here knows HTTP beyond that number.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class SameaskError(Exception):
+    """The root. `str(error)` is a sentence for the person who caused it; it holds no question text."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+
+class RequestError(SameaskError):
+    """The caller can mend it."""
+
+    status = 400
+    title = "Bad request"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field of a request: `questions.3.text`, and a sentence that names the limit."""
+
+    field: str
+    detail: str
+
+
+class InvalidRequest(RequestError):
+    """One or more fields break a rule; nothing was done."""
+
+    status = 422
+    title = "Invalid request"
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{error.field} {error.detail}" for error in errors))
+        self.errors = errors
+
+
+class InvalidJson(RequestError):
+    """The body is not JSON in UTF-8."""
+
+    title = "Invalid JSON"
+
+
+class BodyTooLarge(RequestError):
+    """The body has more bytes than the limit."""
+
+    status = 413
+    title = "Body too large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the body may have at most {max_bytes:,} bytes (SAMEASK_MAX_BODY_BYTES)")
+
+
+class CollectionNotFound(RequestError):
+    """No collection has this name; collections are made explicitly."""
+
+    status = 404
+    title = "Collection not found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no collection {name!r}: make it with PUT /collections/{name}")
+
+
+class QuestionNotFound(RequestError):
+    """The collection holds no question with this id."""
+
+    status = 404
+    title = "Question not found"
+
+    def __init__(self, collection: str, question_id: str) -> None:
+        super().__init__(f"collection {collection!r} holds no question with id {question_id!r}")
+
+
+class CollectionProtected(RequestError):
+    """The default collection exists from the start and can't be deleted."""
+
+    status = 409
+    title = "Collection is protected"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"collection {name!r} always exists and can't be deleted; delete its questions instead")
+
+
+class Overloaded(RequestError):
+    """The queue is full; refused before any work was done."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, retry_after_seconds: int, detail: str) -> None:
+        super().__init__(f"{detail}; try again in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ServiceError(SameaskError):
+    """The service can't answer, for now."""
+
+    status = 503
+    title = "Service unavailable"
+    retry_after_seconds = 1
+
+
+class NotReady(ServiceError):
+    """The index of this collection is still catching up with the store."""
+
+    title = "Not ready"
+
+
+class ModelFailing(ServiceError):
+    """The model fails even on the service's own probe text, or it is shutting down."""
+
+    title = "Model failing"
+
+
+class DataDamaged(ServiceError):
+    """A stored row does not match its checksum: it is not served."""
+
+    title = "Stored data damaged"
+
+
+class StorageFull(ServiceError):
+    """The disk has no room; the write was not done."""
+
+    status = 507
+    title = "Storage full"
+
+
+class StartupError(SameaskError):
+    """The process can't start; the command line prints the sentence and exits with 1."""
+
+
+class DataDirectoryUnusable(StartupError):
+    """The data directory can't be made, written or read."""
+
+
+class DataDirectoryInUse(StartupError):
+    """Another process holds the lock of the data directory."""
+
+
+class AddressInUse(StartupError):
+    """Another process listens on the address."""
+
+
+class ReleaseRefused(StartupError):
+    """A release folder is incomplete, or one of its files does not match its digest."""
+
+
+class ModelRefused(StartupError):
+    """The base model can't be found, fails its digest, or can't be loaded safely."""
+
+
+class CommandError(SameaskError):
+    """A command can't go on; its sentence is printed and the exit code is 1."""
+
+
+class UnreadableFile(CommandError):
+    """A file is of no kind that is read here, is not what its ending says, or has no such column."""
+
+
+class Unembeddable(SameaskError):
+    """The model has no finite vector for this text."""
+
+    status = 422
+    title = "Text can't be embedded"

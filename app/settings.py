@@ -1,0 +1,62 @@
+"""Every setting of the service: one frozen object, made once in `main`, `cli` or a test, never at import.
+
+Each field is read from the environment as `SAMEASK_<NAME>`; the table in README.md is made from the
+descriptions here, and a test compares the two.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
+
+
+class Settings(BaseSettings):
+    """The service's settings, from the environment (`SAMEASK_*`) or keyword arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="SAMEASK_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
+    release: Path = Field(Path("releases/minilm-base"), description="Folder of the release to serve.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
+    )
+    target_precision: TargetPrecision = Field(
+        "0.90",
+        description="Precision that the verdict `duplicate` must hold: `0.90`, `0.95`, `0.98` or `0.99`.",
+    )
+    max_questions: int = Field(100, ge=1, description="Questions in one `POST /duplicates`.")
+    max_pairs: int = Field(100, ge=1, description="Pairs in one `POST /pair-score`.")
+    max_upsert: int = Field(1000, ge=1, description="Questions in one `POST /questions`.")
+    max_characters: int = Field(10_000, ge=1, description="Characters in one text.")
+    max_top_k: int = Field(100, ge=1, description="Largest `top_k`.")
+    max_exclude_ids: int = Field(1000, ge=0, description="Ids in `exclude_ids`.")
+    max_page: int = Field(1000, ge=1, description="Largest `limit` of a list.")
+    max_collections: int = Field(10_000, ge=1, description="Collections.")
+    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Bytes in one request body.")
+    max_waiting_texts: int = Field(
+        512, ge=1, description="Texts that may wait for the model at once; past that, requests get 429."
+    )
+    max_waiting_writes: int = Field(
+        256, ge=1, description="Writes that may be under way at once; past that, requests get 429."
+    )
+    max_batch_tokens: int | None = Field(
+        None, ge=16, description="Tokens in one batch of the model; unset: 1,024 on a CPU, 32,768 on a GPU."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least serious log line written. No level writes question texts."
+    )
+
+    @model_validator(mode="after")
+    def _requests_fit_the_queue(self) -> Self:
+        largest = max(self.max_questions, 2 * self.max_pairs)
+        if largest > self.max_waiting_texts:
+            raise ValueError(
+                f"max_waiting_texts ({self.max_waiting_texts}) must hold the largest request: {largest} texts"
+                " (max_questions, or twice max_pairs)"
+            )
+        return self

@@ -1,0 +1,41 @@
+"""The image and the compose file: no Docker engine is needed to see that they hold together."""
+
+import re
+from pathlib import Path
+
+from compose_spec import PyCompose
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
+
+
+def test_compose_file_follows_the_compose_specification() -> None:
+    compose = PyCompose.from_yaml(COMPOSE)
+    compose.validate()
+    assert sorted(compose.service_names()) == ["sameask", "sameask-gpu"]
+
+
+def test_image_installs_as_the_makefile_does() -> None:
+    installs = re.findall(r"pip install .*-c constraints\.txt -e \.", DOCKERFILE)
+    assert len(installs) == 2
+    assert re.search(r"pip install .*-c constraints\.txt -e \.$", MAKEFILE, re.MULTILINE)
+
+
+def test_image_does_not_run_as_root() -> None:
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001"]
+
+
+def test_everything_the_image_copies_passes_the_ignore_file() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    copied = {name for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()}
+    assert copied == kept
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_compose_builds_targets_that_exist_and_publishes_on_loopback() -> None:
+    targets = set(re.findall(r"^ +target: (\w+)$", COMPOSE, re.MULTILINE))
+    assert targets == {"cpu", "cuda"}
+    assert targets <= set(re.findall(r"^FROM \S+ AS ([\w-]+)$", DOCKERFILE, re.MULTILINE))
+    assert re.findall(r'^ +- "(.+:8000)"$', COMPOSE, re.MULTILINE) == ["127.0.0.1:8000:8000"]
