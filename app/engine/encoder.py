@@ -1,0 +1,181 @@
+"""Texts in, unit float32 vectors out, through any sentence-transformers model.
+
+Tokenising and encoding are apart, so that callers tokenise in their own threads and only the forward pass
+runs on the thread that owns the model.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from app.errors import ModelRefused, Unembeddable
+
+PROBE_TEXTS = (
+    "Has this question been asked before?",
+    "How do I reset my password when I no longer have access to my old email address?",
+)
+MIN_HALF_COSINE = 0.999
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One tokenised text: its model inputs without padding, how many, and whether the text was cut."""
+
+    text: str
+    features: Mapping[str, torch.Tensor]  # name -> (count,) int64; empty for models that pad nothing
+    count: int
+    truncated: bool
+
+
+class Encoder:
+    """A sentence-transformers model on one device; not for use by two threads at once, but for `tokenize`.
+
+    Weights are float32 on a CPU. On a GPU they are float16 where that agrees with float32 on a few probe
+    texts (cosine of at least 0.999), else bfloat16 where that does, else float32.
+    """
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self._model = model.eval()
+        probe = model.preprocess(list(PROBE_TEXTS))
+        self._pads = "attention_mask" in probe and "input_ids" in probe
+        if model.device.type == "cuda":
+            self._choose_half_precision()
+        self.dimension = int(self.encode(PROBE_TEXTS[:1]).shape[1])
+
+    @classmethod
+    def open(cls, folder: Path, device: str = "auto") -> "Encoder":
+        """Load a sentence-transformers folder onto `cpu`, `cuda` or the best there is (`auto`).
+
+        Raises ModelRefused for a folder that would run code or unpickle, or that can't be loaded.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ModelRefused("device is cuda, but torch sees no GPU here: set SAMEASK_DEVICE=cpu, or auto")
+        _refuse_unsafe(folder)
+        try:
+            model = SentenceTransformer(
+                str(folder),
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )
+            return cls(model)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            raise ModelRefused(f"can't load {folder} as a sentence-transformers model: {error}") from error
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        return str(self._model.device.type)
+
+    @property
+    def dtype(self) -> str:
+        """The weights' type: `float32`, `float16` or `bfloat16`."""
+        return str(next(self._model.parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of a text that the model reads, special ones included; what lies beyond is cut."""
+        return self._model.max_seq_length
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Model inputs for each text, cut to `max_tokens`. Safe from any thread."""
+        if not texts:
+            return []
+        if not self._pads:
+            return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
+        batch = self._model.preprocess(list(texts))
+        mask = batch["attention_mask"].bool()
+        names = [name for name, value in batch.items() if _like(value, mask)]
+        rows = [{name: batch[name][row][mask[row]] for name in names} for row in range(len(texts))]
+        return [
+            Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
+            for text, row in zip(texts, rows, strict=True)
+        ]
+
+    def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        """One forward pass: n tokenised texts -> (n, dimension) float32, every row of norm 1.
+
+        Raises Unembeddable if any row is not finite or has no direction.
+        """
+        with torch.inference_mode():
+            features = self._collate(batch)
+            vectors = self._model(features)["sentence_embedding"].float()
+            norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+            if not bool((torch.isfinite(norms) & (norms > 0)).all()):
+                raise Unembeddable("the model has no finite vector for this text")
+            return np.asarray((vectors / norms).cpu().numpy(), dtype=np.float32)
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
+        """All at once, for notebooks and training: n texts -> (n, dimension) float32 unit vectors, in order."""
+        tokens = self.tokenize(texts)
+        order = np.argsort([t.count for t in tokens], kind="stable")
+        parts = [
+            self.encode_tokens([tokens[i] for i in order[start : start + batch_size]])
+            for start in range(0, len(tokens), batch_size)
+        ]
+        return np.concatenate(parts)[np.argsort(order, kind="stable")]
+
+    def _is_cut(self, text: str, count: int) -> bool:
+        """Whether the text has more tokens than were kept: only one that fills the limit can have."""
+        if self.max_tokens is None or count < self.max_tokens:
+            return False
+        return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]) > count
+
+    def _collate(self, batch: Sequence[Tokens]) -> dict[str, Any]:
+        if not self._pads:
+            features = self._model.preprocess([tokens.text for tokens in batch])
+            return {k: v.to(self._model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+        longest = max(tokens.count for tokens in batch)
+        padding = {"input_ids": self._model.tokenizer.pad_token_id or 0}
+        return {
+            name: torch.stack(
+                [
+                    torch.nn.functional.pad(t.features[name], (0, longest - t.count), value=padding.get(name, 0))
+                    for t in batch
+                ]
+            ).to(self._model.device, non_blocking=True)
+            for name in batch[0].features
+        }
+
+    def _choose_half_precision(self) -> None:
+        expected = self.encode(PROBE_TEXTS)
+        for dtype in (torch.float16, torch.bfloat16):
+            self._model.to(dtype)
+            try:
+                if (self.encode(PROBE_TEXTS) * expected).sum(axis=1).min() >= MIN_HALF_COSINE:
+                    return
+            except Unembeddable:
+                pass
+            self._model.to(torch.float32)
+
+
+def _like(value: object, mask: torch.Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and value.shape == mask.shape
+
+
+def _refuse_unsafe(folder: Path) -> None:
+    """Refuse a folder whose loading would unpickle weights or import code of its own."""
+    for pickle in folder.rglob("*.bin"):
+        if not any(pickle.parent.glob("*.safetensors")):
+            raise ModelRefused(f"{pickle} is a pickle: only safetensors weights are loaded; convert it first")
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return  # a plain transformer: mean pooling is added
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"can't read {folder / 'modules.json'}: {error}") from error
+    for module in modules:
+        if not str(module.get("type", "")).startswith("sentence_transformers."):
+            raise ModelRefused(
+                f"{folder / 'modules.json'} names {module.get('type')!r}: code of a model's own is never run"
+            )

@@ -1,0 +1,113 @@
+"""Rows of a CSV, TSV, JSONL (each also gzipped) or Parquet file, one at a time, with the line they stand on."""
+
+import csv
+import gzip
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from app.errors import UnreadableFile
+
+
+@dataclass(frozen=True)
+class Row:
+    """Line (or row number, in Parquet) and the values of the wanted columns, or what is wrong with the line."""
+
+    line: int
+    values: Sequence[Any]
+    error: str | None = None
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The wanted columns of each row of a file; its ending says what it is. Never holds the file in memory.
+
+    TSV is read without quoting, CSV with it. Raises UnreadableFile for another kind of file, a missing
+    column, or a file that is not what its ending says; a broken line is a Row with an error.
+    """
+    readers: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
+        ".csv": _read_csv,
+        ".tsv": _read_tsv,
+        ".jsonl": _read_jsonl,
+        ".ndjson": _read_jsonl,
+        ".parquet": _read_parquet,
+    }
+    kind = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+    if kind not in readers:
+        raise UnreadableFile(f"{path} ends in none of {', '.join(readers)}")
+    try:
+        yield from readers[kind](path, columns)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise UnreadableFile(f"can't read {path}: {error}") from error
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    return _read_delimited(path, columns, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+
+
+def _read_tsv(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    return _read_delimited(path, columns, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def _read_delimited(path: Path, columns: Sequence[str], delimiter: str, quoting: Literal[0, 3]) -> Iterator[Row]:
+    csv.field_size_limit(sys.maxsize)
+    with _open(path) as file:
+        reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+        header = next(reader, [])
+        places = [_place(path, header, column) for column in columns]
+        while True:
+            try:
+                record = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Row(reader.line_num, (), str(error))
+                continue
+            if not record:
+                continue
+            if len(record) != len(header):
+                yield Row(reader.line_num, (), f"has {len(record)} columns, the header has {len(header)}")
+            else:
+                yield Row(reader.line_num, [record[place] for place in places])
+
+
+def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                yield Row(number, [record[column] for column in columns])
+            except (ValueError, RecursionError):
+                yield Row(number, (), "is not JSON")
+            except (KeyError, TypeError, IndexError):
+                yield Row(number, (), f"is not an object with {' and '.join(map(repr, columns))}")
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    with parquet.ParquetFile(path) as file:
+        for column in columns:
+            _place(path, file.schema_arrow.names, column)
+        number = 0
+        for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
+            for values in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
+                number += 1
+                yield Row(number, values)
+
+
+def _open(path: Path) -> IO[str]:
+    """As text. What is not UTF-8 becomes lone surrogates, which no text may hold: so the line at fault gets named."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    return cast(IO[str], opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""))
+
+
+def _place(path: Path, header: Sequence[str], column: str) -> int:
+    if column not in header:
+        raise UnreadableFile(f"{path} has no column {column!r}; it has {', '.join(map(repr, header))}")
+    return header.index(column)

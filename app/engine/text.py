@@ -1,0 +1,18 @@
+"""What makes two texts the same question before any model is asked."""
+
+import hashlib
+import unicodedata
+
+
+def normalize(text: str) -> str:
+    """NFKC, case folded, white space collapsed. Texts equal in this form are the same question.
+
+    Case folding can undo the composition that NFKC made, so it is composed once more.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def digest(text: str) -> bytes:
+    """128 bits of the normalised text (BLAKE2b): equal for texts that are the same question."""
+    return hashlib.blake2b(normalize(text).encode("utf-8"), digest_size=16).digest()

@@ -1,0 +1,84 @@
+"""What tests share: a tiny real model, a release on it, and the app over both."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may reach for the hub
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from transformers.utils.logging import disable_progress_bar
+
+from app.engine.encoder import Encoder
+from app.engine.release import TARGET_PRECISIONS, WEIGHTS, Release, sha256, thresholds_document
+from app.engine.scorer import Calibration, Threshold
+from app.main import create_app
+from app.settings import Settings
+from tests.tiny_model import build_tiny_model
+from training.publishing import document, publish
+
+disable_progress_bar()
+
+MINILM_RELEASE = Path(__file__).parent.parent / "releases" / "minilm-base"
+
+
+def publish_release(out: Path, base: Path, dimension: int, *, duplicate_from: float | None = 0.9) -> Release:
+    """A release on a model folder, with a steep calibration around a similarity of 0.9."""
+    thresholds = {
+        target: Threshold(duplicate_from, 0.9 if duplicate_from else None, 0.5, 100) for target in TARGET_PRECISIONS
+    }
+    manifest = {
+        "parent": None,
+        "base_model": {"name": str(base), "files": {WEIGHTS: sha256(base / WEIGHTS)}},
+        "dimension": dimension,
+        "dataset": {"file": "none", "pairs": 0, "sha256": ""},
+        "seed": None,
+    }
+    files = {
+        "calibration.json": document(asdict(Calibration(weight=100.0, bias=-90.0))),
+        "thresholds.json": document(thresholds_document(0.5, thresholds)),
+        "metrics.json": document({}),
+        "README.md": f"# {out.name}\n",
+    }
+    return publish(out, manifest, files)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny BERT with mean pooling."""
+    return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_model: Path) -> Encoder:
+    """The tiny BERT, loaded; use it from one thread at a time."""
+    return Encoder.open(tiny_model, "cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Release:
+    """A release on the tiny BERT: `duplicate` from a similarity of about 0.92, `review` from 0.90."""
+    return publish_release(tmp_path_factory.mktemp("releases") / "tiny", tiny_model, 32)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_release: Release) -> Settings:
+    """Settings of a service over the tiny release and an empty data directory."""
+    return Settings(data_dir=tmp_path / "data", release=tiny_release.path, device="cpu")
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """The running service."""
+    with TestClient(create_app(settings)) as client:
+        wait_until_ready(client)
+        yield client
+
+
+def wait_until_ready(client: TestClient) -> None:
+    """Return when /readyz says ready."""
+    while client.get("/readyz").status_code != 200:
+        pass
