@@ -1,0 +1,413 @@
+"""Questions and pairs in, verdicts out: the one object that holds the live release and the store together.
+
+A request reads `self._live` once and uses nothing else below it. Blocking work (SQL, tokenising, search)
+runs in threads of two pools, one for questions asked and one for writes, so that neither starves the other.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.encoder import Tokens
+from app.engine.live_release import Hits, LiveRelease
+from app.engine.scorer import Verdict, similarity
+from app.engine.store import Collection, Question, Store, Written
+from app.engine.text import normalize
+from app.errors import FieldError, InvalidRequest, Overloaded, SameaskError, Unembeddable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READING_THREADS = 16
+WRITING_THREADS = 4
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An indexed question offered for an incoming one."""
+
+    id: str
+    text: str
+    similarity: float
+    probability: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer for one incoming question: its best candidate's verdict, `different` being `new`."""
+
+    question: str
+    verdict: Literal["duplicate", "review", "new"]
+    truncated: bool
+    candidates: list[Candidate]
+
+
+@dataclass
+class Phases:
+    """Seconds spent in each phase of one request, for the Server-Timing header."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time spent inside to a phase."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The answer of `Detector.find`: one finding for each question, all by one release at one revision."""
+
+    release: str
+    collection: str
+    revision: int
+    results: list[Finding]
+    phases: Phases
+
+
+@dataclass(frozen=True)
+class Score:
+    """Similarity, probability and verdict of one pair; the order of its questions makes no difference."""
+
+    similarity: float
+    probability: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The answer of `Detector.score`: one score for each pair."""
+
+    release: str
+    scores: list[Score]
+    phases: Phases
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether questions are answered, and how far the indexes are."""
+
+    ready: bool
+    detail: str
+    release: str
+    collections: int
+    collections_ready: int
+    questions: int
+    questions_indexed: int
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request to `find`, looked up and tokenised: what the model has to see, and what it need not."""
+
+    collection: Collection
+    exact: dict[str, list[Question]]
+    open_texts: list[str]
+    tokens: list[Tokens]
+    excluded: set[int]
+
+
+class Detector:
+    """Finds and scores duplicates, and writes questions so that the next answer knows them."""
+
+    def __init__(self, store: Store, live: LiveRelease, *, max_waiting_writes: int) -> None:
+        self._store = store
+        self._live = live
+        self._max_waiting_writes = max_waiting_writes
+        self._waiting_writes = 0
+        self._catching_up: dict[int, asyncio.Lock] = {}
+        self._behind: set[int] = set()
+        self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
+        self._writers = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="write")
+
+    @property
+    def live(self) -> LiveRelease:
+        """The live release, for reports on it."""
+        return self._live
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Bring every index up to date, and keep retrying what fell behind, until the context ends."""
+        upkeep = asyncio.create_task(self._keep_up())
+        try:
+            yield
+        finally:
+            upkeep.cancel()
+            await asyncio.gather(upkeep, return_exceptions=True)
+            self._live.batcher.close()
+            self._readers.shutdown()
+            self._writers.shutdown()
+            self._live.close()
+
+    # Asking
+
+    async def find(
+        self, questions: Sequence[str], collection: str, top_k: int, exclude_ids: Sequence[str] = ()
+    ) -> Findings:
+        """Has each of these been asked before in the collection?
+
+        A question that stands there word for word (after normalisation) is answered with its exact matches
+        alone, before any model call. Others get up to `top_k` candidates, the most similar first.
+
+        Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
+        """
+        live = self._live
+        live.batcher.refuse_if_full(len(questions))
+        phases = Phases()
+        asked = await self._read(self._look_up, live, phases, questions, collection, exclude_ids)
+        vectors = await self._embed(
+            live, phases, asked.tokens, [f"questions.{questions.index(t)}" for t in asked.open_texts]
+        )
+        revision, open_findings = await self._read(self._rank, live, phases, asked, vectors, top_k)
+        results = [
+            _exact_finding(text, asked.exact[text][:top_k]) if text in asked.exact else open_findings[text]
+            for text in questions
+        ]
+        return Findings(live.release.name, collection, revision, results, phases)
+
+    async def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+        """How likely is each pair to be one question asked twice? Symmetric.
+
+        Raises Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
+        """
+        live = self._live
+        different = [(i, pair) for i, pair in enumerate(pairs) if normalize(pair[0]) != normalize(pair[1])]
+        places = {
+            text: f"pairs.{i}.question{side}"
+            for i, pair in reversed(different)
+            for side, text in ((2, pair[1]), (1, pair[0]))
+        }
+        live.batcher.refuse_if_full(len(places))
+        phases = Phases()
+        tokens = await self._read(self._tokenize, live, phases, list(places))
+        vectors = await self._embed(live, phases, tokens, list(places.values()))
+        row = {text: i for i, text in enumerate(places)}
+        scores = [Score(1.0, 1.0, "duplicate")] * len(pairs)
+        if different:
+            similarities = similarity(
+                vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
+            )
+            for (i, _), score in zip(different, _scores(live, similarities), strict=True):
+                scores[i] = score
+        return Scores(live.release.name, scores, phases)
+
+    # Writing
+
+    async def add(self, collection: str, questions: Sequence[tuple[str, str]]) -> Written:
+        """Write (id, text) pairs, all or none; done when they are durable and the next `find` sees them.
+
+        Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
+        """
+        with self._admitted_write():
+            written = await self._write(self._store.upsert, collection, questions)
+            await self._catch_up(written.collection.key, written.revision)
+            return written
+
+    async def remove(self, collection: str, question_id: str) -> Written:
+        """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
+        with self._admitted_write():
+            written = await self._write(self._store.delete, collection, question_id)
+            await self._catch_up(written.collection.key, written.revision)
+            return written
+
+    async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
+        """The collection of this name, and whether it was made now."""
+        with self._admitted_write():
+            collection, created = await self._write(self._store.create_collection, name, max_collections)
+            await self._catch_up(collection.key, collection.revision)
+            return collection, created
+
+    async def delete_collection(self, name: str) -> None:
+        """Delete a collection and all its questions. Raises CollectionNotFound, CollectionProtected."""
+        with self._admitted_write():
+            collection = await self._write(self._store.delete_collection, name)
+            self._live.forget(collection.key)
+            self._catching_up.pop(collection.key, None)
+            self._behind.discard(collection.key)
+
+    # Reading
+
+    async def collection(self, name: str) -> Collection:
+        """Raises CollectionNotFound."""
+        return await self._read(self._store.collection, name)
+
+    async def list_collections(self, after: str, limit: int) -> list[Collection]:
+        """Collections in the order of their names."""
+        return await self._read(self._store.list_collections, after, limit)
+
+    async def question(self, collection: str, question_id: str) -> Question:
+        """Raises CollectionNotFound, QuestionNotFound."""
+        return await self._read(self._store.get, collection, question_id)
+
+    async def list_questions(self, collection: str, after: str | None, limit: int) -> list[Question]:
+        """Questions in the order of their ids."""
+        return await self._read(self._store.list_questions, collection, after, limit)
+
+    async def quarantined(self) -> int:
+        """How many stored questions could not be embedded."""
+        return await self._read(self._store.quarantined)
+
+    async def readiness(self) -> Readiness:
+        """Whether questions are answered: the model works and every index has caught up since the start."""
+        live = self._live
+        collections = await self._read(self._store.list_collections)
+        states = [live.state(collection.key) for collection in collections]
+        failure = live.batcher.failure
+        ready = failure is None and all(state.ready for state in states)
+        return Readiness(
+            ready=ready,
+            detail=failure or ("ready" if ready else "indexes are catching up with the store"),
+            release=live.release.name,
+            collections=len(collections),
+            collections_ready=sum(state.ready for state in states),
+            questions=sum(collection.questions for collection in collections),
+            questions_indexed=sum(state.size for state in states),
+        )
+
+    # Inside
+
+    def _look_up(
+        self,
+        live: LiveRelease,
+        phases: Phases,
+        questions: Sequence[str],
+        name: str,
+        exclude_ids: Sequence[str],
+    ) -> _Asked:
+        with phases.timed("lookup"):
+            collection = self._store.collection(name)
+            excluded = set(self._store.revisions(collection.key, exclude_ids).values())
+            matches = self._store.exact_matches(collection.key, questions)
+            exact = {
+                text: kept
+                for text, found in matches.items()
+                if (kept := [q for q in found if q.revision not in excluded])
+            }
+        open_texts = [text for text in dict.fromkeys(questions) if text not in exact]
+        return _Asked(collection, exact, open_texts, self._tokenize(live, phases, open_texts), excluded)
+
+    def _tokenize(self, live: LiveRelease, phases: Phases, texts: Sequence[str]) -> list[Tokens]:
+        with phases.timed("tokenize"):
+            return live.encoder.tokenize(texts)
+
+    async def _embed(
+        self, live: LiveRelease, phases: Phases, tokens: Sequence[Tokens], places: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """(n, d) unit vectors; a text that can't be embedded is the fault of the field in its place."""
+        with phases.timed("encode"):
+            outcomes = await asyncio.wrap_future(live.embed(tokens))
+        vectors = [o for o in outcomes if not isinstance(o, Exception)]
+        if len(vectors) < len(outcomes):
+            raise _blame(outcomes, places)
+        return np.stack(vectors) if vectors else np.empty((0, live.encoder.dimension), np.float32)
+
+    def _rank(
+        self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: NDArray[np.float32], top_k: int
+    ) -> tuple[int, dict[str, Finding]]:
+        key = asked.collection.key
+        with phases.timed("search"):
+            revision, hits = live.search(key, vectors, top_k + len(asked.excluded))
+        with phases.timed("read"):
+            stored = self._store.read(key, [revision for hit in hits for revision in hit.revisions])
+        findings = {
+            text: Finding(text, *_judge(_candidates(live, hit, stored, asked.excluded)[:top_k], tokens))
+            for text, tokens, hit in zip(asked.open_texts, asked.tokens, hits, strict=True)
+        }
+        return revision, findings
+
+    @contextmanager
+    def _admitted_write(self) -> Iterator[None]:
+        if self._waiting_writes >= self._max_waiting_writes:
+            raise Overloaded(1, f"{self._waiting_writes} writes are under way, the most that may be")
+        self._waiting_writes += 1
+        try:
+            yield
+        finally:
+            self._waiting_writes -= 1
+
+    async def _catch_up(self, collection_key: int, revision: int) -> None:
+        """Wait until the index shows `revision`. Of many writers who wait, the first catches up for all."""
+        live = self._live
+        async with self._catching_up.setdefault(collection_key, asyncio.Lock()):
+            state = live.state(collection_key)
+            if state.ready and state.revision >= revision:
+                return
+            try:
+                await self._write(live.catch_up, collection_key)
+            except Exception:
+                self._behind.add(collection_key)
+                raise
+            self._behind.discard(collection_key)
+
+    async def _keep_up(self) -> None:
+        collections = await self._write(self._store.list_collections)
+        self._behind.update(collection.key for collection in collections)
+        while True:
+            for key in sorted(self._behind):
+                try:
+                    await self._catch_up(key, 0)
+                except SameaskError as error:
+                    log.warning("collection %d is behind: %s", key, error)
+                except Exception:
+                    log.exception("collection %d is behind", key)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: function(*args, **kwargs))
+
+    async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, lambda: function(*args, **kwargs))
+
+
+def _exact_finding(text: str, matches: Sequence[Question]) -> Finding:
+    candidates = [Candidate(match.id, match.text, 1.0, 1.0, "duplicate") for match in matches]
+    return Finding(text, "duplicate", truncated=False, candidates=candidates)
+
+
+def _candidates(live: LiveRelease, hits: Hits, stored: dict[int, Question], excluded: set[int]) -> list[Candidate]:
+    """The hits that are still there and not excluded, with their scores."""
+    return [
+        Candidate(stored[revision].id, stored[revision].text, score.similarity, score.probability, score.verdict)
+        for revision, score in zip(hits.revisions, _scores(live, hits.similarities), strict=True)
+        if revision in stored and revision not in excluded
+    ]
+
+
+def _scores(live: LiveRelease, similarities: NDArray[np.float32]) -> list[Score]:
+    probabilities = live.scorer.probability(similarities)
+    return [
+        Score(float(s), float(p), live.scorer.verdict(float(p)))
+        for s, p in zip(similarities, probabilities, strict=True)
+    ]
+
+
+def _judge(
+    candidates: list[Candidate], tokens: Tokens
+) -> tuple[Literal["duplicate", "review", "new"], bool, list[Candidate]]:
+    best = candidates[0].verdict if candidates else "different"
+    return "new" if best == "different" else best, tokens.truncated, candidates
+
+
+def _blame(outcomes: Sequence[object], places: Sequence[str]) -> Exception:
+    """What to raise for a batch with failures: the texts at fault by their fields, else the model's failure."""
+    failures = [(place, o) for place, o in zip(places, outcomes, strict=True) if isinstance(o, Exception)]
+    for _, failure in failures:
+        if isinstance(failure, SameaskError) and not isinstance(failure, Unembeddable):
+            return failure
+    return InvalidRequest(*(FieldError(place, "can't be embedded by the model") for place, _ in failures))

@@ -1,0 +1,59 @@
+"""What endpoints ask for, as types: an endpoint's signature reads as a sentence."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar, cast
+
+from fastapi import Depends, Query, Request, Response
+
+from app.detector import Detector, Phases
+from app.http.fields import CollectionName
+from app.settings import Settings
+
+T = TypeVar("T")
+
+
+class ClientLeft(Exception):
+    """The client closed the connection; its work was cancelled."""
+
+
+def _detector(request: Request) -> Detector:
+    return cast(Detector, request.app.state.detector)
+
+
+def _settings(request: Request) -> Settings:
+    return cast(Settings, request.app.state.settings)
+
+
+TheDetector = Annotated[Detector, Depends(_detector)]
+TheSettings = Annotated[Settings, Depends(_settings)]
+InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Limit = Annotated[int, Query(ge=1, description="Items on the page.")]
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, unless the client leaves first: then it is cancelled, and what waits for the model is dropped."""
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientLeft
+        return task.result()
+    finally:
+        for future in (task, leaving):
+            future.cancel()
+        await asyncio.gather(task, leaving, return_exceptions=True)
+
+
+def report(response: Response, phases: Phases) -> None:
+    """Say in a Server-Timing header how long each phase took, in milliseconds."""
+    response.headers["Server-Timing"] = ", ".join(
+        f"{phase};dur={seconds * 1000:.2f}" for phase, seconds in phases.seconds.items()
+    )
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

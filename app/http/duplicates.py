@@ -1,0 +1,80 @@
+"""`POST /duplicates`: has this been asked before?"""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import CollectionNotFound, Overloaded
+from app.http.dependencies import TheDetector, TheSettings, report, while_connected
+from app.http.fields import CollectionName, Limits, QuestionId, Text
+from app.http.problems import documented
+
+router = APIRouter(tags=["asking"])
+
+
+class DuplicatesQuery(BaseModel):
+    """Questions to look for in a collection."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"questions": ["How can I change my password?"], "top_k": 3}]},
+    )
+
+    questions: Annotated[list[Text], Field(min_length=1)]
+    collection: CollectionName = "default"
+    top_k: Annotated[int, Field(ge=1, strict=True, description="Most candidates for each question.")] = 5
+    exclude_ids: Annotated[
+        list[QuestionId], Field(description="Never offer these; ask so for a question that is stored itself.")
+    ] = []
+
+
+class Candidate(BaseModel):
+    """An indexed question offered for an incoming one."""
+
+    id: str
+    text: str
+    similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
+    probability: float = Field(description="Calibrated P(duplicate).")
+    verdict: Literal["duplicate", "review", "different"]
+
+
+class Finding(BaseModel):
+    """The answer for one question."""
+
+    question: str
+    verdict: Literal["duplicate", "review", "new"] = Field(
+        description="The best candidate's; `different` is `new` here."
+    )
+    truncated: bool = Field(description="Whether the text was longer than the model reads, and cut.")
+    candidates: list[Candidate]
+
+
+class Duplicates(BaseModel):
+    """One finding for each question, all by one release at one revision of the collection."""
+
+    release: str
+    collection: str
+    revision: int
+    results: list[Finding]
+
+
+@router.post("/duplicates", response_model=Duplicates, responses=documented(CollectionNotFound, Overloaded))
+async def find_duplicates(
+    query: DuplicatesQuery, request: Request, response: Response, detector: TheDetector, settings: TheSettings
+) -> object:
+    """Find stored questions that ask the same.
+
+    A question that stands in the collection word for word (but for case, white space and Unicode form) is
+    answered with its exact matches alone. Nothing is closed, merged or deleted: the verdict is advice.
+    """
+    Limits(settings).count("questions", query.questions, "max_questions").count(
+        "exclude_ids", query.exclude_ids, "max_exclude_ids"
+    ).at_most("top_k", query.top_k, "max_top_k").texts(
+        (f"questions.{i}", text) for i, text in enumerate(query.questions)
+    ).check()
+    found = await while_connected(
+        request, detector.find(query.questions, query.collection, query.top_k, query.exclude_ids)
+    )
+    report(response, found.phases)
+    return found

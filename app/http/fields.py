@@ -1,0 +1,84 @@
+"""The kinds of value that requests are made of, and the limits on them."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sized
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from app.errors import FieldError, InvalidRequest
+from app.settings import Settings
+
+COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+MAX_ID_CHARACTERS = 256
+
+
+def _text(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain a NUL character")
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _id(value: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("must not contain control characters")
+    if value in (".", "..") or not value.strip():
+        raise ValueError("must not be blank, '.' or '..'")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_text)]
+QuestionId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), AfterValidator(_id)]
+CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN, examples=["default"])]
+
+
+class Limits:
+    """Collects what a request exceeds, so that one problem document names all of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._errors: list[FieldError] = []
+
+    def count(self, field: str, values: Sized, limit: str) -> "Limits":
+        """At most as many values as the setting `limit` says."""
+        return self.at_most(field, len(values), limit, "has {value:,} items")
+
+    def texts(self, texts: Iterable[tuple[str, str]]) -> "Limits":
+        """(field, text): no text longer than `max_characters`."""
+        for field, text in texts:
+            self.at_most(field, len(text), "max_characters", "has {value:,} characters")
+        return self
+
+    def at_most(self, field: str, value: int, limit: str, found: str = "is {value:,}") -> "Limits":
+        """`value` is at most what the setting `limit` says."""
+        most = getattr(self._settings, limit)
+        if value > most:
+            detail = f"{found.format(value=value)}; at most {most:,} (SAMEASK_{limit.upper()})"
+            self._errors.append(FieldError(field, detail))
+        return self
+
+    def check(self) -> None:
+        """Raise InvalidRequest if anything was exceeded."""
+        if self._errors:
+            raise InvalidRequest(*self._errors)
+
+
+def encode_cursor(last: str) -> str:
+    """An opaque cursor for the page after the item named `last`."""
+    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> str | None:
+    """The item a cursor points behind. Raises InvalidRequest for one that this service did not give."""
+    if cursor is None:
+        return None
+    try:
+        last = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeError):
+        last = ""
+    if not last or encode_cursor(last) != cursor:
+        raise InvalidRequest(FieldError("cursor", "is not one that this service gave"))
+    return last

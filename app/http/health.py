@@ -1,0 +1,54 @@
+"""`/livez`, `/readyz` and `/metrics`: for orchestrators and dashboards."""
+
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+
+from app.http.dependencies import TheDetector
+from app.http.metrics import Metrics
+
+router = APIRouter(tags=["health"])
+
+
+def _metrics(request: Request) -> Metrics:
+    return cast(Metrics, request.app.state.metrics)
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """Whether questions are answered, and how far the indexes are."""
+
+    ready: bool
+    detail: str = Field(examples=["ready"])
+    release: str
+    collections: int
+    collections_ready: int
+    questions: int
+    questions_indexed: int
+
+
+@router.get("/livez")
+async def livez() -> Alive:
+    """The process is alive; true under any load."""
+    return Alive()
+
+
+@router.get("/readyz", response_model=Ready, responses={503: {"model": Ready, "description": "Not ready"}})
+async def readyz(response: Response, detector: TheDetector) -> object:
+    """Ready when the model answers and every index has caught up with the store since the start."""
+    readiness = await detector.readiness()
+    response.status_code = 200 if readiness.ready else 503
+    return readiness
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(detector: TheDetector, metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
+    """Prometheus metrics."""
+    content, content_type = await metrics.render(detector)
+    return Response(content, media_type=content_type)

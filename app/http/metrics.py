@@ -1,0 +1,70 @@
+"""Prometheus metrics of one app: its own registry, so that two apps in one process do not mix."""
+
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.detector import Detector
+
+
+class Metrics:
+    """What the service counts, and a reading of the detector's state at each scrape."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "sameask_request_seconds",
+            "Time from request to answer, by route and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self._waiting = self._gauge("texts_waiting", "Texts that wait for the model or are being embedded.")
+        self._busy = self._gauge("model_busy_seconds", "How long the batch in progress has been running.")
+        self._ready = self._gauge("ready", "1 when /readyz says ready.")
+        self._questions = self._gauge("questions", "Questions stored.")
+        self._indexed = self._gauge("questions_indexed", "Questions in the indexes.")
+        self._quarantined = self._gauge("questions_quarantined", "Stored questions that could not be embedded.")
+
+    async def render(self, detector: Detector) -> tuple[bytes, str]:
+        """The exposition document and its content type."""
+        readiness = await detector.readiness()
+        self._waiting.set(detector.live.batcher.waiting)
+        self._busy.set(detector.live.batcher.busy_seconds)
+        self._ready.set(readiness.ready)
+        self._questions.set(readiness.questions)
+        self._indexed.set(readiness.questions_indexed)
+        self._quarantined.set(await detector.quarantined())
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(f"sameask_{name}", description, registry=self.registry)
+
+
+class MeasureRequests:
+    """ASGI middleware: times each request under the template of its route, never under its path."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        start = perf_counter()
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.requests.labels(scope["method"], route, status).observe(perf_counter() - start)

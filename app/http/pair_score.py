@@ -1,0 +1,74 @@
+"""`POST /pair-score`: do these two ask the same?"""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Overloaded
+from app.http.dependencies import TheDetector, TheSettings, report, while_connected
+from app.http.fields import Limits, Text
+from app.http.problems import documented
+
+router = APIRouter(tags=["asking"])
+
+
+class Pair(BaseModel):
+    """Two questions; their order makes no difference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question1: Text
+    question2: Text
+
+
+class PairsQuery(BaseModel):
+    """Pairs to score."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "pairs": [
+                        {
+                            "question1": "How can I change my password?",
+                            "question2": "How do I reset my password?",
+                        }
+                    ]
+                }
+            ]
+        },
+    )
+
+    pairs: Annotated[list[Pair], Field(min_length=1)]
+
+
+class Score(BaseModel):
+    """How alike the two are."""
+
+    similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
+    probability: float = Field(description="Calibrated P(duplicate).")
+    verdict: Literal["duplicate", "review", "different"]
+
+
+class Scores(BaseModel):
+    """One score for each pair."""
+
+    release: str
+    scores: list[Score]
+
+
+@router.post("/pair-score", response_model=Scores, responses=documented(Overloaded))
+async def score_pairs(
+    query: PairsQuery, request: Request, response: Response, detector: TheDetector, settings: TheSettings
+) -> object:
+    """Score pairs of questions. The same as `/duplicates` would say of them, whichever comes first."""
+    Limits(settings).count("pairs", query.pairs, "max_pairs").texts(
+        (f"pairs.{i}.{side}", getattr(pair, side))
+        for i, pair in enumerate(query.pairs)
+        for side in ("question1", "question2")
+    ).check()
+    scored = await while_connected(request, detector.score([(p.question1, p.question2) for p in query.pairs]))
+    report(response, scored.phases)
+    return scored

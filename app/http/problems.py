@@ -1,0 +1,57 @@
+"""Errors out: RFC 9457 problem documents."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from app.errors import BodyTooLarge, InvalidJson, InvalidRequest, SameaskError, ServiceError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """One field at fault."""
+
+    field: str = Field(examples=["questions.0.text"])
+    detail: str = Field(examples=["has 12,000 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)"])
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    type: str = Field("about:blank", description="`about:blank`: the title says what kind of problem it is.")
+    title: str = Field(examples=["Invalid request"])
+    status: int = Field(examples=[422])
+    detail: str
+    errors: list[FieldProblem] | None = Field(None, description="The fields at fault, where there are any.")
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    errors: Sequence[FieldProblem] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """A response whose body is a problem document."""
+    document = Problem(type="about:blank", title=title, status=status, detail=detail, errors=list(errors) or None)
+    return JSONResponse(document.model_dump(exclude_none=True), status, headers, CONTENT_TYPE)
+
+
+def documented(*errors: type[SameaskError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may raise these errors, and those that any route with input may."""
+    by_status: dict[int, list[str]] = {}
+    kinds: tuple[type[SameaskError], ...] = (*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError)
+    for error in kinds:
+        titles = by_status.setdefault(error.status, [])
+        if error.title not in titles:
+            titles.append(error.title)
+    return {
+        status: {
+            "description": " / ".join(titles),
+            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, titles in sorted(by_status.items())
+    }

@@ -1,0 +1,142 @@
+"""`/questions`: what a collection holds."""
+
+from collections import Counter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import (
+    CollectionNotFound,
+    FieldError,
+    InvalidRequest,
+    Overloaded,
+    QuestionNotFound,
+    StorageFull,
+)
+from app.http.dependencies import Cursor, InCollection, Limit, TheDetector, TheSettings
+from app.http.fields import CollectionName, Limits, QuestionId, Text, decode_cursor, encode_cursor
+from app.http.problems import documented
+
+router = APIRouter(tags=["questions"])
+
+ThisQuestion = Annotated[QuestionId, Path(description="The client's own id; slashes may stand in it.")]
+
+
+class NewQuestion(BaseModel):
+    """A question under the client's own id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: QuestionId
+    text: Text
+
+
+class Upsert(BaseModel):
+    """Questions to write: new ids are added, known ids get the new text."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"questions": [{"id": "faq-1", "text": "How do I reset my password?"}]}]},
+    )
+
+    collection: CollectionName = "default"
+    questions: Annotated[list[NewQuestion], Field(min_length=1)]
+
+
+class Written(BaseModel):
+    """What a write did; it is durable, and the next answer knows it."""
+
+    collection: str
+    revision: int = Field(description="The collection's revision after the write.")
+    added: int
+    updated: int
+    unchanged: int
+
+
+class Question(BaseModel):
+    """A stored question."""
+
+    id: str
+    text: str
+    revision: int = Field(description="The revision that wrote this version.")
+    quarantined: str | None = Field(description="Why the text could not be embedded; null if it was.")
+
+
+class QuestionPage(BaseModel):
+    """Questions in the order of their ids."""
+
+    collection: str
+    questions: list[Question]
+    next_cursor: str | None
+
+
+class Deleted(BaseModel):
+    """A delete that is durable; no later answer offers the question."""
+
+    collection: str
+    revision: int
+
+
+@router.post("/questions", response_model=Written, responses=documented(CollectionNotFound, Overloaded, StorageFull))
+async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSettings) -> Written:
+    """Add or update questions, all of them or none. Writing the same again changes nothing."""
+    Limits(settings).count("questions", body.questions, "max_upsert").texts(
+        (f"questions.{i}.text", question.text) for i, question in enumerate(body.questions)
+    ).check()
+    _refuse_repeated_ids(body.questions)
+    written = await detector.add(body.collection, [(question.id, question.text) for question in body.questions])
+    return Written(
+        collection=body.collection,
+        revision=written.revision,
+        added=written.added,
+        updated=written.updated,
+        unchanged=written.unchanged,
+    )
+
+
+@router.get("/questions", response_model=QuestionPage, responses=documented(CollectionNotFound))
+async def list_questions(
+    detector: TheDetector,
+    settings: TheSettings,
+    collection: InCollection = "default",
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> object:
+    """List questions in the order of their ids, a page at a time."""
+    Limits(settings).at_most("limit", limit, "max_page").check()
+    found = await detector.list_questions(collection, decode_cursor(cursor), limit + 1)
+    next_cursor = encode_cursor(found[limit - 1].id) if len(found) > limit else None
+    return {"collection": collection, "questions": found[:limit], "next_cursor": next_cursor}
+
+
+@router.get(
+    "/questions/{id:path}",
+    response_model=Question,
+    responses=documented(CollectionNotFound, QuestionNotFound),
+)
+async def read_question(id: ThisQuestion, detector: TheDetector, collection: InCollection = "default") -> object:  # noqa: A002
+    """Read one question."""
+    return await detector.question(collection, id)
+
+
+@router.delete(
+    "/questions/{id:path}",
+    response_model=Deleted,
+    responses=documented(CollectionNotFound, QuestionNotFound, Overloaded, StorageFull),
+)
+async def delete_question(id: ThisQuestion, detector: TheDetector, collection: InCollection = "default") -> object:  # noqa: A002
+    """Delete one question. Its text is erased."""
+    written = await detector.remove(collection, id)
+    return {"collection": collection, "revision": written.revision}
+
+
+def _refuse_repeated_ids(questions: list[NewQuestion]) -> None:
+    counts = Counter(question.id for question in questions)
+    errors = [
+        FieldError(f"questions.{i}.id", "stands more than once in this request")
+        for i, question in enumerate(questions)
+        if counts[question.id] > 1
+    ]
+    if errors:
+        raise InvalidRequest(*errors)

@@ -1,0 +1,159 @@
+"""Builds everything, hangs it on `app.state`, and closes it: the only room that knows all the others."""
+
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from filelock import FileLock, Timeout
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from transformers.utils.logging import disable_progress_bar
+
+from app import __version__
+from app.detector import Detector
+from app.engine.live_release import LiveRelease
+from app.engine.release import Release
+from app.engine.store import Store
+from app.errors import (
+    DataDirectoryInUse,
+    DataDirectoryUnusable,
+    InvalidJson,
+    InvalidRequest,
+    SameaskError,
+)
+from app.http import collections, duplicates, health, pair_score, questions
+from app.http.body_limit import LimitBody
+from app.http.dependencies import ClientLeft
+from app.http.docs import mount_docs
+from app.http.metrics import MeasureRequests, Metrics
+from app.http.problems import FieldProblem, problem
+from app.settings import Settings
+
+DESCRIPTION = """Has this question been asked before?
+
+Questions live in *collections*. `POST /duplicates` finds stored questions that ask the same as new ones;
+`POST /pair-score` scores pairs. Every answer is advice: nothing is closed, merged or deleted by itself."""
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service as an ASGI app; everything it needs is opened when its lifespan begins."""
+    settings = settings or Settings()
+    metrics = Metrics()
+    app = FastAPI(
+        title="Sameask",
+        version=__version__,
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics
+    for resource in (duplicates, pair_score, questions, collections, health):
+        app.include_router(resource.router)
+    mount_docs(app)
+    for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft, Exception):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
+    app.add_middleware(MeasureRequests, metrics=metrics)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open data directory, store and release; while they are open, `app.state.detector` answers."""
+    settings: Settings = app.state.settings
+    disable_progress_bar()
+    with _locked(settings) as store:
+        live = LiveRelease.open(
+            Release.open(settings.release),
+            store,
+            device=settings.device,
+            target_precision=settings.target_precision,
+            max_waiting=settings.max_waiting_texts,
+            max_batch_tokens=settings.max_batch_tokens,
+        )
+        app.state.detector = Detector(store, live, max_waiting_writes=settings.max_waiting_writes)
+        async with app.state.detector.running():
+            yield
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[Store]:
+    """The store in the data directory, for this process alone. Raises DataDirectoryInUse, DataDirectoryUnusable."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not os.access(settings.data_dir, os.W_OK | os.X_OK):
+            raise PermissionError("it is not writable")
+        lock = FileLock(settings.data_dir / "lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise DataDirectoryInUse(
+            f"the data directory {settings.data_dir} is in use by another process; if it is a server, use --url"
+        ) from error
+    except OSError as error:
+        raise DataDirectoryUnusable(f"can't use the data directory {settings.data_dir}: {error}") from error
+    with lock:
+        store = Store(settings.data_dir / "sameask.db")
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """The one place where an error becomes a response: always a problem document."""
+    match error:
+        case InvalidRequest():
+            fields = [FieldProblem(field=e.field, detail=e.detail) for e in error.errors]
+            return problem(error.status, error.title, "the request breaks a rule; nothing was done", fields)
+        case SameaskError():
+            if error.status >= 500:
+                log.error("%s: %s", type(error).__name__, error)
+            seconds = getattr(error, "retry_after_seconds", None)
+            headers = {"Retry-After": str(seconds)} if seconds else None
+            return problem(error.status, error.title, str(error), headers=headers)
+        case RequestValidationError():
+            return _answer_validation(error)
+        case HTTPException():
+            headers = dict(error.headers or {})
+            if error.status_code == 405:
+                headers["Allow"] = ", ".join(sorted(_methods(request)))
+            return problem(error.status_code, error.detail, error.detail, headers=headers)
+        case ClientLeft():
+            return Response(status_code=499)  # nobody reads it; it is what logs and metrics show
+        case _:
+            return problem(500, SameaskError.title, "this is a fault of the service; its log says more")
+
+
+def _answer_validation(error: RequestValidationError) -> Response:
+    """What pydantic or the JSON parser found, without the values found, which may be texts."""
+    if any(e["type"] == "json_invalid" for e in error.errors()):
+        return problem(InvalidJson.status, InvalidJson.title, "the body is not JSON in UTF-8")
+    fields = [
+        FieldProblem(
+            field=".".join(str(part) for part in (e["loc"][1:] or e["loc"])),
+            detail=re.sub("^Value error, ", "", e["msg"]),
+        )
+        for e in error.errors()
+    ]
+    return problem(InvalidRequest.status, InvalidRequest.title, "the request breaks a rule; nothing was done", fields)
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that some route has for this path; a router alone names only its first match's."""
+    scope = {"type": "http", "path": request.url.path, "root_path": "", "headers": [], "app": request.app}
+    return {
+        method
+        for method in ("GET", "POST", "PUT", "DELETE")
+        for route in request.app.routes
+        if route.matches({**scope, "method": method})[0] is Match.FULL
+    }

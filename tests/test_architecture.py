@@ -1,0 +1,93 @@
+"""The arrows of the house, read from the imports themselves."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LEAVES = {"app", "app.errors", "app.settings"}  # anybody may import these
+
+# Each room, and the rooms it may import from. What is not listed here is not allowed.
+ARROWS: dict[str, set[str]] = {
+    "app": set(),
+    "app.errors": set(),
+    "app.settings": set(),
+    "app.main": {"app.http", "app.detector", "app.engine"},
+    "app.cli": {"app.http.fields", "app.engine.table"},
+    "app.http": {"app.http", "app.detector"},
+    "app.detector": {"app.engine"},
+    "app.engine.text": set(),
+    "app.engine.table": set(),
+    "app.engine.batching": set(),
+    "app.engine.encoder": set(),
+    "app.engine.scorer": set(),
+    "app.engine.index": set(),
+    "app.engine.release": {"app.engine.scorer"},
+    "app.engine.store": {"app.engine.text"},
+    "app.engine.migrations": set(),
+    "app.engine.live_release": {
+        "app.engine.batching",
+        "app.engine.encoder",
+        "app.engine.index",
+        "app.engine.release",
+        "app.engine.scorer",
+        "app.engine.store",
+    },
+    "training": {"training", "app.engine"},
+}
+
+
+def test_imports_follow_the_arrows() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, tree in _modules()
+        for imported in _own_imports(tree)
+        if not _allowed(name, imported)
+    ]
+    assert wrong == []
+
+
+def test_no_own_import_stands_inside_a_function() -> None:
+    hidden = [
+        f"{name} imports {imported} in {function.name}"
+        for name, tree in _modules()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for imported in _own_imports(function)
+    ]
+    assert hidden == []
+
+
+def test_every_room_has_its_arrows() -> None:
+    rooms = {_room(name) for name, _ in _modules()}
+    assert rooms - ARROWS.keys() == {"app.engine", "app.http"} - ARROWS.keys()
+    assert ARROWS.keys() - rooms == set()
+
+
+def _allowed(name: str, imported: str) -> bool:
+    targets = ARROWS.get(_room(name), set()) | LEAVES
+    return any(imported == target or (target != "app" and imported.startswith(f"{target}.")) for target in targets)
+
+
+def _room(name: str) -> str:
+    """The most particular entry of ARROWS that the module lies in, or the module itself."""
+    parts = name.split(".")
+    rooms = (".".join(parts[:depth]) for depth in range(len(parts), 1, -1))
+    return next((room for room in rooms if room in ARROWS), "training" if parts[0] == "training" else name)
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    for folder in ("app", "training"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            yield name, ast.parse(path.read_text("utf-8"))
+
+
+def _own_imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("app", "training"):
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if (ROOT / Path(*module.split("."))).with_suffix(".py").exists() else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in ("app", "training"))
