@@ -1,0 +1,316 @@
+"""The `sameask` command. Every command speaks the HTTP contract: to a running server with `--url`, or to the
+same app inside this process without one. torch is loaded only for the latter, by name."""
+
+import asyncio
+import csv
+import json
+import pkgutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+import uvicorn
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from app.engine.table import Row, read_rows
+from app.errors import AddressInUse, CommandError, SameaskError
+from app.http.fields import QuestionId, Text
+from app.settings import Settings
+
+cli = typer.Typer(
+    name="sameask",
+    help="Has this question been asked before?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+Url = Annotated[
+    str | None,
+    typer.Option(help="Address of a running server; without it the data directory is opened here."),
+]
+InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+IMPORT_BATCH = 500
+KINDS: tuple[TypeAdapter[str], TypeAdapter[str]] = (TypeAdapter(QuestionId), TypeAdapter(Text))
+IMPORTS_IN_FLIGHT = 3
+
+
+def main() -> None:
+    """Entry point: one clear line for an error that is meant for a person."""
+    try:
+        cli()
+    except SameaskError as error:
+        _fail(str(error))
+    except ValidationError as error:
+        _fail("; ".join(f"SAMEASK_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()))
+    except httpx.HTTPError as error:
+        _fail(f"no answer from the server: {error}")
+
+
+@cli.command()
+def serve() -> None:
+    """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
+    settings = Settings()
+    listening = _listen(settings)
+    asyncio.run(_serve(settings, listening))
+
+
+@cli.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)],
+    collection: InCollection = "default",
+    id_column: Annotated[str, typer.Option(help="Column of the ids.")] = "id",
+    text_column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    skip_bad: Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")] = False,
+    url: Url = None,
+) -> None:
+    """Write a file of questions into a collection. Importing it again changes nothing."""
+    columns = (id_column, text_column)
+    checks = list(_check_rows(file, columns))
+    bad = sum(1 for check in checks if check)
+    for problem in [check for check in checks if check][:20]:
+        err.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if bad and not skip_bad:
+        raise CommandError(f"{bad:,} broken rows in {file}: nothing was imported; --skip-bad imports the others")
+    totals = _run(url, lambda service: _import(service, collection, file, columns, len(checks) - bad))
+    out.print(
+        f"{totals['added']:,} added, {totals['updated']:,} updated, {totals['unchanged']:,} unchanged"
+        + (f", {bad:,} broken rows skipped" if bad else "")
+    )
+
+
+@cli.command()
+def find(
+    text: Annotated[str, typer.Argument(help="The question.")],
+    collection: InCollection = "default",
+    top_k: Annotated[int, typer.Option(min=1, help="Most candidates.")] = 5,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Has this question been asked before?"""
+    body = {"questions": [text], "collection": collection, "top_k": top_k}
+    found = _run(url, lambda service: _call(service, "POST", "/duplicates", json=body))
+    if as_json:
+        out.print_json(data=found)
+        return
+    finding = found["results"][0]
+    table = Table("verdict", "probability", "similarity", "id", "text", title=f"verdict: {finding['verdict']}")
+    for c in finding["candidates"]:
+        table.add_row(c["verdict"], f"{c['probability']:.3f}", f"{c['similarity']:.3f}", c["id"], c["text"])
+    out.print(table)
+
+
+@cli.command()
+def pair(
+    question1: Annotated[str, typer.Argument(help="One question.")],
+    question2: Annotated[str, typer.Argument(help="The other.")],
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Do these two ask the same?"""
+    body = {"pairs": [{"question1": question1, "question2": question2}]}
+    scored = _run(url, lambda service: _call(service, "POST", "/pair-score", json=body))
+    if as_json:
+        out.print_json(data=scored)
+        return
+    score = scored["scores"][0]
+    table = Table("verdict", "probability", "similarity")
+    table.add_row(score["verdict"], f"{score['probability']:.3f}", f"{score['similarity']:.3f}")
+    out.print(table)
+
+
+@cli.command()
+def export(
+    collection: InCollection = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of CSV.")] = False,
+    url: Url = None,
+) -> None:
+    """Print every question of a collection, as CSV that `import` reads."""
+    _run(url, lambda service: _export(service, collection, as_json))
+
+
+async def _serve(settings: Settings, listening: socket.socket) -> None:
+    app = _create_app(settings)
+    config = uvicorn.Config(
+        app, lifespan="off", access_log=False, log_level=settings.log_level, timeout_graceful_shutdown=10
+    )
+    server = uvicorn.Server(config)
+    async with app.router.lifespan_context(app):
+        host, port = listening.getsockname()[:2]
+        err.print(
+            f"Sameask answers at http://{host}:{port} (documentation: http://{host}:{port}/docs)",
+            highlight=False,
+        )
+        await server.serve(sockets=[listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the address before anything is loaded. Raises AddressInUse."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise AddressInUse(
+            f"can't listen on {settings.host}:{settings.port} (SAMEASK_PORT): {error.strerror}"
+        ) from error
+    return listening
+
+
+def _create_app(settings: Settings) -> Any:
+    """The app, found by name so that commands which only speak to a server never load torch."""
+    return pkgutil.resolve_name("app.main:create_app")(settings)
+
+
+@asynccontextmanager
+async def _service(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server at `url`, or of the app in this process."""
+    if url:
+        async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+            yield client
+        return
+    app = _create_app(Settings())
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None) as client,
+    ):
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.05)
+        yield client
+
+
+def _run(url: str | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]) -> Any:
+    async def run() -> Any:
+        async with _service(url) as service:
+            return await command(service)
+
+    return asyncio.run(run())
+
+
+async def _call(service: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
+    """One request; tried again while the server says it is busy. Raises CommandError with the problem's words."""
+    while True:
+        response = await service.request(method, path, **arguments)
+        if response.status_code == 429:
+            await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
+            continue
+        if response.is_success:
+            return response.json()
+        raise CommandError(_words(response))
+
+
+def _words(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        fields = "".join(f"\n  {e['field']}: {e['detail']}" for e in problem.get("errors", []))
+        return f"{problem['title']}: {problem['detail']}{fields}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"the server answered {response.status_code}"
+
+
+async def _import(
+    service: httpx.AsyncClient, collection: str, file: Path, columns: tuple[str, str], total: int
+) -> dict[str, int]:
+    """Write the good rows in batches, a few requests in flight, so that the model never waits for the wire."""
+    totals = dict.fromkeys(("added", "updated", "unchanged"), 0)
+    batches = _batches(file, columns)
+    with _progress() as progress:
+        task = progress.add_task("importing", total=total)
+
+        async def work() -> None:
+            for batch in batches:
+                body = {"collection": collection, "questions": batch}
+                written = await _call(service, "POST", "/questions", json=body)
+                for name in totals:
+                    totals[name] += written[name]
+                progress.advance(task, len(batch))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(IMPORTS_IN_FLIGHT):
+                group.create_task(work())
+    return totals
+
+
+def _check_rows(file: Path, columns: tuple[str, str]) -> Iterator[str | None]:
+    """For each row, what is wrong with it, with file and line; None for a good one."""
+    for row, problem in _rows(file, columns):
+        yield f"{file}:{row.line}: {problem}" if problem else None
+
+
+def _batches(file: Path, columns: tuple[str, str]) -> Iterator[list[dict[str, str]]]:
+    good = ({"id": row.values[0], "text": row.values[1]} for row, problem in _rows(file, columns) if not problem)
+    while batch := list(islice(good, IMPORT_BATCH)):
+        yield batch
+
+
+def _rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[Row, str | None]]:
+    """Each row, and what is wrong with it."""
+    max_characters = Settings().max_characters
+    lines: dict[int, int] = {}  # hash of an id -> its line; the ids themselves would take more memory
+    for row in read_rows(file, columns):
+        problem = row.error
+        if not problem:
+            problem = _problem(columns, row, max_characters)
+        if not problem and (first := lines.setdefault(hash(row.values[0]), row.line)) != row.line:
+            problem = f"{columns[0]} stands on line {first} already"
+        yield row, problem
+
+
+def _problem(columns: tuple[str, str], row: Row, max_characters: int) -> str | None:
+    for column, value, kind in zip(columns, row.values, KINDS, strict=True):
+        try:
+            kind.validate_python(value, strict=True)
+        except ValidationError as error:
+            return f"{column} {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+    if len(row.values[1]) > max_characters:
+        return (
+            f"{columns[1]} has {len(row.values[1]):,} characters; at most {max_characters:,} (SAMEASK_MAX_CHARACTERS)"
+        )
+    return None
+
+
+async def _export(service: httpx.AsyncClient, collection: str, as_json: bool) -> None:
+    writer = csv.writer(sys.stdout)
+    if not as_json:
+        writer.writerow(("id", "text"))
+    parameters = {"collection": collection, "limit": 1000}
+    while True:
+        page = await _call(service, "GET", "/questions", params=parameters)
+        for question in page["questions"]:
+            if as_json:
+                sys.stdout.write(
+                    json.dumps({"id": question["id"], "text": question["text"]}, ensure_ascii=False) + "\n"
+                )
+            else:
+                writer.writerow((question["id"], question["text"]))
+        if page["next_cursor"] is None:
+            return
+        parameters["cursor"] = page["next_cursor"]
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err) as progress:
+        yield progress
+
+
+def _fail(words: str) -> None:
+    err.print(f"sameask: {words}", style="red", highlight=False, soft_wrap=True, markup=False)
+    raise SystemExit(1)
