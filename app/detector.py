@@ -110,6 +110,7 @@ class Readiness:
     collections_ready: int
     questions: int
     questions_indexed: int
+    recall: float
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class Detector:
         self._behind: set[int] = set()
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         self._writers = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="write")
+        self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
 
     @property
     def live(self) -> LiveRelease:
@@ -144,15 +146,16 @@ class Detector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Bring every index up to date, and keep retrying what fell behind, until the context ends."""
-        upkeep = asyncio.create_task(self._keep_up())
+        tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._maintain())]
         try:
             yield
         finally:
-            upkeep.cancel()
-            await asyncio.gather(upkeep, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._live.batcher.close()
-            self._readers.shutdown()
-            self._writers.shutdown()
+            for pool in (self._readers, self._writers, self._upkeep):
+                pool.shutdown()
             self._live.close()
 
     # Asking
@@ -263,6 +266,11 @@ class Detector:
         """How many stored questions could not be embedded."""
         return await self._read(self._store.quarantined)
 
+    @property
+    def damaged(self) -> int:
+        """How many stored rows were found damaged, and are passed over."""
+        return self._store.damaged
+
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self._live
@@ -278,6 +286,7 @@ class Detector:
             collections_ready=sum(state.ready for state in states),
             questions=sum(collection.questions for collection in collections),
             questions_indexed=sum(state.size for state in states),
+            recall=min((state.recall for state in states), default=1.0),
         )
 
     # Inside
@@ -367,6 +376,14 @@ class Detector:
                 except Exception:
                     log.exception("collection %d is behind", key)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._upkeep, self._live.upkeep)
+            except Exception:
+                log.exception("the upkeep of the indexes failed; it is tried again")
 
     async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: function(*args, **kwargs))

@@ -76,6 +76,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         live = LiveRelease.open(
             Release.open(settings.release),
             store,
+            snapshot_dir=settings.data_dir / "snapshots",
             device=settings.device,
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,

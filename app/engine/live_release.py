@@ -5,10 +5,13 @@ index's revision. A release is replaced whole, so that no request ever meets one
 another's index.
 """
 
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +21,17 @@ from app.engine.encoder import PROBE_TEXTS, Encoder, Tokens
 from app.engine.index import Index
 from app.engine.release import Release
 from app.engine.scorer import Scorer, similarity
+from app.engine.snapshot import Snapshots
 from app.engine.store import Changes, Store
-from app.errors import ModelFailing, NotReady
+from app.errors import ModelFailing, NotReady, ServiceError
 
 CATCH_UP_CHUNK = 256  # questions embedded and applied at a time
+SAVE_AFTER = 4096  # changes over all collections that are not on disk yet: what a restart would embed again
+CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
+CHECK_SAMPLE, CHECK_K = 50, 10
 MAX_BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
+
+log = logging.getLogger(__name__)
 
 Outcomes = list[NDArray[np.float32] | Exception]
 
@@ -37,20 +46,24 @@ class Hits:
 
 @dataclass(frozen=True)
 class IndexState:
-    """The revision an index shows, how many questions it holds, and whether it has ever caught up."""
+    """How far an index is: its revision, its questions, whether it has ever caught up, its recall when last checked."""
 
     revision: int
     size: int
     ready: bool
+    recall: float
 
 
-@dataclass
 class _CollectionIndex:
-    """An index, the lock that lets one `catch_up` at a time change it, and whether it has ever caught up."""
+    """An index, the lock that lets one `catch_up` at a time change it, and what is known of it."""
 
-    index: Index
-    catching_up: threading.Lock
-    ready: bool = False
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.catching_up = threading.Lock()
+        self.opened = False  # from its snapshot, if there was one
+        self.ready = False
+        self.recall = 1.0
+        self.checked_at = 0
 
 
 class LiveRelease:
@@ -63,6 +76,7 @@ class LiveRelease:
         scorer: Scorer,
         store: Store,
         *,
+        snapshot_dir: Path,
         max_waiting: int,
         max_batch_tokens: int | None = None,
     ) -> None:
@@ -77,6 +91,8 @@ class LiveRelease:
             max_cost=max_batch_tokens or MAX_BATCH_TOKENS[encoder.device],
         )
         self._store = store
+        self._snapshots = Snapshots(snapshot_dir, release.digest)
+        self._snapshots.keep_only([collection.key for collection in store.list_collections()])
         self._indexes: dict[int, _CollectionIndex] = {}
         self._indexes_lock = threading.Lock()
 
@@ -86,30 +102,50 @@ class LiveRelease:
         release: Release,
         store: Store,
         *,
+        snapshot_dir: Path,
         device: str,
         target_precision: str,
         max_waiting: int,
         max_batch_tokens: int | None = None,
     ) -> "LiveRelease":
-        """Load a release's model. Indexes are empty until `catch_up`. Raises ModelRefused."""
+        """Load a release's model. Indexes are opened by `catch_up`. Raises ModelRefused."""
         encoder = Encoder.open(release.base.open(), device)
         scorer = release.scorer(target_precision)
-        return cls(release, encoder, scorer, store, max_waiting=max_waiting, max_batch_tokens=max_batch_tokens)
+        return cls(
+            release,
+            encoder,
+            scorer,
+            store,
+            snapshot_dir=snapshot_dir,
+            max_waiting=max_waiting,
+            max_batch_tokens=max_batch_tokens,
+        )
 
     def close(self) -> None:
-        """Finish the batch in progress, refuse what waits, and let go of the model and the indexes."""
+        """Finish the batch in progress, refuse what waits, save the indexes, and let go of them."""
         self.batcher.close()
+        try:
+            self.save()
+        except (OSError, ServiceError) as error:
+            log.warning("not every index could be saved, the next start embeds the rest again: %s", error)
         self._indexes.clear()
 
     def state(self, collection_key: int) -> IndexState:
         """How far the collection's index is; nothing at all before its first `catch_up`."""
         of = self._indexes.get(collection_key)
-        return IndexState(of.index.revision, len(of.index), of.ready) if of else IndexState(0, 0, ready=False)
+        if of is None:
+            return IndexState(0, 0, ready=False, recall=1.0)
+        return IndexState(of.index.revision, len(of.index), of.ready, of.recall)
+
+    def index(self, collection_key: int) -> Index:
+        """The collection's index, for maintenance and tests; empty before its first `catch_up`."""
+        return self._of(collection_key).index
 
     def forget(self, collection_key: int) -> None:
-        """Let go of the index of a deleted collection."""
+        """Let go of the index and the snapshots of a deleted collection."""
         with self._indexes_lock:
             self._indexes.pop(collection_key, None)
+        self._snapshots.remove(collection_key)
 
     def embed(self, tokens: Sequence[Tokens], *, background: bool = False) -> "Future[Outcomes]":
         """Unit vectors (d,) float32 of tokenised texts, or an exception in a text's place, through the batcher."""
@@ -123,15 +159,38 @@ class LiveRelease:
         """
         of = self._of(collection_key)
         with of.catching_up:
+            self._open_index(collection_key, of)
             while True:
                 changes = self._store.changes_since(collection_key, of.index.revision, CATCH_UP_CHUNK)
                 if changes is None:
                     self.forget(collection_key)
                     return 0
                 self._apply(collection_key, of.index, changes)
+                if self._unsaved() >= SAVE_AFTER:
+                    self.save()
                 if changes.complete:
                     of.ready = True
                     return of.index.revision
+
+    def save(self) -> None:
+        """Bring every index's latest changes to disk, and forget what no index needs any more.
+
+        Raises OSError or StorageFull when there is no room; what was on disk before stays good.
+        """
+        for key, of in list(self._indexes.items()):
+            if of.index.revision > self._snapshots.saved_revision(key):
+                self._snapshots.save(key, of.index, partial(self._store.contents, key))
+                self._store.purge(key, self._snapshots.floor(key))
+
+    def upkeep(self) -> None:
+        """Rebuild indexes that want it and check the recall of those that changed much; from a thread of its own."""
+        for key, of in list(self._indexes.items()):
+            if of.ready and of.index.wants_rebuild:
+                log.info("rebuilding the index of collection %d", key)
+                of.index.rebuild()
+            if of.ready and of.index.revision - of.checked_at > len(of.index) * CHECK_AFTER_SHARE:
+                of.checked_at = of.index.revision
+                of.recall = of.index.recall(CHECK_K, CHECK_SAMPLE)
 
     def search(self, collection_key: int, queries: NDArray[np.float32], top_k: int) -> tuple[int, list[Hits]]:
         """The `top_k` most similar questions for each of (n, d) unit vectors, and the revision searched.
@@ -147,8 +206,23 @@ class LiveRelease:
     def _of(self, collection_key: int) -> _CollectionIndex:
         with self._indexes_lock:
             if collection_key not in self._indexes:
-                self._indexes[collection_key] = _CollectionIndex(Index(self.encoder.dimension), threading.Lock())
+                self._indexes[collection_key] = _CollectionIndex(Index(self.encoder.dimension))
             return self._indexes[collection_key]
+
+    def _open_index(self, collection_key: int, of: _CollectionIndex) -> None:
+        """Take the index from its snapshot, the first time."""
+        if of.opened:
+            return
+        collections = {collection.key: collection for collection in self._store.list_collections()}
+        if collection_key in collections:
+            latest = collections[collection_key].revision
+            contents = partial(self._store.contents, collection_key)
+            loaded = self._snapshots.load(collection_key, self.encoder.dimension, latest, contents)
+            of.index = loaded or of.index
+        of.opened = True
+
+    def _unsaved(self) -> int:
+        return sum(of.index.revision - self._snapshots.saved_revision(key) for key, of in list(self._indexes.items()))
 
     def _apply(self, collection_key: int, index: Index, changes: Changes) -> None:
         outcomes = self.embed(self.encoder.tokenize([q.text for q in changes.added]), background=True).result()

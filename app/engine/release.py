@@ -60,6 +60,7 @@ class Release:
     review_from: float
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    digest: str  # of the manifest, and so of everything
 
     @classmethod
     def open(cls, path: Path) -> "Release":
@@ -83,6 +84,7 @@ class Release:
                 review_from=thresholds["review"],
                 metrics=_read_json(path / "metrics.json"),
                 manifest=manifest,
+                digest=sha256(path / "manifest.json"),
             )
         except (KeyError, TypeError) as error:
             raise ReleaseRefused(f"the release {path} is incomplete: {error}") from error

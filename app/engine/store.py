@@ -3,24 +3,28 @@
 Every change of a collection takes its next revision, one for each question written or deleted. A question's
 row is one version of it, named by the revision that wrote it, so a revision is also the number under which
 an index knows a text: it never means anything else again. A replaced version keeps its text until `purge`,
-for indexes that have not caught up; a deleted one loses it at once.
+for indexes that have not caught up; a deleted one loses it at once. Each row carries a checksum over all of
+it: a damaged one is reported and passed over, never served.
 """
 
 import hashlib
 import json
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.exc import OperationalError
+from numpy.typing import NDArray
+from sqlalchemy.exc import DBAPIError
 
 from app.engine.text import digest
 from app.errors import (
@@ -36,6 +40,8 @@ from app.errors import (
 
 DEFAULT_COLLECTION = "default"
 SELECT_CHUNK = 500  # values in one IN (...)
+NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_FSYNC}
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
 
 metadata = sa.MetaData()
@@ -47,6 +53,7 @@ collections = sa.Table(
     sa.Column("revision", sa.BigInteger),
     sa.Column("questions", sa.BigInteger),
     sa.Column("created_at", sa.Text),
+    sa.Column("checksum", sa.BigInteger),
 )
 questions = sa.Table(
     "questions",
@@ -56,10 +63,12 @@ questions = sa.Table(
     sa.Column("id", sa.Text),
     sa.Column("text", sa.Text),
     sa.Column("digest", sa.LargeBinary),
-    sa.Column("checksum", sa.BigInteger),
     sa.Column("superseded_by", sa.BigInteger),
     sa.Column("quarantined", sa.Text),
+    sa.Column("checksum", sa.BigInteger),
 )
+log = logging.getLogger(__name__)
+
 CURRENT = questions.c.superseded_by.is_(None)
 
 
@@ -109,26 +118,35 @@ class Store:
     """Collections and questions in one SQLite database. Safe from many threads; writes are one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the database and bring its schema up to date. Raises DataDirectoryUnusable."""
+        """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable."""
         self._write_lock = threading.Lock()
+        self._damaged: set[tuple[int, int]] = set()
         self._engine = sa.create_engine(f"sqlite:///{path}", pool_size=32, max_overflow=32, hide_parameters=True)
         sa.event.listen(self._engine, "connect", _configure)
         sa.event.listen(self._engine, "begin", _begin)
         try:
+            self._check_integrity()
             with self._writing() as connection:
                 migrate(connection)
-        except (OperationalError, sa.exc.DatabaseError) as error:
+                if not connection.execute(sa.select(collections.c.key).limit(1)).first():
+                    _insert_collection(connection, DEFAULT_COLLECTION)
+        except (DBAPIError, DataDamaged, StorageFull) as error:
             self._engine.dispose()
-            raise DataDirectoryUnusable(f"can't open the database {path}: {error.__cause__ or error}") from error
+            raise DataDirectoryUnusable(f"can't use the database {path}: {_words(error)}") from error
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the database."""
         self._engine.dispose()
 
+    @property
+    def damaged(self) -> int:
+        """How many rows were found that do not match their checksum; they are passed over."""
+        return len(self._damaged)
+
     # Collections
 
     def collection(self, name: str) -> Collection:
-        """Raises CollectionNotFound."""
+        """Raises CollectionNotFound, DataDamaged."""
         with self._reading() as connection:
             return _collection(connection, name)
 
@@ -136,19 +154,17 @@ class Store:
         """Collections in the order of their names, past the name `after`."""
         query = sa.select(collections).where(collections.c.name > after).order_by(collections.c.name).limit(limit)
         with self._reading() as connection:
-            return [Collection(**row) for row in connection.execute(query).mappings()]
+            return [_as_collection(row) for row in connection.execute(query).mappings()]
 
     def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now. Raises InvalidRequest at the limit."""
         with self._writing() as connection:
             row = connection.execute(sa.select(collections).where(collections.c.name == name)).mappings().first()
             if row:
-                return Collection(**row), False
+                return _as_collection(row), False
             if connection.execute(sa.select(sa.func.count()).select_from(collections)).scalar_one() >= max_collections:
                 raise InvalidRequest(FieldError("name", f"can't be added: at most {max_collections:,} collections"))
-            created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            connection.execute(sa.insert(collections).values(name=name, revision=0, questions=0, created_at=created_at))
-            return _collection(connection, name), True
+            return _insert_collection(connection, name), True
 
     def delete_collection(self, name: str) -> Collection:
         """Delete a collection with all its questions. Raises CollectionNotFound, CollectionProtected."""
@@ -166,48 +182,41 @@ class Store:
         """Write (id, text) pairs with distinct ids, all or none; a text equal to the stored one changes nothing."""
         with self._writing() as connection:
             collection = _collection(connection, collection_name)
-            stored = _current_by_id(connection, collection.key, [id_ for id_, _ in texts])
-            changed = [(id_, text) for id_, text in texts if id_ not in stored or stored[id_].text != text]
-            rows = [
+            stored = {row["id"]: row for row in _current(connection, collection.key, "id", [id_ for id_, _ in texts])}
+            changed = [(id_, text) for id_, text in texts if id_ not in stored or not _says(stored[id_], text)]
+            new = [
                 _row(collection.key, revision, id_, text)
                 for revision, (id_, text) in enumerate(changed, collection.revision + 1)
             ]
-            replaced = [
-                {"old": stored[row["id"]].revision, "new": row["revision"]} for row in rows if row["id"] in stored
-            ]
-            revision = collection.revision + len(rows)
-            if rows:
-                _supersede(connection, collection.key, replaced)
-                connection.execute(sa.insert(questions), rows)
-                _advance(connection, collection, revision, added=len(rows) - len(replaced))
+            replaced = [(stored[row["id"]], row["revision"]) for row in new if row["id"] in stored]
+            if new:
+                _supersede(connection, replaced)
+                connection.execute(sa.insert(questions), new)
+                _advance(connection, collection, by=len(new), added=len(new) - len(replaced))
             return Written(
-                collection,
-                revision,
-                len(rows) - len(replaced),
-                len(replaced),
-                unchanged=len(texts) - len(rows),
+                collection=collection,
+                revision=collection.revision + len(new),
+                added=len(new) - len(replaced),
+                updated=len(replaced),
+                unchanged=len(texts) - len(new),
             )
 
     def delete(self, collection_name: str, question_id: str) -> Written:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self._writing() as connection:
             collection = _collection(connection, collection_name)
-            stored = _current_by_id(connection, collection.key, [question_id])
+            stored = list(_current(connection, collection.key, "id", [question_id]))
             if not stored:
                 raise QuestionNotFound(collection_name, question_id)
-            old, new = stored[question_id].revision, collection.revision + 1
-            erased = _row(collection.key, old, question_id, "")
-            connection.execute(sa.update(questions).where(_version(collection.key, old)).values(**erased))
-            _supersede(connection, collection.key, [{"old": old, "new": new}])
-            _advance(connection, collection, new, added=-1)
-            return Written(collection, new)
+            _supersede(connection, [({**stored[0], "text": ""}, collection.revision + 1)])
+            _advance(connection, collection, by=1, added=-1)
+            return Written(collection, collection.revision + 1)
 
-    def quarantine(self, collection_key: int, reasons: dict[int, str | None]) -> None:
+    def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
         """Note for each revision why its text can't be embedded, or None where it now can."""
         with self._writing() as connection:
-            for revision, reason in reasons.items():
-                statement = sa.update(questions).where(_version(collection_key, revision))
-                connection.execute(statement.values(quarantined=reason))
+            for row in list(_current(connection, collection_key, "revision", list(reasons))):
+                _rewrite(connection, {**row, "quarantined": reasons[row["revision"]]})
 
     def purge(self, collection_key: int, upto: int) -> None:
         """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
@@ -218,13 +227,15 @@ class Store:
     # Reading questions
 
     def get(self, collection_name: str, question_id: str) -> Question:
-        """Raises CollectionNotFound, QuestionNotFound."""
+        """Raises CollectionNotFound, QuestionNotFound, DataDamaged."""
         with self._reading() as connection:
             key = _collection(connection, collection_name).key
-            found = _current_by_id(connection, key, [question_id])
-        if not found:
+            rows = list(_current(connection, key, "id", [question_id]))
+        if not rows:
             raise QuestionNotFound(collection_name, question_id)
-        return found[question_id]
+        if not (found := self._sound(rows)):
+            raise DataDamaged(f"the stored question {question_id!r} fails its checksum: write it again")
+        return found[0]
 
     def list_questions(self, collection_name: str, after: str | None, limit: int) -> list[Question]:
         """Current questions in the order of their ids, past the id `after`."""
@@ -233,40 +244,28 @@ class Store:
             query = sa.select(questions).where(questions.c.collection_key == key, CURRENT)
             if after is not None:
                 query = query.where(questions.c.id > after)
-            rows = connection.execute(query.order_by(questions.c.id).limit(limit)).mappings()
-            return [_question(row) for row in rows]
+            return self._sound(connection.execute(query.order_by(questions.c.id).limit(limit)).mappings())
 
     def revisions(self, collection_key: int, ids: Sequence[str]) -> dict[str, int]:
         """The revision of the current version of each id that the collection holds."""
         with self._reading() as connection:
-            return {id_: question.revision for id_, question in _current_by_id(connection, collection_key, ids).items()}
+            found = self._sound(_current(connection, collection_key, "id", ids))
+        return {question.id: question.revision for question in found}
 
     def exact_matches(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Question]]:
         """For each text, the current questions that equal it after normalisation, oldest first; none: absent."""
         digests = {text: digest(text) for text in texts}
         found: dict[bytes, list[Question]] = {}
         with self._reading() as connection:
-            for chunk in _chunks(list(set(digests.values()))):
-                query = sa.select(questions).where(
-                    questions.c.collection_key == collection_key, questions.c.digest.in_(chunk), CURRENT
-                )
-                for row in connection.execute(query.order_by(questions.c.revision)).mappings():
-                    found.setdefault(row["digest"], []).append(_question(row))
-        return {text: found[key] for text, key in digests.items() if key in found}
+            for question in self._sound(_current(connection, collection_key, "digest", list(set(digests.values())))):
+                found.setdefault(digest(question.text), []).append(question)
+        return {text: sorted(found[key], key=lambda q: q.revision) for text, key in digests.items() if key in found}
 
     def read(self, collection_key: int, revisions: Sequence[int]) -> dict[int, Question]:
         """The versions with these revisions, replaced ones included; deleted ones are absent."""
-        found: dict[int, Question] = {}
         with self._reading() as connection:
-            for chunk in _chunks(list(revisions)):
-                query = sa.select(questions).where(
-                    questions.c.collection_key == collection_key,
-                    questions.c.revision.in_(chunk),
-                    questions.c.text != "",
-                )
-                for row in connection.execute(query).mappings():
-                    found[row["revision"]] = _question(row)
-        return found
+            found = self._sound(_select(connection, collection_key, "revision", revisions, questions.c.text != ""))
+        return {question.revision: question for question in found}
 
     def changes_since(self, collection_key: int, revision: int, limit: int) -> Changes | None:
         """What an index at `revision` has to add and remove, at most `limit` of each; None: no such collection."""
@@ -279,21 +278,40 @@ class Store:
             latest = connection.execute(
                 sa.select(collections.c.revision).where(collections.c.key == collection_key)
             ).scalar()
-            if latest is None:
-                return None
             added = connection.execute(added_query.order_by(questions.c.revision).limit(limit)).mappings().all()
             removed = connection.execute(removed_query.order_by(questions.c.superseded_by).limit(limit)).all()
-        upto = latest
+        if latest is None:
+            return None
+        upto: int = latest
         if len(added) == limit:
             upto = min(upto, added[-1]["revision"])
         if len(removed) == limit:
             upto = min(upto, removed[-1].superseded_by)
         return Changes(
             revision=upto,
-            added=[_question(row) for row in added if row["revision"] <= upto],
+            added=self._sound(row for row in added if row["revision"] <= upto),
             removed=[row.revision for row in removed if row.superseded_by <= upto],
             complete=upto == latest,
         )
+
+    def contents(self, collection_key: int, revision: int) -> tuple[NDArray[np.int64], str]:
+        """What an index at `revision` has to hold: revisions (n,) int64 ascending, and a fingerprint of their texts.
+
+        True as long as no version that was superseded after `revision` has been purged.
+        """
+        query = sa.select(questions.c.revision, questions.c.digest).where(
+            questions.c.collection_key == collection_key,
+            questions.c.revision <= revision,
+            CURRENT | (questions.c.superseded_by > revision),
+            questions.c.quarantined.is_(None),
+        )
+        content = hashlib.sha256()
+        revisions: list[int] = []
+        with self._reading() as connection:
+            for row in connection.execute(query.order_by(questions.c.revision)):
+                revisions.append(row.revision)
+                content.update(row.revision.to_bytes(8) + row.digest)
+        return np.array(revisions, dtype=np.int64), content.hexdigest()
 
     def quarantined(self) -> int:
         """How many current questions could not be embedded, over all collections."""
@@ -305,24 +323,37 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection, connection.begin():
+        """A consistent view. Raises DataDamaged where SQLite finds the file malformed."""
+        with _translated(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """One write transaction at a time. Raises StorageFull when the disk has no room; nothing is written then."""
-        try:
-            with self._write_lock, self._engine.connect() as connection:
-                connection = connection.execution_options(write=True)
-                with connection.begin():
-                    yield connection
-        except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorcode", None) in (
-                sqlite3.SQLITE_FULL,
-                sqlite3.SQLITE_IOERR_WRITE,
-            ):
-                raise StorageFull("the disk is full: nothing was written") from error
-            raise
+        with _translated(), self._write_lock, self._engine.connect() as connection:
+            connection = connection.execution_options(write=True)
+            with connection.begin():
+                yield connection
+
+    def _check_integrity(self) -> None:
+        """Raise DataDamaged if a page, or an index against its table, is not what it should be."""
+        with self._reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+        if found != "ok":
+            raise DataDamaged(f"it is damaged ({found}): restore a backup")
+
+    def _sound(self, rows: Iterable[Mapping[Any, Any]]) -> list[Question]:
+        """Rows as questions. One that fails its checksum is reported and left out."""
+        found = []
+        for row in rows:
+            if row["checksum"] == _checksum(row):
+                found.append(Question(row["id"], row["text"], row["revision"], row["quarantined"]))
+            elif (place := (row["collection_key"], row["revision"])) not in self._damaged:
+                self._damaged.add(place)
+                log.error(
+                    "the question of revision %d in collection %d fails its checksum; it is left out", *place[::-1]
+                )
+        return found
 
 
 def migrate(connection: sa.Connection, revision: str = "head") -> None:
@@ -348,73 +379,115 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours, where they have one."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0)
+        if code in NO_ROOM:
+            raise StorageFull("the disk is full: nothing was written") from error
+        if code & 0xFF in DAMAGED:
+            raise DataDamaged("the database is damaged: restore a backup") from error
+        raise
+
+
+def _words(error: Exception) -> str:
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+
+
 def _collection(connection: sa.Connection, name: str) -> Collection:
     row = connection.execute(sa.select(collections).where(collections.c.name == name)).mappings().first()
     if row is None:
         raise CollectionNotFound(name)
-    return Collection(**row)
+    return _as_collection(row)
 
 
-def _current_by_id(connection: sa.Connection, collection_key: int, ids: Sequence[str]) -> dict[str, Question]:
-    found: dict[str, Question] = {}
-    for chunk in _chunks(ids):
+def _as_collection(row: Mapping[Any, Any]) -> Collection:
+    if row["checksum"] != _checksum(row):
+        raise DataDamaged("the row of a collection fails its checksum: restore a backup")
+    return Collection(**{name: value for name, value in row.items() if name != "checksum"})
+
+
+def _insert_collection(connection: sa.Connection, name: str) -> Collection:
+    values: dict[str, Any] = {
+        "name": name,
+        "revision": 0,
+        "questions": 0,
+        "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    inserted = connection.execute(sa.insert(collections).values(**values, checksum=0))
+    (key,) = inserted.inserted_primary_key or (0,)
+    collection = Collection(key=key, **values)
+    _advance(connection, collection, by=0, added=0)
+    return collection
+
+
+def _advance(connection: sa.Connection, collection: Collection, by: int, added: int) -> None:
+    """Move a collection `by` revisions on, with `added` more questions."""
+    values = {
+        **asdict(collection),
+        "revision": collection.revision + by,
+        "questions": collection.questions + added,
+    }
+    statement = sa.update(collections).where(collections.c.key == collection.key)
+    connection.execute(statement.values(**_sealed(values)))
+
+
+def _select(
+    connection: sa.Connection,
+    collection_key: int,
+    column: str,
+    values: Sequence[Any],
+    condition: sa.ColumnElement[bool],
+) -> Iterator[sa.RowMapping]:
+    """The collection's rows in which the column has one of these values."""
+    for start in range(0, len(values), SELECT_CHUNK):
         query = sa.select(questions).where(
-            questions.c.collection_key == collection_key, questions.c.id.in_(chunk), CURRENT
+            questions.c.collection_key == collection_key,
+            questions.c[column].in_(values[start : start + SELECT_CHUNK]),
+            condition,
         )
-        for row in connection.execute(query).mappings():
-            found[row["id"]] = _question(row)
-    return found
+        yield from connection.execute(query).mappings()
 
 
-def _version(collection_key: int, revision: int) -> sa.ColumnElement[bool]:
-    return (questions.c.collection_key == collection_key) & (questions.c.revision == revision)
+def _current(
+    connection: sa.Connection, collection_key: int, column: str, values: Sequence[Any]
+) -> Iterator[sa.RowMapping]:
+    return _select(connection, collection_key, column, values, CURRENT)
 
 
-def _supersede(connection: sa.Connection, collection_key: int, replaced: list[dict[str, int]]) -> None:
-    """Mark versions (`old`) as replaced by a revision (`new`)."""
-    statement = (
-        sa.update(questions)
-        .where(questions.c.collection_key == collection_key, questions.c.revision == sa.bindparam("old"))
-        .values(superseded_by=sa.bindparam("new"))
+def _supersede(connection: sa.Connection, replaced: Sequence[tuple[Mapping[Any, Any], int]]) -> None:
+    """Mark each row as replaced by a revision."""
+    for row, revision in replaced:
+        _rewrite(connection, {**row, "superseded_by": revision})
+
+
+def _rewrite(connection: sa.Connection, row: Mapping[Any, Any]) -> None:
+    """Store the changed row of a version, its checksum made anew."""
+    statement = sa.update(questions).where(
+        questions.c.collection_key == row["collection_key"], questions.c.revision == row["revision"]
     )
-    if replaced:
-        connection.execute(statement, replaced)
-
-
-def _advance(connection: sa.Connection, collection: Collection, revision: int, added: int) -> None:
-    connection.execute(
-        sa.update(collections)
-        .where(collections.c.key == collection.key)
-        .values(revision=revision, questions=collections.c.questions + added)
-    )
+    connection.execute(statement.values(**_sealed(row)))
 
 
 def _row(collection_key: int, revision: int, id_: str, text: str) -> dict[str, Any]:
-    return {
-        "collection_key": collection_key,
-        "revision": revision,
-        "id": id_,
-        "text": text,
-        "digest": digest(text),
-        "checksum": _checksum(collection_key, revision, id_, text),
-    }
+    row = {"collection_key": collection_key, "revision": revision, "id": id_, "text": text, "digest": digest(text)}
+    return _sealed({**row, "superseded_by": None, "quarantined": None})
 
 
-def _question(row: sa.RowMapping) -> Question:
-    """A row as a question, its checksum verified. Raises DataDamaged."""
-    if row["checksum"] != _checksum(row["collection_key"], row["revision"], row["id"], row["text"]):
-        raise DataDamaged(
-            f"the stored question of revision {row['revision']} fails its checksum: restore the database from a backup"
-        )
-    return Question(row["id"], row["text"], row["revision"], row["quarantined"])
+def _says(row: Mapping[Any, Any], text: str) -> bool:
+    """Whether a row is sound and holds this text."""
+    return bool(row["text"] == text and row["checksum"] == _checksum(row))
 
 
-def _checksum(collection_key: int, revision: int, id_: str, text: str) -> int:
-    """63 bits over what a row says, so that damage is noticed instead of served."""
-    content = json.dumps([collection_key, revision, id_, text]).encode()
+def _sealed(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {**row, "checksum": _checksum(row)}
+
+
+def _checksum(row: Mapping[Any, Any]) -> int:
+    """63 bits over all that a row says, so that damage is noticed instead of served."""
+    values = [[name, value.hex() if isinstance(value, bytes) else value] for name, value in row.items()]
+    content = json.dumps(sorted(pair for pair in values if pair[0] != "checksum")).encode()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 1
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), SELECT_CHUNK):
-        yield values[start : start + SELECT_CHUNK]

@@ -31,6 +31,7 @@ class Ready(BaseModel):
     collections_ready: int
     questions: int
     questions_indexed: int
+    recall: float = Field(description="Of the index with the lowest: share of the exactly nearest that search finds.")
 
 
 @router.get("/livez")

@@ -26,6 +26,8 @@ class Metrics:
         self._ready = self._gauge("ready", "1 when /readyz says ready.")
         self._questions = self._gauge("questions", "Questions stored.")
         self._indexed = self._gauge("questions_indexed", "Questions in the indexes.")
+        self._recall = self._gauge("index_recall", "Lowest recall@10 of an index against exact search, on a sample.")
+        self._damaged = self._gauge("rows_damaged", "Stored rows that fail their checksum and are passed over.")
         self._quarantined = self._gauge("questions_quarantined", "Stored questions that could not be embedded.")
 
     async def render(self, detector: Detector) -> tuple[bytes, str]:
@@ -36,6 +38,8 @@ class Metrics:
         self._ready.set(readiness.ready)
         self._questions.set(readiness.questions)
         self._indexed.set(readiness.questions_indexed)
+        self._recall.set(readiness.recall)
+        self._damaged.set(detector.damaged)
         self._quarantined.set(await detector.quarantined())
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 

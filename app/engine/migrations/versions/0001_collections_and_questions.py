@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("questions", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.Text, nullable=False),
+        sa.Column("checksum", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )
     op.create_table(
@@ -28,9 +29,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
-        sa.Column("checksum", sa.BigInteger, nullable=False),
         sa.Column("superseded_by", sa.BigInteger),
         sa.Column("quarantined", sa.Text),
+        sa.Column("checksum", sa.BigInteger, nullable=False),
     )
     current = sa.text("superseded_by IS NULL")
     replaced = sa.text("superseded_by IS NOT NULL")
@@ -55,8 +56,4 @@ def upgrade() -> None:
         ["collection_key", "superseded_by"],
         sqlite_where=replaced,
         postgresql_where=replaced,
-    )
-    op.execute(
-        "INSERT INTO collections (name, revision, questions, created_at)"
-        " VALUES ('default', 0, 0, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))"
     )

@@ -1,0 +1,174 @@
+"""Store, index, snapshot and catch-up against a dict and NumPy, through any sequence of changes and crashes."""
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from app.engine import index as index_module
+from app.engine import live_release as live_release_module
+from app.engine.encoder import Encoder
+from app.engine.live_release import LiveRelease
+from app.engine.release import Release
+from app.engine.store import DEFAULT_COLLECTION, Store
+from app.errors import QuestionNotFound
+
+IDS = st.sampled_from([f"q{i}" for i in range(40)])
+TEXTS = st.text("abcdefgh ", min_size=1, max_size=12).filter(lambda text: text.strip())
+TOP_K = 5
+
+
+class StoreAndIndex(RuleBasedStateMachine):
+    """Each rule changes both the real thing and `truth`; the invariants compare them by value."""
+
+    release: Release
+    encoder: Encoder
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.truth: dict[str, str] = {}
+        self.revision = 0
+        self.open()
+
+    def open(self) -> None:
+        self.store = Store(self.folder / "sameask.db")
+        self.live = LiveRelease(
+            self.release,
+            self.encoder,
+            self.release.scorer("0.90"),
+            self.store,
+            snapshot_dir=self.folder / "snapshots",
+            max_waiting=100,
+        )
+        self.key = self.store.collection(DEFAULT_COLLECTION).key
+        assert self.live.catch_up(self.key) == self.revision
+
+    def teardown(self) -> None:
+        if hasattr(self, "live"):
+            self.live.close()
+            self.store.close()
+            shutil.rmtree(self.folder)
+
+    @rule(questions=st.dictionaries(IDS, TEXTS, min_size=1, max_size=12))
+    def upsert(self, questions: dict[str, str]) -> None:
+        changed = {id_ for id_, text in questions.items() if self.truth.get(id_) != text}
+        written = self.store.upsert(DEFAULT_COLLECTION, list(questions.items()))
+        self.revision += len(changed)
+        assert written.revision == self.revision
+        assert written.added == len(changed - self.truth.keys())
+        assert written.updated == len(changed & self.truth.keys())
+        assert written.unchanged == len(questions) - len(changed)
+        self.truth |= questions
+
+    @rule(id_=IDS)
+    def delete(self, id_: str) -> None:
+        if id_ in self.truth:
+            self.revision += 1
+            assert self.store.delete(DEFAULT_COLLECTION, id_).revision == self.revision
+            del self.truth[id_]
+        else:
+            with pytest.raises(QuestionNotFound):
+                self.store.delete(DEFAULT_COLLECTION, id_)
+
+    @rule()
+    def catch_up(self) -> None:
+        assert self.live.catch_up(self.key) == self.revision
+
+    @rule()
+    def save(self) -> None:
+        self.live.save()
+
+    @rule()
+    def rebuild(self) -> None:
+        self.live.index(self.key).rebuild()
+
+    @rule()
+    def restart(self) -> None:
+        self.live.close()
+        self.store.close()
+        self.open()
+
+    @rule()
+    def crash(self) -> None:
+        """What was not saved is gone; what was committed is not."""
+        self.live.batcher.close()
+        self.store.close()
+        self.open()
+
+    @precondition(lambda self: self.truth)
+    @rule(questions=st.dictionaries(IDS, TEXTS, min_size=1, max_size=12))
+    def change_while_others_search(self, questions: dict[str, str]) -> None:
+        done = threading.Event()
+        wrong: list[object] = []
+
+        def search() -> None:
+            queries = self.encoder.encode(["abc", "hgf e"])
+            while not done.is_set():
+                _, hits = self.live.search(self.key, queries, TOP_K)
+                found = [self.store.read(self.key, hit.revisions) for hit in hits]
+                # One question never stands twice in an answer, in its old and in its new version.
+                wrong.extend(f for f in found if len({q.id for q in f.values()}) != len(f))
+
+        searchers = [threading.Thread(target=search) for _ in range(2)]
+        for searcher in searchers:
+            searcher.start()
+        self.upsert(questions)
+        self.catch_up()
+        self.rebuild()
+        done.set()
+        for searcher in searchers:
+            searcher.join()
+        assert wrong == []
+
+    @rule(text=TEXTS)
+    def find(self, text: str) -> None:
+        """After catching up, the nearest are those that NumPy finds, with the similarities that it computes."""
+        self.catch_up()
+        query = self.encoder.encode([text])
+        revision, (hits,) = self.live.search(self.key, query, TOP_K)
+        assert revision == self.revision
+        stored = self.store.read(self.key, hits.revisions)
+        assert {q.id: q.text for q in stored.values()}.items() <= self.truth.items()
+        if self.truth:
+            expected = np.sort(self.encoder.encode(list(self.truth.values())) @ query[0])[::-1][:TOP_K]
+            assert hits.similarities == pytest.approx(expected, abs=1e-3)
+        else:
+            assert hits.revisions == []
+
+    @rule(text=TEXTS)
+    def find_exactly(self, text: str) -> None:
+        matches = self.store.exact_matches(self.key, [text]).get(text, [])
+        normalized = " ".join(text.split())
+        assert {q.id for q in matches} == {i for i, t in self.truth.items() if " ".join(t.split()) == normalized}
+
+    @invariant()
+    def store_holds_the_truth(self) -> None:
+        if hasattr(self, "store"):
+            stored = self.store.list_questions(DEFAULT_COLLECTION, None, 1000)
+            assert {q.id: q.text for q in stored} == self.truth
+            assert self.store.collection(DEFAULT_COLLECTION).questions == len(self.truth)
+
+
+@pytest.mark.parametrize("exact_limit", [5000, 10])
+def test_store_and_index_hold_what_was_written(
+    tiny_release: Release, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch, exact_limit: int
+) -> None:
+    monkeypatch.setattr(index_module, "EXACT_LIMIT", exact_limit)  # 10: most indexes are graphs
+    monkeypatch.setattr(index_module, "COPY_CHUNK", 4)
+    monkeypatch.setattr(index_module, "ADD_CHUNK", 2)
+    monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 5)
+    monkeypatch.setattr(live_release_module, "SAVE_AFTER", 25)
+    StoreAndIndex.release, StoreAndIndex.encoder = tiny_release, tiny_encoder
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        StoreAndIndex,
+        settings=settings(
+            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
