@@ -94,7 +94,7 @@ class Body:
         self.live[positions] = live
         self.living += len(positions) * (1 if live else -1)
         self._select()
-        return self.ids[positions]
+        return np.asarray(self.ids[positions], dtype=np.int64)
 
     def living_after(self, last: int, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The first `limit` living entries with ids greater than `last`, and their vectors (n, d) float32."""

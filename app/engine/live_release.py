@@ -95,6 +95,7 @@ class LiveRelease:
         self._snapshots.keep_only([collection.key for collection in store.list_collections()])
         self._indexes: dict[int, _CollectionIndex] = {}
         self._indexes_lock = threading.Lock()
+        self._save_after = SAVE_AFTER
 
     @classmethod
     def open(
@@ -124,10 +125,7 @@ class LiveRelease:
     def close(self) -> None:
         """Finish the batch in progress, refuse what waits, save the indexes, and let go of them."""
         self.batcher.close()
-        try:
-            self.save()
-        except (OSError, ServiceError) as error:
-            log.warning("not every index could be saved, the next start embeds the rest again: %s", error)
+        self._save_when_due(after=1)
         self._indexes.clear()
 
     def state(self, collection_key: int) -> IndexState:
@@ -166,8 +164,7 @@ class LiveRelease:
                     self.forget(collection_key)
                     return 0
                 self._apply(collection_key, of.index, changes)
-                if self._unsaved() >= SAVE_AFTER:
-                    self.save()
+                self._save_when_due()
                 if changes.complete:
                     of.ready = True
                     return of.index.revision
@@ -221,8 +218,19 @@ class LiveRelease:
             of.index = loaded or of.index
         of.opened = True
 
-    def _unsaved(self) -> int:
-        return sum(of.index.revision - self._snapshots.saved_revision(key) for key, of in list(self._indexes.items()))
+    def _save_when_due(self, after: int = 0) -> None:
+        """Save once enough has changed. Failing to is no failure of the write that made it due: it is durable."""
+        unsaved = sum(
+            of.index.revision - self._snapshots.saved_revision(key) for key, of in list(self._indexes.items())
+        )
+        if unsaved < (after or self._save_after):
+            return
+        try:
+            self.save()
+            self._save_after = SAVE_AFTER
+        except (OSError, ServiceError) as error:
+            self._save_after = unsaved + SAVE_AFTER  # not again with every write
+            log.warning("the indexes can't be saved, a restart would embed %d questions again: %s", unsaved, error)
 
     def _apply(self, collection_key: int, index: Index, changes: Changes) -> None:
         outcomes = self.embed(self.encoder.tokenize([q.text for q in changes.added]), background=True).result()

@@ -148,7 +148,8 @@ class Snapshots:
         """The index that the pieces make, and how many entries its base brought."""
         for piece in pieces:
             manifest = _manifest(piece)
-            if manifest["release"] != self._release_digest or manifest["collection"] != collection_key:
+            expected = (self._release_digest, collection_key, dimension)
+            if (manifest["release"], manifest["collection"], manifest["dimension"]) != expected:
                 raise Unusable(f"{piece.path} belongs to another release or collection")
             for name, digest in manifest["files"].items():
                 if _sha256(piece.path / name) != digest:
@@ -165,39 +166,48 @@ class Snapshots:
     def _publish(
         self, collection_key: int, start: int, end: int, body: Body, removed: NDArray[np.int64], fingerprint: str
     ) -> None:
-        """Write a piece aside, sync it, and show it by one rename."""
+        """Write a piece aside, sync it, and show it by one rename. Raises OSError; nothing is left then."""
         folder = self._folder / str(collection_key)
-        folder.mkdir(parents=True, exist_ok=True)
         aside = folder / ".writing"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        if start == 0 and body.is_graph:
-            np.savez(aside / "entries.npz", ids=body.ids, live=body.live)
-            faiss.write_index(body.vectors, str(aside / "graph.faiss"))
-        else:
-            ids, vectors = body.living_after(start, len(body))
-            precision = np.float16 if body.is_graph else np.float32  # as the body holds them
-            np.savez(aside / "entries.npz", ids=ids, vectors=vectors.astype(precision), removed=removed)
         manifest = {
             "format": FORMAT,
             "release": self._release_digest,
             "collection": collection_key,
+            "dimension": body.vectors.d,
             "start": start,
             "end": end,
             "fingerprint": fingerprint,
-            "files": {file.name: _sha256(file) for file in sorted(aside.iterdir())},
         }
-        (aside / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-        for path in (*aside.iterdir(), aside):
-            _sync(path)
-        aside.rename(folder / f"{start}-{end}")
-        _sync(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            aside.mkdir(parents=True)
+            _write(aside, manifest, body, removed)
+            aside.rename(folder / f"{start}-{end}")
+            _sync(folder)
+        except (OSError, RuntimeError) as error:  # FAISS says RuntimeError when the disk is full
+            shutil.rmtree(aside, ignore_errors=True)
+            raise OSError(f"can't write {folder / f'{start}-{end}'}: {error}") from error
 
     def _remove_older(self, collection_key: int, end: int) -> None:
         """Remove the pieces that a base up to `end` replaces."""
         for piece in _pieces(self._folder / str(collection_key)):
             if piece.end < end or (piece.end == end and piece.start):
                 shutil.rmtree(piece.path, ignore_errors=True)
+
+
+def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[np.int64]) -> None:
+    """The files of a piece, synced."""
+    if manifest["start"] == 0 and body.is_graph:
+        np.savez(aside / "entries.npz", ids=body.ids, live=body.live)
+        faiss.write_index(body.vectors, str(aside / "graph.faiss"))
+    else:
+        ids, vectors = body.living_after(manifest["start"], len(body))
+        precision = np.float16 if body.is_graph else np.float32  # as the body holds them
+        np.savez(aside / "entries.npz", ids=ids, vectors=vectors.astype(precision), removed=removed)
+    files = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+    (aside / "manifest.json").write_text(json.dumps({**manifest, "files": files}), "utf-8")
+    for path in (*aside.iterdir(), aside):
+        _sync(path)
 
 
 def _pieces(folder: Path) -> list[Piece]:
@@ -239,8 +249,8 @@ def _read_base(piece: Piece, dimension: int) -> Body:
         else:
             body = Body.empty(dimension, graph=False)
             body.append(entries["ids"], entries["vectors"].astype(np.float32), live=True)
-    if body.vectors.d != dimension or body.vectors.ntotal != len(body):
-        raise Unusable(f"{piece.path} holds vectors of another shape")
+    if body.vectors.ntotal != len(body):
+        raise Unusable(f"{piece.path} holds {body.vectors.ntotal} vectors for {len(body)} ids")
     return body
 
 
