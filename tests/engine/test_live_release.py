@@ -1,0 +1,190 @@
+"""A release at work: what a restart costs, what a bad text does, and what a full disk does not."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.engine import live_release as live_release_module
+from app.engine.encoder import Encoder, Tokens
+from app.engine.live_release import LiveRelease
+from app.engine.release import Release
+from app.engine.store import DEFAULT_COLLECTION, Store
+from app.errors import ModelFailing, NotReady, Unembeddable
+
+Open = Callable[[], tuple[Store, LiveRelease]]
+
+
+class CountingEncoder:
+    """The encoder, with a count of the texts it embedded, and a text it can't embed."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.embedded = 0
+        self.poison = "\x01"
+        self.broken = False
+        self.dimension, self.device, self.tokenize = encoder.dimension, encoder.device, encoder.tokenize
+
+    def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        if self.broken:
+            raise RuntimeError("the device is gone")
+        if any(self.poison in tokens.text for tokens in batch):
+            raise Unembeddable("poison")
+        self.embedded += len(batch)
+        return self._encoder.encode_tokens(batch)
+
+
+@pytest.fixture
+def encoder(tiny_encoder: Encoder) -> CountingEncoder:
+    return CountingEncoder(tiny_encoder)
+
+
+@pytest.fixture
+def open_live(tmp_path: Path, tiny_release: Release, encoder: CountingEncoder) -> Open:
+    """Opens store and live release over one data directory, as often as asked."""
+
+    def open_() -> tuple[Store, LiveRelease]:
+        store = Store(tmp_path / "sameask.db")
+        live = LiveRelease(
+            tiny_release,
+            encoder,  # type: ignore[arg-type]  # an encoder in all that is used here
+            tiny_release.scorer("0.90"),
+            store,
+            snapshot_dir=tmp_path / "snapshots",
+            max_waiting=10,
+        )
+        return store, live
+
+    return open_
+
+
+def write(store: Store, count: int, start: int = 0) -> None:
+    store.upsert(DEFAULT_COLLECTION, [(f"q{i}", f"question number {i}") for i in range(start, start + count)])
+
+
+def test_a_restart_after_a_clean_end_embeds_nothing(open_live: Open, encoder: CountingEncoder) -> None:
+    store, live = open_live()
+    write(store, 300)
+    live.catch_up(1)
+    live.close()
+    store.close()
+    encoder.embedded = 0
+    store, live = open_live()
+    assert (live.catch_up(1), live.state(1).size, encoder.embedded) == (300, 300, 0)
+    live.close()
+    store.close()
+
+
+def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
+    open_live: Open, encoder: CountingEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_release_module, "SAVE_AFTER", 100)
+    monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 20)
+    store, live = open_live()
+    for start in range(0, 330, 30):
+        write(store, 30, start)
+        live.catch_up(1)
+    live.batcher.close()  # no save
+    store.close()
+    encoder.embedded = 0
+    store, live = open_live()
+    assert live.catch_up(1) == 330
+    assert encoder.embedded == 330 - 320  # saved at 110, 210 and 320, the ends of the chunks that made it due
+    live.close()
+    store.close()
+
+
+def test_search_refuses_until_the_index_has_caught_up(open_live: Open, tiny_encoder: Encoder) -> None:
+    store, live = open_live()
+    write(store, 1)
+    query = tiny_encoder.encode(["question number 0"])
+    with pytest.raises(NotReady):
+        live.search(1, query, 5)
+    live.catch_up(1)
+    revision, (hits,) = live.search(1, query, 5)
+    assert (revision, hits.revisions) == (1, [1])
+    assert hits.similarities == pytest.approx([1.0], abs=1e-6)
+    live.close()
+    store.close()
+
+
+def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(open_live: Open, encoder: CountingEncoder) -> None:
+    store, live = open_live()
+    store.upsert(DEFAULT_COLLECTION, [("a", "fine"), ("b", f"bad {encoder.poison}"), ("c", "fine too")])
+    assert live.catch_up(1) == 3
+    assert live.index(1).ids().tolist() == [1, 3]
+    assert store.get(DEFAULT_COLLECTION, "b").quarantined == "Unembeddable: poison"
+    assert store.quarantined() == 1
+    live.close()
+    store.close()
+    store, live = open_live()  # and its snapshot agrees with the store
+    encoder.embedded = 0
+    assert (live.catch_up(1), encoder.embedded) == (3, 0)
+    store.upsert(DEFAULT_COLLECTION, [("b", "mended")])
+    live.catch_up(1)
+    assert (live.index(1).ids().tolist(), store.quarantined()) == ([1, 3, 4], 0)
+    live.close()
+    store.close()
+
+
+def test_a_broken_model_quarantines_nothing(open_live: Open, encoder: CountingEncoder) -> None:
+    store, live = open_live()
+    write(store, 3)
+    encoder.broken = True
+    with pytest.raises(ModelFailing):
+        live.catch_up(1)
+    assert (store.quarantined(), live.state(1).revision) == (0, 0)
+    encoder.broken = False
+    assert (live.catch_up(1), live.state(1).size) == (3, 3)
+    live.close()
+    store.close()
+
+
+def test_a_full_disk_costs_the_snapshot_and_not_the_write(
+    open_live: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live_release_module, "SAVE_AFTER", 10)
+    store, live = open_live()
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "save", no_room)
+        write(store, 25)
+        assert live.catch_up(1) == 25
+    assert "can't be saved" in caplog.text
+    write(store, 40, start=25)
+    assert live.catch_up(1) == 65
+    assert live.state(1).size == 65
+    live.close()
+    store.close()
+
+
+def test_superseded_versions_are_purged_once_no_snapshot_needs_them(open_live: Open) -> None:
+    store, live = open_live()
+    write(store, 2)
+    store.upsert(DEFAULT_COLLECTION, [("q0", "changed")])
+    assert store.read(1, [1])[1].text == "question number 0"
+    live.catch_up(1)
+    live.save()
+    assert store.read(1, [1, 2, 3]).keys() == {2, 3}
+    live.close()
+    store.close()
+
+
+def test_a_deleted_collection_is_forgotten_with_its_snapshots(open_live: Open, tmp_path: Path) -> None:
+    store, live = open_live()
+    collection, _ = store.create_collection("other", 10)
+    store.upsert("other", [("a", "text")])
+    live.catch_up(collection.key)
+    live.save()
+    assert len(list(tmp_path.glob(f"snapshots/*/{collection.key}"))) == 1
+    store.delete_collection("other")
+    live.forget(collection.key)
+    assert list(tmp_path.glob(f"snapshots/*/{collection.key}")) == []
+    assert live.catch_up(collection.key) == 0
+    live.close()
+    store.close()
+
+
+def no_room() -> None:
+    raise OSError("no room")
