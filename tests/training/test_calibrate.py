@@ -1,0 +1,74 @@
+"""`python -m training calibrate`: from a model folder and pairs to a release that serves."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from app.engine.encoder import Encoder
+from app.engine.release import Release
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import wait_until_ready
+from training.cli import cli
+
+WORDS = ["apple", "bread", "cider", "dough", "elder", "flour", "grape", "honey", "icing", "jelly"]
+
+
+def pairs_file(folder: Path) -> Path:
+    """400 pairs of our own making: duplicates share all words but one, others share none."""
+    generator = random.Random(0)
+    rows = ["question1\tquestion2\tis_duplicate"]
+    for i in range(400):
+        words = generator.sample(WORDS, 4)
+        others = [word for word in WORDS if word not in words]
+        other = [*words[:3], generator.choice(others)] if i % 2 else generator.sample(others, 4)
+        rows.append(f"how is {' '.join(words)} made\thow is {' '.join(other)} made\t{i % 2}")
+    file = folder / "pairs.tsv"
+    file.write_text("\n".join(rows) + "\n", "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Release:
+    folder = tmp_path_factory.mktemp("calibrate")
+    pairs = str(pairs_file(folder))
+    arguments = ["calibrate", "--base", str(tiny_model), "--pairs", pairs, "--report", pairs, "--device", "cpu"]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(folder / "mine")], catch_exceptions=False)
+    assert result.exit_code == 0
+    return Release.open(folder / "mine")
+
+
+def test_duplicates_become_more_probable_than_others(release: Release, tiny_encoder: Encoder) -> None:
+    vectors = tiny_encoder.encode(
+        ["how is apple bread made", "how is apple bread dough made", "how is jelly icing honey made"]
+    )
+    near, far = release.calibration.probability((vectors[1:] @ vectors[0]).astype(np.float32))
+    assert near > 0.5 > far
+
+
+def test_figures_and_fingerprint_are_in_the_release(release: Release) -> None:
+    assert release.metrics["fitted_on"]["pairs"] == release.metrics["reported_on"]["pairs"] == 400
+    assert release.metrics["fitted_on"]["average_precision"] > 0.95
+    assert release.manifest["dataset"]["pairs"] == 400
+    assert "| 0.90 |" in (release.path / "README.md").read_text("utf-8")
+
+
+def test_the_release_serves(release: Release, tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(data_dir=tmp_path, release=release.path, device="cpu"))) as client:
+        wait_until_ready(client)
+        body = {"pairs": [{"question1": "how is apple bread made", "question2": "how is apple bread dough made"}]}
+        scored = client.post("/pair-score", json=body).json()
+    assert scored["release"] == "mine"
+    assert scored["scores"][0]["probability"] > 0.5
+
+
+def test_the_shipped_release_says_what_it_was_fitted_on() -> None:
+    release = Release.open(Path("releases/minilm-base"))
+    assert release.base.name == "all-MiniLM-L6-v2"
+    assert release.metrics["fitted_on"]["pairs"] == release.manifest["dataset"]["pairs"]
+    assert json.loads((release.path / "thresholds.json").read_text("utf-8"))["review"] == release.review_from

@@ -1,0 +1,73 @@
+"""Calibration and thresholds: against formulas, and by simulation against the precision they promise."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from training.calibration import best_f1_threshold, fit_calibration, fit_threshold
+
+
+def test_calibration_recovers_the_logistic_that_made_the_labels() -> None:
+    generator = np.random.default_rng(0)
+    similarities = generator.uniform(0, 1, 50_000).astype(np.float32)
+    labels = generator.uniform(size=50_000) < 1 / (1 + np.exp(-(8 * similarities - 6)))
+    calibration = fit_calibration(similarities, labels)
+    assert [calibration.weight, calibration.bias] == pytest.approx([8, -6], rel=0.05)
+
+
+def test_best_f1_is_the_best_of_all_thresholds() -> None:
+    probabilities = np.array([0.9, 0.8, 0.7, 0.4, 0.3, 0.1])
+    labels = np.array([True, False, True, True, False, False])
+    f1 = {
+        t: 2 * (labels & (probabilities >= t)).sum() / (labels.sum() + (probabilities >= t).sum())
+        for t in probabilities
+    }
+    assert best_f1_threshold(probabilities, labels) == max(f1, key=f1.__getitem__) == 0.4
+
+
+def test_a_threshold_holds_its_precision_on_the_labels_it_was_chosen_on() -> None:
+    probabilities = np.linspace(1, 0, 2000)
+    labels = np.arange(2000) < 1000
+    threshold = fit_threshold(probabilities, labels, 0.90)
+    assert threshold.probability is not None
+    assert threshold.precision_bound is not None
+    chosen = probabilities >= threshold.probability
+    assert labels[chosen].mean() >= 0.90
+    assert threshold.labels == chosen.sum()
+    assert threshold.recall == labels[chosen].sum() / 1000
+    # Clopper-Pearson: so few right ones or fewer would be seen with the shared error, were precision at the bound.
+    surprise = binom.sf(labels[chosen].sum() - 1, threshold.labels, threshold.precision_bound)
+    assert surprise == pytest.approx(0.05 / 4, rel=1e-6)
+
+
+def test_no_threshold_where_the_labels_support_none() -> None:
+    probabilities = np.linspace(1, 0, 2000)
+    labels = np.random.default_rng(0).uniform(size=2000) < 0.5
+    threshold = fit_threshold(probabilities, labels, 0.90)
+    assert (threshold.probability, threshold.precision_bound, threshold.recall, threshold.labels) == (None, None, 0, 0)
+
+
+def test_too_few_labels_support_no_threshold() -> None:
+    assert fit_threshold(np.linspace(1, 0, 40), np.ones(40, dtype=bool), 0.90).probability is None
+
+
+def test_equal_probabilities_are_never_split() -> None:
+    probabilities = np.repeat([0.9, 0.5, 0.1], [300, 300, 300])
+    labels = np.repeat([True, True, False], [300, 300, 300])
+    labels[300:320] = False
+    assert fit_threshold(probabilities, labels, 0.95).labels == 300
+    assert fit_threshold(probabilities, labels, 0.90).labels == 600
+
+
+def test_the_promise_holds_in_nineteen_of_twenty_samples() -> None:
+    """True precision at the chosen threshold is below the target in at most 5 % of samples (and some luck)."""
+    generator = np.random.default_rng(1)
+    broken = 0
+    for _ in range(200):
+        scores = generator.uniform(size=1500)
+        truth = np.clip(1.2 * scores, 0, 0.97)
+        threshold = fit_threshold(scores, generator.uniform(size=1500) < truth, 0.90).probability
+        if threshold is not None:
+            grid = np.linspace(threshold, 1, 1000)
+            broken += bool(np.clip(1.2 * grid, 0, 0.97).mean() < 0.90)
+    assert broken <= 16  # 200 samples at 5 %: more than 16 has a probability of 3 %
