@@ -4,7 +4,9 @@ same app inside this process without one. torch is loaded only for the latter, b
 import asyncio
 import csv
 import json
+import logging
 import pkgutil
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -65,6 +67,7 @@ def serve() -> None:
     """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
     settings = Settings()
     listening = _listen(settings)
+    _log_to_stderr(settings)
     asyncio.run(_serve(settings, listening))
 
 
@@ -154,7 +157,18 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             f"Sameask answers at http://{host}:{port} (documentation: http://{host}:{port}/docs)",
             highlight=False,
         )
+        # uvicorn raises the signal that ended it once more, for us: what is open here still has to be closed.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         await server.serve(sockets=[listening])
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(name)s: %(message)s"))
+    logger = logging.getLogger("app")
+    logger.addHandler(handler)
+    logger.setLevel(settings.log_level.upper())
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -190,9 +204,19 @@ async def _service(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None) as client,
     ):
-        while (await client.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.05)
+        await _until_ready(client)
         yield client
+
+
+async def _until_ready(service: httpx.AsyncClient) -> None:
+    """Wait for the indexes to catch up, and say how far they are. Raises CommandError when the model fails."""
+    with err.status("opening") as status:
+        while (response := await service.get("/readyz")).status_code != 200:
+            readiness = response.json()
+            if readiness["failure"]:
+                raise CommandError(readiness["failure"])
+            status.update(f"indexing {readiness['questions_indexed']:,} of {readiness['questions']:,} questions")
+            await asyncio.sleep(0.05)
 
 
 def _run(url: str | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]) -> Any:

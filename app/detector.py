@@ -21,7 +21,7 @@ from app.engine.live_release import Hits, LiveRelease
 from app.engine.scorer import Verdict, similarity
 from app.engine.store import Collection, Question, Store, Written
 from app.engine.text import normalize
-from app.errors import FieldError, InvalidRequest, Overloaded, SameaskError, Unembeddable
+from app.errors import FieldError, InvalidRequest, NotReady, Overloaded, SameaskError, Unembeddable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class Readiness:
     """Whether questions are answered, and how far the indexes are."""
 
     ready: bool
-    detail: str
+    failure: str | None
     release: str
     collections: int
     collections_ready: int
@@ -280,7 +280,7 @@ class Detector:
         ready = failure is None and all(state.ready for state in states)
         return Readiness(
             ready=ready,
-            detail=failure or ("ready" if ready else "indexes are catching up with the store"),
+            failure=failure,
             release=live.release.name,
             collections=len(collections),
             collections_ready=sum(state.ready for state in states),
@@ -309,6 +309,8 @@ class Detector:
                 if (kept := [q for q in found if q.revision not in excluded])
             }
         open_texts = [text for text in dict.fromkeys(questions) if text not in exact]
+        if open_texts and not live.state(collection.key).ready:
+            raise NotReady("the index of this collection is catching up with the store; see /readyz")
         return _Asked(collection, exact, open_texts, self._tokenize(live, phases, open_texts), excluded)
 
     def _tokenize(self, live: LiveRelease, phases: Phases, texts: Sequence[str]) -> list[Tokens]:
@@ -330,6 +332,8 @@ class Detector:
         self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: NDArray[np.float32], top_k: int
     ) -> tuple[int, dict[str, Finding]]:
         key = asked.collection.key
+        if not asked.open_texts:
+            return asked.collection.revision, {}
         with phases.timed("search"):
             revision, hits = live.search(key, vectors, top_k + len(asked.excluded))
         with phases.timed("read"):

@@ -25,7 +25,7 @@ class Ready(BaseModel):
     """Whether questions are answered, and how far the indexes are."""
 
     ready: bool
-    detail: str = Field(examples=["ready"])
+    failure: str | None = Field(description="Why the model answers nobody; null while it works.")
     release: str
     collections: int
     collections_ready: int
