@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test check readme format clean
+.PHONY: demo serve test durability check readme format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -24,6 +24,10 @@ serve: $(VENV)/.installed ## serve the data directory of SAMEASK_DATA_DIR
 
 test: check ## every check and every test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost
+	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \
+	  --log-cli-level=INFO --log-disable=alembic.runtime.migration
 
 check: $(VENV)/.installed-dev ## ruff, formatting, types, architecture, container files
 	$(BIN)/ruff check .

@@ -156,6 +156,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         err.print(
             f"Sameask answers at http://{host}:{port} (documentation: http://{host}:{port}/docs)",
             highlight=False,
+            soft_wrap=True,
         )
         # uvicorn raises the signal that ended it once more, for us: what is open here still has to be closed.
         for number in (signal.SIGINT, signal.SIGTERM):

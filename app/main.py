@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from transformers.utils.logging import disable_progress_bar
 
 from app import __version__
@@ -38,6 +38,8 @@ DESCRIPTION = """Has this question been asked before?
 Questions live in *collections*. `POST /duplicates` finds stored questions that ask the same as new ones;
 `POST /pair-score` scores pairs. Every answer is advice: nothing is closed, merged or deleted by itself."""
 
+NOT_JSON = "the body is not JSON in UTF-8"
+
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
     app.state.metrics = metrics
@@ -124,6 +127,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
             return problem(error.status, error.title, str(error), headers=headers)
         case RequestValidationError():
             return _answer_validation(error)
+        case HTTPException(status_code=400, __cause__=ValueError() | RecursionError()):
+            return problem(InvalidJson.status, InvalidJson.title, NOT_JSON)  # bytes, depth or digits past all reading
         case HTTPException():
             headers = dict(error.headers or {})
             if error.status_code == 405:
@@ -138,10 +143,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 def _answer_validation(error: RequestValidationError) -> Response:
     """What pydantic or the JSON parser found, without the values found, which may be texts."""
     if any(e["type"] == "json_invalid" for e in error.errors()):
-        return problem(InvalidJson.status, InvalidJson.title, "the body is not JSON in UTF-8")
+        return problem(InvalidJson.status, InvalidJson.title, NOT_JSON)
     fields = [
         FieldProblem(
-            field=".".join(str(part) for part in (e["loc"][1:] or e["loc"])),
+            field=".".join(str(part)[:100] for part in (e["loc"][1:] or e["loc"])),
             detail=re.sub("^Value error, ", "", e["msg"]),
         )
         for e in error.errors()
@@ -154,7 +159,7 @@ def _methods(request: Request) -> set[str]:
     scope = {"type": "http", "path": request.url.path, "root_path": "", "headers": [], "app": request.app}
     return {
         method
-        for method in ("GET", "POST", "PUT", "DELETE")
         for route in request.app.routes
+        for method in (("GET", "HEAD") if isinstance(route, Mount) else ("GET", "POST", "PUT", "DELETE"))
         if route.matches({**scope, "method": method})[0] is Match.FULL
     }

@@ -18,8 +18,7 @@ class LimitBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "0")
-        too_large = length.isdigit() and int(length) > self._max_bytes
+        too_large = self._is_past_limit(Headers(scope=scope).get("content-length", "0"))
         read: list[Message] = []
         size = 0
         while not too_large:
@@ -39,3 +38,8 @@ class LimitBody:
             return read.pop() if read else await receive()
 
         await self._app(scope, replay, send)
+
+    def _is_past_limit(self, length: str) -> bool:
+        """Whether a Content-Length is a number past the limit, however many digits it has."""
+        digits = length.lstrip("0") if length.isascii() and length.isdigit() else ""
+        return len(digits) > len(str(self._max_bytes)) or int(digits or "0") > self._max_bytes

@@ -7,12 +7,23 @@ from pydantic import BaseModel, Field
 
 from app.errors import CollectionNotFound, CollectionProtected, Overloaded, StorageFull
 from app.http.dependencies import Cursor, Limit, TheDetector, TheSettings
-from app.http.fields import CollectionName, Limits, decode_cursor, encode_cursor
+from app.http.fields import CollectionName, decode_cursor, encode_cursor, page_size
+from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["collections"])
 
-ThisCollection = Annotated[CollectionName, Path(description="Lower-case letters, digits, `-` and `_`; at most 64.")]
+ThisCollection = Annotated[
+    CollectionName, Path(description="Lower-case letters, digits, `-` and `_`; at most 64.", examples=["faq"])
+]
+
+NAME = "$response.body#/name"
+NEXT = links(
+    upsert_questions=link("Put questions into it.", {"collection": NAME}),
+    list_questions=link("List its questions.", collection=NAME),
+    read_collection=link("Read it again.", name=NAME),
+    delete_collection=link("Delete it.", name=NAME),
+)
 
 
 class Collection(BaseModel):
@@ -34,7 +45,14 @@ class CollectionPage(BaseModel):
 @router.put(
     "/collections/{name}",
     response_model=Collection,
-    responses={201: {"model": Collection, "description": "Made now"}, **documented(Overloaded, StorageFull)},
+    responses=documented(
+        Overloaded,
+        StorageFull,
+        also={
+            200: {"description": "There already", **NEXT},
+            201: {"description": "Made now", "model": Collection, **NEXT},
+        },
+    ),
 )
 async def create_collection(
     name: ThisCollection, response: Response, detector: TheDetector, settings: TheSettings
@@ -61,12 +79,18 @@ async def delete_collection(name: ThisCollection, detector: TheDetector) -> None
     await detector.delete_collection(name)
 
 
-@router.get("/collections", response_model=CollectionPage, responses=documented())
+@router.get(
+    "/collections",
+    response_model=CollectionPage,
+    responses=documented(
+        also={200: links(list_collections=link("The next page, unless null.", cursor="$response.body#/next_cursor"))}
+    ),
+)
 async def list_collections(
-    detector: TheDetector, settings: TheSettings, cursor: Cursor = None, limit: Limit = 100
+    detector: TheDetector, settings: TheSettings, cursor: Cursor = None, limit: Limit = None
 ) -> object:
     """List collections in the order of their names, a page at a time."""
-    Limits(settings).at_most("limit", limit, "max_page").check()
-    found = await detector.list_collections(decode_cursor(cursor) or "", limit + 1)
-    next_cursor = encode_cursor(found[limit - 1].name) if len(found) > limit else None
-    return {"collections": found[:limit], "next_cursor": next_cursor}
+    size = page_size(limit, settings)
+    found = await detector.list_collections(decode_cursor(cursor) or "", size + 1)
+    next_cursor = encode_cursor(found[size - 1].name) if len(found) > size else None
+    return {"collections": found[:size], "next_cursor": next_cursor}

@@ -29,7 +29,9 @@ TheDetector = Annotated[Detector, Depends(_detector)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, description="Items on the page.")]
+Limit = Annotated[
+    int | None, Query(ge=1, description="Items on the page; if not said, 100, or as many as there may be.")
+]
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -1,16 +1,28 @@
 """`/docs`: the OpenAPI document as a page to try things on, with no asset from elsewhere."""
 
+from pathlib import Path
+
+import fastapi_offline
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from swagger_ui_bundle import swagger_ui_path
+from starlette.types import Receive, Scope, Send
 
 from app.http.problems import Problem
 
 ASSETS = "/docs/assets"
+FILES = Path(fastapi_offline.__file__).parent / "static"  # Swagger UI as its package brings it
 
 router = APIRouter(include_in_schema=False)
+
+
+class Assets(StaticFiles):
+    """Files, always whole: a server may ignore Range, and a bad one would be refused with no problem document."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 @router.get("/")
@@ -27,7 +39,7 @@ async def docs() -> HTMLResponse:
         title="Sameask",
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{ASSETS}/favicon-32x32.png",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
         swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
     )
 
@@ -35,7 +47,7 @@ async def docs() -> HTMLResponse:
 def mount_docs(app: FastAPI) -> None:
     """Serve the page, its assets, and an OpenAPI document that knows the problem document."""
     app.include_router(router)
-    app.mount(ASSETS, StaticFiles(directory=swagger_ui_path))
+    app.mount(ASSETS, Assets(directory=FILES))
     make_schema = app.openapi
 
     def openapi() -> dict[str, object]:

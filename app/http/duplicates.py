@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, QuestionId, Text
+from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["asking"])
@@ -59,7 +60,15 @@ class Duplicates(BaseModel):
     results: list[Finding]
 
 
-@router.post("/duplicates", response_model=Duplicates, responses=documented(CollectionNotFound, Overloaded))
+@router.post(
+    "/duplicates",
+    response_model=Duplicates,
+    responses=documented(
+        CollectionNotFound,
+        Overloaded,
+        also={404: links(create_collection=link("Make the collection.", name="$request.body#/collection"))},
+    ),
+)
 async def find_duplicates(
     query: DuplicatesQuery, request: Request, response: Response, detector: TheDetector, settings: TheSettings
 ) -> object:
@@ -68,13 +77,12 @@ async def find_duplicates(
     A question that stands in the collection word for word (but for case, white space and Unicode form) is
     answered with its exact matches alone. Nothing is closed, merged or deleted: the verdict is advice.
     """
+    top_k = query.top_k if "top_k" in query.model_fields_set else min(query.top_k, settings.max_top_k)
     Limits(settings).count("questions", query.questions, "max_questions").count(
         "exclude_ids", query.exclude_ids, "max_exclude_ids"
-    ).at_most("top_k", query.top_k, "max_top_k").texts(
+    ).at_most("top_k", top_k, "max_top_k").texts(
         (f"questions.{i}", text) for i, text in enumerate(query.questions)
     ).check()
-    found = await while_connected(
-        request, detector.find(query.questions, query.collection, query.top_k, query.exclude_ids)
-    )
+    found = await while_connected(request, detector.find(query.questions, query.collection, top_k, query.exclude_ids))
     report(response, found.phases)
     return found

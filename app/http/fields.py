@@ -12,6 +12,7 @@ from app.settings import Settings
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
+DEFAULT_PAGE = 100
 
 
 def _text(value: str) -> str:
@@ -30,9 +31,23 @@ def _id(value: str) -> str:
     return value
 
 
-Text = Annotated[str, Field(min_length=1), AfterValidator(_text)]
-QuestionId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), AfterValidator(_id)]
-CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN, examples=["default"])]
+# The patterns are for readers of the document; the functions above hold the rule and its words.
+Text = Annotated[
+    str,
+    Field(min_length=1, description="Any Unicode but NUL; not blank.", json_schema_extra={"pattern": r"^[^\x00]*$"}),
+    AfterValidator(_text),
+]
+QuestionId = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_ID_CHARACTERS,
+        description="Any Unicode but control characters; not blank, `.` or `..`.",
+        json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
+    ),
+    AfterValidator(_id),
+]
+CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
 
 
 class Limits:
@@ -64,6 +79,14 @@ class Limits:
         """Raise InvalidRequest if anything was exceeded."""
         if self._errors:
             raise InvalidRequest(*self._errors)
+
+
+def page_size(limit: int | None, settings: Settings) -> int:
+    """How many items a page has. Raises InvalidRequest for more than `max_page`."""
+    if limit is None:
+        return min(DEFAULT_PAGE, settings.max_page)
+    Limits(settings).at_most("limit", limit, "max_page").check()
+    return limit
 
 
 def encode_cursor(last: str) -> str:

@@ -1,6 +1,6 @@
 """Errors out: RFC 9457 problem documents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.errors import BodyTooLarge, InvalidJson, InvalidRequest, SameaskError, ServiceError
 
 CONTENT_TYPE = "application/problem+json"
+MAX_ERRORS = 100
 
 
 class FieldProblem(BaseModel):
@@ -25,7 +26,9 @@ class Problem(BaseModel):
     title: str = Field(examples=["Invalid request"])
     status: int = Field(examples=[422])
     detail: str
-    errors: list[FieldProblem] | None = Field(None, description="The fields at fault, where there are any.")
+    errors: list[FieldProblem] | None = Field(
+        None, description=f"The fields at fault, where there are any; at most {MAX_ERRORS}."
+    )
 
 
 def problem(
@@ -35,23 +38,34 @@ def problem(
     errors: Sequence[FieldProblem] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """A response whose body is a problem document."""
-    document = Problem(type="about:blank", title=title, status=status, detail=detail, errors=list(errors) or None)
+    """A response whose body is a problem document, of no great size however much is wrong."""
+    if len(errors) > MAX_ERRORS:
+        detail += f"; only the first {MAX_ERRORS} of {len(errors):,} errors are listed"
+    listed = list(errors[:MAX_ERRORS]) or None
+    document = Problem(type="about:blank", title=title, status=status, detail=detail, errors=listed)
     return JSONResponse(document.model_dump(exclude_none=True), status, headers, CONTENT_TYPE)
 
 
-def documented(*errors: type[SameaskError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may raise these errors, and those that any route with input may."""
+def documented(
+    *errors: type[SameaskError], also: Mapping[int, dict[str, Any]] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may raise these errors, and those that any route with input may.
+
+    `also`: what else the document says of an answer with some status, such as its links.
+    """
     by_status: dict[int, list[str]] = {}
     kinds: tuple[type[SameaskError], ...] = (*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError)
     for error in kinds:
         titles = by_status.setdefault(error.status, [])
         if error.title not in titles:
             titles.append(error.title)
-    return {
+    responses: dict[int | str, dict[str, Any]] = {
         status: {
             "description": " / ".join(titles),
             "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status, titles in sorted(by_status.items())
     }
+    for status, more in (also or {}).items():
+        responses[status] = {**responses.get(status, {}), **more}
+    return responses

@@ -15,12 +15,16 @@ from app.errors import (
     StorageFull,
 )
 from app.http.dependencies import Cursor, InCollection, Limit, TheDetector, TheSettings
-from app.http.fields import CollectionName, Limits, QuestionId, Text, decode_cursor, encode_cursor
+from app.http.fields import CollectionName, Limits, QuestionId, Text, decode_cursor, encode_cursor, page_size
+from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["questions"])
 
 ThisQuestion = Annotated[QuestionId, Path(description="The client's own id; slashes may stand in it.")]
+
+COLLECTION = "$response.body#/collection"
+FIRST_ID = "$request.body#/questions/0/id"
 
 
 class NewQuestion(BaseModel):
@@ -78,7 +82,26 @@ class Deleted(BaseModel):
     revision: int
 
 
-@router.post("/questions", response_model=Written, responses=documented(CollectionNotFound, Overloaded, StorageFull))
+@router.post(
+    "/questions",
+    response_model=Written,
+    responses=documented(
+        CollectionNotFound,
+        Overloaded,
+        StorageFull,
+        also={
+            200: links(
+                read_question=link("Read the first of them.", id=FIRST_ID, collection=COLLECTION),
+                delete_question=link("Delete the first of them.", id=FIRST_ID, collection=COLLECTION),
+                find_duplicates=link(
+                    "Ask for the first of them; the answer knows it.",
+                    {"collection": COLLECTION, "questions": ["$request.body#/questions/0/text"]},
+                ),
+            ),
+            404: links(create_collection=link("Make the collection.", name="$request.body#/collection")),
+        },
+    ),
+)
 async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSettings) -> Written:
     """Add or update questions, all of them or none. Writing the same again changes nothing."""
     Limits(settings).count("questions", body.questions, "max_upsert").texts(
@@ -95,19 +118,33 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
     )
 
 
-@router.get("/questions", response_model=QuestionPage, responses=documented(CollectionNotFound))
+@router.get(
+    "/questions",
+    response_model=QuestionPage,
+    responses=documented(
+        CollectionNotFound,
+        also={
+            200: links(
+                list_questions=link(
+                    "The next page, unless null.", cursor="$response.body#/next_cursor", collection=COLLECTION
+                )
+            ),
+            404: links(create_collection=link("Make the collection.", name="$request.query.collection")),
+        },
+    ),
+)
 async def list_questions(
     detector: TheDetector,
     settings: TheSettings,
     collection: InCollection = "default",
     cursor: Cursor = None,
-    limit: Limit = 100,
+    limit: Limit = None,
 ) -> object:
     """List questions in the order of their ids, a page at a time."""
-    Limits(settings).at_most("limit", limit, "max_page").check()
-    found = await detector.list_questions(collection, decode_cursor(cursor), limit + 1)
-    next_cursor = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return {"collection": collection, "questions": found[:limit], "next_cursor": next_cursor}
+    size = page_size(limit, settings)
+    found = await detector.list_questions(collection, decode_cursor(cursor), size + 1)
+    next_cursor = encode_cursor(found[size - 1].id) if len(found) > size else None
+    return {"collection": collection, "questions": found[:size], "next_cursor": next_cursor}
 
 
 @router.get(

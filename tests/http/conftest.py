@@ -1,0 +1,25 @@
+"""One service for all tests of a module, where a service for each would only cost time."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.engine.release import Release
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import wait_until_ready
+
+
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> Settings:
+    """Settings of a service that the tests of one module share."""
+    return Settings(data_dir=tmp_path_factory.mktemp("shared") / "data", release=tiny_release.path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_settings: Settings) -> Iterator[TestClient]:
+    """The running service, one for a module: for requests that change nothing, or undo what they change."""
+    with TestClient(create_app(shared_settings)) as client:
+        wait_until_ready(client)
+        yield client

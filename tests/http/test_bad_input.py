@@ -1,0 +1,382 @@
+"""Bad input is a problem document that names the field and the limit, echoes no text, and changes nothing."""
+
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import wait_until_ready
+from tests.serving import PROBLEM, app_of, ask, revision, write
+
+MARKER = "xyzzy"
+
+# Where a text can stand: the path, a body with that text, and its field.
+PLACES: dict[str, tuple[str, Callable[[object], object], str]] = {
+    "duplicates": ("/duplicates", lambda text: {"questions": ["Fine?", text]}, "questions.1"),
+    "pair, first": ("/pair-score", lambda text: {"pairs": [_pair(text, "Fine?")]}, "pairs.0.question1"),
+    "pair, second": ("/pair-score", lambda text: {"pairs": [_pair("Fine?", text)]}, "pairs.0.question2"),
+    "questions": ("/questions", lambda text: {"questions": [_question(), _question("b", text)]}, "questions.1.text"),
+}
+
+BAD_TEXTS = {
+    "empty": ("", "at least 1 character"),
+    "blank": (" \t\r\n\u3000\u2003", "must not be blank"),
+    "too long": (MARKER + "x" * 9_996, "has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)"),
+    "a number": (7, "valid string"),
+    "true": (True, "valid string"),
+    "null": (None, "valid string"),
+    "a list": ([MARKER], "valid string"),
+    "an object": ({"text": MARKER}, "valid string"),
+    "a lone high surrogate": (MARKER + "\ud800", "valid string"),
+    "a lone low surrogate": ("\udfff" + MARKER, "valid string"),
+    "NUL": (MARKER + "\x00", "must not contain a NUL character"),
+}
+
+BAD_IDS = {
+    "empty": ("", "at least 1 character"),
+    "blank": ("  ", "must not be blank, '.' or '..'"),
+    "a dot": (".", "must not be blank, '.' or '..'"),
+    "two dots": ("..", "must not be blank, '.' or '..'"),
+    "too long": (MARKER + "x" * 252, "at most 256 characters"),
+    "a line feed": (MARKER + "\n", "must not contain control characters"),
+    "NUL": (MARKER + "\x00", "must not contain control characters"),
+    "DEL": (MARKER + "\x7f", "must not contain control characters"),
+    "a number": (7, "valid string"),
+    "a lone surrogate": (MARKER + "\ud800", "valid string"),
+}
+
+BAD_TOP_K = {
+    "0": (0, "greater than or equal to 1"),
+    "negative": (-1, "greater than or equal to 1"),
+    "past the limit": (101, "is 101; at most 100 (SAMEASK_MAX_TOP_K)"),
+    "huge": (10**30, "at most 100 (SAMEASK_MAX_TOP_K)"),
+    "true": (True, "valid integer"),
+    "a string": ("3", "valid integer"),
+    "a fraction": (2.5, "valid integer"),
+    "not a number": (float("nan"), "valid integer"),
+    "infinite": (float("inf"), "valid integer"),
+    "null": (None, "valid integer"),
+}
+
+TOO_MANY = {
+    "questions to find": (
+        "/duplicates",
+        {"questions": [f"{MARKER} {n}?" for n in range(101)]},
+        ("questions", "has 101 items; at most 100 (SAMEASK_MAX_QUESTIONS)"),
+    ),
+    "pairs": (
+        "/pair-score",
+        {"pairs": [{"question1": MARKER, "question2": f"{n}?"} for n in range(101)]},
+        ("pairs", "has 101 items; at most 100 (SAMEASK_MAX_PAIRS)"),
+    ),
+    "questions to write": (
+        "/questions",
+        {"questions": [{"id": str(n), "text": MARKER} for n in range(1001)]},
+        ("questions", "has 1,001 items; at most 1,000 (SAMEASK_MAX_UPSERT)"),
+    ),
+    "ids to exclude": (
+        "/duplicates",
+        {"questions": [MARKER], "exclude_ids": [str(n) for n in range(1001)]},
+        ("exclude_ids", "has 1,001 items; at most 1,000 (SAMEASK_MAX_EXCLUDE_IDS)"),
+    ),
+}
+
+MALFORMED = {
+    "no list": ("/duplicates", {}, ("questions", "Field required")),
+    "an empty list": ("/duplicates", {"questions": []}, ("questions", "at least 1 item")),
+    "a text for a list": ("/duplicates", {"questions": MARKER}, ("questions", "valid list")),
+    "an empty list of pairs": ("/pair-score", {"pairs": []}, ("pairs", "at least 1 item")),
+    "half a pair": ("/pair-score", {"pairs": [{"question1": MARKER}]}, ("pairs.0.question2", "Field required")),
+    "an empty list to write": ("/questions", {"questions": []}, ("questions", "at least 1 item")),
+    "no id": ("/questions", {"questions": [{"text": MARKER}]}, ("questions.0.id", "Field required")),
+    "no text": ("/questions", {"questions": [{"id": MARKER}]}, ("questions.0.text", "Field required")),
+    "no object": ("/duplicates", [MARKER], ("body", "valid dictionary")),
+    "null": ("/duplicates", None, ("body", "valid dictionary")),
+    "an unknown field": (
+        "/duplicates",
+        {"questions": [MARKER], "nonsense": MARKER},
+        ("nonsense", "Extra inputs are not permitted"),
+    ),
+    "an unknown field inside": (
+        "/questions",
+        {"questions": [{"id": "a", "text": MARKER, "nonsense": MARKER}]},
+        ("questions.0.nonsense", "Extra inputs are not permitted"),
+    ),
+    "an unknown field in a pair": (
+        "/pair-score",
+        {"pairs": [{"question1": MARKER, "question2": MARKER, "nonsense": MARKER}]},
+        ("pairs.0.nonsense", "Extra inputs are not permitted"),
+    ),
+    "a collection that is no name": (
+        "/duplicates",
+        {"questions": [MARKER], "collection": MARKER.upper()},
+        ("collection", "match pattern '^[a-z0-9][a-z0-9_-]{0,63}$'"),
+    ),
+    "a collection that is no string": (
+        "/questions",
+        {"questions": [{"id": "a", "text": MARKER}], "collection": 7},
+        ("collection", "valid string"),
+    ),
+}
+
+NOT_JSON = {
+    "words": b"How do I reset my xyzzy?",
+    "a trailing comma": b'{"questions": ["xyzzy"],}',
+    "single quotes": b"{'questions': ['xyzzy']}",
+    "cut short": b'{"questions": ["xyzzy"',
+    "two documents": b'{"questions": ["xyzzy"]}{}',
+    "nested too deeply": b'{"questions": ["xyzzy", ' + b"[" * 100_000 + b"]" * 100_000 + b"]}",
+    "objects nested too deeply": b'{"xyzzy":' * 100_000 + b"1" + b"}" * 100_000,
+    "an integer of 5,000 digits": b'{"questions": ["xyzzy"], "top_k": ' + b"9" * 5_000 + b"}",
+    "not UTF-8": b'{"questions": ["xyzzy \xff\xfe"]}',
+    "UTF-8 cut short": b'{"questions": ["xyzzy \xe2\x82"]}',
+    "Latin-1": '{"questions": ["xyzzy é?"]}'.encode("latin-1"),
+}
+
+METHODS = {
+    "/duplicates": "POST",
+    "/pair-score": "POST",
+    "/questions": "GET, POST",
+    "/questions/some/id": "DELETE, GET",
+    "/questions/a%3Fb": "DELETE, GET",
+    "/collections": "GET",
+    "/collections/default": "DELETE, GET, PUT",
+    "/livez": "GET",
+    "/readyz": "GET",
+    "/metrics": "GET",
+    "/docs": "GET",
+    "/openapi.json": "GET",
+}
+
+FORBIDDEN = [
+    (method, path)
+    for path, allowed in METHODS.items()
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH")
+    if method not in allowed.split(", ")
+]
+
+
+def _pair(question1: object, question2: object) -> dict[str, object]:
+    return {"question1": question1, "question2": question2}
+
+
+def _question(id_: object = "a", text: object = "Fine?") -> dict[str, object]:
+    return {"id": id_, "text": text}
+
+
+def _post(client: TestClient, path: str, body: object) -> dict[str, Any]:
+    """The problem document with which a body is refused; it says 422, and nothing has changed."""
+    return _refused(client, path, json.dumps(body).encode(), 422)
+
+
+def _refused(client: TestClient, path: str, body: bytes, status: int) -> dict[str, Any]:
+    before = revision(client)
+    response = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
+    assert MARKER not in response.text
+    assert revision(client) == before
+    assert client.get("/questions").json()["questions"] == []
+    document = cast(dict[str, Any], response.json())
+    assert (document["type"], document["status"]) == ("about:blank", status)
+    return document
+
+
+def _assert_only_error(document: dict[str, Any], field: str, detail: str) -> None:
+    assert [error["field"] for error in document["errors"]] == [field]
+    assert detail in document["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_bad_text_is_refused_wherever_it_stands(shared_client: TestClient, place: str, text: str) -> None:
+    path, body, field = PLACES[place]
+    value, detail = BAD_TEXTS[text]
+    _assert_only_error(_post(shared_client, path, body(value)), field, detail)
+
+
+@pytest.mark.parametrize("id_", BAD_IDS)
+def test_a_bad_id_is_refused(shared_client: TestClient, id_: str) -> None:
+    value, detail = BAD_IDS[id_]
+    written = _post(shared_client, "/questions", {"questions": [_question(), _question(value)]})
+    excluded = _post(shared_client, "/duplicates", {"questions": ["Fine?"], "exclude_ids": ["a", value]})
+    _assert_only_error(written, "questions.1.id", detail)
+    _assert_only_error(excluded, "exclude_ids.1", detail)
+
+
+@pytest.mark.parametrize("top_k", BAD_TOP_K)
+def test_a_bad_top_k_is_refused(shared_client: TestClient, top_k: str) -> None:
+    value, detail = BAD_TOP_K[top_k]
+    _assert_only_error(_post(shared_client, "/duplicates", {"questions": [MARKER], "top_k": value}), "top_k", detail)
+
+
+@pytest.mark.parametrize("case", TOO_MANY)
+def test_too_many_is_refused_with_the_count_and_the_limit(shared_client: TestClient, case: str) -> None:
+    path, body, error = TOO_MANY[case]
+    _assert_only_error(_post(shared_client, path, body), *error)
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_body_is_refused_by_field(shared_client: TestClient, case: str) -> None:
+    path, body, error = MALFORMED[case]
+    _assert_only_error(_post(shared_client, path, body), *error)
+
+
+@pytest.mark.parametrize("case", NOT_JSON)
+def test_what_is_not_json_in_utf8_is_400(shared_client: TestClient, case: str) -> None:
+    assert _refused(shared_client, "/duplicates", NOT_JSON[case], 400) == {
+        "type": "about:blank",
+        "title": "Invalid JSON",
+        "status": 400,
+        "detail": "the body is not JSON in UTF-8",
+    }
+
+
+def test_no_body_is_refused(shared_client: TestClient) -> None:
+    _assert_only_error(_refused(shared_client, "/duplicates", b"", 422), "body", "Field required")
+
+
+def test_everything_past_a_limit_is_named_at_once(shared_client: TestClient) -> None:
+    body = {"questions": [MARKER, MARKER + "x" * 10_000], "top_k": 101, "exclude_ids": [str(n) for n in range(1001)]}
+    errors = _post(shared_client, "/duplicates", body)["errors"]
+    assert [error["field"] for error in errors] == ["exclude_ids", "top_k", "questions.1"]
+
+
+def test_a_body_full_of_mistakes_gets_a_short_answer(shared_client: TestClient) -> None:
+    body = b'{"questions": [' + b"1," * 20_000 + b"1]}"
+    response = shared_client.post("/duplicates", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] in ("questions", "questions.0")
+    assert len(response.content) < len(body)
+
+
+def test_ids_that_stand_twice_in_one_request_are_named(shared_client: TestClient) -> None:
+    body = {"questions": [_question(id_, MARKER) for id_ in ("a", "b", "a", "c", "b", "a")]}
+    errors = _post(shared_client, "/questions", body)["errors"]
+    fields = [f"questions.{n}.id" for n in (0, 1, 2, 4, 5)]
+    assert errors == [{"field": field, "detail": "stands more than once in this request"} for field in fields]
+
+
+@pytest.mark.parametrize("path", ["/duplicates", "/questions"])
+def test_an_unknown_collection_is_404(shared_client: TestClient, path: str) -> None:
+    questions = [MARKER] if path == "/duplicates" else [_question("a", MARKER)]
+    body = json.dumps({"questions": questions, "collection": "nowhere"}).encode()
+    document = _refused(shared_client, path, body, 404)
+    assert (document["title"], "errors" in document) == ("Collection not found", False)
+
+
+def test_one_bad_question_keeps_the_good_ones_out(shared_client: TestClient) -> None:
+    _post(shared_client, "/questions", {"questions": [_question("good"), _question("bad", ""), _question("fine")]})
+    assert shared_client.get("/questions/good").status_code == 404
+
+
+def test_the_limits_themselves_are_allowed(client: TestClient) -> None:
+    text = "🦊" * 10_000
+    write(client, **{"i" * 256: text})
+    excluded = [str(number) for number in range(1000)]
+    answer = ask(client, *[text] * 100, top_k=100, exclude_ids=excluded)
+    assert [r["candidates"][0]["id"] for r in answer["results"]] == 100 * ["i" * 256]
+    many = {str(number): "Same?" for number in range(1000)}
+    assert write(client, **many)["added"] == 1000
+    pairs = {"pairs": 100 * [_pair("Same?", "same?")]}
+    assert client.post("/pair-score", json=pairs).json()["scores"][99]["similarity"] == 1.0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_10_megabytes_is_413(shared_client: TestClient, chunked: bool) -> None:
+    before = revision(shared_client)
+    body = b'{"questions": [{"id": "a", "text": "' + MARKER.encode() + b"x" * 10_000_000 + b'"}]}'
+    pieces = (body[start : start + 2**16] for start in range(0, len(body), 2**16))
+    headers = {"Content-Type": "application/json"}
+    response = shared_client.post("/questions", content=pieces if chunked else body, headers=headers)
+    assert ("content-length" in response.request.headers) is not chunked
+    assert (response.status_code, response.headers["content-type"]) == (413, PROBLEM)
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Body too large",
+        "status": 413,
+        "detail": "the body may have at most 4,194,304 bytes (SAMEASK_MAX_BODY_BYTES)",
+    }
+    assert revision(shared_client) == before
+
+
+def test_no_more_of_an_endless_body_is_read_than_the_limit(shared_client: TestClient) -> None:
+    read, sent = 0, []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read += 2**16
+        return {"type": "http.request", "body": b" " * 2**16, "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/questions", "headers": [], "query_string": b""}
+    assert shared_client.portal is not None
+    shared_client.portal.call(app_of(shared_client), scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert read == 4 * 2**20 + 2**16
+
+
+@pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
+def test_a_body_may_have_as_many_bytes_as_the_limit(settings: Settings, extra: int, status: int) -> None:
+    body = b'{"questions": ["Fine?"]}'.ljust(1024 + extra)
+    with TestClient(create_app(settings.model_copy(update={"max_body_bytes": 1024}))) as client:
+        wait_until_ready(client)
+        for content in (body, iter([body[:1000], body[1000:]])):
+            response = client.post("/duplicates", content=content, headers={"Content-Type": "application/json"})
+            assert response.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/questions", "/collections"])
+@pytest.mark.parametrize(
+    ("limit", "detail"),
+    [
+        ("0", "greater than or equal to 1"),
+        ("-1", "greater than or equal to 1"),
+        ("1001", "is 1,001; at most 1,000 (SAMEASK_MAX_PAGE)"),
+        ("9" * 30, "at most 1,000 (SAMEASK_MAX_PAGE)"),
+        ("9" * 5000, "integer"),
+        ("many", "valid integer"),
+        ("", "valid integer"),
+        ("1.5", "valid integer"),
+    ],
+)
+def test_a_bad_page_limit_is_refused(shared_client: TestClient, path: str, limit: str, detail: str) -> None:
+    response = shared_client.get(path, params={"limit": limit})
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+    _assert_only_error(response.json(), "limit", detail)
+
+
+@pytest.mark.parametrize("path", ["", "%20", "%00", "%0A", "%7F", "x" * 257])
+def test_a_bad_id_in_the_path_is_refused(shared_client: TestClient, path: str) -> None:
+    for method in ("GET", "DELETE"):
+        response = shared_client.request(method, f"/questions/{path}")
+        assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+        assert [error["field"] for error in response.json()["errors"]] == ["id"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/duplicates/", "/collections/", "/docs/assets/nowhere.js"])
+def test_an_unknown_path_is_a_problem_document(shared_client: TestClient, path: str) -> None:
+    response = shared_client.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)
+    assert response.json() == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
+
+
+@pytest.mark.parametrize(("method", "path"), FORBIDDEN)
+def test_a_wrong_method_is_a_problem_document_that_lists_every_right_one(
+    shared_client: TestClient, method: str, path: str
+) -> None:
+    response = shared_client.request(method, path)
+    assert (response.status_code, response.headers["content-type"]) == (405, PROBLEM)
+    assert response.headers["Allow"] == METHODS[path]
+    assert (response.json()["title"], response.json()["status"]) == ("Method Not Allowed", 405)
+
+
+def test_a_wrong_method_on_a_file_of_the_docs_lists_the_right_ones(shared_client: TestClient) -> None:
+    response = shared_client.post("/docs/assets/swagger-ui.css")
+    assert (response.status_code, response.headers["content-type"]) == (405, PROBLEM)
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
