@@ -23,6 +23,7 @@ import numpy as np
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
@@ -121,16 +122,18 @@ class Store:
         """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable."""
         self._write_lock = threading.Lock()
         self._damaged: set[tuple[int, int]] = set()
-        self._engine = sa.create_engine(f"sqlite:///{path}", pool_size=32, max_overflow=32, hide_parameters=True)
+        url = sa.URL.create("sqlite", database=str(path))
+        self._engine = sa.create_engine(url, pool_size=32, max_overflow=32, hide_parameters=True)
         sa.event.listen(self._engine, "connect", _configure)
         sa.event.listen(self._engine, "begin", _begin)
         try:
             self._check_integrity()
             with self._writing() as connection:
                 migrate(connection)
+                _check_schema(connection)
                 if not connection.execute(sa.select(collections.c.key).limit(1)).first():
                     _insert_collection(connection, DEFAULT_COLLECTION)
-        except (DBAPIError, DataDamaged, StorageFull) as error:
+        except (DBAPIError, CommandError, DataDamaged, StorageFull) as error:
             self._engine.dispose()
             raise DataDirectoryUnusable(f"can't use the database {path}: {_words(error)}") from error
 
@@ -208,6 +211,9 @@ class Store:
             stored = list(_current(connection, collection.key, "id", [question_id]))
             if not stored:
                 raise QuestionNotFound(collection_name, question_id)
+            earlier = list(_select(connection, collection.key, "id", [question_id], ~CURRENT))
+            for row in earlier:
+                _rewrite(connection, {**row, "text": ""})
             _supersede(connection, [({**stored[0], "text": ""}, collection.revision + 1)])
             _advance(connection, collection, by=1, added=-1)
             return Written(collection, collection.revision + 1)
@@ -216,7 +222,8 @@ class Store:
         """Note for each revision why its text can't be embedded, or None where it now can."""
         with self._writing() as connection:
             for row in list(_current(connection, collection_key, "revision", list(reasons))):
-                _rewrite(connection, {**row, "quarantined": reasons[row["revision"]]})
+                if _is_sound(row):
+                    _rewrite(connection, {**row, "quarantined": reasons[row["revision"]]})
 
     def purge(self, collection_key: int, upto: int) -> None:
         """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
@@ -241,10 +248,16 @@ class Store:
         """Current questions in the order of their ids, past the id `after`."""
         with self._reading() as connection:
             key = _collection(connection, collection_name).key
-            query = sa.select(questions).where(questions.c.collection_key == key, CURRENT)
+            query = sa.select(questions).where(questions.c.collection_key == key, CURRENT).order_by(questions.c.id)
             if after is not None:
                 query = query.where(questions.c.id > after)
-            return self._sound(connection.execute(query.order_by(questions.c.id).limit(limit)).mappings())
+            found: list[Question] = []
+            with connection.execution_options(yield_per=limit).execute(query) as rows:
+                for row in rows.mappings():
+                    found += self._sound([row])
+                    if len(found) == limit:
+                        break
+            return found
 
     def revisions(self, collection_key: int, ids: Sequence[str]) -> dict[str, int]:
         """The revision of the current version of each id that the collection holds."""
@@ -346,7 +359,7 @@ class Store:
         """Rows as questions. One that fails its checksum is reported and left out."""
         found = []
         for row in rows:
-            if row["checksum"] == _checksum(row):
+            if _is_sound(row):
                 found.append(Question(row["id"], row["text"], row["revision"], row["quarantined"]))
             elif (place := (row["collection_key"], row["revision"])) not in self._damaged:
                 self._damaged.add(place)
@@ -364,8 +377,16 @@ def migrate(connection: sa.Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
+def _check_schema(connection: sa.Connection) -> None:
+    """Touch every column, and write: what fails here would otherwise fail in the middle of a request."""
+    for table in metadata.sorted_tables:
+        connection.execute(sa.select(table).limit(0))
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+
+
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     """Durability, asserted on every connection: a pragma that did not take is an error, not a hope."""
+    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # damaged text fails its checksum
     connection.isolation_level = None  # transactions begin where _begin says, not before the first write
     for pragma, value in PRAGMAS.items():
         connection.execute(f"PRAGMA {pragma} = {value}")
@@ -391,6 +412,8 @@ def _translated() -> Iterator[None]:
         if code & 0xFF in DAMAGED:
             raise DataDamaged("the database is damaged: restore a backup") from error
         raise
+    except UnicodeDecodeError as error:  # in SQLite's own words about a damaged schema
+        raise DataDamaged("the database is damaged: restore a backup") from error
 
 
 def _words(error: Exception) -> str:
@@ -405,7 +428,7 @@ def _collection(connection: sa.Connection, name: str) -> Collection:
 
 
 def _as_collection(row: Mapping[Any, Any]) -> Collection:
-    if row["checksum"] != _checksum(row):
+    if not _is_sound(row):
         raise DataDamaged("the row of a collection fails its checksum: restore a backup")
     return Collection(**{name: value for name, value in row.items() if name != "checksum"})
 
@@ -461,7 +484,8 @@ def _current(
 def _supersede(connection: sa.Connection, replaced: Sequence[tuple[Mapping[Any, Any], int]]) -> None:
     """Mark each row as replaced by a revision."""
     for row, revision in replaced:
-        _rewrite(connection, {**row, "superseded_by": revision})
+        sound = row if _is_sound(row) else _row(row["collection_key"], row["revision"], "", "")
+        _rewrite(connection, {**sound, "superseded_by": revision})
 
 
 def _rewrite(connection: sa.Connection, row: Mapping[Any, Any]) -> None:
@@ -479,7 +503,11 @@ def _row(collection_key: int, revision: int, id_: str, text: str) -> dict[str, A
 
 def _says(row: Mapping[Any, Any], text: str) -> bool:
     """Whether a row is sound and holds this text."""
-    return bool(row["text"] == text and row["checksum"] == _checksum(row))
+    return bool(row["text"] == text and _is_sound(row))
+
+
+def _is_sound(row: Mapping[Any, Any]) -> bool:
+    return bool(row["checksum"] == _checksum(row))
 
 
 def _sealed(row: Mapping[Any, Any]) -> dict[str, Any]:
