@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test durability check readme format clean
+.PHONY: demo serve test durability fuzz check readme format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -28,6 +28,9 @@ test: check ## every check and every test
 durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost
 	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \
 	  --log-cli-level=INFO --log-disable=alembic.runtime.migration
+
+fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, and a quarter as many raw ones
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(or $(REQUESTS),20000) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.installed-dev ## ruff, formatting, types, architecture, container files
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -105,12 +105,11 @@ def _locked(settings: Settings) -> Iterator[Store]:
         ) from error
     except OSError as error:
         raise DataDirectoryUnusable(f"can't use the data directory {settings.data_dir}: {error}") from error
-    with lock:
-        store = Store(settings.data_dir / "sameask.db")
-        try:
+    try:
+        with closing(Store(settings.data_dir / "sameask.db")) as store:
             yield store
-        finally:
-            store.close()
+    finally:
+        lock.release()
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -207,7 +207,7 @@ def _run(app: ASGIApp, report: Report, seed: int, round_: int, examples: int) ->
                 "coverage": {"enabled": round_ == 0, "generate-duplicate-query-parameters": True},
                 # In every other round: names that earlier answers held, and links beside the document's.
                 "fuzzing": {"extra-data-sources": {"responses": round_ % 2 == 1}},
-                "stateful": {"inference": {"algorithms": ["dependency-analysis"] * (round_ % 2)}},
+                "stateful": {"max-steps": 12, "inference": {"algorithms": ["dependency-analysis"] * (round_ % 2)}},
             },
         }
     )

@@ -154,6 +154,7 @@ class Answer:
 def fuzz_raw(client: TestClient, app: ASGIApp, examples: int, seed: int) -> None:
     """Send raw requests to the app whose lifespan the client runs. Raises at the first that is answered badly."""
     routes = routes_of(client.get("/openapi.json").json())
+    _furnish(client)
     _for_each(raw_requests(routes, claims=True), lambda request: send(client, app, request), examples, seed)
     check_that_all_is_reachable(client)
 
@@ -237,6 +238,15 @@ def check_that_all_is_reachable(client: TestClient) -> None:
     assert client.get("/readyz").json()["questions_indexed"] == 0
 
 
+def _furnish(client: TestClient) -> None:
+    """Store questions where the paths of requests point, and some whose ids are hard to write in an address."""
+    assert client.put("/collections/faq").is_success
+    for collection in ("default", "faq"):
+        ids = ["a", "a/b", "../a", "100%", "?#&;=+ /", "🦊\u0301"]
+        questions = [{"id": id_, "text": f"What is {id_} in {collection}?"} for id_ in ids]
+        assert client.post("/questions", json={"collection": collection, "questions": questions}).is_success
+
+
 def _listed(client: TestClient, path: str, items: str, **params: str) -> Iterator[dict[str, Any]]:
     """All items of a list, page by page."""
     page = client.get(path, params={"limit": 7, **params}).json()
@@ -287,7 +297,7 @@ def _segments() -> st.SearchStrategy[str]:
 def _headers(draw: st.DrawFn, claims: bool) -> Headers:
     content_type = draw(st.one_of(st.just(CONTENT_TYPES[0]), st.none(), st.sampled_from(CONTENT_TYPES)))
     headers = [] if content_type is None else [(b"content-type", content_type)]
-    for name, values in draw(st.lists(st.sampled_from(HEADERS + CLAIMS * claims), max_size=3)):
+    for name, values in draw(st.lists(st.sampled_from(HEADERS + CLAIMS * claims), max_size=5)):
         headers.append((name, draw(st.sampled_from(values))))
     value = st.binary(max_size=8).map(lambda data: bytes(byte for byte in data if byte >= 32 and byte != 127).strip())
     if draw(st.integers(0, 4)) == 4:
@@ -297,14 +307,16 @@ def _headers(draw: st.DrawFn, claims: bool) -> Headers:
 
 @st.composite
 def _bodies(draw: st.DrawFn, path: str) -> bytes:
-    holes = HOLES.get(path) or draw(st.sampled_from(list(HOLES.values())))
+    kind = path if path in BODIES else draw(st.sampled_from(list(BODIES)))
+    if draw(st.integers(0, 3)) == 0:
+        return json.dumps(BODIES[kind]).encode()
     anything = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
         max_leaves=6,
     )
     value = draw(st.sampled_from(VALUES) | st.just('"fine?"') | anything.map(json.dumps))
-    text = draw(st.sampled_from(holes)).replace('"@"', value, 1)
+    text = draw(st.sampled_from(HOLES[kind])).replace('"@"', value, 1)
     if draw(st.integers(0, 5)) == 5:
         text = text.replace(
             "{", "{" + draw(st.sampled_from(['"questions": [], ', '"collection": "nowhere", ', '"id": 1, '])), 1

@@ -81,6 +81,7 @@ class Batcher(Generic[Item, Result]):
         self._changed = threading.Condition()
         self._urgent: deque[_Waiting[Item, Result]] = deque()
         self._background: deque[_Waiting[Item, Result]] = deque()
+        self._background_owed = False
         self._admitted = 0
         self._items_per_second = 100.0
         self._busy_since: float | None = None
@@ -173,18 +174,33 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> list[_Waiting[Item, Result]]:
         """What waited longest, up to `max_cost`; background work gets a share while urgent work waits."""
         batch: list[_Waiting[Item, Result]] = []
+        turns = [(self._urgent, self._max_cost * (URGENT_SHARE if self._background else 1))]
+        if self._background_owed:  # the last batch left it no room
+            turns.insert(0, (self._background, self._max_cost * (1 - URGENT_SHARE)))
+        waiting = len(self._background)
         cost = 0
-        urgent_limit = self._max_cost * (URGENT_SHARE if self._background else 1)
-        for queue, limit in ((self._urgent, urgent_limit), (self._background, self._max_cost)):
-            while queue and cost < limit:
-                waiting = queue[0]
-                if not waiting.call.future.done():
-                    if batch and cost + waiting.cost > self._max_cost:
-                        break
-                    batch.append(waiting)
-                    cost += waiting.cost
-                queue.popleft()
+        for queue, limit in [*turns, (self._background, self._max_cost)]:
+            cost = self._take_from(queue, limit, batch, cost)
+        self._background_owed = bool(self._background) and len(self._background) == waiting
         return batch
+
+    def _take_from(
+        self,
+        queue: deque[_Waiting[Item, Result]],
+        limit: float,
+        batch: list[_Waiting[Item, Result]],
+        cost: int,
+    ) -> int:
+        """Move what waits into the batch until it costs `limit`; returns what it costs then."""
+        while queue and cost < limit:
+            waiting = queue[0]
+            if not waiting.call.future.done():
+                if batch and cost + waiting.cost > self._max_cost:
+                    break
+                batch.append(waiting)
+                cost += waiting.cost
+            queue.popleft()
+        return cost
 
     def _cut(self, batch: list[_Waiting[Item, Result]]) -> list[list[_Waiting[Item, Result]]]:
         """Groups of like cost, each within `max_cost` when padded to its most costly item."""

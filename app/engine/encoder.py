@@ -5,6 +5,8 @@ runs on the thread that owns the model.
 """
 
 import json
+import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
 from app.errors import ModelRefused, Unembeddable
@@ -43,6 +46,7 @@ class Encoder:
 
     def __init__(self, model: SentenceTransformer) -> None:
         self._model = model.eval()
+        self._tokenizing = threading.Lock()  # a tokenizer keeps how to cut and pad in itself
         probe = model.preprocess(list(PROBE_TEXTS))
         self._pads = "attention_mask" in probe and "input_ids" in probe
         if model.device.type == "cuda":
@@ -69,7 +73,16 @@ class Encoder:
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
             return cls(model)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        except (
+            OSError,
+            ImportError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            SafetensorError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ModelRefused(f"can't load {folder} as a sentence-transformers model: {error}") from error
 
     @property
@@ -85,7 +98,8 @@ class Encoder:
     @property
     def max_tokens(self) -> int | None:
         """Tokens of a text that the model reads, special ones included; what lies beyond is cut."""
-        return self._model.max_seq_length
+        limit = self._model.max_seq_length
+        return int(limit) if limit is not None and math.isfinite(limit) else None
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Model inputs for each text, cut to `max_tokens`. Safe from any thread."""
@@ -93,14 +107,15 @@ class Encoder:
             return []
         if not self._pads:
             return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
-        batch = self._model.preprocess(list(texts))
-        mask = batch["attention_mask"].bool()
-        names = [name for name, value in batch.items() if _like(value, mask)]
-        rows = [{name: batch[name][row][mask[row]] for name in names} for row in range(len(texts))]
-        return [
-            Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
-            for text, row in zip(texts, rows, strict=True)
-        ]
+        with self._tokenizing:
+            batch = self._model.preprocess(list(texts))
+            mask = batch["attention_mask"].bool()
+            names = [name for name, value in batch.items() if _like(value, mask)]
+            rows = [{name: batch[name][row][mask[row]] for name in names} for row in range(len(texts))]
+            return [
+                Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
+                for text, row in zip(texts, rows, strict=True)
+            ]
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised texts -> (n, dimension) float32, every row of norm 1.
@@ -117,6 +132,8 @@ class Encoder:
 
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
         """All at once, for notebooks and training: n texts -> (n, dimension) float32 unit vectors, in order."""
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
         tokens = self.tokenize(texts)
         order = np.argsort([t.count for t in tokens], kind="stable")
         parts = [
@@ -166,7 +183,7 @@ def _like(value: object, mask: torch.Tensor) -> bool:
 def _refuse_unsafe(folder: Path) -> None:
     """Refuse a folder whose loading would unpickle weights or import code of its own."""
     for pickle in folder.rglob("*.bin"):
-        if not any(pickle.parent.glob("*.safetensors")):
+        if not (pickle.parent / "model.safetensors").exists():
             raise ModelRefused(f"{pickle} is a pickle: only safetensors weights are loaded; convert it first")
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
@@ -174,8 +191,8 @@ def _refuse_unsafe(folder: Path) -> None:
         return  # a plain transformer: mean pooling is added
     except (OSError, ValueError) as error:
         raise ModelRefused(f"can't read {folder / 'modules.json'}: {error}") from error
-    for module in modules:
-        if not str(module.get("type", "")).startswith("sentence_transformers."):
-            raise ModelRefused(
-                f"{folder / 'modules.json'} names {module.get('type')!r}: code of a model's own is never run"
-            )
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ModelRefused(f"{folder / 'modules.json'} is not a list of modules")
+    for kind in (module.get("type") for module in modules):
+        if not str(kind).startswith("sentence_transformers."):
+            raise ModelRefused(f"{folder / 'modules.json'} names {kind!r}: code of a model's own is never run")

@@ -25,6 +25,7 @@ from app.errors import ModelRefused, ReleaseRefused
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+REQUIRED = {"calibration.json", "thresholds.json", "metrics.json"}
 TARGET_PRECISIONS = ("0.90", "0.95", "0.98", "0.99")
 
 # Models known by name: where a package brings them, and the digest their weights must have.
@@ -71,6 +72,8 @@ class Release:
                 f"{path / 'manifest.json'} has format {manifest.get('format')!r}; this version reads {FORMAT}"
             )
         try:
+            if missing := REQUIRED - manifest["files"].keys():
+                raise ReleaseRefused(f"{path / 'manifest.json'} has no digest of {', '.join(sorted(missing))}")
             verify_files(path, manifest["files"], ReleaseRefused)
             thresholds = _read_json(path / "thresholds.json")
             return cls(
@@ -86,7 +89,7 @@ class Release:
                 manifest=manifest,
                 digest=sha256(path / "manifest.json"),
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ReleaseRefused(f"the release {path} is incomplete: {error}") from error
 
     def scorer(self, target_precision: str) -> Scorer:
@@ -104,7 +107,7 @@ def find_base(name: str) -> Path:
 
     Raises ModelRefused when it is nowhere, or when a model known by name does not have its digest.
     """
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return Path(name)
     short = name.removeprefix("sentence-transformers/")
     folder = _packaged(short) or _from_hub(name if "/" in name else f"sentence-transformers/{name}")
@@ -123,7 +126,7 @@ def verify_files(folder: Path, digests: Mapping[str, str], error: type[ModelRefu
     """Check that every named file stands in the folder with its digest; `error` names the first that doesn't."""
     for name, digest in digests.items():
         file = folder / name
-        if not file.resolve().is_relative_to(folder.resolve()) and ".." in Path(name).parts:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
             raise error(f"{name!r} lies outside {folder}")
         if not file.is_file():
             raise error(f"{file} is missing")

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Verdict = Literal["duplicate", "review", "different"]
 
@@ -28,7 +29,7 @@ class Calibration:
     def probability(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
         """P(duplicate) for each similarity: (n,) -> (n,) float64 in (0, 1)."""
         logits = self.weight * similarities.astype(np.float64) + self.bias
-        return np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float64)
+        return np.asarray(expit(logits), dtype=np.float64)
 
 
 @dataclass(frozen=True)

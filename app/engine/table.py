@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         raise UnreadableFile(f"{path} ends in none of {', '.join(readers)}")
     try:
         yield from readers[kind](path, columns)
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, UnicodeError, csv.Error, zlib.error, pa.ArrowException) as error:
         raise UnreadableFile(f"can't read {path}: {error}") from error
 
 
