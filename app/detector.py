@@ -6,6 +6,7 @@ runs in threads of two pools, one for questions asked and one for writes, so tha
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -218,16 +219,12 @@ class Detector:
         Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
         """
         with self._admitted_write():
-            written = await self._write(self._store.upsert, collection, questions)
-            await self._catch_up(written.collection.key, written.revision)
-            return written
+            return await asyncio.shield(self._change(self._store.upsert, collection, questions))
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
-            written = await self._write(self._store.delete, collection, question_id)
-            await self._catch_up(written.collection.key, written.revision)
-            return written
+            return await asyncio.shield(self._change(self._store.delete, collection, question_id))
 
     async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now."""
@@ -354,7 +351,13 @@ class Detector:
         finally:
             self._waiting_writes -= 1
 
-    async def _catch_up(self, collection_key: int, revision: int) -> None:
+    async def _change(self, change: Callable[P, Written], *args: P.args, **kwargs: P.kwargs) -> Written:
+        """Commit a change and wait until the index shows it, whether or not the writer still waits."""
+        written = await self._write(change, *args, **kwargs)
+        await self._catch_up(written.collection.key, written.revision)
+        return written
+
+    async def _catch_up(self, collection_key: int, revision: float) -> None:
         """Wait until the index shows `revision`. Of many writers who wait, the first catches up for all."""
         live = self._live
         async with self._catching_up.setdefault(collection_key, asyncio.Lock()):
@@ -374,7 +377,7 @@ class Detector:
         while True:
             for key in sorted(self._behind):
                 try:
-                    await self._catch_up(key, 0)
+                    await self._catch_up(key, math.inf)  # whatever there is
                 except SameaskError as error:
                     log.warning("collection %d is behind: %s", key, error)
                 except Exception:

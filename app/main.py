@@ -29,6 +29,7 @@ from app.http import collections, duplicates, health, pair_score, questions
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
 from app.http.docs import mount_docs
+from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, problem
 from app.settings import Settings
@@ -63,8 +64,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for resource in (duplicates, pair_score, questions, collections, health):
         app.include_router(resource.router)
     mount_docs(app)
-    for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft, Exception):
+    for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
         app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(AnswerFaults)
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     app.add_middleware(MeasureRequests, metrics=metrics)
     return app
@@ -136,7 +138,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         case ClientLeft():
             return Response(status_code=499)  # nobody reads it; it is what logs and metrics show
         case _:
-            return problem(500, SameaskError.title, "this is a fault of the service; its log says more")
+            raise error
 
 
 def _answer_validation(error: RequestValidationError) -> Response:

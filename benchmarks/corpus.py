@@ -1,0 +1,118 @@
+"""What the scripts about a large corpus share: its questions from files, and a data directory that holds them."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from transformers.utils.logging import disable_progress_bar
+
+from app.engine.live_release import LiveRelease
+from app.engine.release import Release
+from app.engine.store import DEFAULT_COLLECTION, Question, Store
+from app.engine.table import read_rows
+from app.settings import Settings
+
+COLUMNS = ("question1", "question2")
+WRITE_BATCH = 500
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data directory at work in this process, without a server: its default collection, caught up."""
+
+    store: Store
+    live: LiveRelease
+    key: int
+
+
+def read_questions(files: Sequence[Path], limit: int | None) -> list[str]:
+    """The distinct questions of files of pairs, in order of appearance, at most `limit`."""
+    texts: dict[str, None] = {}
+    for file in files:
+        for row in read_rows(file, COLUMNS):
+            if row.error:
+                raise SystemExit(f"{file}:{row.line}: {row.error}")
+            texts.update(dict.fromkeys(row.values))
+    return list(texts)[:limit]
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Open a data directory as the service does, and bring its index up to date."""
+    disable_progress_bar()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.data_dir / "lock", timeout=0), closing(Store(settings.data_dir / "sameask.db")) as store:
+        live = LiveRelease.open(
+            Release.open(settings.release),
+            store,
+            snapshot_dir=settings.data_dir / "snapshots",
+            device=settings.device,
+            target_precision=settings.target_precision,
+            max_waiting=settings.max_waiting_texts,
+            max_batch_tokens=settings.max_batch_tokens,
+        )
+        with closing(live):
+            key = store.collection(DEFAULT_COLLECTION).key
+            live.catch_up(key)
+            yield Opened(store, live, key)
+
+
+def stored(store: Store) -> list[Question]:
+    """Every question of the default collection."""
+    found: list[Question] = []
+    while page := store.list_questions(DEFAULT_COLLECTION, found[-1].id if found else None, PAGE):
+        found += page
+    return found
+
+
+def holds(data_dir: Path, texts: Sequence[str]) -> bool:
+    """Whether the data directory holds exactly these questions; False for an empty or a new one.
+
+    Exits where it holds anything else: figures of a half-filled one would be wrong.
+    """
+    if not data_dir.exists() or not any(data_dir.iterdir()):
+        return False
+    with FileLock(data_dir / "lock", timeout=0), closing(Store(data_dir / "sameask.db")) as store:
+        found = stored(store)
+    if {question.text for question in found} != set(texts):
+        raise SystemExit(f"{data_dir} holds {len(found):,} questions, not these {len(texts):,}: name another")
+    return True
+
+
+def ids_of(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """(id, text) of each question, as they are imported."""
+    return [(f"q{number}", text) for number, text in enumerate(texts)]
+
+
+def import_by_engine(settings: Settings, texts: Sequence[str]) -> None:
+    """Write, index and maintain in this process what the service would in its own."""
+    rows = ids_of(texts)
+    with opened(settings) as data:
+        for start in range(0, len(rows), WRITE_BATCH):
+            data.store.upsert(DEFAULT_COLLECTION, rows[start : start + WRITE_BATCH])
+            data.live.catch_up(data.key)
+            data.live.upkeep()
+
+
+def say(words: object) -> None:
+    """Progress, to stderr."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def show(report: dict[str, Any], *, as_json: bool, indent: str = "") -> None:
+    """The report on stdout: one JSON object, or a line for each figure."""
+    if as_json:
+        print(json.dumps(report))
+        return
+    for name, value in report.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}:")
+            show(value, as_json=False, indent=indent + "  ")
+        else:
+            print(f"{indent}{name}: {value:,.4g}" if isinstance(value, float) else f"{indent}{name}: {value}")

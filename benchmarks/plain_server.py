@@ -1,0 +1,48 @@
+"""The server to compare with: FastAPI, sentence-transformers and FAISS, as one writes them in half an hour.
+
+Started by first.py: `plain_server.py MODEL_FOLDER QUESTIONS.json PORT`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import faiss
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+from sentence_transformers import SentenceTransformer
+
+folder, file, port = sys.argv[1:]
+questions = json.loads(Path(file).read_text("utf-8"))
+model = SentenceTransformer(folder)
+vectors = model.encode([question["text"] for question in questions], normalize_embeddings=True)
+index = faiss.IndexFlatIP(vectors.shape[1])
+index.add(vectors)
+app = FastAPI()
+
+
+class Query(BaseModel):
+    """Questions to look for."""
+
+    questions: list[str]
+    top_k: int = 5
+
+
+@app.post("/duplicates")
+def find_duplicates(query: Query) -> dict[str, Any]:
+    """The most similar questions for each."""
+    found = index.search(model.encode(query.questions, normalize_embeddings=True), query.top_k)
+    return {
+        "results": [
+            {
+                "question": text,
+                "candidates": [{**questions[i], "similarity": float(s)} for s, i in zip(*row, strict=True)],
+            }
+            for text, *row in zip(query.questions, *found, strict=True)
+        ]
+    }
+
+
+uvicorn.run(app, port=int(port), access_log=False, log_level="warning")

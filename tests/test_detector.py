@@ -1,0 +1,302 @@
+"""Detector: who writes finds it in the next answer, among many at once, with bad texts and failing models."""
+
+import asyncio
+import random
+import string
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from app.detector import Candidate, Detector
+from app.engine.encoder import Encoder, Tokens
+from app.engine.store import Store, Written
+from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
+from app.main import create_app
+from app.settings import Settings
+from tests.serving import PATIENCE_SECONDS, Model, watched_model, write
+
+pytestmark = pytest.mark.anyio
+
+ALL = 1000  # more than any test stores
+COLLECTION = "default"
+BAD = "unembeddable"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that the service runs on."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def detector(settings: Settings) -> AsyncIterator[Detector]:
+    """A detector at work, its indexes up to date."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        detector: Detector = app.state.detector
+        await _eventually(lambda: _is_ready(detector))
+        yield detector
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """What stands before the real model: it notes texts, and fails when told to."""
+    with watched_model() as model:
+        yield model
+
+
+@pytest.fixture
+def picky_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that has no finite vector for a text with `BAD` in it."""
+    forward = Encoder.encode_tokens
+
+    def encode_tokens(encoder: Encoder, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        if any(BAD in tokens.text for tokens in batch):
+            raise Unembeddable("the model has no finite vector for this text")
+        return forward(encoder, batch)
+
+    monkeypatch.setattr(Encoder, "encode_tokens", encode_tokens)
+
+
+async def _eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():
+            await asyncio.sleep(0.002)
+
+
+async def _is_ready(detector: Detector) -> bool:
+    return (await detector.readiness()).ready
+
+
+async def _candidates(detector: Detector, text: str, top_k: int = ALL) -> list[Candidate]:
+    return (await detector.find([text], COLLECTION, top_k)).results[0].candidates
+
+
+async def _found(detector: Detector, text: str = "Something else entirely?") -> dict[str, str]:
+    """Id -> text of all that a search offers; the text asked is none of those stored."""
+    return {candidate.id: candidate.text for candidate in await _candidates(detector, text)}
+
+
+def _texts(count: int) -> list[str]:
+    chosen = random.Random(7)
+    return ["".join(chosen.choices(string.ascii_lowercase + " ", k=20)) + "?" for _ in range(count)]
+
+
+async def test_each_of_50_writers_finds_its_own_question_right_after_its_answer(detector: Detector) -> None:
+    async def write_and_find(number: int, text: str) -> None:
+        written = await detector.add(COLLECTION, [(str(number), text)])
+        findings = await detector.find([f"not {text}"], COLLECTION, ALL)
+        assert (written.added, findings.revision >= written.revision) == (1, True)
+        assert {c.id: c.text for c in findings.results[0].candidates}[str(number)] == text
+
+    await asyncio.gather(*(write_and_find(*numbered) for numbered in enumerate(_texts(50))))
+    assert await _found(detector) == {str(number): text for number, text in enumerate(_texts(50))}
+    assert (await detector.collection(COLLECTION)).revision == 50
+
+
+async def test_50_who_write_update_and_delete_at_once_each_see_their_own_last_write(detector: Detector) -> None:
+    async def live_a_life(number: int, text: str) -> None:
+        id_ = str(number)
+        await detector.add(COLLECTION, [(id_, text)])
+        await detector.add(COLLECTION, [(id_, text[::-1])])
+        assert (await _found(detector))[id_] == text[::-1]
+        await detector.remove(COLLECTION, id_)
+        assert id_ not in await _found(detector)
+        if number % 2:
+            await detector.add(COLLECTION, [(id_, text)])
+            assert (await _found(detector))[id_] == text
+
+    texts = _texts(50)
+    await asyncio.gather(*(live_a_life(*numbered) for numbered in enumerate(texts)))
+    assert await _found(detector) == {str(number): texts[number] for number in range(1, 50, 2)}
+
+
+async def test_answers_among_50_writers_are_right_by_value(detector: Detector, tiny_encoder: Encoder) -> None:
+    await detector.add(COLLECTION, [("fixed", "Can I cancel my order?")])
+    asked = ["Can I cancel an order?", "What is the capital of France?", "Zyx?"]
+    vectors = tiny_encoder.encode(["Can I cancel my order?", *asked])
+
+    async def ask(place: int) -> float:
+        return {c.id: c.similarity for c in await _candidates(detector, asked[place])}["fixed"]
+
+    writers = [detector.add(COLLECTION, [(str(n), text)]) for n, text in enumerate(_texts(50))]
+    answers = await asyncio.gather(*(ask(n % 3) for n in range(50)), *writers)
+    similarities = (vectors[1:] @ vectors[0]).tolist()
+    assert answers[:50] == pytest.approx([similarities[n % 3] for n in range(50)], abs=1e-6)
+
+
+async def test_a_find_that_is_cancelled_gives_its_place_back(detector: Detector, model: Model) -> None:
+    model.hold("held")
+    held = asyncio.create_task(detector.find(["held?"], COLLECTION, 5))
+    await asyncio.to_thread(model.reached.wait, PATIENCE_SECONDS)
+    leaving = asyncio.create_task(detector.find(["left one?", "left two?"], COLLECTION, 5))
+    await _eventually(lambda: _is_waiting(detector, 3))
+    leaving.cancel()
+    await _eventually(lambda: _is_waiting(detector, 1))
+    model.release()
+    await held
+    await _candidates(detector, "after?")
+    assert not {"left one?", "left two?"} & set(model.seen)
+    assert {"held?", "after?"} <= set(model.seen)
+
+
+async def _is_waiting(detector: Detector, texts: int) -> bool:
+    return detector.live.batcher.waiting == texts
+
+
+@pytest.mark.usefixtures("picky_model")
+async def test_a_text_that_can_not_be_embedded_is_written_and_passed_over(detector: Detector) -> None:
+    written = await detector.add(COLLECTION, [("a", "One?"), ("b", f"An {BAD} text?"), ("c", "Three?")])
+    assert (written.added, written.revision) == (3, 3)
+    assert await _found(detector) == {"a": "One?", "c": "Three?"}
+    await detector.add(COLLECTION, [("d", "Four?")])
+    assert await _found(detector) == {"a": "One?", "c": "Three?", "d": "Four?"}
+    assert await _is_ready(detector)
+
+
+@pytest.mark.usefixtures("picky_model")
+async def test_a_quarantined_question_says_why_and_is_counted(detector: Detector) -> None:
+    await detector.add(COLLECTION, [("a", "One?"), ("b", f"An {BAD} text?")])
+    assert (await detector.question(COLLECTION, "a")).quarantined is None
+    reason = (await detector.question(COLLECTION, "b")).quarantined
+    assert reason == "Unembeddable: the model has no finite vector for this text"
+    assert await detector.quarantined() == 1
+
+
+@pytest.mark.usefixtures("picky_model")
+async def test_a_quarantined_question_is_found_word_for_word(detector: Detector) -> None:
+    await detector.add(COLLECTION, [("b", f"An {BAD} text?")])
+    (candidate,) = await _candidates(detector, f"an {BAD.upper()} text?")
+    assert (candidate.id, candidate.similarity, candidate.verdict) == ("b", 1.0, "duplicate")
+
+
+@pytest.mark.usefixtures("picky_model")
+async def test_a_text_that_is_mended_or_deleted_leaves_quarantine(detector: Detector) -> None:
+    await detector.add(COLLECTION, [("a", f"One {BAD} text?"), ("b", f"Another {BAD} text?")])
+    await detector.add(COLLECTION, [("a", "One?")])
+    assert (await detector.quarantined(), (await detector.question(COLLECTION, "a")).quarantined) == (1, None)
+    await detector.remove(COLLECTION, "b")
+    assert (await detector.quarantined(), await _found(detector)) == (0, {"a": "One?"})
+
+
+@pytest.mark.usefixtures("picky_model")
+async def test_asking_what_can_not_be_embedded_is_the_fault_of_its_field_alone(detector: Detector) -> None:
+    await detector.add(COLLECTION, [("a", "One?")])
+    with pytest.raises(InvalidRequest) as refused:
+        await detector.find(["Fine?", f"One {BAD}?", "Fine?", f"Two {BAD}?"], COLLECTION, 5)
+    assert [error.field for error in refused.value.errors] == ["questions.1", "questions.3"]
+    with pytest.raises(InvalidRequest) as refused:
+        await detector.score([("Fine?", "Well?"), ("Fine?", f"Two {BAD}?")])
+    assert [error.field for error in refused.value.errors] == ["pairs.1.question2"]
+
+
+@pytest.mark.usefixtures("picky_model")
+async def test_bad_texts_of_some_spoil_no_answer_of_others(detector: Detector) -> None:
+    await detector.add(COLLECTION, [("a", "One?")])
+    asked = [f"A {BAD} text {n}?" if n % 5 == 0 else f"A fine text {n}?" for n in range(50)]
+    answers = await asyncio.gather(*(_candidates(detector, text) for text in asked), return_exceptions=True)
+    refused = [n for n, answer in enumerate(answers) if isinstance(answer, InvalidRequest)]
+    assert refused == list(range(0, 50, 5))
+    assert [a[0].id for a in answers if not isinstance(a, BaseException)] == 40 * ["a"]
+
+
+@pytest.mark.usefixtures("picky_model")
+def test_quarantine_shows_over_http_and_in_the_metrics(client: TestClient) -> None:
+    assert write(client, a="One?", b=f"An {BAD} text?")["added"] == 2
+    assert client.get("/questions/b").json() == {
+        "id": "b",
+        "text": f"An {BAD} text?",
+        "revision": 2,
+        "quarantined": "Unembeddable: the model has no finite vector for this text",
+    }
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    assert (values["sameask_questions"], values["sameask_questions_quarantined"]) == (2, 1)
+
+
+async def test_a_write_while_the_model_fails_is_kept_and_found_without_another(
+    detector: Detector, model: Model
+) -> None:
+    await detector.add(COLLECTION, [("a", "One?")])
+    model.failing = True
+    with pytest.raises(ModelFailing):
+        await detector.add(COLLECTION, [("b", "Two?")])
+    assert (await detector.question(COLLECTION, "b")).text == "Two?"
+    assert not await _is_ready(detector)
+    model.failing = False
+    await _eventually(lambda: _is_ready(detector))
+    await _eventually(lambda: _is_found(detector, "b"))
+    assert await _found(detector) == {"a": "One?", "b": "Two?"}
+
+
+async def test_many_writes_while_the_model_fails_all_say_so_and_are_all_found_later(
+    detector: Detector, model: Model
+) -> None:
+    texts = {str(number): text for number, text in enumerate(_texts(20))}
+    model.failing = True
+    writes = (detector.add(COLLECTION, [item]) for item in texts.items())
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(answer) for answer in answers] == 20 * [ModelFailing]
+    model.failing = False
+    await _eventually(lambda: _is_ready(detector))
+    await _eventually(lambda: _is_found(detector, *texts))
+    assert await _found(detector) == texts
+    assert await detector.quarantined() == 0
+
+
+async def test_a_delete_while_the_model_fails_works(detector: Detector, model: Model) -> None:
+    await detector.add(COLLECTION, [("a", "One?"), ("b", "Two?")])
+    model.failing = True
+    assert (await detector.remove(COLLECTION, "a")).revision == 3
+    with pytest.raises(QuestionNotFound):
+        await detector.question(COLLECTION, "a")
+    model.failing = False
+    assert await _found(detector) == {"b": "Two?"}
+
+
+async def _is_found(detector: Detector, *ids: str) -> bool:
+    return set(ids) <= set(await _found(detector))
+
+
+async def test_a_write_whose_writer_leaves_is_found_all_the_same(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, upsert = threading.Event(), threading.Event(), Store.upsert
+
+    def slow_upsert(*arguments: Any) -> Written:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return upsert(*arguments)
+
+    monkeypatch.setattr(Store, "upsert", slow_upsert)
+    writing = asyncio.create_task(detector.add(COLLECTION, [("a", "One?")]))
+    await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+    writing.cancel()
+    go_on.set()
+    await asyncio.gather(writing, return_exceptions=True)
+    await _eventually(lambda: _is_at_revision(detector, 1))
+    await _eventually(lambda: _is_found(detector, "a"))
+
+
+async def _is_at_revision(detector: Detector, revision: int) -> bool:
+    return (await detector.collection(COLLECTION)).revision == revision
+
+
+async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_others(detector: Detector) -> None:
+    await detector.create_collection("doomed", 10)
+    texts = _texts(30)
+    doomed = [detector.add("doomed", [(str(n), text)]) for n, text in enumerate(texts)]
+    kept = [detector.add(COLLECTION, [(str(n), text)]) for n, text in enumerate(texts)]
+    others = asyncio.gather(detector.delete_collection("doomed"), *doomed, return_exceptions=True)
+    written = await asyncio.gather(*kept)
+    await others
+    assert [w.added for w in written] == 30 * [1]
+    assert await _found(detector) == {str(n): text for n, text in enumerate(texts)}
+    assert [collection.name for collection in await detector.list_collections("", 10)] == [COLLECTION]
+    assert await _is_ready(detector)

@@ -1,0 +1,153 @@
+"""No log line holds a question's text, whatever becomes of the request."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from app.engine.encoder import Encoder, Tokens
+from app.engine.store import Store
+from app.errors import Unembeddable
+from app.main import create_app
+from app.settings import Settings
+from tests.serving import PROBLEM, served, wait_until, watched_model
+
+MARKER = "xyzzy"
+TEXT = f"What does {MARKER} mean?"
+
+FIND = ("/duplicates", {"questions": [TEXT, f"Who said {MARKER}?"]})
+SCORE = ("/pair-score", {"pairs": [{"question1": TEXT, "question2": f"Who said {MARKER}?"}]})
+WRITE = ("/questions", {"questions": [{"id": "a", "text": TEXT}]})
+
+BAD = [
+    ("/duplicates", {"questions": [TEXT * 1000]}, 422),
+    ("/duplicates", {"questions": [TEXT], "top_k": MARKER}, 422),
+    ("/duplicates", {"questions": [TEXT], "collection": "nowhere"}, 404),
+    ("/duplicates", {"questions": TEXT}, 422),
+    ("/duplicates", {"questions": [TEXT + "\x00"]}, 422),
+    ("/pair-score", {"pairs": [{"question1": TEXT}]}, 422),
+    ("/questions", {"questions": [{"id": "", "text": TEXT}]}, 422),
+    ("/questions", {"questions": 2 * [{"id": "b", "text": TEXT}]}, 422),
+]
+
+
+class Log(logging.Handler):
+    """Every line that any logger writes, as it would stand in a file, tracebacks included."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        super().__init__()
+        self._capture = capture
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.text += self.format(record) + "\n"
+
+    def assert_silent(self) -> None:
+        """Neither a line nor standard output or error holds the marker."""
+        written = self._capture.readouterr()
+        assert "Application startup complete." in self.text
+        assert MARKER not in self.text
+        assert MARKER not in written.out + written.err
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Log]:
+    """What is logged at the default level, and by Sameask and its server at any."""
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "app")
+    caplog.set_level(logging.DEBUG, "uvicorn")
+    caplog.set_level(logging.WARNING, "httpx")  # the lines of a test's own client are not the service's
+    log = Log(capfd)
+    logging.getLogger().addHandler(log)
+    yield log
+    logging.getLogger().removeHandler(log)
+
+
+@pytest.fixture
+def client(settings: Settings, log: Log) -> Iterator[httpx.Client]:  # noqa: ARG001  (caught from the start on)
+    """A connection to a real server."""
+    with served(create_app(settings)) as url, httpx.Client(base_url=url) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        yield client
+
+
+def test_good_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
+    for path, body in (WRITE, FIND, SCORE, WRITE):
+        assert client.post(path, json=body).status_code == 200
+    assert client.get("/questions").json()["questions"][0]["text"] == TEXT
+    assert client.delete("/questions/a").status_code == 200
+    log.assert_silent()
+
+
+def test_bad_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
+    for path, body, status in BAD:
+        assert client.post(path, json=body).status_code == status
+    for content in (b'{"questions": ["' + TEXT.encode(), b"\xff" + TEXT.encode(), TEXT.encode() * 300_000):
+        assert client.post("/duplicates", content=content).status_code in (400, 413, 422)
+    log.assert_silent()
+
+
+def test_a_failing_model_leaves_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
+    with watched_model() as model:
+        model.failing = True
+        for path, body in (FIND, SCORE, WRITE):
+            assert client.post(path, json=body).status_code == 503
+    wait_until(lambda: client.get("/readyz").status_code == 200)
+    log.assert_silent()
+
+
+def test_a_text_that_can_not_be_embedded_is_not_in_the_log(
+    client: httpx.Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = Encoder.encode_tokens
+
+    def encode_tokens(encoder: Encoder, batch: Sequence[Tokens]) -> Any:
+        if any(MARKER in tokens.text for tokens in batch):
+            raise Unembeddable(f"no finite vector for {batch[0].text}")
+        return forward(encoder, batch)
+
+    monkeypatch.setattr(Encoder, "encode_tokens", encode_tokens)
+    assert [client.post(path, json=body).status_code for path, body in (FIND, SCORE, WRITE)] == [422, 422, 200]
+    log.assert_silent()
+
+
+@pytest.mark.parametrize("message", ["broken", f"broken at {TEXT}"])
+@pytest.mark.parametrize(
+    ("owner", "name", "request_"),
+    [
+        (Store, "exact_matches", FIND),
+        (Encoder, "tokenize", FIND),
+        (Encoder, "tokenize", SCORE),
+        (Store, "upsert", WRITE),
+        (Encoder, "tokenize", WRITE),
+    ],
+    ids=["look up", "tokenise to find", "tokenise to score", "write", "tokenise to index"],
+)
+def test_a_fault_of_the_service_is_logged_without_the_text(
+    client: httpx.Client,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    request_: tuple[str, object],
+    message: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        path, body = request_
+        response = client.post(path, json=body)
+    assert (response.status_code, response.headers["content-type"]) == (500, PROBLEM)
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Internal error",
+        "status": 500,
+        "detail": "this is a fault of the service; its log says more",
+    }
+    wait_until(lambda: "LookupError" in log.text)  # it is written after the answer
+    log.assert_silent()
