@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text as RichText
 
 from app.engine.table import Row, read_rows
 from app.errors import AddressInUse, CommandError, SameaskError
@@ -58,7 +59,7 @@ def main() -> None:
         _fail(str(error))
     except ValidationError as error:
         _fail("; ".join(f"SAMEASK_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()))
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         _fail(f"no answer from the server: {error}")
 
 
@@ -112,7 +113,9 @@ def find(
     finding = found["results"][0]
     table = Table("verdict", "probability", "similarity", "id", "text", title=f"verdict: {finding['verdict']}")
     for c in finding["candidates"]:
-        table.add_row(c["verdict"], f"{c['probability']:.3f}", f"{c['similarity']:.3f}", c["id"], c["text"])
+        table.add_row(
+            c["verdict"], f"{c['probability']:.3f}", f"{c['similarity']:.3f}", RichText(c["id"]), RichText(c["text"])
+        )
     out.print(table)
 
 

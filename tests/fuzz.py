@@ -160,7 +160,7 @@ def is_a_fault(
     _: schemathesis.HookContext, failure: Failure, __: schemathesis.Case[Any], response: schemathesis.Response
 ) -> bool:
     """Whether a check is right to object: it is, unless every error that the problem names is overridden."""
-    if not isinstance(failure, RejectedPositiveData):
+    if not isinstance(failure, RejectedPositiveData) or response.status_code not in (413, 422):
         return True
     problem = Problem.model_validate_json(response.content)
     details = [error.detail for error in problem.errors or ()] or [problem.detail]

@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.release": {"app.engine.scorer"},
     "app.engine.store": {"app.engine.text"},
     "app.engine.migrations": set(),
-    "app.engine.snapshot": {"app.engine.index"},
+    "app.engine.snapshot": {"app.engine.index", "app.engine.store"},
     "app.engine.live_release": {
         "app.engine.batching",
         "app.engine.encoder",

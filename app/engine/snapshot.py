@@ -25,16 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.index import Body, Index
+from app.engine.store import Contents
 
 FORMAT = 1
 MIN_TAIL = 4096  # entries that may follow a base before a new base is written
 MAX_TAIL_SHARE = 1 / 16  # of the base, if that is more
 
 log = logging.getLogger(__name__)
-
-
-Contents = Callable[[int], tuple[NDArray[np.int64], str]]
-"""What the store says that an index holds at a revision: ids, and a fingerprint of the texts (`Store.contents`)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class _Saved:
     tail: int
 
 
-class Unusable(Exception):
+class Unusable(OSError):
     """Why a snapshot can't be used."""
 
 
@@ -71,7 +68,9 @@ class Snapshots:
         self._saved: dict[int, _Saved] = {}
         self._lock = threading.Lock()
 
-    def load(self, collection_key: int, dimension: int, latest: int, contents: Contents) -> Index | None:
+    def load(
+        self, collection_key: int, dimension: int, latest: int, contents: Callable[[int], Contents]
+    ) -> Index | None:
         """The collection's index as it was saved, or None.
 
         `latest` is the store's revision, `contents` says what the index must hold at a revision. A snapshot
@@ -85,10 +84,8 @@ class Snapshots:
             if pieces[-1].end > latest:
                 raise Unusable(f"it is at revision {pieces[-1].end}, newer than the store's {latest}")
             index, base = self._open(collection_key, dimension, pieces)
-            ids, fingerprint = contents(index.revision)
-            if not np.array_equal(index.ids(), ids):
-                raise Unusable("it does not hold the questions that the store holds")
-            if _manifest(pieces[-1])["fingerprint"] != fingerprint:
+            ids = index.ids()
+            if _manifest(pieces[-1])["fingerprint"] != _fingerprint(ids, contents(index.revision)):
                 raise Unusable("it was made of other texts than the store holds")
         except (Unusable, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             log.warning("the snapshot %s is set aside: %s", folder, error)
@@ -97,7 +94,7 @@ class Snapshots:
         self._saved[collection_key] = _Saved(index.revision, ids, base, abs(len(ids) - base))
         return index
 
-    def save(self, collection_key: int, index: Index, contents: Contents) -> int:
+    def save(self, collection_key: int, index: Index, contents: Callable[[int], Contents]) -> int:
         """Write what changed since the last save as a new piece; returns the revision that is now on disk."""
         with self._lock, index.reading() as (revision, body):
             saved = self._saved.get(collection_key) or _Saved(0, np.empty(0, dtype=np.int64), 0, 0)
@@ -108,8 +105,7 @@ class Snapshots:
             tail = saved.tail + len(removed) + int(np.count_nonzero(ids > saved.end))
             as_base = not saved.end or tail > max(MIN_TAIL, saved.base * MAX_TAIL_SHARE)
             start = 0 if as_base else saved.end
-            _, fingerprint = contents(revision)
-            self._publish(collection_key, start, revision, body, removed, fingerprint)
+            self._publish(collection_key, start, revision, body, removed, _fingerprint(ids, contents(revision)))
             if as_base:
                 self._remove_older(collection_key, revision)
             self._saved[collection_key] = _Saved(
@@ -252,6 +248,18 @@ def _read_base(piece: Piece, dimension: int) -> Body:
     if body.vectors.ntotal != len(body):
         raise Unusable(f"{piece.path} holds {body.vectors.ntotal} vectors for {len(body)} ids")
     return body
+
+
+def _fingerprint(ids: NDArray[np.int64], contents: Contents) -> str:
+    """Of the texts under these ids. Raises Unusable where an index that holds them is at odds with the store."""
+    places = np.searchsorted(contents.ids, ids)
+    if np.any(places == len(contents.ids)) or not np.array_equal(contents.ids[places], ids):
+        raise Unusable("it holds questions that the store does not hold")
+    lacking = contents.required.copy()
+    lacking[places] = False
+    if lacking.any():
+        raise Unusable("it does not hold the questions that the store holds")
+    return hashlib.sha256(ids.tobytes() + contents.digests[places].tobytes()).hexdigest()
 
 
 def _set_aside(folder: Path) -> None:

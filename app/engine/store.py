@@ -115,6 +115,18 @@ class Changes:
     complete: bool
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What an index may hold: ids (n,) ascending, digests of their texts (n, 16), and which of them it must hold.
+
+    It may lack a version that was superseded since: one that caught up in chunks never saw it.
+    """
+
+    ids: NDArray[np.int64]
+    required: NDArray[np.bool_]
+    digests: NDArray[np.uint8]
+
+
 class Store:
     """Collections and questions in one SQLite database. Safe from many threads; writes are one at a time."""
 
@@ -307,24 +319,24 @@ class Store:
             complete=upto == latest,
         )
 
-    def contents(self, collection_key: int, revision: int) -> tuple[NDArray[np.int64], str]:
-        """What an index at `revision` has to hold: revisions (n,) int64 ascending, and a fingerprint of their texts.
+    def contents(self, collection_key: int, revision: int) -> Contents:
+        """What an index at `revision` may hold, and what of it it must.
 
         True as long as no version that was superseded after `revision` has been purged.
         """
-        query = sa.select(questions.c.revision, questions.c.digest).where(
+        query = sa.select(questions.c.revision, questions.c.digest, questions.c.superseded_by).where(
             questions.c.collection_key == collection_key,
             questions.c.revision <= revision,
             CURRENT | (questions.c.superseded_by > revision),
             questions.c.quarantined.is_(None),
         )
-        content = hashlib.sha256()
-        revisions: list[int] = []
         with self._reading() as connection:
-            for row in connection.execute(query.order_by(questions.c.revision)):
-                revisions.append(row.revision)
-                content.update(row.revision.to_bytes(8) + row.digest)
-        return np.array(revisions, dtype=np.int64), content.hexdigest()
+            rows = connection.execute(query.order_by(questions.c.revision)).all()
+        return Contents(
+            ids=np.array([row.revision for row in rows], dtype=np.int64),
+            required=np.array([row.superseded_by is None for row in rows], dtype=np.bool_),
+            digests=np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8).reshape(len(rows), -1),
+        )
 
     def quarantined(self) -> int:
         """How many current questions could not be embedded, over all collections."""

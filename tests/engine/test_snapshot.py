@@ -6,21 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from app.engine import snapshot as snapshot_module
 from app.engine.index import Index
 from app.engine.snapshot import Snapshots
+from app.engine.store import Contents
 from tests.engine.test_index import DIMENSION, filled, unit_vectors
 
 KEY = 1
 RELEASE = "a" * 64
-Contents = Callable[[int], tuple[NDArray[np.int64], str]]
 
 
-def contents_of(index: Index) -> Contents:
-    """What a store in agreement with the index says."""
-    return lambda revision: (index.ids(), f"texts at {revision}")
+def contents_of(index: Index, skip: int = 0, texts: int = 0) -> Callable[[int], Contents]:
+    """What a store in agreement with the index says; or one that lacks questions, or holds other texts."""
+
+    def contents(_revision: int) -> Contents:
+        ids = index.ids()[skip:]
+        return Contents(ids, np.ones(len(ids), dtype=np.bool_), np.full((len(ids), 16), texts, dtype=np.uint8))
+
+    return contents
 
 
 def assert_alike(loaded: Index | None, index: Index) -> None:
@@ -100,9 +104,9 @@ def test_a_snapshot_newer_than_the_store_is_set_aside(tmp_path: Path, caplog: py
 
 def test_a_snapshot_of_other_questions_or_texts_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     index, folder = saved_index(tmp_path)
-    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, lambda r: (index.ids()[1:], f"texts at {r}")) is None
+    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index, skip=1)) is None
     folder.with_name(f"{KEY}.set-aside").rename(folder)
-    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, lambda _: (index.ids(), "other texts")) is None
+    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index, texts=1)) is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
 
 
@@ -162,3 +166,11 @@ def saved_index(folder: Path, exact_limit: int = 5000) -> tuple[Index, Path]:
 
 def fail_for_want_of_room(_path: Path) -> None:
     raise OSError("no room")
+
+
+def test_a_snapshot_may_lack_what_was_superseded_since(tmp_path: Path) -> None:
+    index, _ = saved_index(tmp_path)
+    agreed = contents_of(index)(0)
+    ids = np.append(agreed.ids, 211)
+    known = Contents(ids, np.append(agreed.required, False), np.zeros((len(ids), 16), dtype=np.uint8))
+    assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 300, lambda _: known), index)
