@@ -23,7 +23,7 @@ from app.engine.release import Release
 from app.engine.scorer import Scorer, similarity
 from app.engine.snapshot import Snapshots
 from app.engine.store import Changes, Store
-from app.errors import ModelFailing, NotReady, ServiceError
+from app.errors import ModelFailing, NotReady, ServiceError, StorageFull
 
 CATCH_UP_CHUNK = 256  # questions embedded and applied at a time
 SAVE_AFTER = 4096  # changes over all collections that are not on disk yet: what a restart would embed again
@@ -64,6 +64,7 @@ class _CollectionIndex:
         self.ready = False
         self.recall = 1.0
         self.checked_at = 0
+        self.unnoted: dict[int, str | None] = {}  # why texts can't be embedded, for want of room not in the store yet
 
 
 class LiveRelease:
@@ -163,7 +164,7 @@ class LiveRelease:
                 if changes is None:
                     self.forget(collection_key)
                     return 0
-                self._apply(collection_key, of.index, changes)
+                self._apply(collection_key, of, changes)
                 self._save_when_due()
                 if changes.complete:
                     of.ready = True
@@ -232,25 +233,29 @@ class LiveRelease:
             self._save_after = unsaved + SAVE_AFTER  # not again with every write
             log.warning("the indexes can't be saved, a restart would embed %d questions again: %s", unsaved, error)
 
-    def _apply(self, collection_key: int, index: Index, changes: Changes) -> None:
+    def _apply(self, collection_key: int, of: _CollectionIndex, changes: Changes) -> None:
         outcomes = self.embed(self.encoder.tokenize([q.text for q in changes.added]), background=True).result()
         embedded = [
             (q.revision, o) for q, o in zip(changes.added, outcomes, strict=True) if not isinstance(o, Exception)
         ]
-        self._quarantine(collection_key, changes, outcomes)
+        self._quarantine(collection_key, of, changes, outcomes)
         vectors = np.stack([v for _, v in embedded]) if embedded else np.empty((0, self.encoder.dimension), np.float32)
-        index.apply(changes.revision, [revision for revision, _ in embedded], vectors, changes.removed)
+        of.index.apply(changes.revision, [revision for revision, _ in embedded], vectors, changes.removed)
 
-    def _quarantine(self, collection_key: int, changes: Changes, outcomes: Outcomes) -> None:
-        reasons: dict[int, str | None] = {}
+    def _quarantine(self, collection_key: int, of: _CollectionIndex, changes: Changes, outcomes: Outcomes) -> None:
+        """Note why texts can't be embedded. The writes are durable already: a full disk puts the note off."""
         for question, outcome in zip(changes.added, outcomes, strict=True):
             if isinstance(outcome, ModelFailing):
                 raise outcome
             reason = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
             if reason != question.quarantined:
-                reasons[question.revision] = reason
-        if reasons:
-            self._store.quarantine(collection_key, reasons)
+                of.unnoted[question.revision] = reason
+        if of.unnoted:
+            try:
+                self._store.quarantine(collection_key, of.unnoted)
+                of.unnoted.clear()
+            except StorageFull as error:
+                log.warning("%d texts can't be embedded, which is not noted yet: %s", len(of.unnoted), error)
 
 
 def _hits(query: NDArray[np.float32], ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> Hits:

@@ -27,7 +27,7 @@ from alembic.util import CommandError
 from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
-from app.engine.text import digest
+from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
     CollectionNotFound,
     CollectionProtected,
@@ -205,7 +205,8 @@ class Store:
             ]
             replaced = [(stored[row["id"]], row["revision"]) for row in new if row["id"] in stored]
             if new:
-                _supersede(connection, replaced)
+                for row, revision in replaced:
+                    _supersede(connection, row, revision)
                 connection.execute(sa.insert(questions), new)
                 _advance(connection, collection, by=len(new), added=len(new) - len(replaced))
             return Written(
@@ -220,13 +221,11 @@ class Store:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self._writing() as connection:
             collection = _collection(connection, collection_name)
-            stored = list(_current(connection, collection.key, "id", [question_id]))
-            if not stored:
+            versions = list(_select(connection, collection.key, "id", [question_id], sa.true()))
+            if not any(row["superseded_by"] is None for row in versions):
                 raise QuestionNotFound(collection_name, question_id)
-            earlier = list(_select(connection, collection.key, "id", [question_id], ~CURRENT))
-            for row in earlier:
-                _rewrite(connection, {**row, "text": ""})
-            _supersede(connection, [({**stored[0], "text": ""}, collection.revision + 1)])
+            for row in versions:
+                _supersede(connection, row, collection.revision + 1, erase=True)
             _advance(connection, collection, by=1, added=-1)
             return Written(collection, collection.revision + 1)
 
@@ -335,7 +334,9 @@ class Store:
         return Contents(
             ids=np.array([row.revision for row in rows], dtype=np.int64),
             required=np.array([row.superseded_by is None for row in rows], dtype=np.bool_),
-            digests=np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8).reshape(len(rows), -1),
+            digests=np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8).reshape(
+                len(rows), DIGEST_BYTES
+            ),
         )
 
     def quarantined(self) -> int:
@@ -493,11 +494,11 @@ def _current(
     return _select(connection, collection_key, column, values, CURRENT)
 
 
-def _supersede(connection: sa.Connection, replaced: Sequence[tuple[Mapping[Any, Any], int]]) -> None:
-    """Mark each row as replaced by a revision."""
-    for row, revision in replaced:
-        sound = row if _is_sound(row) else _row(row["collection_key"], row["revision"], "", "")
-        _rewrite(connection, {**sound, "superseded_by": revision})
+def _supersede(connection: sa.Connection, row: Mapping[Any, Any], revision: int, *, erase: bool = False) -> None:
+    """Mark a version as replaced by a revision, if it was not before. Of a damaged one nothing else is kept."""
+    version = row if _is_sound(row) else _row(row["collection_key"], row["revision"], "", "")
+    text = "" if erase else version["text"]
+    _rewrite(connection, {**version, "text": text, "superseded_by": version["superseded_by"] or revision})
 
 
 def _rewrite(connection: sa.Connection, row: Mapping[Any, Any]) -> None:

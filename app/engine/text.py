@@ -3,6 +3,8 @@
 import hashlib
 import unicodedata
 
+DIGEST_BYTES = 16
+
 
 def normalize(text: str) -> str:
     """NFKC, case folded, white space collapsed. Texts equal in this form are the same question.
@@ -15,4 +17,4 @@ def normalize(text: str) -> str:
 
 def digest(text: str) -> bytes:
     """128 bits of the normalised text (BLAKE2b): equal for texts that are the same question."""
-    return hashlib.blake2b(normalize(text).encode("utf-8"), digest_size=16).digest()
+    return hashlib.blake2b(normalize(text).encode("utf-8"), digest_size=DIGEST_BYTES).digest()

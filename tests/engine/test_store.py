@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.engine.store import PRAGMAS, Changes, Question, Store, Written, metadata
+from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
     CollectionNotFound,
     CollectionProtected,
@@ -421,20 +422,25 @@ def test_contents_are_what_an_index_at_a_revision_holds(store: Store, key: int) 
     store.upsert("default", [("a", "uno")])
     store.delete("default", "b")
     expected = [[], [1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4]]
-    assert [store.contents(key, revision)[0].tolist() for revision in range(6)] == expected
+    assert [store.contents(key, revision).ids.tolist() for revision in range(6)] == expected
     store.quarantine(key, {3: "no vector"})
-    assert store.contents(key, 5)[0].tolist() == [4]
+    assert store.contents(key, 5).ids.tolist() == [4]
 
 
-def test_the_fingerprint_tells_texts_and_their_order(store: Store) -> None:
-    def fingerprint(name: str, *texts: str) -> str:
-        key = store.create_collection(name, 10)[0].key
-        store.upsert(name, [(f"{i}", text) for i, text in enumerate(texts)])
-        return store.contents(key, len(texts))[1]
+def test_what_was_superseded_since_may_be_there_and_need_not(store: Store, key: int) -> None:
+    store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+    store.upsert("default", [("a", "uno")])
+    store.delete("default", "b")
+    assert store.contents(key, 3).required.tolist() == [False, False, True]
+    assert store.contents(key, 5).required.tolist() == [True, True]
 
-    assert fingerprint("these", "one", "two") == fingerprint("the same", "one", "two")
-    others = [(), ("one",), ("two",), ("one", "two"), ("two", "one"), ("one", "two", "three")]
-    assert len({fingerprint(f"{texts}", *texts) for texts in others}) == len(others)
+
+def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: int) -> None:
+    texts = ["one", "two", "three"]
+    store.upsert("default", [(text, text) for text in texts])
+    store.delete("default", "two")
+    assert [row.tobytes() for row in store.contents(key, 3).digests] == [digest(text) for text in texts]
+    assert store.contents(key, 0).digests.shape == (0, DIGEST_BYTES)
 
 
 # Quarantine

@@ -418,7 +418,8 @@ def test_a_flipped_byte_is_refused_reported_or_harmless(world: World, folder: Pa
     ]
     outcomes = [(flip, outcome_of(flip, world, folder)) for flip in chosen]
     assert [(flip, outcome) for flip, outcome in outcomes if outcome.kind == "wrong"] == []
-    assert {outcome.kind for _, outcome in outcomes} == {"refused", "reported", "harmless"}
+    assert {outcome.kind for _, outcome in outcomes} >= {"refused", "harmless"}
+    assert any(outcome.damaged for _, outcome in outcomes)
 
 
 WORDS = {

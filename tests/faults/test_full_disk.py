@@ -301,7 +301,11 @@ def test_a_text_that_can_not_be_noted_as_unembeddable_is_not_called_unwritten(
         disk.make_room()
         monkeypatch.setattr(Encoder, "encode_tokens", encode_tokens)
         write(client, b="another question")
-        wait_until(lambda: client.get("/readyz").json()["questions_indexed"] == len(stored(client)))
+        wait_until(lambda: client.get("/readyz").json()["questions_indexed"] == len(texts) + 1)
+        if "a" in stored(client):
+            assert client.get("/questions/a").json()["quarantined"] == (
+                "Unembeddable: a text that the test made unembeddable"
+            )
 
 
 def pieces(settings: Settings) -> list[str]:
