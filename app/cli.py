@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,9 +45,10 @@ Url = Annotated[
 InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-IMPORT_BATCH = 500
+BATCH, PAGE = 500, 1000  # questions in one request, where the settings allow as many
 KINDS: tuple[TypeAdapter[str], TypeAdapter[str]] = (TypeAdapter(QuestionId), TypeAdapter(Text))
 IMPORTS_IN_FLIGHT = 3
+ENVELOPE_BYTES = 512  # of a body around its questions: the braces, and the collection's name
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
     except SameaskError as error:
         _fail(str(error))
     except ValidationError as error:
-        _fail("; ".join(f"SAMEASK_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()))
+        _fail("; ".join(_setting_words(e["loc"], e["msg"]) for e in error.errors()))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         _fail(f"no answer from the server: {error}")
 
@@ -200,6 +200,8 @@ def _create_app(settings: Settings) -> Any:
 async def _service(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server at `url`, or of the app in this process."""
     if url:
+        if (httpx.URL(url).port or 0) > 65535:
+            raise httpx.InvalidURL(f"{url} has a port past 65535")
         async with httpx.AsyncClient(base_url=url, timeout=600) as client:
             yield client
         return
@@ -238,9 +240,12 @@ async def _call(service: httpx.AsyncClient, method: str, path: str, **arguments:
         if response.status_code == 429:
             await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
             continue
-        if response.is_success:
+        if not response.is_success:
+            raise CommandError(_words(response))
+        try:
             return response.json()
-        raise CommandError(_words(response))
+        except ValueError as error:
+            raise CommandError(f"what answers at {response.url} is not Sameask") from error
 
 
 def _words(response: httpx.Response) -> str:
@@ -269,9 +274,12 @@ async def _import(
                     totals[name] += written[name]
                 progress.advance(task, len(batch))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(IMPORTS_IN_FLIGHT):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(IMPORTS_IN_FLIGHT):
+                    group.create_task(work())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
     return totals
 
 
@@ -282,8 +290,21 @@ def _check_rows(file: Path, columns: tuple[str, str]) -> Iterator[str | None]:
 
 
 def _batches(file: Path, columns: tuple[str, str]) -> Iterator[list[dict[str, str]]]:
-    good = ({"id": row.values[0], "text": row.values[1]} for row, problem in _rows(file, columns) if not problem)
-    while batch := list(islice(good, IMPORT_BATCH)):
+    """The good rows, as many at a time as one request may hold."""
+    settings = Settings()
+    batch: list[dict[str, str]] = []
+    room = settings.max_body_bytes - ENVELOPE_BYTES
+    for row, problem in _rows(file, columns):
+        if problem:
+            continue
+        question = {"id": row.values[0], "text": row.values[1]}
+        size = len(json.dumps(question, ensure_ascii=False).encode()) + 1
+        if len(batch) == min(BATCH, settings.max_upsert) or (batch and size > room):
+            yield batch
+            batch, room = [], settings.max_body_bytes - ENVELOPE_BYTES
+        batch.append(question)
+        room -= size
+    if batch:
         yield batch
 
 
@@ -317,7 +338,7 @@ async def _export(service: httpx.AsyncClient, collection: str, as_json: bool) ->
     writer = csv.writer(sys.stdout)
     if not as_json:
         writer.writerow(("id", "text"))
-    parameters = {"collection": collection, "limit": 1000}
+    parameters = {"collection": collection, "limit": min(PAGE, Settings().max_page)}
     while True:
         page = await _call(service, "GET", "/questions", params=parameters)
         for question in page["questions"]:
@@ -337,6 +358,12 @@ def _progress() -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err) as progress:
         yield progress
+
+
+def _setting_words(place: tuple[int | str, ...], words: str) -> str:
+    """A rule that a setting breaks. One about several settings together begins with a setting's name itself."""
+    words = words.removeprefix("Value error, ")
+    return f"SAMEASK_{str(place[0]).upper()}: {words}" if place else words
 
 
 def _fail(words: str) -> None:

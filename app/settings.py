@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         largest = max(self.max_questions, 2 * self.max_pairs)
         if largest > self.max_waiting_texts:
             raise ValueError(
-                f"max_waiting_texts ({self.max_waiting_texts}) must hold the largest request: {largest} texts"
-                " (max_questions, or twice max_pairs)"
+                f"SAMEASK_MAX_WAITING_TEXTS: is {self.max_waiting_texts}; the largest request has {largest} texts"
+                " (SAMEASK_MAX_QUESTIONS, or twice SAMEASK_MAX_PAIRS)"
             )
         return self
