@@ -128,6 +128,7 @@ class Batcher(Generic[Item, Result]):
             call.future.set_result([])
             return call.future
         waiting = [_Waiting(call, position, self._cost(item)) for position, item in enumerate(items)]
+        waiting.sort(key=lambda w: w.cost)  # what is batched together is then of like cost
         with self._changed:
             if self._closing:
                 raise ModelFailing("the service is shutting down")

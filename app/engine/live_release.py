@@ -159,16 +159,18 @@ class LiveRelease:
         of = self._of(collection_key)
         with of.catching_up:
             self._open_index(collection_key, of)
-            while True:
-                changes = self._store.changes_since(collection_key, of.index.revision, CATCH_UP_CHUNK)
-                if changes is None:
-                    self.forget(collection_key)
-                    return 0
-                self._apply(collection_key, of, changes)
+            chunk = self._embed_changes(collection_key, of.index.revision)
+            while chunk:
+                changes, embedding = chunk
+                # The model is at work on the next chunk while this one goes into the index.
+                chunk = None if changes.complete else self._embed_changes(collection_key, changes.revision)
+                self._apply(collection_key, of, changes, embedding.result())
                 self._save_when_due()
                 if changes.complete:
                     of.ready = True
                     return of.index.revision
+            self.forget(collection_key)
+            return 0
 
     def save(self) -> None:
         """Bring every index's latest changes to disk, and forget what no index needs any more.
@@ -233,8 +235,14 @@ class LiveRelease:
             self._save_after = unsaved + SAVE_AFTER  # not again with every write
             log.warning("the indexes can't be saved, a restart would embed %d questions again: %s", unsaved, error)
 
-    def _apply(self, collection_key: int, of: _CollectionIndex, changes: Changes) -> None:
-        outcomes = self.embed(self.encoder.tokenize([q.text for q in changes.added]), background=True).result()
+    def _embed_changes(self, collection_key: int, revision: int) -> "tuple[Changes, Future[Outcomes]] | None":
+        """What comes after `revision`, on its way through the model; None when the collection is gone."""
+        changes = self._store.changes_since(collection_key, revision, CATCH_UP_CHUNK)
+        if changes is None:
+            return None
+        return changes, self.embed(self.encoder.tokenize([q.text for q in changes.added]), background=True)
+
+    def _apply(self, collection_key: int, of: _CollectionIndex, changes: Changes, outcomes: Outcomes) -> None:
         embedded = [
             (q.revision, o) for q, o in zip(changes.added, outcomes, strict=True) if not isinstance(o, Exception)
         ]
