@@ -71,6 +71,7 @@ questions = sa.Table(
 log = logging.getLogger(__name__)
 
 CURRENT = questions.c.superseded_by.is_(None)
+SUPERSEDED = questions.c.superseded_by.is_not(None)
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,10 @@ class Store:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self._writing() as connection:
             collection = _collection(connection, collection_name)
-            versions = list(_select(connection, collection.key, "id", [question_id], sa.true()))
-            if not any(row["superseded_by"] is None for row in versions):
+            current = list(_current(connection, collection.key, "id", [question_id]))
+            if not current:
                 raise QuestionNotFound(collection_name, question_id)
-            for row in versions:
+            for row in [*current, *_select(connection, collection.key, "id", [question_id], SUPERSEDED)]:
                 _supersede(connection, row, collection.revision + 1, erase=True)
             _advance(connection, collection, by=1, added=-1)
             return Written(collection, collection.revision + 1)
@@ -467,8 +468,8 @@ def _advance(connection: sa.Connection, collection: Collection, by: int, added: 
         "revision": collection.revision + by,
         "questions": collection.questions + added,
     }
-    statement = sa.update(collections).where(collections.c.key == collection.key)
-    connection.execute(statement.values(**_sealed(values)))
+    changed = {name: value for name, value in _sealed(values).items() if name != "key"}  # its rows would all be checked
+    connection.execute(sa.update(collections).where(collections.c.key == collection.key).values(**changed))
 
 
 def _select(

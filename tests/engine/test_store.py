@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -732,3 +733,37 @@ def test_reads_go_on_while_another_writes(path: Path, store: Store) -> None:
         assert store.get("default", "a") == question("a", "one", 1)
         writer.rollback()
     assert store.get("default", "a") == question("a", "one", 1)
+
+
+# Speed
+
+
+def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def remember(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    sa.event.listen(store._engine, "before_cursor_execute", remember)
+    store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+    store.upsert("default", [("a", "uno"), ("b", "two")])
+    store.quarantine(key, {2: "no vector"})
+    store.delete("default", "a")
+    store.purge(key, 4)
+    store.get("default", "b")
+    store.list_questions("default", "a", 10)
+    store.revisions(key, ["b", "c"])
+    store.exact_matches(key, ["one", "two"])
+    store.read(key, [1, 2])
+    store.changes_since(key, 2, 10)
+    store.quarantined()
+    sa.event.remove(store._engine, "before_cursor_execute", remember)
+    assert len(statements) > 20
+    with store._engine.connect() as connection:
+        for statement, parameters in statements:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                read = [step.detail for step in plan if " questions " in f"{step.detail} "]
+                assert all(
+                    "(collection_key=? AND " in detail or "ix_questions_quarantined" in detail for detail in read
+                )

@@ -51,9 +51,24 @@ def upgrade() -> None:
         postgresql_where=current,
     )
     op.create_index(
+        "ix_questions_earlier_id",
+        "questions",
+        ["collection_key", "id"],
+        sqlite_where=replaced,
+        postgresql_where=replaced,
+    )
+    op.create_index(
         "ix_questions_superseded_by",
         "questions",
         ["collection_key", "superseded_by"],
         sqlite_where=replaced,
         postgresql_where=replaced,
+    )
+    quarantined = sa.text("quarantined IS NOT NULL")
+    op.create_index(
+        "ix_questions_quarantined",
+        "questions",
+        ["collection_key"],
+        sqlite_where=quarantined,
+        postgresql_where=quarantined,
     )
