@@ -71,7 +71,6 @@ questions = sa.Table(
 log = logging.getLogger(__name__)
 
 CURRENT = questions.c.superseded_by.is_(None)
-SUPERSEDED = questions.c.superseded_by.is_not(None)
 
 
 @dataclass(frozen=True)
@@ -222,10 +221,10 @@ class Store:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self._writing() as connection:
             collection = _collection(connection, collection_name)
-            current = list(_current(connection, collection.key, "id", [question_id]))
-            if not current:
+            versions = list(_select(connection, collection.key, "id", [question_id], sa.true()))
+            if not any(row["superseded_by"] is None for row in versions):
                 raise QuestionNotFound(collection_name, question_id)
-            for row in [*current, *_select(connection, collection.key, "id", [question_id], SUPERSEDED)]:
+            for row in versions:
                 _supersede(connection, row, collection.revision + 1, erase=True)
             _advance(connection, collection, by=1, added=-1)
             return Written(collection, collection.revision + 1)

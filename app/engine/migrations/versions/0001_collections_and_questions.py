@@ -50,13 +50,7 @@ def upgrade() -> None:
         sqlite_where=current,
         postgresql_where=current,
     )
-    op.create_index(
-        "ix_questions_earlier_id",
-        "questions",
-        ["collection_key", "id"],
-        sqlite_where=replaced,
-        postgresql_where=replaced,
-    )
+    op.create_index("ix_questions_versions", "questions", ["collection_key", "id"])
     op.create_index(
         "ix_questions_superseded_by",
         "questions",
