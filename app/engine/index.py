@@ -17,7 +17,8 @@ EXACT_LIMIT = 5_000  # vectors; see docs/decisions/0004
 MAX_DEAD_SHARE = 0.2
 GRAPH = "HNSW32_SQfp16"
 EF_CONSTRUCTION = 80
-EF_SEARCH = 96
+EF_SEARCH = 64
+FREE_LIVING_SHARE = 0.7  # with 30 % dead, recall is still what it was; from there on searches look further
 ADD_CHUNK = 64  # entries added while searches wait
 COPY_CHUNK = 1024  # entries copied while changes wait
 
@@ -109,7 +110,8 @@ class Body:
             return [np.empty(0, dtype=np.int64) for _ in queries]
         # Parameters are made for each call: one object shared between threads has crashed FAISS.
         if self.is_graph:
-            ef = int(max(EF_SEARCH, 2 * k) * self._count / self.living)
+            effort = max(1.0, FREE_LIVING_SHARE * self._count / self.living)
+            ef = int(max(EF_SEARCH, 2 * k) * effort)
             parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=self._selector)
         else:
             parameters = faiss.SearchParameters(sel=self._selector)
