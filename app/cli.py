@@ -47,7 +47,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 BATCH, PAGE = 500, 1000  # questions in one request, where the settings allow as many
 KINDS: tuple[TypeAdapter[str], TypeAdapter[str]] = (TypeAdapter(QuestionId), TypeAdapter(Text))
-IMPORTS_IN_FLIGHT = 3
+IMPORTS_IN_FLIGHT = 6
 ENVELOPE_BYTES = 512  # of a body around its questions: the braces, and the collection's name
 
 

@@ -25,8 +25,8 @@ from app.engine.snapshot import Snapshots
 from app.engine.store import Changes, Store
 from app.errors import ModelFailing, NotReady, ServiceError, StorageFull
 
-CATCH_UP_CHUNK = 256  # questions embedded and applied at a time
-SAVE_AFTER = 4096  # changes over all collections that are not on disk yet: what a restart would embed again
+CATCH_UP_CHUNK = 512  # questions embedded and applied at a time, while the next as many are on their way
+SAVE_AFTER = 3584  # changes over all collections that are not on disk yet: what a restart would embed again
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
 CHECK_SAMPLE, CHECK_K = 50, 10
 MAX_BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
