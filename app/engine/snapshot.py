@@ -69,12 +69,13 @@ class Snapshots:
         self._lock = threading.Lock()
 
     def load(
-        self, collection_key: int, dimension: int, latest: int, contents: Callable[[int], Contents]
+        self, collection_key: int, dimension: int, latest: int, contents: Callable[[int], Contents | None]
     ) -> Index | None:
         """The collection's index as it was saved, or None.
 
-        `latest` is the store's revision, `contents` says what the index must hold at a revision. A snapshot
-        that is damaged, foreign, newer than the store or at odds with it is set aside with a warning.
+        `latest` is the store's revision, `contents` says what the index must hold at a revision, or that the
+        collection is gone. A snapshot that is damaged, foreign, newer than the store or at odds with it is set
+        aside with a warning.
         """
         folder = self._folder / str(collection_key)
         try:
@@ -85,7 +86,9 @@ class Snapshots:
                 raise Unusable(f"it is at revision {pieces[-1].end}, newer than the store's {latest}")
             index, base = self._open(collection_key, dimension, pieces)
             ids = index.ids()
-            if _manifest(pieces[-1])["fingerprint"] != _fingerprint(ids, contents(index.revision)):
+            if (expected := contents(index.revision)) is None:
+                return None
+            if _manifest(pieces[-1])["fingerprint"] != _fingerprint(ids, expected):
                 raise Unusable("it was made of other texts than the store holds")
         except (Unusable, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             log.warning("the snapshot %s is set aside: %s", folder, error)
@@ -94,18 +97,21 @@ class Snapshots:
         self._saved[collection_key] = _Saved(index.revision, ids, base, abs(len(ids) - base))
         return index
 
-    def save(self, collection_key: int, index: Index, contents: Callable[[int], Contents]) -> int:
-        """Write what changed since the last save as a new piece; returns the revision that is now on disk."""
+    def save(self, collection_key: int, index: Index, contents: Callable[[int], Contents | None]) -> int:
+        """Write what changed since the last save as a new piece; returns the revision that is now on disk.
+
+        Of a collection that was deleted meanwhile nothing is written.
+        """
         with self._lock, index.reading() as (revision, body):
             saved = self._saved.get(collection_key) or _Saved(0, np.empty(0, dtype=np.int64), 0, 0)
-            if revision == saved.end:
-                return revision
+            if revision == saved.end or (expected := contents(revision)) is None:
+                return saved.end
             ids = body.ids[body.live]
             removed = np.setdiff1d(saved.ids, ids, assume_unique=True)
             tail = saved.tail + len(removed) + int(np.count_nonzero(ids > saved.end))
             as_base = not saved.end or tail > max(MIN_TAIL, saved.base * MAX_TAIL_SHARE)
             start = 0 if as_base else saved.end
-            self._publish(collection_key, start, revision, body, removed, _fingerprint(ids, contents(revision)))
+            self._publish(collection_key, start, revision, body, removed, _fingerprint(ids, expected))
             if as_base:
                 self._remove_older(collection_key, revision)
             self._saved[collection_key] = _Saved(

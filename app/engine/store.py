@@ -318,8 +318,8 @@ class Store:
             complete=upto == latest,
         )
 
-    def contents(self, collection_key: int, revision: int) -> Contents:
-        """What an index at `revision` may hold, and what of it it must.
+    def contents(self, collection_key: int, revision: int) -> Contents | None:
+        """What an index at `revision` may hold, and what of it it must; None: no such collection.
 
         True as long as no version that was superseded after `revision` has been purged.
         """
@@ -330,6 +330,8 @@ class Store:
             questions.c.quarantined.is_(None),
         )
         with self._reading() as connection:
+            if not connection.execute(sa.select(collections.c.key).where(collections.c.key == collection_key)).first():
+                return None
             rows = connection.execute(query.order_by(questions.c.revision)).all()
         return Contents(
             ids=np.array([row.revision for row in rows], dtype=np.int64),

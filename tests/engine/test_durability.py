@@ -216,7 +216,9 @@ def _assert_index_is_right(store: Store, live: LiveRelease, collection: Collecti
     index = live.index(collection.key)
     embeddable = {id_: text for id_, text in truth.items() if UNEMBEDDABLE not in text}
     ids = sorted(store.revisions(collection.key, list(embeddable)).values())
-    assert index.ids().tolist() == ids == store.contents(collection.key, collection.revision).ids.tolist()
+    contents = store.contents(collection.key, collection.revision)
+    assert contents
+    assert index.ids().tolist() == ids == contents.ids.tolist()
     questions = store.read(collection.key, ids)
     assert collection.questions == len(truth)
     assert {question.id: question.text for question in questions.values()} == embeddable

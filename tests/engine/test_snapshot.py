@@ -174,3 +174,12 @@ def test_a_snapshot_may_lack_what_was_superseded_since(tmp_path: Path) -> None:
     ids = np.append(agreed.ids, 211)
     known = Contents(ids, np.append(agreed.required, False), np.zeros((len(ids), 16), dtype=np.uint8))
     assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 300, lambda _: known), index)
+
+
+def test_of_a_collection_that_is_gone_nothing_is_saved_or_loaded(tmp_path: Path) -> None:
+    index, _ = filled(5)
+    snapshots = Snapshots(tmp_path, RELEASE)
+    assert snapshots.save(KEY, index, lambda _: None) == 0
+    assert snapshots.saved_revision(KEY) == 0
+    snapshots.save(KEY, index, contents_of(index))
+    assert snapshots.load(KEY, DIMENSION, 5, lambda _: None) is None

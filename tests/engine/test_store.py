@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine.store import PRAGMAS, Changes, Question, Store, Written, metadata
+from app.engine.store import PRAGMAS, Changes, Contents, Question, Store, Written, metadata
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
     CollectionNotFound,
@@ -49,6 +49,13 @@ def key(store: Store) -> int:
 
 def question(id_: str, text: str, revision: int) -> Question:
     return Question(id_, text, revision, quarantined=None)
+
+
+def held(store: Store, key: int, revision: int) -> Contents:
+    """What an index at this revision may hold."""
+    contents = store.contents(key, revision)
+    assert contents
+    return contents
 
 
 def behind_its_back(path: Path, statement: str, *values: object) -> None:
@@ -423,25 +430,32 @@ def test_contents_are_what_an_index_at_a_revision_holds(store: Store, key: int) 
     store.upsert("default", [("a", "uno")])
     store.delete("default", "b")
     expected = [[], [1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4]]
-    assert [store.contents(key, revision).ids.tolist() for revision in range(6)] == expected
+    assert [held(store, key, revision).ids.tolist() for revision in range(6)] == expected
     store.quarantine(key, {3: "no vector"})
-    assert store.contents(key, 5).ids.tolist() == [4]
+    assert held(store, key, 5).ids.tolist() == [4]
 
 
 def test_what_was_superseded_since_may_be_there_and_need_not(store: Store, key: int) -> None:
     store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
     store.upsert("default", [("a", "uno")])
     store.delete("default", "b")
-    assert store.contents(key, 3).required.tolist() == [False, False, True]
-    assert store.contents(key, 5).required.tolist() == [True, True]
+    assert held(store, key, 3).required.tolist() == [False, False, True]
+    assert held(store, key, 5).required.tolist() == [True, True]
+
+
+def test_a_collection_that_is_gone_has_no_contents(store: Store) -> None:
+    made, _ = store.create_collection("faq", 10)
+    assert held(store, made.key, 0).ids.tolist() == []
+    store.delete_collection("faq")
+    assert store.contents(made.key, 0) is None
 
 
 def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: int) -> None:
     texts = ["one", "two", "three"]
     store.upsert("default", [(text, text) for text in texts])
     store.delete("default", "two")
-    assert [row.tobytes() for row in store.contents(key, 3).digests] == [digest(text) for text in texts]
-    assert store.contents(key, 0).digests.shape == (0, DIGEST_BYTES)
+    assert [row.tobytes() for row in held(store, key, 3).digests] == [digest(text) for text in texts]
+    assert held(store, key, 0).digests.shape == (0, DIGEST_BYTES)
 
 
 # Quarantine
