@@ -22,8 +22,8 @@ demo: $(VENV)/.installed ## install, load the example corpus, serve it
 serve: $(VENV)/.installed ## serve the data directory of SAMEASK_DATA_DIR
 	$(BIN)/sameask serve
 
-test: check ## every check and every test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+test: check ## every check and every test, in two processes
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost
 	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \
