@@ -17,12 +17,12 @@ from typing import Literal, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.encoder import Tokens
-from app.engine.live_release import Hits, LiveRelease
+from app.engine.live_release import LiveRelease
 from app.engine.scorer import Verdict, similarity
 from app.engine.store import Collection, Question, Store, Written
 from app.engine.text import normalize
-from app.errors import FieldError, InvalidRequest, NotReady, Overloaded, SameaskError, Unembeddable
+from app.engine.tokens import Tokens
+from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overloaded, SameaskError, Unembeddable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +30,9 @@ T = TypeVar("T")
 READING_THREADS = 16
 WRITING_THREADS = 4
 RETRY_SECONDS = 1.0
+VERDICTS: Sequence[Verdict] = ("duplicate", "review", "different")  # the strongest first
+
+Verify = Literal["auto", "always", "never"]
 
 log = logging.getLogger(__name__)
 
@@ -125,11 +128,21 @@ class _Asked:
     excluded: set[int]
 
 
+@dataclass(frozen=True)
+class _Hit:
+    """A stored question near one that was asked."""
+
+    question: Question
+    similarity: np.float32
+
+
 class Detector:
     """Finds and scores duplicates, and writes questions so that the next answer knows them."""
 
-    def __init__(self, store: Store, live: LiveRelease, *, max_waiting_writes: int) -> None:
+    def __init__(self, store: Store, live: LiveRelease, *, max_waiting_writes: int, verify_depth: int = 0) -> None:
+        """`verify_depth` is how many candidates of a question the pair classifier reads at most, unless told always."""
         self._store = store
+        self._verify_depth = verify_depth
         self._live = live
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
@@ -162,23 +175,36 @@ class Detector:
     # Asking
 
     async def find(
-        self, questions: Sequence[str], collection: str, top_k: int, exclude_ids: Sequence[str] = ()
+        self,
+        questions: Sequence[str],
+        collection: str,
+        top_k: int,
+        exclude_ids: Sequence[str] = (),
+        verify: Verify = "auto",
     ) -> Findings:
         """Has each of these been asked before in the collection?
 
         A question that stands there word for word (after normalisation) is answered with its exact matches
-        alone, before any model call. Others get up to `top_k` candidates, the most similar first.
+        alone, before any model call. Others get up to `top_k` candidates. The pair classifier reads those whose
+        similarity leaves the verdict open (`auto`), all of them, or none; the strongest verdict and the greatest
+        probability come first.
 
         Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         live = self._live
-        live.batcher.refuse_if_full(len(questions))
+        depth = _depth(live, verify, top_k, self._verify_depth)
+        live.refuse_if_full(len(questions), len(questions) * depth)
         phases = Phases()
         asked = await self._read(self._look_up, live, phases, questions, collection, exclude_ids)
         vectors = await self._embed(
             live, phases, asked.tokens, [f"questions.{questions.index(t)}" for t in asked.open_texts]
         )
-        revision, open_findings = await self._read(self._rank, live, phases, asked, vectors, top_k)
+        revision, hits = await self._read(self._rank, live, phases, asked, vectors, top_k)
+        logits = await self._verify(live, phases, asked, hits, depth, every=verify == "always")
+        open_findings = {
+            text: _judge(text, tokens, _candidates(live, of_text, of_logits))
+            for text, tokens, of_text, of_logits in zip(asked.open_texts, asked.tokens, hits, logits, strict=True)
+        }
         results = [
             _exact_finding(text, asked.exact[text][:top_k]) if text in asked.exact else open_findings[text]
             for text in questions
@@ -197,7 +223,7 @@ class Detector:
             for i, pair in reversed(different)
             for side, text in ((2, pair[1]), (1, pair[0]))
         }
-        live.batcher.refuse_if_full(len(places))
+        live.refuse_if_full(len(places), len(different))
         phases = Phases()
         tokens = await self._read(self._tokenize, live, phases, list(places))
         vectors = await self._embed(live, phases, tokens, list(places.values()))
@@ -207,7 +233,8 @@ class Detector:
             similarities = similarity(
                 vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
             )
-            for (i, _), score in zip(different, _scores(live, similarities), strict=True):
+            logits = await self._logits(live, phases, [pair for _, pair in different]) if live.classifier else None
+            for (i, _), score in zip(different, _scores(live, similarities, logits), strict=True):
                 scores[i] = score
         return Scores(live.release.name, scores, phases)
 
@@ -273,7 +300,7 @@ class Detector:
         live = self._live
         collections = await self._read(self._store.list_collections)
         states = [live.state(collection.key) for collection in collections]
-        failure = live.batcher.failure
+        failure = live.failure
         ready = failure is None and all(state.ready for state in states)
         return Readiness(
             ready=ready,
@@ -327,19 +354,58 @@ class Detector:
 
     def _rank(
         self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: NDArray[np.float32], top_k: int
-    ) -> tuple[int, dict[str, Finding]]:
+    ) -> tuple[int, list[list[_Hit]]]:
+        """The revision searched, and for each open text the nearest questions that are there and not excluded."""
         key = asked.collection.key
         if not asked.open_texts:
-            return asked.collection.revision, {}
+            return asked.collection.revision, []
         with phases.timed("search"):
             revision, hits = live.search(key, vectors, top_k + len(asked.excluded))
         with phases.timed("read"):
             stored = self._store.read(key, [revision for hit in hits for revision in hit.revisions])
-        findings = {
-            text: Finding(text, *_judge(_candidates(live, hit, stored, asked.excluded)[:top_k], tokens))
-            for text, tokens, hit in zip(asked.open_texts, asked.tokens, hits, strict=True)
-        }
-        return revision, findings
+        return revision, [
+            [
+                _Hit(stored[revision], similarity)
+                for revision, similarity in zip(hit.revisions, hit.similarities, strict=True)
+                if revision in stored and revision not in asked.excluded
+            ][:top_k]
+            for hit in hits
+        ]
+
+    async def _verify(
+        self,
+        live: LiveRelease,
+        phases: Phases,
+        asked: _Asked,
+        hits: Sequence[Sequence[_Hit]],
+        depth: int,
+        *,
+        every: bool,
+    ) -> list[list[np.float32 | None]]:
+        """The pair classifier's logit for each hit, None where it has not read the pair."""
+        found: list[list[np.float32 | None]] = [[None] * len(of_text) for of_text in hits]
+        places = [
+            (i, j)
+            for i, of_text in enumerate(hits)
+            for j, is_open in enumerate(live.scorer.is_open(np.array([hit.similarity for hit in of_text[:depth]])))
+            if every or is_open
+        ]
+        pairs = [(asked.open_texts[i], hits[i][j].question.text) for i, j in places]
+        for (i, j), logit in zip(places, await self._logits(live, phases, pairs), strict=True):
+            found[i][j] = logit
+        return found
+
+    async def _logits(self, live: LiveRelease, phases: Phases, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """The pair classifier's logits (n,). Raises ModelFailing, Overloaded."""
+        if not pairs or not live.classifier:
+            return np.empty(0, dtype=np.float32)
+        tokens = await self._read(live.classifier.tokenize, pairs)
+        with phases.timed("verify"):
+            outcomes = await asyncio.wrap_future(live.read_pairs(tokens))
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))
+        return np.array(outcomes, dtype=np.float32)
 
     @contextmanager
     def _admitted_write(self) -> Iterator[None]:
@@ -404,28 +470,39 @@ def _exact_finding(text: str, matches: Sequence[Question]) -> Finding:
     return Finding(text, "duplicate", truncated=False, candidates=candidates)
 
 
-def _candidates(live: LiveRelease, hits: Hits, stored: dict[int, Question], excluded: set[int]) -> list[Candidate]:
-    """The hits that are still there and not excluded, with their scores."""
-    return [
-        Candidate(stored[revision].id, stored[revision].text, score.similarity, score.probability, score.verdict)
-        for revision, score in zip(hits.revisions, _scores(live, hits.similarities), strict=True)
-        if revision in stored and revision not in excluded
-    ]
+def _depth(live: LiveRelease, verify: Verify, top_k: int, auto_depth: int) -> int:
+    """How many candidates of a question the classifier may have to read. Raises InvalidRequest if there is none."""
+    if not live.classifier:
+        if verify == "always":
+            raise InvalidRequest(FieldError("verify", "is 'always', but the live release has no pair classifier"))
+        return 0
+    return {"always": top_k, "auto": min(top_k, auto_depth), "never": 0}[verify]
 
 
-def _scores(live: LiveRelease, similarities: NDArray[np.float32]) -> list[Score]:
-    probabilities = live.scorer.probability(similarities)
+def _candidates(live: LiveRelease, hits: Sequence[_Hit], logits: Sequence[np.float32 | None]) -> list[Candidate]:
+    """The hits with their scores: strongest verdict first, then by probability, then by similarity."""
+    candidates = []
+    for hit, logit in zip(hits, logits, strict=True):
+        read = None if logit is None else np.array([logit], dtype=np.float32)
+        (score,) = _scores(live, np.array([hit.similarity], dtype=np.float32), read)
+        candidates.append(
+            Candidate(hit.question.id, hit.question.text, score.similarity, score.probability, score.verdict)
+        )
+    return sorted(candidates, key=lambda c: (VERDICTS.index(c.verdict), -c.probability, -c.similarity))
+
+
+def _scores(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32] | None) -> list[Score]:
+    """By similarity and, where the classifier has read the pairs, by its logits."""
+    probabilities = live.scorer.probability(similarities, logits)
     return [
-        Score(float(s), float(p), live.scorer.verdict(float(p)))
+        Score(float(s), float(p), live.scorer.verdict(float(p), verified=logits is not None))
         for s, p in zip(similarities, probabilities, strict=True)
     ]
 
 
-def _judge(
-    candidates: list[Candidate], tokens: Tokens
-) -> tuple[Literal["duplicate", "review", "new"], bool, list[Candidate]]:
+def _judge(text: str, tokens: Tokens, candidates: list[Candidate]) -> Finding:
     best = candidates[0].verdict if candidates else "different"
-    return "new" if best == "different" else best, tokens.truncated, candidates
+    return Finding(text, "new" if best == "different" else best, tokens.truncated, candidates)
 
 
 def _blame(outcomes: Sequence[object], places: Sequence[str]) -> Exception:

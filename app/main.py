@@ -85,9 +85,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             device=settings.device,
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,
+            max_waiting_pairs=settings.max_waiting_pairs,
             max_batch_tokens=settings.max_batch_tokens,
         )
-        app.state.detector = Detector(store, live, max_waiting_writes=settings.max_waiting_writes)
+        app.state.detector = Detector(
+            store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
+        )
         async with app.state.detector.running():
             yield
 

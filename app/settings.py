@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     max_waiting_texts: int = Field(
         512, ge=1, description="Texts that may wait for the model at once; past that, requests get 429."
     )
+    verify_depth: int = Field(
+        5, ge=1, description="Candidates of a question that the pair classifier reads at most, with `verify` `auto`."
+    )
+    max_waiting_pairs: int = Field(
+        1024, ge=1, description="Pairs that may wait for the pair classifier at once; past that, requests get 429."
+    )
     max_waiting_writes: int = Field(
         256, ge=1, description="Writes that may be under way at once; past that, requests get 429."
     )
@@ -58,5 +64,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"SAMEASK_MAX_WAITING_TEXTS: is {self.max_waiting_texts}; the largest request has {largest} texts"
                 " (SAMEASK_MAX_QUESTIONS, or twice SAMEASK_MAX_PAIRS)"
+            )
+        pairs = max(self.max_questions * self.verify_depth, self.max_pairs)
+        if pairs > self.max_waiting_pairs:
+            raise ValueError(
+                f"SAMEASK_MAX_WAITING_PAIRS: is {self.max_waiting_pairs}; the largest request has {pairs} pairs"
+                " (SAMEASK_MAX_QUESTIONS times SAMEASK_VERIFY_DEPTH, or SAMEASK_MAX_PAIRS)"
             )
         return self

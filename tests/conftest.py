@@ -5,7 +5,6 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may reach for the hub
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,15 @@ from starlette.testclient import TestClient
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine.encoder import Encoder
-from app.engine.release import TARGET_PRECISIONS, WEIGHTS, Release, sha256, thresholds_document
-from app.engine.scorer import Calibration, Threshold
+from app.engine.release import (
+    TARGET_PRECISIONS,
+    WEIGHTS,
+    Release,
+    calibration_document,
+    sha256,
+    thresholds_document,
+)
+from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
 from app.main import create_app
 from app.settings import Settings
 from tests.tiny_model import build_tiny_model
@@ -25,8 +31,11 @@ disable_progress_bar()
 MINILM_RELEASE = Path(__file__).parent.parent / "releases" / "minilm-base"
 
 
-def publish_release(out: Path, base: Path, dimension: int, *, duplicate_from: float | None = 0.9) -> Release:
-    """A release on a model folder, with a steep calibration around a similarity of 0.9."""
+def publish_release(
+    out: Path, base: Path, dimension: int, *, duplicate_from: float | None = 0.9, classifier: Path | None = None
+) -> Release:
+    """A release on a model folder, with a steep calibration around a similarity of 0.9; with a pair classifier, if
+    there is one, whose logit alone is the probability's."""
     thresholds = {
         target: Threshold(duplicate_from, 0.9 if duplicate_from else None, 0.5, 100) for target in TARGET_PRECISIONS
     }
@@ -34,12 +43,17 @@ def publish_release(out: Path, base: Path, dimension: int, *, duplicate_from: fl
         "parent": None,
         "base_model": {"name": str(base), "files": {WEIGHTS: sha256(base / WEIGHTS)}},
         "dimension": dimension,
-        "dataset": {"file": "none", "pairs": 0, "sha256": ""},
+        "data": {},
+        "training": None,
         "seed": None,
     }
-    files = {
-        "calibration.json": document(asdict(Calibration(weight=100.0, bias=-90.0))),
-        "thresholds.json": document(thresholds_document(0.5, thresholds)),
+    scale = Scale(Calibration([100.0], -90.0), Thresholds(thresholds, 0.5))
+    by_pair = Scale(Calibration([0.0, 1.0], 0.0), Thresholds(thresholds, 0.5)) if classifier else None
+    weights = sorted(file for file in classifier.iterdir() if file.is_file()) if classifier else []
+    files: dict[str, str | bytes | Path] = {
+        **{f"classifier/{file.name}": file for file in weights},
+        "calibration.json": document(calibration_document(scale, by_pair)),
+        "thresholds.json": document(thresholds_document(scale, by_pair, -1.0)),
         "metrics.json": document({}),
         "README.md": f"# {out.name}\n",
     }

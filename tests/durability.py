@@ -35,10 +35,11 @@ from app.engine import index as index_module
 from app.engine import live_release as live_release_module
 from app.engine import snapshot as snapshot_module
 from app.engine import store as store_module
-from app.engine.encoder import Encoder, Tokens
+from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Store
+from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 
 DATABASE, SNAPSHOTS = "sameask.db", "snapshots"

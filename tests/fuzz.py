@@ -66,6 +66,9 @@ OVERRIDES = (
     Override(422, r"^stands more than once in this request$", "a schema can't say that the ids of a list differ"),
     Override(422, r"^is not one that this service gave$", "a cursor is opaque: the document says only that it is text"),
     Override(422, r"^Input should be a valid integer$", "3.0 is an integer to a schema, but `top_k` is written as one"),
+    Override(
+        422, r"^is 'always', but the live release has no pair classifier$", "no schema says which release is live"
+    ),
     Override(422, r"^must not be blank", "described in words: a pattern's idea of white space is not Python's"),
 )
 

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.engine.encoder import Encoder, Tokens
+from app.engine.encoder import Encoder
 from app.engine.store import Store
+from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 from app.main import create_app
 from app.settings import Settings

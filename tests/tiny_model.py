@@ -4,9 +4,10 @@ import json
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from sentence_transformers import CrossEncoder
 from transformers import BertConfig, BertModel, BertTokenizer, DistilBertConfig, DistilBertModel
 
 DIMENSION = 32
@@ -55,6 +56,16 @@ def build_tiny_model(
             for i, (name, path, kind) in enumerate(modules)
         ],
     )
+    return folder
+
+
+def build_tiny_classifier(base: Path, folder: Path, seed: int = 0) -> Path:
+    """A CrossEncoder over a tiny model, with a wide random head, so that different pairs get different scores."""
+    torch.manual_seed(seed)
+    model: Any = CrossEncoder(str(base), num_labels=1, device="cpu")
+    with torch.no_grad():
+        model.model.classifier.weight.normal_(std=2.0)
+    model.save_pretrained(str(folder), create_model_card=False)
     return folder
 
 

@@ -1,14 +1,25 @@
 """The commands of `python -m training`."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from app.errors import SameaskError
-from training.calibrate import calibrate
+from app.engine.release import Release
+from app.engine.table import read_rows
+from app.errors import CommandError, SameaskError
+from training.evaluation import evaluate
+from training.fit import SHARES, Plan, fit
+from training.making import Recipe, Source, make_release
+from training.objectives import OBJECTIVES, ObjectiveName
+from training.pairs import COLUMNS, LABELLED, LabelledPair, cleaned, read_dataset, read_pairs
+from training.splits import split, split_rows
+from training.train import Options
+
+SHOWN_CONTRADICTIONS = 10
 
 cli = typer.Typer(
     name="python -m training",
@@ -16,6 +27,34 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console()
+err = Console(stderr=True)
+
+Pairs = Annotated[
+    str,
+    typer.Option(help="Labelled pairs: a CSV, TSV, JSONL or Parquet file, or a data set on the hub or in a folder."),
+]
+Subset = Annotated[
+    str, typer.Option(help="Subset of a data set: pair-class, pair, triplet, triplet-all, triplet-hard.")
+]
+Columns = Annotated[
+    str | None, typer.Option(help="Names of the two questions' and the label's columns, with commas between them.")
+]
+FitPairs = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs to choose, calibrate and set thresholds on.")
+]
+ReportPairs = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs for figures alone.")]
+Out = Annotated[Path, typer.Option(help="Folder of the new release; must not exist.")]
+Base = Annotated[str, typer.Option(help="A known name, a folder, or a name on the hub.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the models run.")]
+
+OBJECTIVES_HELP = (
+    "What to train for; give it again for another step, which goes on from the one before.\n\n"
+    + "\n\n".join(
+        f"[bold]{name}[/bold] ({objective.part}): {objective.trade_off}." for name, objective in OBJECTIVES.items()
+    )
 )
 
 
@@ -24,17 +63,112 @@ def training() -> None:
     """Make releases from labelled pairs."""
 
 
+@cli.command("fit")
+def fit_command(
+    objective: Annotated[list[ObjectiveName], typer.Option(help=OBJECTIVES_HELP)],
+    pairs: Pairs,
+    out: Out,
+    subset: Subset = "pair-class",
+    columns: Columns = None,
+    fit_pairs: FitPairs = None,
+    report_pairs: ReportPairs = None,
+    base: Base = "all-MiniLM-L6-v2",
+    parent: Annotated[Path | None, typer.Option(help="A release whose models are where training starts.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="The release that `distill` learns from.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="How often each pair is seen; 1 unless said.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs in a batch; 64 unless said.")] = None,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 1,
+    learning_rate: Annotated[float | None, typer.Option(help="Greatest learning rate; 5e-5 unless said.")] = None,
+    sampler: Annotated[
+        Literal["proportional", "round-robin"], typer.Option(help="How `multi-task` draws from its two data sets.")
+    ] = "proportional",
+    hard_negatives: Annotated[int, typer.Option(min=0, help="Mined for each duplicate, for `mnrl`.")] = 0,
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Train low-rank terms of this rank alone.")] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Publish differences from the base, of this rank; whole models unless said."),
+    ] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Learn from so many pairs only.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=8, help="Of a text or a pair; longer ones are cut.")] = 128,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bfloat16 where the hardware computes in it.")
+    ] = "auto",
+    row_split: Annotated[
+        bool, typer.Option(help="Cut rows at random, as some published figures do. Questions leak between sets.")
+    ] = False,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0)] = 20,
+) -> None:
+    """Train models for one or more objectives, fit calibration and thresholds, measure, and publish the release.
+
+    Sets that are not named are cut from the pairs: whole components, a tenth each. Started again after a kill,
+    it goes on from its last checkpoint.
+    """
+    sets = _sets(_read(pairs, subset, columns), fit_pairs, report_pairs, seed, by_row=row_split)
+    plan = Plan(
+        objectives=objective,
+        base=base,
+        train=Source(pairs, sets["train"]),
+        fit=Source(fit_pairs.name if fit_pairs else f"{pairs}: its part fit", sets["fit"]),
+        report=Source(report_pairs.name if report_pairs else f"{pairs}: its part report", sets["report"]),
+        options=Options(
+            epochs,
+            batch_size,
+            learning_rate,
+            accumulate,
+            sampler,
+            max_tokens,
+            lora_rank,
+            patience,
+            precision,
+            device,
+            seed,
+        ),
+        rank=rank,
+        parent=Release.open(parent) if parent else None,
+        teacher=Release.open(teacher) if teacher else None,
+        hard_negatives=hard_negatives,
+        limit=limit,
+    )
+    _show(fit(plan, out))
+
+
 @cli.command("calibrate")
 def calibrate_command(
-    pairs: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Labelled pairs to fit on.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new release; must not exist.")],
-    base: Annotated[str, typer.Option(help="A known name, a folder, or a name on the hub.")] = "all-MiniLM-L6-v2",
-    report: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs for figures only.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    pairs: Pairs,
+    out: Out,
+    subset: Subset = "pair-class",
+    columns: Columns = None,
+    report_pairs: ReportPairs = None,
+    base: Base = "all-MiniLM-L6-v2",
+    device: Device = "auto",
 ) -> None:
     """Fit a base model's calibration and thresholds, as it is, and publish the release."""
-    release = calibrate(base, pairs, report, out, device)
-    Console().print((release.path / "README.md").read_text("utf-8"), highlight=False, markup=False)
+    fitted = Source(Path(pairs).name, _cleaned(_read(pairs, subset, columns)))
+    report = Source(report_pairs.name, _cleaned(read_pairs(report_pairs))) if report_pairs else None
+    _show(make_release(Recipe(base=base, fit=fitted, report=report), out, device))
+
+
+@cli.command("evaluate")
+def evaluate_command(
+    release: Annotated[Path, typer.Option(help="Folder of the release.")],
+    pairs: Pairs,
+    subset: Subset = "pair-class",
+    columns: Columns = None,
+    corpus: Annotated[
+        list[Path] | None, typer.Option(help="Questions to search among: files with question1 and question2, or text.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Measure a release on labelled pairs, through the code that serves."""
+    texts = [text for file in corpus for text in _texts(file)] if corpus else None
+    figures = evaluate(Release.open(release), _read(pairs, subset, columns), texts, device)
+    if as_json:
+        out.print_json(json.dumps(figures))
+    else:
+        out.print(figures)
 
 
 def main() -> None:
@@ -43,5 +177,53 @@ def main() -> None:
     try:
         cli()
     except SameaskError as error:
-        Console(stderr=True).print(f"training: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"training: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(1) from error
+
+
+def _read(source: str, subset: str, columns: str | None) -> list[LabelledPair]:
+    """Labelled pairs of a file, or of a data set by its name or folder."""
+    names = columns.split(",") if columns else None
+    if names and len(names) != len(COLUMNS):
+        raise CommandError(f"--columns takes three names with commas between them, not {columns!r}")
+    if Path(source).is_file():
+        return read_pairs(Path(source), names or COLUMNS)
+    if Path(source).suffix and not Path(source).is_dir():
+        raise CommandError(f"there is no file {source}")
+    return read_dataset(source, subset, names or LABELLED)
+
+
+def _sets(
+    pairs: list[LabelledPair], fit_file: Path | None, report_file: Path | None, seed: int, *, by_row: bool
+) -> dict[str, list[LabelledPair]]:
+    """Pairs to train on, to fit on and to report on; those that have no file are cut from the pairs."""
+    given = {name: _cleaned(read_pairs(file)) for name, file in (("fit", fit_file), ("report", report_file)) if file}
+    shares = {name: share for name, share in SHARES.items() if name not in given}
+    cut = split_rows if by_row else split
+    if by_row:
+        err.print("split by row: questions leak from the training set into the others", style="yellow")
+    return {**(cut(_cleaned(pairs), shares, seed)), **given}
+
+
+def _cleaned(pairs: list[LabelledPair]) -> list[LabelledPair]:
+    kept, report = cleaned(pairs)
+    err.print(str(report), highlight=False)
+    for first, second in report.contradictions[:SHOWN_CONTRADICTIONS]:
+        err.print(f"  labelled both ways: {first!r}, {second!r}", highlight=False, markup=False, soft_wrap=True)
+    return kept
+
+
+def _texts(file: Path) -> list[str]:
+    """The distinct questions of a file of pairs."""
+    texts: dict[str, None] = {}
+    for row in read_rows(file, COLUMNS[:2]):
+        if row.error:
+            raise CommandError(f"{file}:{row.line}: {row.error}")
+        texts.update(dict.fromkeys(row.values))
+    return list(texts)
+
+
+def _show(release: Release) -> None:
+    out.print((release.path / "README.md").read_text("utf-8"), highlight=False, markup=False, soft_wrap=True)
+    size = sum(file.stat().st_size for file in release.path.rglob("*") if file.is_file()) / 2**20
+    out.print(f"{release.path}: {size:.1f} MB" + (", with a pair classifier" if release.by_pair else ""))

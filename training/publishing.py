@@ -16,8 +16,8 @@ from app.errors import CommandError
 PACKAGES = ("sameask", "torch", "sentence-transformers", "transformers")
 
 
-def publish(out: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> Release:
-    """Write a release folder from the contents of its text files; no half of it is ever visible.
+def publish(out: Path, manifest: Mapping[str, Any], files: Mapping[str, str | bytes | Path]) -> Release:
+    """Write a release folder from contents, or from files to copy; no half of it is ever visible.
 
     `manifest` lacks what is known only here: name, format, date, versions and digests. Raises CommandError
     if `out` exists.
@@ -52,9 +52,14 @@ def document(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _write(path: Path, content: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(content)
+def _write(path: Path, content: str | bytes | Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        if isinstance(content, Path):
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -4,37 +4,27 @@ Tokenising and encoding are apart, so that callers tokenise in their own threads
 runs on the thread that owns the model.
 """
 
-import json
 import math
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
-from app.errors import ModelRefused, Unembeddable
+from app.engine.loading import SAFELY, choose_device, loading
+from app.engine.tokens import Tokens, in_batches, padded, rows
+from app.engine.weights import apply_difference
+from app.errors import Unembeddable
 
 PROBE_TEXTS = (
     "Has this question been asked before?",
     "How do I reset my password when I no longer have access to my old email address?",
 )
 MIN_HALF_COSINE = 0.999
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """One tokenised text: its model inputs without padding, how many, and whether the text was cut."""
-
-    text: str
-    features: Mapping[str, torch.Tensor]  # name -> (count,) int64; empty for models that pad nothing
-    count: int
-    truncated: bool
 
 
 class Encoder:
@@ -54,36 +44,22 @@ class Encoder:
         self.dimension = int(self.encode(PROBE_TEXTS[:1]).shape[1])
 
     @classmethod
-    def open(cls, folder: Path, device: str = "auto") -> "Encoder":
-        """Load a sentence-transformers folder onto `cpu`, `cuda` or the best there is (`auto`).
+    def open(cls, folder: Path, device: str = "auto", difference: Path | None = None) -> "Encoder":
+        """Load a sentence-transformers folder onto `cpu`, `cuda` or the best there is (`auto`), and add a
+        difference to its weights, if there is one.
 
         Raises ModelRefused for a folder that would run code or unpickle, or that can't be loaded.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ModelRefused("device is cuda, but torch sees no GPU here: set SAMEASK_DEVICE=cpu, or auto")
-        _refuse_unsafe(folder)
-        try:
-            model = SentenceTransformer(
-                str(folder),
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
+        device = choose_device(device)
+        with loading(folder, "sentence-transformers model"):
+            model = SentenceTransformer(str(folder), device=device, **SAFELY)
+            if difference:
+                apply_difference(model, difference)
             return cls(model)
-        except (
-            OSError,
-            ImportError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            SafetensorError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise ModelRefused(f"can't load {folder} as a sentence-transformers model: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a sentence-transformers folder."""
+        self._model.save_pretrained(str(folder), create_model_card=False)
 
     @property
     def device(self) -> str:
@@ -108,13 +84,9 @@ class Encoder:
         if not self._pads:
             return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
         with self._tokenizing:
-            batch = self._model.preprocess(list(texts))
-            mask = batch["attention_mask"].bool()
-            names = [name for name, value in batch.items() if _like(value, mask)]
-            rows = [{name: batch[name][row][mask[row]] for name in names} for row in range(len(texts))]
             return [
                 Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
-                for text, row in zip(texts, rows, strict=True)
+                for text, row in zip(texts, rows(self._model.preprocess(list(texts))), strict=True)
             ]
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
@@ -134,13 +106,7 @@ class Encoder:
         """All at once, for notebooks and training: n texts -> (n, dimension) float32 unit vectors, in order."""
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        tokens = self.tokenize(texts)
-        order = np.argsort([t.count for t in tokens], kind="stable")
-        parts = [
-            self.encode_tokens([tokens[i] for i in order[start : start + batch_size]])
-            for start in range(0, len(tokens), batch_size)
-        ]
-        return np.concatenate(parts)[np.argsort(order, kind="stable")]
+        return in_batches(self.encode_tokens, self.tokenize(texts), batch_size)
 
     def _is_cut(self, text: str, count: int) -> bool:
         """Whether the text has more tokens than were kept: only one that fills the limit can have."""
@@ -152,17 +118,7 @@ class Encoder:
         if not self._pads:
             features = self._model.preprocess([tokens.text for tokens in batch])
             return {k: v.to(self._model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
-        longest = max(tokens.count for tokens in batch)
-        padding = {"input_ids": self._model.tokenizer.pad_token_id or 0}
-        return {
-            name: torch.stack(
-                [
-                    torch.nn.functional.pad(t.features[name], (0, longest - t.count), value=padding.get(name, 0))
-                    for t in batch
-                ]
-            ).to(self._model.device, non_blocking=True)
-            for name in batch[0].features
-        }
+        return padded(batch, self._model.tokenizer.pad_token_id or 0, self._model.device)
 
     def _choose_half_precision(self) -> None:
         expected = self.encode(PROBE_TEXTS)
@@ -174,25 +130,3 @@ class Encoder:
             except Unembeddable:
                 pass
             self._model.to(torch.float32)
-
-
-def _like(value: object, mask: torch.Tensor) -> bool:
-    return isinstance(value, torch.Tensor) and value.shape == mask.shape
-
-
-def _refuse_unsafe(folder: Path) -> None:
-    """Refuse a folder whose loading would unpickle weights or import code of its own."""
-    for pickle in folder.rglob("*.bin"):
-        if not (pickle.parent / "model.safetensors").exists():
-            raise ModelRefused(f"{pickle} is a pickle: only safetensors weights are loaded; convert it first")
-    try:
-        modules = json.loads((folder / "modules.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return  # a plain transformer: mean pooling is added
-    except (OSError, ValueError) as error:
-        raise ModelRefused(f"can't read {folder / 'modules.json'}: {error}") from error
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ModelRefused(f"{folder / 'modules.json'} is not a list of modules")
-    for kind in (module.get("type") for module in modules):
-        if not str(kind).startswith("sentence_transformers."):
-            raise ModelRefused(f"{folder / 'modules.json'} names {kind!r}: code of a model's own is never run")

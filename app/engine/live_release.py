@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.batching import Batcher
-from app.engine.encoder import PROBE_TEXTS, Encoder, Tokens
+from app.engine.encoder import PROBE_TEXTS, Encoder
 from app.engine.index import Index
-from app.engine.release import Release
+from app.engine.pair_classifier import PROBE_PAIR, PairClassifier
+from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Scorer, similarity
 from app.engine.snapshot import Snapshots
 from app.engine.store import Changes, Store
+from app.engine.tokens import Tokens
 from app.errors import ModelFailing, NotReady, ServiceError, StorageFull
 
 CATCH_UP_CHUNK = 512  # questions embedded and applied at a time, while the next as many are on their way
@@ -79,11 +81,15 @@ class LiveRelease:
         *,
         snapshot_dir: Path,
         max_waiting: int,
+        classifier: PairClassifier | None = None,
+        max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
     ) -> None:
         self.release = release
         self.encoder = encoder
+        self.classifier = classifier
         self.scorer = scorer
+        self.pair_batcher = _pair_batcher(classifier, max_waiting_pairs, max_batch_tokens) if classifier else None
         self.batcher: Batcher[Tokens, NDArray[np.float32]] = Batcher(
             lambda batch: list(encoder.encode_tokens(batch)),
             cost=lambda tokens: tokens.count,
@@ -108,26 +114,41 @@ class LiveRelease:
         device: str,
         target_precision: str,
         max_waiting: int,
+        max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
     ) -> "LiveRelease":
-        """Load a release's model. Indexes are opened by `catch_up`. Raises ModelRefused."""
-        encoder = Encoder.open(release.base.open(), device)
-        scorer = release.scorer(target_precision)
+        """Load a release's models. Indexes are opened by `catch_up`. Raises ModelRefused."""
+        encoder, classifier = open_models(release, device)
         return cls(
             release,
             encoder,
-            scorer,
+            release.scorer(target_precision),
             store,
             snapshot_dir=snapshot_dir,
             max_waiting=max_waiting,
+            classifier=classifier,
+            max_waiting_pairs=max_waiting_pairs,
             max_batch_tokens=max_batch_tokens,
         )
 
     def close(self) -> None:
         """Finish the batch in progress, refuse what waits, save the indexes, and let go of them."""
         self.batcher.close()
+        if self.pair_batcher:
+            self.pair_batcher.close()
         self._save_when_due(after=1)
         self._indexes.clear()
+
+    @property
+    def failure(self) -> str | None:
+        """Why a model answers nobody, or None while they work."""
+        return self.batcher.failure or (self.pair_batcher.failure if self.pair_batcher else None)
+
+    def refuse_if_full(self, texts: int, pairs: int) -> None:
+        """Raise Overloaded if so many more would not fit now: a refusal before any work."""
+        self.batcher.refuse_if_full(texts)
+        if self.pair_batcher:
+            self.pair_batcher.refuse_if_full(pairs)
 
     def state(self, collection_key: int) -> IndexState:
         """How far the collection's index is; nothing at all before its first `catch_up`."""
@@ -149,6 +170,11 @@ class LiveRelease:
     def embed(self, tokens: Sequence[Tokens], *, background: bool = False) -> "Future[Outcomes]":
         """Unit vectors (d,) float32 of tokenised texts, or an exception in a text's place, through the batcher."""
         return self.batcher.submit(tokens, background=background)
+
+    def read_pairs(self, tokens: Sequence[Tokens]) -> "Future[list[np.float32 | Exception]]":
+        """Logits of tokenised pairs, or an exception in a pair's place. The release has a pair classifier."""
+        assert self.pair_batcher
+        return self.pair_batcher.submit(tokens)
 
     def catch_up(self, collection_key: int) -> int:
         """Bring the collection's index to the store's revision, and return that; 0 if the collection is gone.
@@ -264,6 +290,30 @@ class LiveRelease:
                 of.unnoted.clear()
             except StorageFull as error:
                 log.warning("%d texts can't be embedded, which is not noted yet: %s", len(of.unnoted), error)
+
+
+def open_models(release: Release, device: str) -> tuple[Encoder, PairClassifier | None]:
+    """A release's bi-encoder, and its pair classifier if it has one. Raises ModelRefused."""
+    encoder_files, classifier_files = release.model(ENCODER), release.model(CLASSIFIER)
+    assert encoder_files
+    (folder, difference) = encoder_files
+    encoder = Encoder.open(folder, device, difference)
+    if not classifier_files:
+        return encoder, None
+    (folder, difference) = classifier_files
+    return encoder, PairClassifier.open(folder, device, difference)
+
+
+def _pair_batcher(
+    classifier: PairClassifier, max_waiting: int, max_batch_tokens: int | None
+) -> Batcher[Tokens, np.float32]:
+    return Batcher(
+        lambda batch: list(classifier.score_tokens(batch)),
+        cost=lambda tokens: tokens.count,
+        probe=classifier.tokenize([PROBE_PAIR])[0],
+        max_waiting=max_waiting,
+        max_cost=max_batch_tokens or MAX_BATCH_TOKENS[classifier.device],
+    )
 
 
 def _hits(query: NDArray[np.float32], ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> Hits:

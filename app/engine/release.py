@@ -2,11 +2,13 @@
 
 Nothing in it is read before its digest has been checked against the manifest, and nothing is unpickled.
 
-    manifest.json       name, parent, base model and its digests, data fingerprint, versions, file digests
-    calibration.json    similarity -> probability
-    thresholds.json     for each target precision: threshold, confidence bound, labels behind it
-    metrics.json        figures, with the data and split they come from
-    README.md           the card
+    manifest.json             name, parent, base model and its digests, data fingerprint, versions, file digests
+    encoder.safetensors       what its bi-encoder adds to the base's weights; or encoder/, a whole model; or neither
+    classifier.safetensors    what its pair classifier adds to them; or classifier/, a whole model; or neither
+    calibration.json          by similarity, and by pair where there is a classifier: features -> probability
+    thresholds.json           for each of them and each target precision: threshold, confidence bound, labels behind it
+    metrics.json              figures, with the data and split they come from
+    README.md                 the card
 """
 
 import hashlib
@@ -20,10 +22,12 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from app.engine.scorer import Calibration, Scorer, Threshold
+from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
 from app.errors import ModelRefused, ReleaseRefused
 
 FORMAT = 1
+ENCODER, CLASSIFIER = "encoder", "classifier"
+DIFFERENCE = ".safetensors"  # after the part's name
 WEIGHTS = "model.safetensors"
 REQUIRED = {"calibration.json", "thresholds.json", "metrics.json"}
 TARGET_PRECISIONS = ("0.90", "0.95", "0.98", "0.99")
@@ -56,9 +60,9 @@ class Release:
     parent: str | None
     base: BaseModel
     dimension: int
-    calibration: Calibration
-    thresholds: Mapping[str, Threshold]
-    review_from: float
+    by_similarity: Scale
+    by_pair: Scale | None  # where the release has a pair classifier
+    open_from: float  # the similarity from which a pair is worth the classifier's time
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
     digest: str  # of the manifest, and so of everything
@@ -75,16 +79,17 @@ class Release:
             if missing := REQUIRED - manifest["files"].keys():
                 raise ReleaseRefused(f"{path / 'manifest.json'} has no digest of {', '.join(sorted(missing))}")
             verify_files(path, manifest["files"], ReleaseRefused)
-            thresholds = _read_json(path / "thresholds.json")
+            calibration, thresholds = _read_json(path / "calibration.json"), _read_json(path / "thresholds.json")
+            has_classifier = any(name.startswith(CLASSIFIER) for name in manifest["files"])
             return cls(
                 path=path,
                 name=manifest["name"],
                 parent=manifest["parent"],
                 base=BaseModel(**manifest["base_model"]),
                 dimension=manifest["dimension"],
-                calibration=Calibration(**_read_json(path / "calibration.json")),
-                thresholds={target: Threshold(**thresholds["duplicate"][target]) for target in TARGET_PRECISIONS},
-                review_from=thresholds["review"],
+                by_similarity=_scale(calibration["similarity"], thresholds["similarity"]),
+                by_pair=_scale(calibration["pair"], thresholds["pair"]) if has_classifier else None,
+                open_from=thresholds["open_from"],
                 metrics=_read_json(path / "metrics.json"),
                 manifest=manifest,
                 digest=sha256(path / "manifest.json"),
@@ -93,13 +98,38 @@ class Release:
             raise ReleaseRefused(f"the release {path} is incomplete: {error}") from error
 
     def scorer(self, target_precision: str) -> Scorer:
-        """What turns this release's similarities into probabilities and verdicts."""
-        return Scorer(self.calibration, self.thresholds, self.review_from, target_precision)
+        """What turns this release's similarities and logits into probabilities and verdicts."""
+        return Scorer(self.by_similarity, self.by_pair, target_precision, self.open_from)
+
+    def model(self, part: str) -> tuple[Path, Path | None] | None:
+        """Folder of the bi-encoder (ENCODER) or the pair classifier (CLASSIFIER), and what is added to its weights.
+
+        None if the release has no such part. Raises ModelRefused when the base is not what it was.
+        """
+        if any(name.startswith(f"{part}/") for name in self.manifest["files"]):
+            return self.path / part, None
+        if part + DIFFERENCE in self.manifest["files"]:
+            return self.base.open(), self.path / (part + DIFFERENCE)
+        return (self.base.open(), None) if part == ENCODER else None
 
 
-def thresholds_document(review_from: float, thresholds: Mapping[str, Threshold]) -> dict[str, Any]:
+def calibration_document(by_similarity: Scale, by_pair: Scale | None) -> dict[str, Any]:
+    """The content of calibration.json; `Release.open` reads it back."""
+    return {"similarity": asdict(by_similarity.calibration), "pair": asdict(by_pair.calibration) if by_pair else None}
+
+
+def thresholds_document(by_similarity: Scale, by_pair: Scale | None, open_from: float) -> dict[str, Any]:
     """The content of thresholds.json; `Release.open` reads it back."""
-    return {"review": review_from, "duplicate": {target: asdict(t) for target, t in thresholds.items()}}
+    return {
+        "similarity": asdict(by_similarity.thresholds),
+        "pair": asdict(by_pair.thresholds) if by_pair else None,
+        "open_from": open_from,
+    }
+
+
+def _scale(calibration: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Scale:
+    duplicate = {target: Threshold(**thresholds["duplicate"][target]) for target in TARGET_PRECISIONS}
+    return Scale(Calibration(**calibration), Thresholds(duplicate, thresholds["review"]))
 
 
 def find_base(name: str) -> Path:

@@ -1,6 +1,6 @@
 """Pairs in, probabilities and verdicts out. The one place where a score is made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,15 +21,24 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logistic map from similarity to probability (Platt, 1999): 1 / (1 + exp(-(weight * s + bias)))."""
+    """Map from a pair's features to P(duplicate): 1 / (1 + exp(-(weights · features + bias))) (Platt, 1999).
 
-    weight: float
+    With `knots`, that value goes through the piecewise linear map from `knots[i][0]` to `knots[i][1]`, which
+    isotonic regression fitted (Zadrozny and Elkan, 2002).
+    """
+
+    weights: Sequence[float]
     bias: float
+    knots: Sequence[tuple[float, float]] | None = None
 
-    def probability(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
-        """P(duplicate) for each similarity: (n,) -> (n,) float64 in (0, 1)."""
-        logits = self.weight * similarities.astype(np.float64) + self.bias
-        return np.asarray(expit(logits), dtype=np.float64)
+    def probability(self, *features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """P(duplicate) from one (n,) array for each weight: (n,) float64 in [0, 1]."""
+        columns = np.stack([feature.astype(np.float64) for feature in features], axis=1)
+        values = np.asarray(expit(columns @ np.asarray(self.weights) + self.bias), dtype=np.float64)
+        if self.knots is None:
+            return values
+        x, y = np.asarray(self.knots, dtype=np.float64).T
+        return np.asarray(np.interp(values, x, y), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -38,36 +47,75 @@ class Threshold:
 
     `probability` is None where the labels support no threshold: then nothing is called a duplicate by the
     model. `precision_bound` is the lower 95 % confidence bound of the precision there, `recall` the share of
-    the duplicates found, and `labels` the number of labelled pairs at or above the threshold.
+    the duplicates found, `labels` the number of labelled pairs at or above the threshold, and `lacking` about
+    how many more labelled pairs the evidence would take, where some number would do.
     """
 
     probability: float | None
     precision_bound: float | None
     recall: float | None
     labels: int
+    lacking: int | None = None
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where verdicts begin: `duplicate` for each target precision, `review` from the best F1 up."""
+
+    duplicate: Mapping[str, Threshold]
+    review: float
+
+    def verdict(self, probability: float, target_precision: str) -> Verdict:
+        """Where the target has no threshold, `review` is the most that a probability can reach."""
+        duplicate_from = self.duplicate[target_precision].probability
+        if duplicate_from is not None and probability >= duplicate_from:
+            return "duplicate"
+        return "review" if probability >= self.review else "different"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How one kind of evidence becomes a verdict: its calibration and its thresholds."""
+
+    calibration: Calibration
+    thresholds: Thresholds
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Probability and verdict of a pair, for one target precision.
+    """Probability and verdict of a pair, for one target precision: by similarity alone, or by similarity and the
+    pair classifier's logit, where the release has a classifier (`by_pair`).
 
-    A pair is a `duplicate` from the target's threshold up, worth a `review` from `review_from` up (the
-    threshold of the best F1), and `different` below. Where the target has no threshold, `review` is the most
-    that a probability can reach.
+    `open_from` and `open_to` are the similarities between which similarity alone leaves the verdict open.
     """
 
-    calibration: Calibration
-    thresholds: Mapping[str, Threshold]
-    review_from: float
+    by_similarity: Scale
+    by_pair: Scale | None
     target_precision: str
+    open_from: float = -1.0
 
-    def probability(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
-        """P(duplicate) for each similarity: (n,) float32 -> (n,) float64."""
-        return self.calibration.probability(similarities)
+    def probability(
+        self, similarities: NDArray[np.float32], logits: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float64]:
+        """P(duplicate) of n pairs, (n,) float64, from their similarities (n,) and, if they were read, logits (n,)."""
+        if logits is None:
+            return self.by_similarity.calibration.probability(similarities)
+        return self._pair_scale.calibration.probability(similarities, logits)
 
-    def verdict(self, probability: float) -> Verdict:
-        """The verdict of a pair with this probability."""
-        duplicate_from = self.thresholds[self.target_precision].probability
-        if duplicate_from is not None and probability >= duplicate_from:
-            return "duplicate"
-        return "review" if probability >= self.review_from else "different"
+    def verdict(self, probability: float, *, verified: bool = False) -> Verdict:
+        """The verdict of a pair with this probability, by similarity alone or (`verified`) by both."""
+        scale = self._pair_scale if verified else self.by_similarity
+        return scale.thresholds.verdict(probability, self.target_precision)
+
+    def is_open(self, similarities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which pairs (n,) the classifier should read: those whose verdict similarity alone leaves open."""
+        settled = self.by_similarity.thresholds.duplicate[self.target_precision].probability
+        probabilities = self.probability(similarities)
+        is_settled = probabilities >= settled if settled is not None else np.zeros(len(probabilities), np.bool_)
+        return np.asarray((similarities >= self.open_from) & ~is_settled, dtype=np.bool_)
+
+    @property
+    def _pair_scale(self) -> Scale:
+        if self.by_pair is None:
+            raise ValueError("this release has no pair classifier")
+        return self.by_pair

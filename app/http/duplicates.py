@@ -25,6 +25,13 @@ class DuplicatesQuery(BaseModel):
     questions: Annotated[list[Text], Field(min_length=1)]
     collection: CollectionName = "default"
     top_k: Annotated[int, Field(ge=1, strict=True, description="Most candidates for each question.")] = 5
+    verify: Annotated[
+        Literal["auto", "always", "never"],
+        Field(
+            description="Whether the release's pair classifier, if it has one, reads candidates: those whose similarity"
+            " leaves the verdict open, all, or none."
+        ),
+    ] = "auto"
     exclude_ids: Annotated[
         list[QuestionId], Field(description="Never offer these; ask so for a question that is stored itself.")
     ] = []
@@ -78,11 +85,14 @@ async def find_duplicates(
     answered with its exact matches alone. Nothing is closed, merged or deleted: the verdict is advice.
     """
     top_k = query.top_k if "top_k" in query.model_fields_set else min(query.top_k, settings.max_top_k)
+    pairs = len(query.questions) * top_k if query.verify == "always" else 0
     Limits(settings).count("questions", query.questions, "max_questions").count(
         "exclude_ids", query.exclude_ids, "max_exclude_ids"
-    ).at_most("top_k", top_k, "max_top_k").texts(
-        (f"questions.{i}", text) for i, text in enumerate(query.questions)
-    ).check()
-    found = await while_connected(request, detector.find(query.questions, query.collection, top_k, query.exclude_ids))
+    ).at_most("top_k", top_k, "max_top_k").at_most(
+        "verify", pairs, "max_waiting_pairs", "always means {value:,} pairs"
+    ).texts((f"questions.{i}", text) for i, text in enumerate(query.questions)).check()
+    found = await while_connected(
+        request, detector.find(query.questions, query.collection, top_k, query.exclude_ids, query.verify)
+    )
     report(response, found.phases)
     return found

@@ -18,12 +18,13 @@ from app.engine.release import (
     WEIGHTS,
     BaseModel,
     Release,
+    calibration_document,
     find_base,
     sha256,
     thresholds_document,
     verify_files,
 )
-from app.engine.scorer import Calibration, Threshold
+from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
 from app.errors import ModelRefused, ReleaseRefused
 from tests.conftest import MINILM_RELEASE
 
@@ -90,10 +91,11 @@ def test_a_release_opens_by_value(folder: Path, tiny_model: Path) -> None:
     release = Release.open(folder)
     assert (release.path, release.name, release.parent, release.dimension) == (folder, "tiny", None, 32)
     assert release.base == BaseModel(str(tiny_model), {WEIGHTS: sha256(tiny_model / WEIGHTS)})
-    assert release.calibration == Calibration(weight=100.0, bias=-90.0)
-    assert release.thresholds == dict.fromkeys(TARGET_PRECISIONS, Threshold(0.9, 0.9, 0.5, 100))
-    assert (release.review_from, release.metrics) == (0.5, {})
-    assert release.manifest["dataset"] == {"file": "none", "pairs": 0, "sha256": ""}
+    assert release.by_similarity.calibration == Calibration([100.0], bias=-90.0)
+    assert release.by_similarity.thresholds == Thresholds(
+        dict.fromkeys(TARGET_PRECISIONS, Threshold(0.9, 0.9, 0.5, 100)), review=0.5
+    )
+    assert (release.by_pair, release.open_from, release.metrics) == (None, -1.0, {})
     assert release.digest == sha256(folder / "manifest.json")
 
 
@@ -102,11 +104,14 @@ def test_what_training_writes_is_what_the_service_reads(folder: Path) -> None:
         target: Threshold(0.8 + i / 100, 0.9 + i / 100, 0.5 - i / 10, 100 - i)
         for i, target in enumerate(TARGET_PRECISIONS)
     }
-    thresholds["0.99"] = Threshold(None, None, None, 0)
-    rewrite(folder / "thresholds.json", lambda content: content.update(thresholds_document(0.25, thresholds)))
+    thresholds["0.99"] = Threshold(None, None, 0.0, 0, lacking=5000)
+    scale = Scale(Calibration([100.0], -90.0, [(0.0, 0.0), (1.0, 0.9)]), Thresholds(thresholds, 0.25))
+    rewrite(folder / "calibration.json", lambda content: content.update(calibration_document(scale, None)))
+    rewrite(folder / "thresholds.json", lambda content: content.update(thresholds_document(scale, None, 0.125)))
     release = Release.open(folder)
-    assert release.thresholds == thresholds
-    assert release.review_from == 0.25
+    assert release.by_similarity.thresholds == scale.thresholds
+    assert [tuple(knot) for knot in release.by_similarity.calibration.knots or ()] == [(0.0, 0.0), (1.0, 0.9)]
+    assert release.open_from == 0.125
 
 
 def test_the_scorer_is_the_releases_own(tiny_release: Release) -> None:
@@ -183,7 +188,11 @@ def test_a_manifest_without_a_key_is_refused_and_the_key_named(folder: Path, key
 
 @pytest.mark.parametrize(
     ("file", "key"),
-    [("calibration.json", "bias"), ("thresholds.json", "review"), ("thresholds.json", "duplicate")],
+    [
+        ("calibration.json", "similarity"),
+        ("thresholds.json", "similarity"),
+        ("thresholds.json", "open_from"),
+    ],
 )
 def test_a_file_without_a_key_refuses_the_release(folder: Path, file: str, key: str) -> None:
     rewrite(folder / file, lambda content: content.pop(key))
@@ -193,7 +202,7 @@ def test_a_file_without_a_key_refuses_the_release(folder: Path, file: str, key: 
 
 @pytest.mark.parametrize("target", TARGET_PRECISIONS)
 def test_every_target_precision_has_a_threshold(folder: Path, target: str) -> None:
-    rewrite(folder / "thresholds.json", lambda content: content["duplicate"].pop(target))
+    rewrite(folder / "thresholds.json", lambda content: content["similarity"]["duplicate"].pop(target))
     with pytest.raises(ReleaseRefused, match=f"'{target}'"):
         Release.open(folder)
 
@@ -352,19 +361,19 @@ def test_the_shipped_release_stands_on_the_pinned_base(minilm_release: Release) 
 
 
 def test_the_shipped_probability_rises_with_similarity(minilm_release: Release) -> None:
-    probabilities = minilm_release.calibration.probability(np.linspace(-1, 1, 201, dtype=np.float32))
+    probabilities = minilm_release.by_similarity.calibration.probability(np.linspace(-1, 1, 201, dtype=np.float32))
     assert bool((np.diff(probabilities) > 0).all())
     assert probabilities[100] < 0.05  # texts that have nothing in common
     assert probabilities[200] > 0.7  # texts that are the same
 
 
 def test_the_shipped_thresholds_are_sane(minilm_release: Release) -> None:
-    thresholds: Mapping[str, Threshold] = minilm_release.thresholds
-    assert 0 < minilm_release.review_from < 1
+    thresholds: Mapping[str, Threshold] = minilm_release.by_similarity.thresholds.duplicate
+    assert 0 < minilm_release.by_similarity.thresholds.review < 1
     known = [(float(t), thresholds[t]) for t in TARGET_PRECISIONS if thresholds[t].probability is not None]
     assert [t.probability for _, t in known] == sorted(t.probability or 0.0 for _, t in known)
     for target, threshold in known:
-        assert minilm_release.review_from <= (threshold.probability or 0.0) <= 1
+        assert minilm_release.by_similarity.thresholds.review <= (threshold.probability or 0.0) <= 1
         assert (threshold.precision_bound or 0.0) >= target
         assert threshold.labels > 0
     for threshold in (t for t in thresholds.values() if t.probability is None):

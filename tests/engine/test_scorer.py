@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from app.engine.scorer import Calibration, Scorer, Threshold, similarity
+from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds, similarity
 
 Vectors = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def pairs_of_arrays() -> st.SearchStrategy[tuple[Vectors, Vectors]]:
 def scorer(duplicate_from: float | None, review_from: float = 0.5, target: str = "0.95") -> Scorer:
     others = {name: Threshold(0.0, 0.5, 1.0, 10) for name in ("0.90", "0.98", "0.99")}
     thresholds = {**others, target: Threshold(duplicate_from, None, None, 0)}
-    return Scorer(Calibration(1.0, 0.0), thresholds, review_from, target)
+    return Scorer(Scale(Calibration([1.0], 0.0), Thresholds(thresholds, review_from)), None, target)
 
 
 # Similarity
@@ -91,7 +91,7 @@ def test_no_pairs_have_no_similarities() -> None:
 
 
 def test_calibration_is_the_logistic_function() -> None:
-    found = Calibration(weight=10.0, bias=-8.0).probability(np.array([-1, 0, 0.8, 0.9, 1], dtype=np.float32))
+    found = Calibration([10.0], bias=-8.0).probability(np.array([-1, 0, 0.8, 0.9, 1], dtype=np.float32))
     expected = [1.5229979512760347e-08, 0.0003353501304664781, 0.5, 0.7310585786300049, 0.8807970779778823]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found.dtype == np.float64
@@ -100,7 +100,7 @@ def test_calibration_is_the_logistic_function() -> None:
 @given(st.floats(-1, 1, width=32), st.floats(0.1, 100), st.floats(-100, 100))
 def test_the_inverse_of_the_logistic_function_gives_the_logit_back(s: float, weight: float, bias: float) -> None:
     logit = weight * s + bias
-    (p,) = Calibration(weight, bias).probability(np.array([s], dtype=np.float32))
+    (p,) = Calibration([weight], bias).probability(np.array([s], dtype=np.float32))
     if abs(logit) < 30:
         assert np.log(p / (1 - p)) == pytest.approx(logit, rel=1e-3, abs=1e-6)
     else:
@@ -108,19 +108,19 @@ def test_the_inverse_of_the_logistic_function_gives_the_logit_back(s: float, wei
 
 
 def test_probability_rises_with_similarity() -> None:
-    probabilities = Calibration(weight=9.95, bias=-8.06).probability(np.linspace(-1, 1, 1001, dtype=np.float32))
+    probabilities = Calibration([9.95], bias=-8.06).probability(np.linspace(-1, 1, 1001, dtype=np.float32))
     assert bool((np.diff(probabilities) > 0).all())
 
 
 def test_a_steep_calibration_gives_zero_and_one_without_a_warning() -> None:
-    probabilities = Calibration(weight=2000.0, bias=-1000.0).probability(np.array([-1, 0.5, 1], dtype=np.float32))
+    probabilities = Calibration([2000.0], bias=-1000.0).probability(np.array([-1, 0.5, 1], dtype=np.float32))
     np.testing.assert_allclose(probabilities, [0, 0.5, 1], rtol=0, atol=1e-12)
 
 
 def test_the_scorer_gives_its_calibrations_probability() -> None:
-    calibration = Calibration(weight=3.0, bias=-1.0)
+    calibration = Calibration([3.0], bias=-1.0)
     similarities = np.array([0.1, 0.7], dtype=np.float32)
-    found = Scorer(calibration, {}, 0.5, "0.95").probability(similarities)
+    found = Scorer(Scale(calibration, Thresholds({}, 0.5)), None, "0.95").probability(similarities)
     np.testing.assert_allclose(found, [1 / (1 + np.exp(0.7)), 1 / (1 + np.exp(-1.1))], rtol=1e-6)
 
 
@@ -154,3 +154,43 @@ def test_only_the_threshold_of_the_target_counts(target: str) -> None:
     strict = scorer(duplicate_from=0.99, target=target)
     assert strict.verdict(0.98) == "review"
     assert strict.verdict(0.99) == "duplicate"
+
+
+# By pair
+
+
+def test_probability_of_two_features_is_the_logistic_of_both() -> None:
+    calibration = Calibration([2.0, 0.5], bias=-1.0)
+    similarities, logits = np.array([0.5, 0.9], np.float32), np.array([-2.0, 4.0], np.float32)
+    expected = [1 / (1 + np.exp(1.0)), 1 / (1 + np.exp(-2.8))]
+    np.testing.assert_allclose(calibration.probability(similarities, logits), expected, rtol=1e-6)
+
+
+def test_knots_bend_the_logistic() -> None:
+    bent = Calibration([1.0], 0.0, knots=[(0.0, 0.0), (0.5, 0.2), (1.0, 1.0)])
+    found = bent.probability(np.array([0.0, -np.log(3.0)], np.float32))
+    np.testing.assert_allclose(found, [0.2, 0.1], rtol=1e-6)
+
+
+def judge_of_both() -> Scorer:
+    by_similarity = scorer(duplicate_from=0.7, review_from=0.6).by_similarity
+    by_pair = Scale(Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3))
+    return Scorer(by_similarity, by_pair, "0.95", open_from=-0.5)
+
+
+def test_a_pair_that_was_read_has_thresholds_of_its_own() -> None:
+    judge = judge_of_both()
+    assert [judge.verdict(p) for p in (0.7, 0.6, 0.5)] == ["duplicate", "review", "different"]
+    assert [judge.verdict(p, verified=True) for p in (0.9, 0.3, 0.2)] == ["duplicate", "review", "different"]
+    logits = np.array([1.0], np.float32)
+    assert judge.probability(np.array([0.5], np.float32), logits).tolist() == pytest.approx([1 / (1 + np.exp(-1.5))])
+
+
+def test_open_is_what_similarity_can_not_settle() -> None:
+    similarities = np.array([-0.6, -0.5, 0.0, 0.8, 0.9], np.float32)  # 0.847 is a probability of 0.7
+    assert judge_of_both().is_open(similarities).tolist() == [False, True, True, True, False]
+
+
+def test_without_a_threshold_everything_near_is_open() -> None:
+    judge = Scorer(scorer(duplicate_from=None).by_similarity, judge_of_both().by_pair, "0.95", open_from=0.5)
+    assert judge.is_open(np.array([0.4, 0.5, 1.0], np.float32)).tolist() == [False, True, True]

@@ -21,11 +21,12 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine import index as index_module
-from app.engine.encoder import Encoder, Tokens
+from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Collection, Question, Store
 from app.engine.text import normalize
+from app.engine.tokens import Tokens
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
 
 P = ParamSpec("P")

@@ -21,9 +21,10 @@ from starlette.testclient import TestClient
 from app.engine import index as index_module
 from app.engine import live_release as live_release_module
 from app.engine import store as store_module
-from app.engine.encoder import PROBE_TEXTS, Encoder, Tokens
+from app.engine.encoder import PROBE_TEXTS, Encoder
 from app.engine.release import Release
 from app.engine.store import Store
+from app.engine.tokens import Tokens
 from app.errors import DataDirectoryUnusable, Unembeddable
 from app.main import create_app
 from app.settings import Settings

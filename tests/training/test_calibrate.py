@@ -1,6 +1,5 @@
 """`python -m training calibrate`: from a model folder and pairs to a release that serves."""
 
-import json
 import random
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from training.cli import cli
 WORDS = ["apple", "bread", "cider", "dough", "elder", "flour", "grape", "honey", "icing", "jelly"]
 
 
-def pairs_file(folder: Path) -> Path:
+def pairs_file(folder: Path, name: str, template: str) -> Path:
     """400 pairs of our own making: duplicates share all words but one, others share none."""
     generator = random.Random(0)
     rows = ["question1\tquestion2\tis_duplicate"]
@@ -27,8 +26,9 @@ def pairs_file(folder: Path) -> Path:
         words = generator.sample(WORDS, 4)
         others = [word for word in WORDS if word not in words]
         other = [*words[:3], generator.choice(others)] if i % 2 else generator.sample(others, 4)
-        rows.append(f"how is {' '.join(words)} made\thow is {' '.join(other)} made\t{i % 2}")
-    file = folder / "pairs.tsv"
+        first, second = (template.format(" ".join(chosen)) for chosen in (words, other))
+        rows.append(f"{first}\t{second}\t{i % 2}")
+    file = folder / f"{name}.tsv"
     file.write_text("\n".join(rows) + "\n", "utf-8")
     return file
 
@@ -36,9 +36,9 @@ def pairs_file(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Release:
     folder = tmp_path_factory.mktemp("calibrate")
-    pairs = str(pairs_file(folder))
-    arguments = ["calibrate", "--base", str(tiny_model), "--pairs", pairs, "--report", pairs, "--device", "cpu"]
-    result = CliRunner().invoke(cli, [*arguments, "--out", str(folder / "mine")], catch_exceptions=False)
+    pairs, report = pairs_file(folder, "fit", "how is {} made"), pairs_file(folder, "report", "who eats {}")
+    arguments = ["calibrate", "--base", tiny_model, "--pairs", pairs, "--report-pairs", report, "--device", "cpu"]
+    result = CliRunner().invoke(cli, [*map(str, arguments), "--out", str(folder / "mine")], catch_exceptions=False)
     assert result.exit_code == 0
     return Release.open(folder / "mine")
 
@@ -47,14 +47,16 @@ def test_duplicates_become_more_probable_than_others(release: Release, tiny_enco
     vectors = tiny_encoder.encode(
         ["how is apple bread made", "how is apple bread dough made", "how is jelly icing honey made"]
     )
-    near, far = release.calibration.probability((vectors[1:] @ vectors[0]).astype(np.float32))
+    near, far = release.by_similarity.calibration.probability((vectors[1:] @ vectors[0]).astype(np.float32))
     assert near > 0.5 > far
 
 
 def test_figures_and_fingerprint_are_in_the_release(release: Release) -> None:
-    assert release.metrics["fitted_on"]["pairs"] == release.metrics["reported_on"]["pairs"] == 400
-    assert release.metrics["fitted_on"]["average_precision"] > 0.95
-    assert release.manifest["dataset"]["pairs"] == 400
+    assert release.metrics["fit"]["pairs"] == sum(
+        release.manifest["data"]["fit"][c] for c in ("duplicate", "different")
+    )
+    assert release.metrics["fit"]["similarity"]["average_precision"] > 0.95
+    assert release.metrics["report"]["pairs_from"] == "report.tsv"
     assert "| 0.90 |" in (release.path / "README.md").read_text("utf-8")
 
 
@@ -70,5 +72,4 @@ def test_the_release_serves(release: Release, tmp_path: Path) -> None:
 def test_the_shipped_release_says_what_it_was_fitted_on() -> None:
     release = Release.open(Path("releases/minilm-base"))
     assert release.base.name == "all-MiniLM-L6-v2"
-    assert release.metrics["fitted_on"]["pairs"] == release.manifest["dataset"]["pairs"]
-    assert json.loads((release.path / "thresholds.json").read_text("utf-8"))["review"] == release.review_from
+    assert release.manifest["data"]["fit"]["from"] == release.metrics["fit"]["pairs_from"] == "dev_fit.tsv.gz"

@@ -31,7 +31,7 @@ def test_nothing_is_left_of_a_release_that_could_not_be_written(
 ) -> None:
     write = publishing._write
 
-    def fail_at_the_manifest(path: Path, content: str) -> None:
+    def fail_at_the_manifest(path: Path, content: str | bytes | Path) -> None:
         if path.name == "manifest.json":
             raise OSError("no room")
         write(path, content)

@@ -1,0 +1,65 @@
+"""A folder with a model in, the model out: only safetensors, no code of its own, nothing from the network."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from app.errors import ModelRefused
+
+# What every model is loaded with.
+SAFELY: dict[str, Any] = {
+    "local_files_only": True,
+    "trust_remote_code": False,
+    "model_kwargs": {"use_safetensors": True, "dtype": torch.float32},
+}
+
+
+def choose_device(name: str) -> str:
+    """`cpu` or `cuda` for `cpu`, `cuda` or `auto`. Raises ModelRefused when there is no such device."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelRefused("device is cuda, but torch sees no GPU here: set SAMEASK_DEVICE=cpu, or auto")
+    return name
+
+
+@contextmanager
+def loading(folder: Path, kind: str) -> Iterator[None]:
+    """Check the folder first, and turn whatever loading raises into ModelRefused."""
+    refuse_unsafe(folder)
+    try:
+        yield
+    except (
+        OSError,
+        ImportError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ModelRefused(f"can't load {folder} as a {kind}: {error}") from error
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Refuse a folder whose loading would unpickle weights or import code of its own."""
+    for pickle in folder.rglob("*.bin"):
+        if not (pickle.parent / "model.safetensors").exists():
+            raise ModelRefused(f"{pickle} is a pickle: only safetensors weights are loaded; convert it first")
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return  # a plain transformer: mean pooling is added
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"can't read {folder / 'modules.json'}: {error}") from error
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ModelRefused(f"{folder / 'modules.json'} is not a list of modules")
+    for kind in (module.get("type") for module in modules):
+        if not str(kind).startswith("sentence_transformers."):
+            raise ModelRefused(f"{folder / 'modules.json'} names {kind!r}: code of a model's own is never run")

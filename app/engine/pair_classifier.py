@@ -1,0 +1,90 @@
+"""Pairs of texts in, logits out, through a cross-encoder. Symmetric: both orders are read as one."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import CrossEncoder
+
+from app.engine.loading import SAFELY, choose_device, loading
+from app.engine.tokens import Tokens, in_batches, padded, rows
+from app.engine.weights import apply_difference
+from app.errors import ModelRefused, Unembeddable
+
+PROBE_PAIR = ("Has this question been asked before?", "Did somebody ask this already?")
+MAX_TOKENS = 256  # of a pair; of a longer one, the longer text is cut first
+
+
+def in_order(a: str, b: str) -> tuple[str, str]:
+    """The order in which the classifier reads two texts, whichever came first."""
+    return (a, b) if a <= b else (b, a)
+
+
+def most_tokens(model: CrossEncoder, wanted: int) -> int:
+    """The tokens of a pair that are read: as many as wanted, or as the model has positions for."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return min(wanted, positions) if positions else wanted
+
+
+class PairClassifier:
+    """A sentence-transformers CrossEncoder with one logit, on one device; float32 on a CPU, bfloat16 or float16 on
+    a GPU. Not for use by two threads at once, but for `tokenize`."""
+
+    def __init__(self, model: CrossEncoder) -> None:
+        self._model = model.eval()
+        self._tokenizing = threading.Lock()
+        if model.num_labels != 1:
+            raise ModelRefused(f"a pair classifier has one logit, this model has {model.num_labels}")
+        self.score([PROBE_PAIR])
+
+    @classmethod
+    def open(cls, folder: Path, device: str = "auto", difference: Path | None = None) -> "PairClassifier":
+        """Load a folder onto `cpu`, `cuda` or the best there is (`auto`), and add a difference to its weights.
+
+        The folder may be a bi-encoder's if the difference brings the head. Raises ModelRefused.
+        """
+        device = choose_device(device)
+        with loading(folder, "pair classifier"):
+            model = CrossEncoder(str(folder), device=device, num_labels=1, **SAFELY)
+            model.max_seq_length = most_tokens(model, MAX_TOKENS)
+            if difference:
+                apply_difference(model, difference)
+            return cls(model)
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        return str(self._model.device.type)
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a sentence-transformers CrossEncoder folder."""
+        self._model.save_pretrained(str(folder), create_model_card=False)
+
+    def tokenize(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Model inputs for each pair, in the one order. Safe from any thread."""
+        if not pairs:
+            return []
+        with self._tokenizing:
+            batch = self._model.preprocess([list(in_order(a, b)) for a, b in pairs])
+        return [
+            Tokens(" ".join(in_order(*pair)), row, len(row["input_ids"]), truncated=False)
+            for pair, row in zip(pairs, rows(batch), strict=True)
+        ]
+
+    def score_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        """One forward pass: n tokenised pairs -> (n,) float32 logits. Raises Unembeddable for what is not finite."""
+        with torch.inference_mode():
+            features = padded(batch, self._model.tokenizer.pad_token_id or 0, self._model.device)
+            logits = self._model(features)["scores"].float().reshape(-1)
+            if not bool(torch.isfinite(logits).all()):
+                raise Unembeddable("the model has no finite score for this pair")
+            return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 64) -> NDArray[np.float32]:
+        """All at once, for notebooks and training: n pairs -> (n,) float32 logits, in order."""
+        if not pairs:
+            return np.empty(0, dtype=np.float32)
+        return in_batches(self.score_tokens, self.tokenize(pairs), batch_size)

@@ -1,0 +1,58 @@
+"""Figures by value, against a few lines of NumPy and hand-counted cases."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, matthews_corrcoef
+
+from app.engine.encoder import Encoder
+from training.evaluation import Evidence, calibrated, expected_calibration_error, figures_of, ranking, retrieval
+from training.pairs import LabelledPair
+
+SCORES = np.array([0.9, 0.8, 0.8, 0.4, 0.3, 0.1])
+LABELS = np.array([True, True, False, True, False, False])
+
+
+def test_ranking_by_hand() -> None:
+    found = ranking(SCORES, LABELS)
+    assert found["average_precision"] == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3 + 1 / 3 * 3 / 4)
+    assert found["best_f1"] == pytest.approx(2 * 3 / (4 + 3))  # from 0.4 up
+    assert found["accuracy"] == pytest.approx(5 / 6)  # from 0.4 up: one false, none missed
+    assert found["mcc"] == pytest.approx(matthews_corrcoef(LABELS, SCORES >= 0.4))
+    assert found["recall_at_precision"] == {"0.90": pytest.approx(1 / 3), "0.95": pytest.approx(1 / 3), "0.98": 1 / 3}
+
+
+def test_accuracy_may_be_that_of_calling_nothing_a_duplicate() -> None:
+    assert ranking(np.array([0.9, 0.2, 0.1]), np.array([False, False, True]))["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_probabilities_are_measured_by_value() -> None:
+    found = calibrated(np.array([0.8, 0.4]), np.array([True, False]))
+    assert found["log_loss"] == pytest.approx(-(np.log(0.8) + np.log(0.6)) / 2)
+    assert found["brier"] == pytest.approx((0.2**2 + 0.4**2) / 2)
+
+
+def test_calibration_error_of_bins_of_equal_mass() -> None:
+    probabilities = np.repeat([0.2, 0.7], 50)
+    labels = np.concatenate([np.arange(50) < 20, np.arange(50) < 35])  # 0.4 and 0.7 of them
+    assert expected_calibration_error(probabilities, labels, bins=2) == pytest.approx(0.5 * 0.2)
+
+
+def test_intervals_hold_the_figure_and_narrow_with_the_pairs() -> None:
+    chances = np.random.default_rng(0)
+
+    def width(pairs: int) -> float:
+        labels = chances.uniform(size=pairs) < 0.4
+        scores = (labels + chances.normal(size=pairs)).astype(np.float32)
+        found = figures_of(Evidence(scores, None, labels, np.arange(pairs)), 1 / (1 + np.exp(-scores.astype(float))))
+        low, high = found["intervals"]["similarity"]["average_precision"]
+        assert low < average_precision_score(labels, scores) < high
+        return float(high - low)
+
+    assert width(3000) < width(300) / 2
+
+
+def test_retrieval_finds_the_duplicate_among_the_corpus(tiny_encoder: Encoder) -> None:
+    pairs = [LabelledPair("aaaa bbbb", "aaaa bbbb cc", True), LabelledPair("zzzz yyyy", "qqqq wwww", False)]
+    found = retrieval(tiny_encoder, pairs, ["xkcd 1234", "9999 ++++"])
+    assert (found["queries"], found["corpus"]) == (2, 6)
+    assert found["ndcg@10"] == found["mrr@10"] == found["recall@10"] == 1.0

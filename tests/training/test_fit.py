@@ -1,0 +1,294 @@
+"""Every objective, from pairs to a release that serves: the loss falls and held-out pairs are ranked better."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from app.engine.release import CLASSIFIER, ENCODER, Release
+from app.errors import CommandError, ModelRefused, ReleaseRefused
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import wait_until_ready
+from tests.tiny_model import PIECES, build_tiny_model
+from tests.training.generated import WORDS, generated_pairs, write_pairs
+from training import evaluation
+from training.card import HISTORY, curves
+from training.cli import cli
+from training.evaluation import evaluate
+from training.objectives import OBJECTIVES, ObjectiveName
+from training.pairs import LabelledPair, read_pairs
+
+PAIRS = 2000
+HELD_OUT = 300
+COMMON = ("--device", "cpu", "--learning-rate", "5e-3", "--epochs", "2", "--seed", "1")
+
+CHECKED = [name for name in ObjectiveName if not name.startswith("distill")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Intervals are not looked at here, and take most of the time that a small model takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "RESAMPLES", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT that knows the words of the pairs, untrained."""
+    return build_tiny_model(tmp_path_factory.mktemp("base") / "tiny", pieces=[*PIECES, *WORDS])
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[LabelledPair]:
+    return generated_pairs(PAIRS + HELD_OUT)[PAIRS:]
+
+
+@pytest.fixture(scope="module")
+def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.tsv", generated_pairs(PAIRS + HELD_OUT)[:PAIRS])
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory, base: Path, pairs_file: Path) -> Release:
+    """The base as it is, calibrated."""
+    out = tmp_path_factory.mktemp("untrained") / "untrained"
+    run("calibrate", "--base", base, "--pairs", pairs_file, "--out", out, "--device", "cpu")
+    return Release.open(out)
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory: pytest.TempPathFactory, base: Path, pairs_file: Path) -> Release:
+    """A release with a pair classifier, as small differences from the base."""
+    out = tmp_path_factory.mktemp("classified") / "classified"
+    fit(pairs_file, base, out, "joint", "cross-encoder", "--rank", 8)
+    return Release.open(out)
+
+
+def run(*arguments: object) -> str:
+    """`python -m training …` in this process; what it prints."""
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def fit(pairs: Path, base: Path, out: Path, *rest: object) -> Release:
+    """`fit` for the objectives that come first in `rest`, with the options that follow."""
+    names = [argument for argument in rest if argument in list(ObjectiveName)]
+    options = [argument for argument in rest if argument not in names]
+    objectives = [part for name in names for part in ("--objective", name)]
+    run("fit", *objectives, "--pairs", pairs, "--base", base, "--out", out, *COMMON, *options)
+    return Release.open(out)
+
+
+def average_precision(release: Release, pairs: list[LabelledPair]) -> float:
+    """Of the probability, which is the classifier's where there is one."""
+    return float(evaluate(release, pairs, device="cpu")["probability"]["average_precision"])
+
+
+def scores(release: Release, folder: Path) -> list[float]:
+    """What the running service says of a duplicate and of another pair."""
+    body = {
+        "pairs": [
+            {
+                "question1": "how do i reset my password at work",
+                "question2": "what is the way to reset the password at work",
+            },
+            {
+                "question1": "how do i reset my password at work",
+                "question2": "what is the way to not reset the password at work",
+            },
+        ]
+    }
+    with TestClient(create_app(Settings(data_dir=folder, release=release.path, device="cpu"))) as client:
+        wait_until_ready(client)
+        return [score["probability"] for score in client.post("/pair-score", json=body).json()["scores"]]
+
+
+@pytest.mark.parametrize("objective", CHECKED)
+def test_an_objective_learns_and_its_release_serves(
+    objective: ObjectiveName,
+    base: Path,
+    pairs_file: Path,
+    held_out: list[LabelledPair],
+    untrained: Release,
+    tmp_path: Path,
+) -> None:
+    release = fit(pairs_file, base, tmp_path / "mine", objective)
+    (history,) = (tmp_path / ".mine.training").glob(f"0-*/{HISTORY}")
+    losses = [loss for _, loss in curves(history)["loss"]]
+    assert sum(losses[-3:]) < sum(losses[:3])
+    assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
+    same, other = scores(release, tmp_path / "data")
+    assert same > other
+    part = OBJECTIVES[objective].part
+    assert list(release.manifest["training"]) == [part]
+    assert (release.by_pair is not None) == (part == CLASSIFIER)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [ObjectiveName.DISTILL_ENCODER, pytest.param(ObjectiveName.DISTILL_CLASSIFIER, marks=pytest.mark.slow)],
+)
+def test_a_teacher_is_distilled(
+    objective: ObjectiveName,
+    base: Path,
+    pairs_file: Path,
+    held_out: list[LabelledPair],
+    untrained: Release,
+    classified: Release,
+    tmp_path: Path,
+) -> None:
+    release = fit(pairs_file, base, tmp_path / "mine", objective, "--teacher", classified.path)
+    assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
+
+
+@pytest.mark.slow
+def test_hard_negatives_large_batches_and_low_rank_learn_too(
+    base: Path,
+    pairs_file: Path,
+    held_out: list[LabelledPair],
+    untrained: Release,
+    classified: Release,
+    tmp_path: Path,
+) -> None:
+    options = (
+        "--parent",
+        classified.path,
+        "--hard-negatives",
+        2,
+        "--batch-size",
+        128,
+        "--lora-rank",
+        8,
+        "--accumulate",
+        2,
+        "--patience",
+        9,
+    )
+    release = fit(pairs_file, base, tmp_path / "mine", "mnrl", *options)
+    figures = evaluate(release, held_out, device="cpu")["similarity"]
+    assert figures["average_precision"] > average_precision(untrained, held_out) + 0.05
+
+
+@pytest.mark.slow
+def test_a_low_rank_classifier_keeps_its_head(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
+) -> None:
+    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--lora-rank", 16, "--rank", 16, "--epochs", 8)
+    assert average_precision(release, held_out) > 0.6
+    assert {"classifier.safetensors"} == {name for name in release.manifest["files"] if name.startswith("class")}
+
+
+@pytest.mark.slow
+def test_differences_are_smaller_than_models_and_score_alike(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], classified: Release, tmp_path: Path
+) -> None:
+    whole = fit(pairs_file, base, tmp_path / "whole", "joint", "cross-encoder")
+    assert {ENCODER, CLASSIFIER} <= {name.partition("/")[0] for name in whole.manifest["files"]}
+    assert {"encoder.safetensors", "classifier.safetensors"} <= classified.manifest["files"].keys()
+    assert average_precision(classified, held_out) > average_precision(whole, held_out) - 0.05
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_a_parent(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], classified: Release, tmp_path: Path
+) -> None:
+    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--rank", 8)
+    assert release.parent == "classified"
+    assert {"encoder.safetensors", "classifier.safetensors"} <= release.manifest["files"].keys()
+    assert average_precision(release, held_out) > average_precision(classified, held_out) - 0.03
+
+
+@pytest.mark.slow
+def test_training_that_was_killed_reaches_the_same_release(base: Path, pairs_file: Path, tmp_path: Path) -> None:
+    """SIGKILL after the first checkpoint; started again, it goes on and ends as if nothing had been."""
+    undisturbed = fit(pairs_file, base, tmp_path / "one" / "mine", "online-contrastive")
+    arguments = ["fit", "--objective", "online-contrastive", "--pairs", pairs_file, "--base", base]
+    command = [sys.executable, "-m", "training", *arguments, "--out", tmp_path / "two" / "mine", *COMMON]
+    work = tmp_path / "two" / ".mine.training"
+    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not list(work.glob("*/checkpoint-*/trainer_state.json")):
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not (tmp_path / "two" / "mine").exists()
+    resumed = fit(pairs_file, base, tmp_path / "two" / "mine", "online-contrastive")
+    assert resumed.metrics == undisturbed.metrics
+
+
+def test_evaluate_prints_the_figures_of_the_contract(classified: Release, pairs_file: Path) -> None:
+    printed = run("evaluate", "--release", classified.path, "--pairs", pairs_file, "--corpus", pairs_file, "--json")
+    figures = json.loads(printed[printed.index("{") :])
+    ranking = {"average_precision", "best_f1", "accuracy", "mcc", "recall_at_precision"}
+    assert figures["similarity"].keys() == ranking
+    assert figures["probability"].keys() == ranking | {"log_loss", "brier", "ece"}
+    assert figures["probability"]["recall_at_precision"].keys() == {"0.90", "0.95", "0.98"}
+    assert {"ndcg@10", "mrr@10", "map@100", "recall@10"} <= figures["retrieval"].keys()
+    assert figures["pairs"] == len(read_pairs(pairs_file))
+
+
+def test_the_card_shows_the_figures_and_the_pictures(classified: Release) -> None:
+    card = (classified.path / "README.md").read_text("utf-8")
+    assert f"{classified.metrics['report']['probability']['average_precision']:.3f}" in card
+    for picture in ("precision-recall", "reliability", "scores", "training-encoder", "training-classifier"):
+        assert f"]({picture}.png)" in card
+        assert (classified.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_flipped_byte_of_a_difference_is_refused(classified: Release, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in classified.path.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((copy / "classifier.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "classifier.safetensors").write_bytes(weights)
+    with pytest.raises((ReleaseRefused, ModelRefused), match=r"classifier\.safetensors"):
+        Release.open(copy)
+
+
+# Bad input
+
+
+def refused(*arguments: object) -> str:
+    """What the command says when it refuses."""
+    with pytest.raises(CommandError) as error:
+        run(*arguments)
+    return str(error.value)
+
+
+def test_too_few_pairs_are_refused_before_any_training(base: Path, tmp_path: Path) -> None:
+    few = write_pairs(tmp_path / "few.tsv", generated_pairs(12))
+    words = refused("fit", "--objective", "mnrl", "--pairs", few, "--base", base, "--out", tmp_path / "mine")
+    assert "few" in words
+    assert list(tmp_path.iterdir()) == [few]
+
+
+def test_a_data_set_that_can_not_be_had_is_one_error(tmp_path: Path) -> None:
+    words = refused("fit", "--objective", "mnrl", "--pairs", "nobody/nothing", "--out", tmp_path / "mine")
+    assert "can't load the data set 'nobody/nothing' (pair-class)" in words
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    words = refused("fit", "--objective", "mnrl", "--pairs", tmp_path / "gone.tsv", "--out", tmp_path / "mine")
+    assert words == f"there is no file {tmp_path / 'gone.tsv'}"
+
+
+def test_a_release_is_never_written_over(base: Path, pairs_file: Path, tmp_path: Path) -> None:
+    words = refused("fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path)
+    assert "a release never changes" in words
+
+
+def test_distilling_needs_a_teacher(base: Path, pairs_file: Path, tmp_path: Path) -> None:
+    words = refused("fit", "--objective", "distill", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine")
+    assert "--teacher" in words

@@ -1,0 +1,72 @@
+"""Sets share no question, keep components whole, and are the same for the same seed."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.text import normalize
+from app.errors import CommandError
+from tests.training.generated import generated_pairs
+from training.pairs import LabelledPair
+from training.splits import assert_disjoint, components, split, split_rows
+
+SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}
+PAIRS = st.lists(st.builds(LabelledPair, *[st.sampled_from("abcdefghij")] * 2, st.booleans()), min_size=1, max_size=30)
+
+
+@given(PAIRS)
+def test_components_are_what_a_walk_along_the_pairs_reaches(pairs: list[LabelledPair]) -> None:
+    reached = {text: {text} for pair in pairs for text in (pair.question1, pair.question2)}
+    for _ in pairs:
+        for pair in pairs:
+            joined = reached[pair.question1] | reached[pair.question2]
+            for text in joined:
+                reached[text] = reached[text] | joined
+    numbers = components(pairs).tolist()
+    for one, number in zip(pairs, numbers, strict=True):
+        for other, other_number in zip(pairs, numbers, strict=True):
+            assert (number == other_number) == (other.question1 in reached[one.question1])
+
+
+def test_equal_questions_tie_pairs_after_normalisation() -> None:
+    pairs = [LabelledPair("One?", "Two?", True), LabelledPair("ONE?", "Three?", False), LabelledPair("x", "y", True)]
+    first, second, third = components(pairs)
+    assert first == second != third
+
+
+def test_a_split_keeps_shares_and_shares_no_question() -> None:
+    pairs = generated_pairs(1000)
+    sets = split(pairs, SHARES, seed=1)
+    assert {name: len(part) for name, part in sets.items()} == {"train": 800, "fit": 100, "report": 100}
+    assert Counter(p for part in sets.values() for p in part) == Counter(pairs)
+    seen: set[str] = set()
+    for part in sets.values():
+        texts = {normalize(text) for pair in part for text in (pair.question1, pair.question2)}
+        assert not texts & seen
+        seen |= texts
+
+
+def test_the_order_of_the_pairs_makes_no_difference_and_the_seed_does() -> None:
+    pairs = generated_pairs(300)
+    one, other = split(pairs, SHARES, seed=1), split(pairs[::-1], SHARES, seed=1)
+    assert {name: set(part) for name, part in one.items()} == {name: set(part) for name, part in other.items()}
+    assert set(split(pairs, SHARES, seed=2)["fit"]) != set(one["fit"])
+
+
+def test_a_shared_question_is_refused_whatever_its_case() -> None:
+    sets = {"train": [LabelledPair("a", "b", True)], "fit": [LabelledPair("B", "c", False)]}
+    with pytest.raises(CommandError, match="stands both in train and in fit"):
+        assert_disjoint(sets)
+
+
+def test_one_component_can_not_be_cut() -> None:
+    star = [LabelledPair("hub", f"spoke {i}", bool(i % 2)) for i in range(50)]
+    with pytest.raises(CommandError, match="too few pairs to split"):
+        split(star, SHARES, seed=1)
+    assert {name: len(part) for name, part in split_rows(star, SHARES, seed=1).items()} == {
+        "train": 40,
+        "fit": 5,
+        "report": 5,
+    }

@@ -1,0 +1,169 @@
+"""Models and labelled pairs in, a published release out."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from torch import nn
+
+from app.engine.encoder import Encoder
+from app.engine.loading import SAFELY
+from app.engine.pair_classifier import PairClassifier
+from app.engine.release import (
+    CLASSIFIER,
+    DIFFERENCE,
+    ENCODER,
+    WEIGHTS,
+    Release,
+    calibration_document,
+    find_base,
+    sha256,
+    thresholds_document,
+)
+from app.errors import CommandError
+from training.calibration import fit_scale, open_from
+from training.card import card, plots
+from training.compress import difference
+from training.evaluation import Evidence, Figures, figures_of, read_evidence
+from training.pairs import LabelledPair, class_mix, fingerprint, open_pairs
+from training.publishing import document, publish
+from training.splits import assert_disjoint
+
+Part = str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled pairs and where they come from."""
+
+    name: str
+    pairs: Sequence[LabelledPair]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a release is made of."""
+
+    base: str  # a known name, a folder, or a name on the hub
+    fit: Source  # pairs that calibration and thresholds are fitted on
+    report: Source | None  # pairs for figures alone
+    train: Source | None = None  # pairs that the models learnt from
+    models: Mapping[Part, Path] | None = None  # trained models' folders, by ENCODER and CLASSIFIER
+    rank: int | None = None  # of the differences from the base; None: whole models
+    parent: str | None = None
+    seed: int | None = None
+    training: Mapping[str, Any] | None = None  # how the models were trained: objectives and their settings
+
+
+def make_release(recipe: Recipe, out: Path, device: str = "auto") -> Release:
+    """Fit calibration and thresholds of the models as they will be served, and publish them as a release.
+
+    Raises CommandError for unusable pairs and when `out` exists, ModelRefused for an unusable model.
+    """
+    if out.exists():
+        raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
+    given = {"train": recipe.train, "fit": recipe.fit, "report": recipe.report}
+    sets = {name: source for name, source in given.items() if source}
+    assert_disjoint({name: source.pairs for name, source in sets.items()})
+    folder = find_base(recipe.base)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as stage:
+        weights = _stage(Path(stage), folder, recipe)
+        encoder = Encoder.open(*_opened(Path(stage), folder, weights, ENCODER, device))
+        has_classifier = CLASSIFIER in (recipe.models or {})
+        classifier = (
+            PairClassifier.open(*_opened(Path(stage), folder, weights, CLASSIFIER, device)) if has_classifier else None
+        )
+        return _publish(recipe, out, folder, weights, encoder, classifier, sets)
+
+
+def _publish(
+    recipe: Recipe,
+    out: Path,
+    folder: Path,
+    weights: Mapping[str, Path],
+    encoder: Encoder,
+    classifier: PairClassifier | None,
+    sets: Mapping[str, Source],
+) -> Release:
+    """Everything but the weights: fitted, measured, written beside them."""
+    evidence = read_evidence(encoder, classifier, open_pairs(recipe.fit.pairs))
+    by_similarity = fit_scale([evidence.similarities], evidence.labels, evidence.components)
+    by_pair = None
+    if evidence.logits is not None:
+        by_pair = fit_scale([evidence.similarities, evidence.logits], evidence.labels, evidence.components)
+    begins = open_from(evidence.similarities, evidence.labels)
+    scale = by_pair or by_similarity
+
+    def figures(of: Evidence) -> Figures:
+        features = [of.similarities] if of.logits is None else [of.similarities, of.logits]
+        return figures_of(of, scale.calibration.probability(*features))
+
+    measured = {"fit": evidence}
+    if recipe.report:
+        measured["report"] = read_evidence(encoder, classifier, open_pairs(recipe.report.pairs))
+    metrics = {name: {"pairs_from": sets[name].name, **figures(of)} for name, of in measured.items()}
+    manifest = {
+        "parent": recipe.parent,
+        "base_model": {"name": recipe.base, "files": _digests(folder)},
+        "dimension": encoder.dimension,
+        "data": {
+            name: {"from": s.name, **class_mix(s.pairs), "sha256": fingerprint(s.pairs)} for name, s in sets.items()
+        },
+        "training": recipe.training,
+        "seed": recipe.seed,
+    }
+    shown = measured.get("report", evidence)
+    pictures = plots(shown, scale, recipe.models or {})
+    files: dict[str, str | bytes | Path] = {
+        "calibration.json": document(calibration_document(by_similarity, by_pair)),
+        "thresholds.json": document(thresholds_document(by_similarity, by_pair, begins)),
+        "metrics.json": document(metrics),
+        "README.md": card(out.name, manifest, by_similarity, by_pair, metrics, list(pictures)),
+        **pictures,
+        **weights,
+    }
+    return publish(out, manifest, files)
+
+
+def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:
+    """The files of the models as the release will have them, by their names in it."""
+    kinds = {ENCODER: SentenceTransformer, CLASSIFIER: CrossEncoder}
+    files: dict[str, Path] = {}
+    for part, trained in (recipe.models or {}).items():
+        if recipe.rank is None:
+            files |= {f"{part}/{file.relative_to(trained)}": file for file in _model_files(trained)}
+            continue
+        base, tuned = (_open(kinds[part], at) for at in (folder, trained))
+        name = part + DIFFERENCE
+        save_file(difference(base.state_dict(), tuned.state_dict(), recipe.rank), str(stage / name))
+        files[name] = stage / name
+    return files
+
+
+def _open(kind: type[nn.Module], folder: Path) -> nn.Module:
+    settings: dict[str, Any] = {"device": "cpu", **SAFELY}
+    return kind(str(folder), **settings, **({"num_labels": 1} if kind is CrossEncoder else {}))
+
+
+def _opened(
+    stage: Path, base: Path, weights: Mapping[str, Path], part: Part, device: str
+) -> tuple[Path, str, Path | None]:
+    """Folder, device and difference by which a part's model is opened, before its release is there."""
+    if part + DIFFERENCE in weights:
+        return base, device, stage / (part + DIFFERENCE)
+    whole = next((file for name, file in weights.items() if name == f"{part}/config.json"), None)
+    modules = next((file for name, file in weights.items() if name == f"{part}/modules.json"), whole)
+    return (modules.parent if modules else base), device, None
+
+
+def _model_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): sha256(file) for file in sorted(folder.rglob(WEIGHTS))}

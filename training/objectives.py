@@ -1,0 +1,230 @@
+"""What a model can be trained for: each objective makes data sets and losses out of labelled pairs.
+
+Defaults are those of sentence-transformers' "Quora Duplicate Questions" example, whose objectives these are:
+<https://sbert.net/examples/sentence_transformer/training/quora_duplicate_questions/README.html>.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    ContrastiveLoss,
+    CoSENTLoss,
+    MultipleNegativesRankingLoss,
+    OnlineContrastiveLoss,
+)
+
+from app.engine.pair_classifier import in_order
+from app.errors import CommandError
+from training.pairs import LabelledPair
+
+MARGIN = 0.5  # cosine distance (1 - cosine) from which different questions are far enough apart
+CONTRASTIVE_SHARE = 0.125  # of that loss, a sum over hard pairs, beside the mean that ranking is, in `joint`
+SCALE = 20.0  # of cosines in the softmax of `mnrl`
+CACHED_FROM = 65  # pairs in a batch from which `mnrl` is computed in pieces: the same value in less memory
+MINI_BATCH = 64
+
+Part = Literal["encoder", "classifier"]
+Model = Any  # a SentenceTransformer or a CrossEncoder
+Data = dict[str, Dataset]  # by the name of its loss
+Losses = dict[str, torch.nn.Module]
+
+
+class ObjectiveName(StrEnum):
+    """The objectives, by the names that the command takes."""
+
+    CONTRASTIVE = "contrastive"
+    ONLINE_CONTRASTIVE = "online-contrastive"
+    MNRL = "mnrl"
+    MULTI_TASK = "multi-task"
+    JOINT = "joint"
+    CROSS_ENCODER = "cross-encoder"
+    DISTILL_ENCODER = "distill"
+    DISTILL_CLASSIFIER = "distill-classifier"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What an objective may learn from: labelled pairs, a teacher's probabilities of them, mined triplets."""
+
+    pairs: Sequence[LabelledPair]
+    teacher: NDArray[np.float64] | None = None  # (n,) P(duplicate) by a teacher, for `distill`
+    triplets: Sequence[tuple[str, str, str]] = ()  # anchor, duplicate, hard negative, for `mnrl`
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An objective: what part it trains, what it is good and bad at, and the source's settings."""
+
+    part: Part
+    trade_off: str
+    batch_size: int
+    data: Callable[[Examples], Data]
+    losses: Callable[[Model, int], Losses]
+    learning_rate: float = 5e-5
+    epochs: float = 1.0
+
+
+def _labelled(examples: Examples) -> Data:
+    pairs = examples.pairs
+    return {
+        "pairs": Dataset.from_dict(
+            {
+                "sentence1": [pair.question1 for pair in pairs],
+                "sentence2": [pair.question2 for pair in pairs],
+                "label": [int(pair.is_duplicate) for pair in pairs],
+            }
+        )
+    }
+
+
+def _duplicates(examples: Examples) -> Data:
+    if examples.triplets:
+        columns = zip(*examples.triplets, strict=True)
+        return {"duplicates": Dataset.from_dict(dict(zip(("anchor", "positive", "negative"), columns, strict=True)))}
+    duplicates = [pair for pair in examples.pairs if pair.is_duplicate]
+    return {
+        "duplicates": Dataset.from_dict(
+            {"anchor": [pair.question1 for pair in duplicates], "positive": [pair.question2 for pair in duplicates]}
+        )
+    }
+
+
+def _both(examples: Examples) -> Data:
+    return {**_duplicates(examples), **_labelled(examples)}
+
+
+def _ordered(examples: Examples) -> Data:
+    """Pairs in the order in which the classifier reads any pair."""
+    ordered = [in_order(pair.question1, pair.question2) for pair in examples.pairs]
+    labels = [float(pair.is_duplicate) for pair in examples.pairs]
+    return {
+        "pairs": Dataset.from_dict(
+            {"sentence1": [a for a, _ in ordered], "sentence2": [b for _, b in ordered], "label": labels}
+        )
+    }
+
+
+def _taught(examples: Examples, labelled: Callable[[Examples], Data]) -> Data:
+    """The same pairs, with the teacher's probabilities for labels."""
+    if examples.teacher is None:
+        raise CommandError("this objective needs a teacher: name a release with --teacher")
+    (pairs,) = labelled(examples).values()
+    taught = pairs.remove_columns("label").add_column("label", examples.teacher.tolist())
+    return {"pairs": taught}
+
+
+def _mnrl(model: Model, batch_size: int) -> torch.nn.Module:
+    """Symmetric: each question of a pair looks for the other among those of the batch."""
+    settings: Mapping[str, Any] = {
+        "scale": SCALE,
+        "directions": ("query_to_doc", "doc_to_query"),
+        "partition_mode": "per_direction",
+    }
+    if batch_size < CACHED_FROM:
+        return MultipleNegativesRankingLoss(model, **settings)
+    return CachedMultipleNegativesRankingLoss(model, mini_batch_size=MINI_BATCH, **settings)
+
+
+OBJECTIVES: Mapping[ObjectiveName, Objective] = {
+    ObjectiveName.CONTRASTIVE: Objective(
+        part="encoder",
+        trade_off="pulls duplicates together and pushes others past a margin; good at verdicts, learns from every pair",
+        batch_size=64,
+        data=_labelled,
+        losses=lambda model, _: {"pairs": ContrastiveLoss(model, margin=MARGIN)},
+    ),
+    ObjectiveName.ONLINE_CONTRASTIVE: Objective(
+        part="encoder",
+        trade_off="the same on the hard pairs of each batch alone; mostly better at verdicts, weaker at finding",
+        batch_size=64,
+        data=_labelled,
+        losses=lambda model, _: {"pairs": OnlineContrastiveLoss(model, margin=MARGIN)},
+    ),
+    ObjectiveName.MNRL: Objective(
+        part="encoder",
+        trade_off="finds the duplicate among all others of a batch, the larger the better (350 and more: computed in"
+        " pieces); best at finding, learns nothing from pairs labelled different, weaker at verdicts",
+        batch_size=64,
+        data=_duplicates,
+        losses=lambda model, size: {"duplicates": _mnrl(model, size)},
+    ),
+    ObjectiveName.MULTI_TASK: Objective(
+        part="encoder",
+        trade_off="mnrl and online-contrastive in turn: finding and verdicts both, at twice the time",
+        batch_size=64,
+        data=_both,
+        losses=lambda model, size: {
+            "duplicates": _mnrl(model, size),
+            "pairs": OnlineContrastiveLoss(model, margin=MARGIN),
+        },
+    ),
+    ObjectiveName.JOINT: Objective(
+        part="encoder",
+        trade_off="mnrl and online-contrastive in one loss, on each batch of labelled pairs: both at half the"
+        " passes of multi-task",
+        batch_size=64,
+        data=_labelled,
+        losses=lambda model, _: {"pairs": JointLoss(model)},
+    ),
+    ObjectiveName.CROSS_ENCODER: Objective(
+        part="classifier",
+        trade_off="reads both questions at once: the best verdicts on questions like those it learnt from, slower, and"
+        " weaker than similarity on others",
+        batch_size=64,
+        data=_ordered,
+        losses=lambda model, _: {"pairs": BinaryCrossEntropyLoss(model)},
+    ),
+    ObjectiveName.DISTILL_ENCODER: Objective(
+        part="encoder",
+        trade_off="ranks pairs as a teacher's probability does; smoother than labels, no better than its teacher",
+        batch_size=64,
+        data=lambda examples: _taught(examples, _labelled),
+        losses=lambda model, _: {"pairs": CoSENTLoss(model)},
+    ),
+    ObjectiveName.DISTILL_CLASSIFIER: Objective(
+        part="classifier",
+        trade_off="learns a teacher's probabilities in a smaller classifier; smoother than labels, no better"
+        " than its teacher",
+        batch_size=64,
+        data=lambda examples: _taught(examples, _ordered),
+        losses=lambda model, _: {"pairs": BinaryCrossEntropyLoss(model)},
+    ),
+}
+
+
+class JointLoss(torch.nn.Module):
+    """Online contrastive loss of a batch's pairs, and symmetric multiple negatives ranking of its duplicates."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.contrastive = OnlineContrastiveLoss(model, margin=MARGIN)
+
+    def forward(self, features: Sequence[dict[str, torch.Tensor]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The two losses, which the trainer adds and logs."""
+        first, second = (torch.nn.functional.normalize(self.model(f)["sentence_embedding"], dim=1) for f in features)
+        losses = {
+            "contrastive": CONTRASTIVE_SHARE * self.contrastive.compute_loss_from_embeddings([first, second], labels)
+        }
+        places = torch.nonzero(labels).flatten()
+        if len(places):
+            cosines = SCALE * first @ second.T
+            there = torch.nn.functional.cross_entropy(cosines[places], places)
+            back = torch.nn.functional.cross_entropy(cosines.T[places], places)
+            losses["ranking"] = (there + back) / 2
+        return losses
+
+
+def sample(pairs: Sequence[LabelledPair], size: int | None, seed: int) -> list[LabelledPair]:
+    """At most `size` of the pairs, drawn by the seed."""
+    return list(pairs) if size is None or size >= len(pairs) else random.Random(seed).sample(list(pairs), size)

@@ -1,0 +1,200 @@
+"""A model and an objective in, the trained model out: one trainer for every objective, on a CPU, a GPU or many."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from datasets import DatasetDict
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.sampler import MultiDatasetBatchSamplers
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassificationEvaluator
+from sentence_transformers.sentence_transformer import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
+from transformers import EarlyStoppingCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from app.engine.pair_classifier import in_order, most_tokens
+from app.errors import CommandError
+from training.card import HISTORY
+from training.objectives import OBJECTIVES, Examples, Model, Objective, ObjectiveName, Part
+from training.pairs import LabelledPair
+from training.sampling import LengthSortedBatches
+
+EVALUATIONS_PER_EPOCH = 4
+EVALUATED = "fit"  # name of the evaluated pairs in the logs
+WARM_UP = 0.1  # share of the steps
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is trained; None means the objective's own setting."""
+
+    epochs: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    accumulate: int = 1  # batches whose gradients make one step
+    sampler: Literal["proportional", "round-robin"] = "proportional"  # of `multi-task`'s two data sets
+    max_tokens: int = 128  # of a text, or of a pair; longer ones are cut
+    lora_rank: int | None = None  # train so many dimensions beside each weight instead of the weights
+    patience: int | None = None  # evaluations without progress after which training stops
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 20
+
+
+def train(
+    name: ObjectiveName, start: Path, examples: Examples, fit: Sequence[LabelledPair], options: Options, work: Path
+) -> Path:
+    """Train the model in the folder `start`, and return the folder of the one that ranked `fit` best.
+
+    `work` holds checkpoints, TensorBoard logs and the result. If a run of the same kind stopped there, this
+    one goes on from its last checkpoint; if it had ended, its result is returned.
+    """
+    result = work / "best"
+    if result.exists():
+        return result
+    objective = OBJECTIVES[name]
+    model = open_model(objective.part, start, options)
+    if options.lora_rank:
+        _add_lora(model, objective.part, options.lora_rank)
+    trainer = _trainer(objective, model, examples, fit, options, work)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.is_dir() else None)
+    if trainer.is_world_process_zero():
+        if options.lora_rank:
+            model = _merged(model, open_model(objective.part, start, options))
+        aside = work / ".best"
+        shutil.rmtree(aside, ignore_errors=True)
+        model.save_pretrained(str(aside), create_model_card=False)
+        (work / HISTORY).write_text(json.dumps(trainer.state.log_history), "utf-8")
+        aside.rename(result)
+    return result
+
+
+def open_model(part: Part, folder: Path, options: Options) -> Model:
+    """A model to train, in float32: a bi-encoder, or a classifier with one logit (its head new if it had none)."""
+    device = None if options.device == "auto" else options.device
+    settings: dict[str, Any] = {
+        "device": device,
+        "local_files_only": True,
+        "model_kwargs": {"use_safetensors": True, "dtype": torch.float32},
+    }
+    torch.manual_seed(options.seed)  # of a new head
+    if part == "classifier":
+        classifier = CrossEncoder(str(folder), num_labels=1, **settings)
+        classifier.max_seq_length = most_tokens(classifier, options.max_tokens)
+        return classifier
+    model = SentenceTransformer(str(folder), **settings)
+    model.max_seq_length = min(model.max_seq_length or options.max_tokens, options.max_tokens)
+    return model
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16 rather than imitate it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _trainer(
+    objective: Objective, model: Model, examples: Examples, fit: Sequence[LabelledPair], options: Options, work: Path
+) -> Any:
+    data = objective.data(examples)
+    batch_size = options.batch_size or objective.batch_size
+    epochs = options.epochs or objective.epochs
+    rows = sum(len(part) for part in data.values())
+    if rows < batch_size:
+        raise CommandError(f"{rows} examples are fewer than a batch of {batch_size}: label more, or set --batch-size")
+    steps = max(1, rows // (batch_size * options.accumulate * EVALUATIONS_PER_EPOCH))
+    evaluator, metric = _evaluator(objective.part, fit)
+    arguments: dict[str, Any] = {
+        "output_dir": str(work),
+        "num_train_epochs": epochs,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": options.accumulate,
+        "learning_rate": options.learning_rate or objective.learning_rate,
+        "warmup_steps": WARM_UP,
+        "bf16": options.precision == "bf16" or (options.precision == "auto" and has_bf16(model.device)),
+        "use_cpu": model.device.type == "cpu",
+        "batch_sampler": LengthSortedBatches,
+        "multi_dataset_batch_sampler": MultiDatasetBatchSamplers(options.sampler.replace("-", "_")),
+        "eval_strategy": "steps",
+        "eval_steps": steps,
+        "save_strategy": "steps",
+        "save_steps": steps,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": metric,
+        "greater_is_better": True,
+        "logging_steps": max(1, steps // 10),
+        "report_to": ["tensorboard"],
+        "seed": options.seed,
+        "data_seed": options.seed,
+        "ddp_find_unused_parameters": False,
+    }
+    kinds: dict[Part, tuple[Any, Any]] = {
+        "encoder": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),
+        "classifier": (CrossEncoderTrainer, CrossEncoderTrainingArguments),
+    }
+    trainer, settings = kinds[objective.part]
+    losses = objective.losses(model, batch_size)
+    several = len(data) > 1
+    return trainer(
+        model=model,
+        args=settings(**arguments),
+        train_dataset=DatasetDict(data) if several else next(iter(data.values())),
+        loss=losses if several else next(iter(losses.values())),
+        evaluator=evaluator,
+        callbacks=[EarlyStoppingCallback(options.patience)] if options.patience else [],
+    )
+
+
+def _evaluator(part: Part, pairs: Sequence[LabelledPair]) -> tuple[Any, str]:
+    """sentence-transformers' own evaluator, and the figure by which the best checkpoint is chosen."""
+    labels = [int(pair.is_duplicate) for pair in pairs]
+    if part == "classifier":
+        ordered = [list(in_order(pair.question1, pair.question2)) for pair in pairs]
+        classification = CrossEncoderClassificationEvaluator(
+            ordered, labels, name=EVALUATED, batch_size=64, show_progress_bar=False, write_csv=False
+        )
+        return classification, f"eval_{EVALUATED}_average_precision"
+    binary = BinaryClassificationEvaluator(
+        [pair.question1 for pair in pairs],
+        [pair.question2 for pair in pairs],
+        labels,
+        name=EVALUATED,
+        batch_size=64,
+        show_progress_bar=False,
+        write_csv=False,
+        similarity_fn_names=["cosine"],
+    )
+    return binary, f"eval_{EVALUATED}_cosine_ap"
+
+
+def _add_lora(model: Model, part: Part, rank: int) -> None:
+    """Freeze the weights and put a low-rank term beside every linear one; a classifier's head is trained whole."""
+    head = ["classifier"] if part == "classifier" else None
+    task = "SEQ_CLS" if part == "classifier" else "FEATURE_EXTRACTION"
+    model.add_adapter(
+        LoraConfig(task_type=task, r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=head)
+    )
+
+
+def _merged(trained: Model, fresh: Model) -> Model:
+    """The trained low-rank terms added to the weights: a model like the one it started from."""
+    for module in trained.modules():
+        if isinstance(module, LoraLayer):
+            module.merge()
+    state = {
+        name.replace(".base_layer.", ".").replace(".modules_to_save.default.", "."): value
+        for name, value in trained.state_dict().items()
+        if "lora_" not in name and ".original_module." not in name
+    }
+    fresh.load_state_dict(state)
+    return fresh
