@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all durability fuzz check readme format clean
+.PHONY: demo serve test test-all durability fuzz check static readme format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -22,10 +22,10 @@ demo: $(VENV)/.installed ## install, load the example corpus, serve it
 serve: $(VENV)/.installed ## serve the data directory of SAMEASK_DATA_DIR
 	$(BIN)/sameask serve
 
-test: check ## every check and every test but the slow ones, in two processes
+test: static ## every check and every test but the slow ones, in two processes
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: check ## the slow tests too
+test-all: static ## the slow tests too
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost
@@ -35,12 +35,14 @@ durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see 
 fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, and a quarter as many raw ones
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(or $(REQUESTS),20000) $(if $(SEED),--seed $(SEED))
 
-check: $(VENV)/.installed-dev ## ruff, formatting, types, architecture, container files
+check: static ## ruff, formatting, types, architecture, container files
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_containers.py
+
+static: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_containers.py
 
 readme: $(VENV)/.installed-dev ## renew the README's table of settings
 	$(BIN)/python -m tests.test_readme

@@ -409,7 +409,7 @@ def test_an_intact_data_directory_is_harmless(world: World, folder: Path, caplog
     assert caplog.messages == []  # its snapshots are used
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, 1, *(pytest.param(part, marks=pytest.mark.slow) for part in range(2, PARTS))])
 def test_a_flipped_byte_is_refused_reported_or_harmless(world: World, folder: Path, part: int) -> None:
     database = [path for path in world.files if path.name == DATABASE]
     snapshots = [path for path in world.files if SNAPSHOTS in path.parts]
