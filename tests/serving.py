@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
@@ -109,13 +110,14 @@ def watched_model() -> Iterator[Model]:
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
-    """The app behind a real server on a free port of this machine; yields its address."""
+    """The app behind a real server on a free port of this machine, ready; yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         host, port = listening.getsockname()
+        wait_until(lambda: httpx.get(f"http://{host}:{port}/readyz").status_code != 503)  # 404: an app of another kind
         yield f"http://{host}:{port}"
     finally:
         server.should_exit = True
