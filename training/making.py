@@ -3,9 +3,11 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
@@ -138,11 +140,27 @@ def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:
         if recipe.rank is None:
             files |= {f"{part}/{file.relative_to(trained)}": file for file in _model_files(trained)}
             continue
-        base, tuned = (_open(kinds[part], at) for at in (folder, trained))
+        base, tuned = (_open(kinds[part], at).state_dict() for at in (folder, trained))
+        saved = {name: base[name] for name in base if _is_saved(name, folder)}
         name = part + DIFFERENCE
-        save_file(difference(base.state_dict(), tuned.state_dict(), recipe.rank), str(stage / name))
+        save_file(difference(saved, tuned, recipe.rank), str(stage / name))
         files[name] = stage / name
     return files
+
+
+def _is_saved(parameter: str, folder: Path) -> bool:
+    """Whether a parameter stands in the folder's weights. One that doesn't, as a classifier's head over a
+    bi-encoder, is drawn anew each time the folder is opened: nothing can be added to it."""
+    return any(f".{parameter}".endswith(f".{name}") for name in _saved_parameters(folder))
+
+
+@cache
+def _saved_parameters(folder: Path) -> frozenset[str]:
+    names: set[str] = set()
+    for file in folder.rglob(WEIGHTS):
+        with safe_open(str(file), framework="pt") as weights:
+            names.update(weights.keys())
+    return frozenset(names)
 
 
 def _open(kind: type[nn.Module], folder: Path) -> nn.Module:

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from app.engine.live_release import open_models
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError, ModelRefused, ReleaseRefused
 from app.main import create_app
@@ -197,6 +198,16 @@ def test_differences_are_smaller_than_models_and_score_alike(
     assert {ENCODER, CLASSIFIER} <= {name.partition("/")[0] for name in whole.manifest["files"]}
     assert {"encoder.safetensors", "classifier.safetensors"} <= classified.manifest["files"].keys()
     assert average_precision(classified, held_out) > average_precision(whole, held_out) - 0.05
+
+
+def test_a_release_scores_the_same_each_time_it_is_opened(classified: Release, held_out: list[LabelledPair]) -> None:
+    """Its head is in it whole: the base has none, and draws one each time."""
+    asked = [(pair.question1, pair.question2) for pair in held_out]
+    one, other = (open_models(classified, "cpu")[1] for _ in range(2))
+    assert one
+    assert other
+    assert one.score(asked).tolist() == other.score(asked).tolist()
+    assert one.score(asked).std() > 0.01
 
 
 @pytest.mark.slow
