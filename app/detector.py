@@ -233,7 +233,7 @@ class Detector:
             similarities = similarity(
                 vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
             )
-            logits = await self._logits(live, phases, [pair for _, pair in different]) if live.classifier else None
+            logits = await self._logits(live, phases, [pair for _, pair in different])
             for (i, _), score in zip(different, _scores(live, similarities, logits), strict=True):
                 scores[i] = score
         return Scores(live.release.name, scores, phases)
@@ -381,13 +381,15 @@ class Detector:
         depth: int,
         *,
         every: bool,
-    ) -> list[list[np.float32 | None]]:
-        """The pair classifier's logit for each hit, None where it has not read the pair."""
-        found: list[list[np.float32 | None]] = [[None] * len(of_text) for of_text in hits]
+    ) -> list[NDArray[np.float32]]:
+        """The pair classifier's logit for each hit, NaN where it has not read the pair."""
+        found = [np.full(len(of_text), np.nan, dtype=np.float32) for of_text in hits]
+        if not depth:
+            return found
         places = [
             (i, j)
             for i, of_text in enumerate(hits)
-            for j, is_open in enumerate(live.scorer.is_open(np.array([hit.similarity for hit in of_text[:depth]])))
+            for j, is_open in enumerate(live.scorer.is_open(_similarities(of_text[:depth])))
             if every or is_open
         ]
         pairs = [(asked.open_texts[i], hits[i][j].question.text) for i, j in places]
@@ -396,10 +398,11 @@ class Detector:
         return found
 
     async def _logits(self, live: LiveRelease, phases: Phases, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """The pair classifier's logits (n,). Raises ModelFailing, Overloaded."""
+        """The pair classifier's logits (n,), NaN without a classifier. Raises ModelFailing, Overloaded."""
         if not pairs or not live.classifier:
-            return np.empty(0, dtype=np.float32)
-        tokens = await self._read(live.classifier.tokenize, pairs)
+            return np.full(len(pairs), np.nan, dtype=np.float32)
+        with phases.timed("tokenize"):
+            tokens = await self._read(live.classifier.tokenize, pairs)
         with phases.timed("verify"):
             outcomes = await asyncio.wrap_future(live.read_pairs(tokens))
         for outcome in outcomes:
@@ -479,24 +482,28 @@ def _depth(live: LiveRelease, verify: Verify, top_k: int, auto_depth: int) -> in
     return {"always": top_k, "auto": min(top_k, auto_depth), "never": 0}[verify]
 
 
-def _candidates(live: LiveRelease, hits: Sequence[_Hit], logits: Sequence[np.float32 | None]) -> list[Candidate]:
+def _similarities(hits: Sequence[_Hit]) -> NDArray[np.float32]:
+    return np.array([hit.similarity for hit in hits], dtype=np.float32)
+
+
+def _candidates(live: LiveRelease, hits: Sequence[_Hit], logits: NDArray[np.float32]) -> list[Candidate]:
     """The hits with their scores: strongest verdict first, then by probability, then by similarity."""
-    candidates = []
-    for hit, logit in zip(hits, logits, strict=True):
-        read = None if logit is None else np.array([logit], dtype=np.float32)
-        (score,) = _scores(live, np.array([hit.similarity], dtype=np.float32), read)
-        candidates.append(
-            Candidate(hit.question.id, hit.question.text, score.similarity, score.probability, score.verdict)
-        )
+    candidates = [
+        Candidate(hit.question.id, hit.question.text, score.similarity, score.probability, score.verdict)
+        for hit, score in zip(hits, _scores(live, _similarities(hits), logits), strict=True)
+    ]
     return sorted(candidates, key=lambda c: (VERDICTS.index(c.verdict), -c.probability, -c.similarity))
 
 
-def _scores(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32] | None) -> list[Score]:
-    """By similarity and, where the classifier has read the pairs, by its logits."""
-    probabilities = live.scorer.probability(similarities, logits)
+def _scores(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Score]:
+    """By similarity alone where the logit is NaN, by both where the classifier has read the pair."""
+    read = ~np.isnan(logits)
+    probabilities = live.scorer.probability(similarities)
+    if read.any():
+        probabilities[read] = live.scorer.probability(similarities[read], logits[read])
     return [
-        Score(float(s), float(p), live.scorer.verdict(float(p), verified=logits is not None))
-        for s, p in zip(similarities, probabilities, strict=True)
+        Score(float(s), float(p), live.scorer.verdict(float(p), verified=bool(verified)))
+        for s, p, verified in zip(similarities, probabilities, read, strict=True)
     ]
 
 
