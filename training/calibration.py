@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, precision_recall_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
 from app.engine.release import TARGET_PRECISIONS
-from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
+from app.engine.scorer import Calibration, Scale, Threshold, Thresholds, limited
 from app.errors import CommandError
 
 CONFIDENCE = 0.95
@@ -23,36 +23,49 @@ FOLDS = 5
 KNOTS = 50  # most knots of an isotonic map
 SETTLED_SHARE = 0.005  # of the duplicates that may have a similarity from which no pair is read any more
 
+Limits = Sequence[float | None] | None  # of each feature; see Calibration
+
 
 def fit_scale(
-    features: Sequence[NDArray[np.float32]], labels: NDArray[np.bool_], components: NDArray[np.int64]
+    features: Sequence[NDArray[np.float32]],
+    labels: NDArray[np.bool_],
+    components: NDArray[np.int64],
+    limits: Limits = None,
 ) -> Scale:
     """Calibration and thresholds of features (n,) that speak for n labelled pairs.
 
     Raises CommandError for fewer pairs, of either class, than there are folds.
     """
-    calibration = fit_calibration(features, labels, components)
+    calibration = fit_calibration(features, labels, components, limits)
     probabilities = calibration.probability(*features)
     duplicate = {target: fit_threshold(probabilities, labels, float(target)) for target in TARGET_PRECISIONS}
     return Scale(calibration, Thresholds(duplicate, best_f1_threshold(probabilities, labels)))
 
 
 def fit_calibration(
-    features: Sequence[NDArray[np.float32]], labels: NDArray[np.bool_], components: NDArray[np.int64]
+    features: Sequence[NDArray[np.float32]],
+    labels: NDArray[np.bool_],
+    components: NDArray[np.int64],
+    limits: Limits = None,
 ) -> Calibration:
     """A logistic map of the features, or an isotonic one behind it where that has the smaller log loss on pairs it
     was not fitted on: five folds of whole components."""
+    assert_enough(labels, components)
+    rows = np.stack(features, axis=1)
+    losses = dict.fromkeys((False, True), 0.0)
+    for train, test in StratifiedGroupKFold(FOLDS).split(rows, labels, components):
+        for isotonic in losses:
+            fitted = _fit(rows[train], labels[train], limits, isotonic=isotonic)
+            probabilities = np.clip(fitted.probability(*rows[test].T), 1e-6, 1 - 1e-6)
+            losses[isotonic] += log_loss(labels[test], probabilities, labels=[False, True])
+    return _fit(rows, labels, limits, isotonic=losses[True] < losses[False])
+
+
+def assert_enough(labels: NDArray[np.bool_], components: NDArray[np.int64]) -> None:
+    """Raise CommandError for fewer pairs, of either class, or fewer components than there are folds."""
     smallest = min(np.count_nonzero(labels), np.count_nonzero(~labels))
     if smallest < FOLDS or len(np.unique(components)) < FOLDS:
         raise CommandError(f"calibration needs {FOLDS} pairs of each class, of {FOLDS} components; label more pairs")
-    columns = np.stack(features, axis=1).astype(np.float64)
-    losses = dict.fromkeys((False, True), 0.0)
-    for train, test in StratifiedGroupKFold(FOLDS).split(columns, labels, components):
-        for isotonic in losses:
-            fitted = _fit(columns[train], labels[train], isotonic=isotonic)
-            probabilities = np.clip(fitted.probability(*columns[test].T), 1e-6, 1 - 1e-6)
-            losses[isotonic] += log_loss(labels[test], probabilities, labels=[False, True])
-    return _fit(columns, labels, isotonic=losses[True] < losses[False])
 
 
 def open_from(similarities: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
@@ -60,14 +73,15 @@ def open_from(similarities: NDArray[np.float32], labels: NDArray[np.bool_]) -> f
     return float(np.quantile(similarities[labels], SETTLED_SHARE))
 
 
-def _fit(columns: NDArray[np.float64], labels: NDArray[np.bool_], *, isotonic: bool) -> Calibration:
+def _fit(rows: NDArray[np.float32], labels: NDArray[np.bool_], limits: Limits, *, isotonic: bool) -> Calibration:
     """All but unregularised logistic regression (Platt, 1999), and an isotonic map of what it says."""
+    columns = limited(list(rows.T), limits)
     model = LogisticRegression(C=1e6, max_iter=1000).fit(columns, labels)
     weights, bias = model.coef_[0].tolist(), float(model.intercept_[0])
     if not isotonic:
-        return Calibration(weights, bias)
+        return Calibration(weights, bias, None, limits)
     values = expit(columns @ np.asarray(weights) + bias)
-    return Calibration(weights, bias, _knots(values, labels))
+    return Calibration(weights, bias, _knots(values, labels), limits)
 
 
 def _knots(values: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[tuple[float, float]]:

@@ -18,6 +18,7 @@ matplotlib.use("agg")
 
 SIZE, DOTS_PER_INCH = (5.5, 3.6), 90
 HISTORY = "history.json"  # what a trainer logged, beside its checkpoints
+COLUMNS = {"base": "similarity by the base", "similarity": "similarity", "probability": "probability"}
 ROWS = {
     "average precision": "average_precision",
     "best F1": "best_f1",
@@ -35,7 +36,7 @@ def card(
     manifest: Mapping[str, Any],
     by_similarity: Scale,
     by_pair: Scale | None,
-    metrics: Mapping[str, Figures],
+    metrics: Sequence[Figures],
     pictures: Sequence[str],
 ) -> str:
     """The model card, in Markdown: what it is made of, what it reaches, what it is not for."""
@@ -59,8 +60,7 @@ def card(
 
 def plots(evidence: Evidence, scale: Scale, models: Mapping[str, Path]) -> dict[str, bytes]:
     """PNG pictures by file name: precision and recall, reliability, scores by class, training curves."""
-    features = [evidence.similarities] if evidence.logits is None else [evidence.similarities, evidence.logits]
-    probabilities = scale.calibration.probability(*features)
+    probabilities = scale.calibration.probability(*evidence.features)
     drawn = {
         "precision-recall.png": _precision_recall(probabilities, evidence.labels, scale),
         "reliability.png": _reliability(probabilities, evidence.labels),
@@ -77,26 +77,34 @@ def _what(manifest: Mapping[str, Any], by_pair: Scale | None) -> str:
     models = "a bi-encoder and a pair classifier" if by_pair else "a bi-encoder"
     if not training:
         return f"The model `{base}` as it is, with a calibration of its similarity to a probability and thresholds."
-    steps = "\n".join(f"- {part}: {', '.join(f'{k} {v}' for k, v in how.items())}" for part, how in training.items())
+    steps = "\n".join(
+        f"- {part}, `{name}`: {', '.join(f'{key} {value}' for key, value in told.items())}"
+        for part, how in training.items()
+        for name, told in how.items()
+    )
     return f"{models.capitalize()}, trained from `{base}`, with their calibration and thresholds.\n\n{steps}"
 
 
-def _figures(metrics: Mapping[str, Figures]) -> str:
+def _figures(metrics: Sequence[Figures]) -> str:
+    """A table for each set of pairs; the last is that which the release was fitted on."""
     parts = []
-    for figures in metrics.values():
+    for figures in metrics:
+        kinds = [kind for kind in COLUMNS if kind in figures]
         rows = "".join(
-            f"| {label} | {_cell(figures, 'similarity', key)} | {_cell(figures, 'probability', key)} |\n"
-            for label, key in ROWS.items()
+            f"| {label} | {' | '.join(_cell(figures, kind, key) for kind in kinds)} |\n" for label, key in ROWS.items()
         )
+        fitted = " (calibration and thresholds were fitted on these)" if figures is metrics[-1] else ""
         parts.append(
-            f"On {figures['pairs']:,} pairs ({figures['duplicates']:,} duplicates) of `{figures['pairs_from']}`, with"
-            f" 95 % intervals over components:\n\n| | similarity | probability |\n|---|---|---|\n{rows}"
+            f"On {figures['pairs']:,} pairs ({figures['duplicates']:,} duplicates) of"
+            f" `{figures['pairs_from']}`{fitted},"
+            " with 95 % intervals over components:\n\n"
+            f"| | {' | '.join(COLUMNS[kind] for kind in kinds)} |\n|---{'|---' * len(kinds)}|\n{rows}"
         )
     return "\n".join(parts)
 
 
 def _cell(figures: Figures, kind: str, key: str) -> str:
-    """A figure and its interval; figures of probability alone have no cell under similarity."""
+    """A figure and its interval; what is a probability's figure alone has no cell under similarity."""
     value: Any = figures[kind]
     for name in key.split(".", 1):
         value = value.get(name) if isinstance(value, dict) else None
@@ -125,15 +133,23 @@ def _threshold(threshold: Threshold) -> str:
 
 
 def _data(manifest: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"| {name} | `{of['from']}` | {of['duplicate']:,} | {of['different']:,} |\n"
-        for name, of in manifest["data"].items()
-    )
+    data = manifest["data"]
+    sets = [
+        *((name, data[name]) for name in ("train", "fit") if name in data),
+        *(("report", of) for of in data["report"]),
+    ]
+    rows = "".join(f"| {name} | `{of['from']}` | {of['duplicate']:,} | {of['different']:,} |\n" for name, of in sets)
     return (
-        f"| used to | from | duplicate | different |\n|---|---|---|---|\n{rows}\nNo question stands in two of these"
-        " sets. Base models trained on Quora's duplicates (all-MiniLM-L6-v2 is one) have seen a part of its"
-        " duplicates: on other texts figures are lower."
+        f"| used to | from | duplicate | different |\n|---|---|---|---|\n{rows}\n{_disjoint(manifest)} Base models"
+        " trained on Quora's duplicates (all-MiniLM-L6-v2 is one) have seen a part of its duplicates: on other texts"
+        " figures are lower."
     )
+
+
+def _disjoint(manifest: Mapping[str, Any]) -> str:
+    if manifest["leaks"]:
+        return "**Rows were split at random: questions leak between these sets, and the figures are too good.**"
+    return "No question stands in two of these sets."
 
 
 def _precision_recall(probabilities: np.ndarray, labels: np.ndarray, scale: Scale) -> Figure:

@@ -1,6 +1,7 @@
 """The commands of `python -m training`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,8 +16,8 @@ from training.evaluation import evaluate
 from training.fit import SHARES, Plan, fit
 from training.making import Recipe, Source, make_release
 from training.objectives import OBJECTIVES, ObjectiveName
-from training.pairs import COLUMNS, LABELLED, LabelledPair, cleaned, read_dataset, read_pairs
-from training.splits import split, split_rows
+from training.pairs import COLUMNS, LABELLED, LabelledPair, cleaned, read_dataset, read_pairs, write_pairs
+from training.splits import apart, split, split_rows
 from training.train import Options
 
 SHOWN_CONTRADICTIONS = 10
@@ -33,8 +34,11 @@ out = Console()
 err = Console(stderr=True)
 
 Pairs = Annotated[
-    str,
-    typer.Option(help="Labelled pairs: a CSV, TSV, JSONL or Parquet file, or a data set on the hub or in a folder."),
+    list[str],
+    typer.Option(
+        help="Labelled pairs: a CSV, TSV, JSONL or Parquet file, or a data set on the hub or in a folder. Give it again"
+        " for more."
+    ),
 ]
 Subset = Annotated[
     str, typer.Option(help="Subset of a data set: pair-class, pair, triplet, triplet-all, triplet-hard.")
@@ -45,7 +49,10 @@ Columns = Annotated[
 FitPairs = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs to choose, calibrate and set thresholds on.")
 ]
-ReportPairs = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs for figures alone.")]
+ReportPairs = Annotated[
+    list[Path] | None,
+    typer.Option(exists=True, dir_okay=False, help="Pairs for figures alone. Give it again for more sets."),
+]
 Out = Annotated[Path, typer.Option(help="Folder of the new release; must not exist.")]
 Base = Annotated[str, typer.Option(help="A known name, a folder, or a name on the hub.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the models run.")]
@@ -83,6 +90,9 @@ def fit_command(
         Literal["proportional", "round-robin"], typer.Option(help="How `multi-task` draws from its two data sets.")
     ] = "proportional",
     hard_negatives: Annotated[int, typer.Option(min=0, help="Mined for each duplicate, for `mnrl`.")] = 0,
+    dropout: Annotated[
+        bool, typer.Option(help="Keep the base's dropout; slower, and of use over many epochs.")
+    ] = False,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train low-rank terms of this rank alone.")] = None,
     rank: Annotated[
         int | None,
@@ -90,6 +100,9 @@ def fit_command(
     ] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Learn from so many pairs only.")] = None,
+    augment: Annotated[
+        float, typer.Option(min=0, help="Pairs to make by rule for the classifier, for each that there is.")
+    ] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=8, help="Of a text or a pair; longer ones are cut.")] = 128,
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bfloat16 where the hardware computes in it.")
@@ -102,36 +115,43 @@ def fit_command(
 ) -> None:
     """Train models for one or more objectives, fit calibration and thresholds, measure, and publish the release.
 
-    Sets that are not named are cut from the pairs: whole components, a tenth each. Started again after a kill,
-    it goes on from its last checkpoint.
+    Sets that are not named are cut from the pairs: whole components, a tenth each. Pairs that any chain of shared
+    questions ties to a named set are left out of training. Started again after a kill, it goes on from its last
+    checkpoint.
     """
-    sets = _sets(_read(pairs, subset, columns), fit_pairs, report_pairs, seed, by_row=row_split)
+    train, fitted, *reported = _sets(
+        _read(pairs, subset, columns), fit_pairs, report_pairs or [], seed, by_row=row_split
+    )
     plan = Plan(
         objectives=objective,
         base=base,
-        train=Source(pairs, sets["train"]),
-        fit=Source(fit_pairs.name if fit_pairs else f"{pairs}: its part fit", sets["fit"]),
-        report=Source(report_pairs.name if report_pairs else f"{pairs}: its part report", sets["report"]),
+        train=train,
+        fit=fitted,
+        report=reported,
         options=Options(
-            epochs,
-            batch_size,
-            learning_rate,
-            accumulate,
-            sampler,
-            max_tokens,
-            lora_rank,
-            patience,
-            precision,
-            device,
-            seed,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            accumulate=accumulate,
+            sampler=sampler,
+            max_tokens=max_tokens,
+            dropout=dropout,
+            lora_rank=lora_rank,
+            patience=patience,
+            precision=precision,
+            device=device,
+            seed=seed,
         ),
         rank=rank,
         parent=Release.open(parent) if parent else None,
         teacher=Release.open(teacher) if teacher else None,
         hard_negatives=hard_negatives,
         limit=limit,
+        augment=augment,
+        leaks=row_split,
     )
-    _show(fit(plan, out))
+    if release := fit(plan, out):
+        _show(release)
 
 
 @cli.command("calibrate")
@@ -145,9 +165,31 @@ def calibrate_command(
     device: Device = "auto",
 ) -> None:
     """Fit a base model's calibration and thresholds, as it is, and publish the release."""
-    fitted = Source(Path(pairs).name, _cleaned(_read(pairs, subset, columns)))
-    report = Source(report_pairs.name, _cleaned(read_pairs(report_pairs))) if report_pairs else None
-    _show(make_release(Recipe(base=base, fit=fitted, report=report), out, device))
+    given = _read(pairs, subset, columns)
+    fitted = Source(given.name, _cleaned(given.pairs))
+    _show(make_release(Recipe(base=base, fit=fitted, report=_files(report_pairs or [])), out, device))
+
+
+@cli.command("split")
+def split_command(
+    pairs: Pairs,
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, fit.jsonl and report.jsonl; must not exist.")],
+    subset: Subset = "pair-class",
+    columns: Columns = None,
+    fit_share: Annotated[float, typer.Option(min=0, max=0.9)] = SHARES["fit"],
+    report_share: Annotated[float, typer.Option(min=0, max=0.9)] = SHARES["report"],
+    seed: Annotated[int, typer.Option(min=0)] = 20,
+) -> None:
+    """Cut labelled pairs into files that share no question and no chain of labels; a share of 0 makes no file."""
+    shares = {"train": 1 - fit_share - report_share, "fit": fit_share, "report": report_share}
+    if shares["train"] <= 0:
+        raise CommandError("--fit-share and --report-share leave nothing to train on")
+    if out.exists():
+        raise CommandError(f"{out} exists: choose another folder or remove it")
+    sets = split(_cleaned(_read(pairs, subset, columns).pairs), {n: s for n, s in shares.items() if s}, seed)
+    out.mkdir(parents=True)
+    for name, part in sets.items():
+        write_pairs(out / f"{name}.jsonl", part)
 
 
 @cli.command("evaluate")
@@ -157,14 +199,14 @@ def evaluate_command(
     subset: Subset = "pair-class",
     columns: Columns = None,
     corpus: Annotated[
-        list[Path] | None, typer.Option(help="Questions to search among: files with question1 and question2, or text.")
+        list[Path] | None, typer.Option(help="Questions to search among: files with question1 and question2.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     device: Device = "auto",
 ) -> None:
     """Measure a release on labelled pairs, through the code that serves."""
     texts = [text for file in corpus for text in _texts(file)] if corpus else None
-    figures = evaluate(Release.open(release), _read(pairs, subset, columns), texts, device)
+    figures = evaluate(Release.open(release), _read(pairs, subset, columns).pairs, texts, device)
     if as_json:
         out.print_json(json.dumps(figures))
     else:
@@ -176,16 +218,21 @@ def main() -> None:
     disable_progress_bar()
     try:
         cli()
-    except SameaskError as error:
+    except (SameaskError, OSError) as error:
         err.print(f"training: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(1) from error
 
 
-def _read(source: str, subset: str, columns: str | None) -> list[LabelledPair]:
-    """Labelled pairs of a file, or of a data set by its name or folder."""
+def _read(sources: Sequence[str], subset: str, columns: str | None) -> Source:
+    """Labelled pairs of files, or of data sets by their names or folders."""
     names = columns.split(",") if columns else None
     if names and len(names) != len(COLUMNS):
         raise CommandError(f"--columns takes three names with commas between them, not {columns!r}")
+    pairs = [pair for source in sources for pair in _read_one(source, subset, names)]
+    return Source(", ".join(_name(Path(s)) if Path(s).is_file() else s for s in sources), pairs)
+
+
+def _read_one(source: str, subset: str, names: Sequence[str] | None) -> list[LabelledPair]:
     if Path(source).is_file():
         return read_pairs(Path(source), names or COLUMNS)
     if Path(source).suffix and not Path(source).is_dir():
@@ -194,18 +241,35 @@ def _read(source: str, subset: str, columns: str | None) -> list[LabelledPair]:
 
 
 def _sets(
-    pairs: list[LabelledPair], fit_file: Path | None, report_file: Path | None, seed: int, *, by_row: bool
-) -> dict[str, list[LabelledPair]]:
+    given: Source, fit_file: Path | None, report_files: Sequence[Path], seed: int, *, by_row: bool
+) -> list[Source]:
     """Pairs to train on, to fit on and to report on; those that have no file are cut from the pairs."""
-    given = {name: _cleaned(read_pairs(file)) for name, file in (("fit", fit_file), ("report", report_file)) if file}
-    shares = {name: share for name, share in SHARES.items() if name not in given}
-    cut = split_rows if by_row else split
+    fitted, reported = _files([fit_file] if fit_file else []), _files(report_files)
+    pairs = _cleaned(given.pairs)
     if by_row:
         err.print("split by row: questions leak from the training set into the others", style="yellow")
-    return {**(cut(_cleaned(pairs), shares, seed)), **given}
+    else:
+        free = apart(pairs, *(source.pairs for source in (*fitted, *reported)))
+        if len(free) < len(pairs):
+            err.print(f"{len(pairs) - len(free):,} pairs left out: they are tied to pairs of the other sets")
+        pairs = free
+    lacking = [name for name, files in (("fit", fitted), ("report", reported)) if not files]
+    cut = (split_rows if by_row else split)(pairs, {name: SHARES[name] for name in ("train", *lacking)}, seed)
+    parts = {name: Source(f"{given.name}: its part {name}", part) for name, part in cut.items()}
+    train = Source(given.name, parts["train"].pairs)
+    return [train, *(fitted or [parts["fit"]]), *(reported or [parts["report"]])]
 
 
-def _cleaned(pairs: list[LabelledPair]) -> list[LabelledPair]:
+def _files(paths: Sequence[Path]) -> list[Source]:
+    return [Source(_name(path), _cleaned(read_pairs(path))) for path in paths]
+
+
+def _name(path: Path) -> str:
+    """By which a file can be told from others of its name, and which says nothing else of where it lay."""
+    return "/".join(path.resolve().parts[-2:])
+
+
+def _cleaned(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
     kept, report = cleaned(pairs)
     err.print(str(report), highlight=False)
     for first, second in report.contradictions[:SHOWN_CONTRADICTIONS]:

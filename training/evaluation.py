@@ -1,13 +1,18 @@
 """Scores and labels in, figures out, each with an interval; and a release's figures on labelled pairs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import faiss
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sentence_transformers import SentenceTransformerModelCardData
+from sentence_transformers.sentence_transformer.evaluation import (
+    InformationRetrievalEvaluator,
+    ParaphraseMiningEvaluator,
+)
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -20,7 +25,7 @@ from app.engine.encoder import Encoder
 from app.engine.live_release import open_models
 from app.engine.pair_classifier import PairClassifier
 from app.engine.release import Release
-from app.engine.scorer import similarity
+from app.engine.scorer import Calibration, similarity
 from app.engine.text import normalize
 from training.pairs import LabelledPair, open_pairs
 from training.splits import components
@@ -42,20 +47,37 @@ class Evidence:
     logits: NDArray[np.float32] | None
     labels: NDArray[np.bool_]
     components: NDArray[np.int64]
+    base: NDArray[np.float32] | None = None  # similarities (n,) by the model that training started from
+
+    @property
+    def features(self) -> list[NDArray[np.float32]]:
+        """What a calibration speaks of: similarity, and the logit where there is one."""
+        return [self.similarities] if self.logits is None else [self.similarities, self.logits]
 
 
-def read_evidence(encoder: Encoder, classifier: PairClassifier | None, pairs: Sequence[LabelledPair]) -> Evidence:
+def read_evidence(
+    encoder: Encoder, classifier: PairClassifier | None, pairs: Sequence[LabelledPair], base: Encoder | None = None
+) -> Evidence:
     """Run the models over labelled pairs, each text once."""
-    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.question1, pair.question2)))
-    vectors = encoder.encode(texts)
-    row = {text: i for i, text in enumerate(texts)}
-    first, second = ([row[getattr(pair, side)] for pair in pairs] for side in ("question1", "question2"))
     return Evidence(
-        similarities=similarity(vectors[first], vectors[second]),
+        similarities=_similarities(encoder, pairs),
         logits=classifier.score([(pair.question1, pair.question2) for pair in pairs]) if classifier else None,
         labels=np.array([pair.is_duplicate for pair in pairs], dtype=np.bool_),
         components=components(pairs),
+        base=_similarities(base, pairs) if base else None,
     )
+
+
+def _similarities(encoder: Encoder, pairs: Sequence[LabelledPair]) -> NDArray[np.float32]:
+    texts = _texts(pairs)
+    vectors = encoder.encode(texts)
+    row = {text: i for i, text in enumerate(texts)}
+    first, second = ([row[getattr(pair, side)] for pair in pairs] for side in ("question1", "question2"))
+    return similarity(vectors[first], vectors[second])
+
+
+def _texts(pairs: Sequence[LabelledPair]) -> list[str]:
+    return list(dict.fromkeys(text for pair in pairs for text in (pair.question1, pair.question2)))
 
 
 def evaluate(
@@ -68,19 +90,22 @@ def evaluate(
     encoder, classifier = open_models(release, device)
     asked = open_pairs(pairs)
     evidence = read_evidence(encoder, classifier, asked)
-    scorer = release.scorer("0.90")
-    figures = figures_of(evidence, scorer.probability(evidence.similarities, evidence.logits))
+    figures = figures_of(evidence, (release.by_pair or release.by_similarity).calibration)
+    figures["mining"] = mining(encoder, asked)
     if corpus is not None:
         figures["retrieval"] = retrieval(encoder, asked, corpus)
     return figures
 
 
-def figures_of(evidence: Evidence, probabilities: NDArray[np.float64]) -> Figures:
-    """Figures of similarity and of probability, with 95 % intervals over resampled components (bootstrap)."""
-    kinds: Mapping[str, tuple[NDArray[Any], Callable[..., Figures]]] = {
+def figures_of(evidence: Evidence, calibration: Calibration) -> Figures:
+    """Figures of similarity and of probability, and of the base's similarity where it was read, with 95 % intervals
+    over resampled components (bootstrap)."""
+    kinds: dict[str, tuple[NDArray[Any], Callable[..., Figures]]] = {
         "similarity": (evidence.similarities, ranking),
-        "probability": (probabilities, calibrated),
+        "probability": (calibration.probability(*evidence.features), calibrated),
     }
+    if evidence.base is not None:
+        kinds["base"] = (evidence.base, ranking)
     figures: Figures = {"pairs": len(evidence.labels), "duplicates": int(evidence.labels.sum())}
     figures |= {name: figure(scores, evidence.labels) for name, (scores, figure) in kinds.items()}
     figures["intervals"] = {
@@ -134,7 +159,7 @@ def retrieval(encoder: Encoder, pairs: Sequence[LabelledPair], corpus: Sequence[
         if pair.is_duplicate:
             relevant.setdefault(pair.question1, set()).add(pair.question2)
             relevant.setdefault(pair.question2, set()).add(pair.question1)
-    texts = list(dict.fromkeys([*corpus, *(t for pair in pairs for t in (pair.question1, pair.question2))]))
+    texts = list(dict.fromkeys([*corpus, *_texts(pairs)]))
     vectors = encoder.encode(texts)
     row = {text: i for i, text in enumerate(texts)}
     queries = list(relevant)
@@ -167,6 +192,31 @@ def retrieval(encoder: Encoder, pairs: Sequence[LabelledPair], corpus: Sequence[
         f"map@{DEPTH}": float(found["map@k"][DEPTH]),
         "recall@10": float(found["recall@k"][10]),
     }
+
+
+def mining(encoder: Encoder, pairs: Sequence[LabelledPair]) -> Figures:
+    """How well the labelled duplicates stand out among all pairs of the questions: average precision and best F1.
+
+    What nobody labelled counts as different, so that the figures are lower bounds.
+    """
+    evaluator = ParaphraseMiningEvaluator(
+        {text: text for text in _texts(pairs)},
+        [(pair.question1, pair.question2) for pair in pairs if pair.is_duplicate],
+        write_csv=False,
+    )
+    found = evaluator(_Serving(encoder))  # type: ignore[arg-type]
+    return {"average_precision": float(found["average_precision"]), "best_f1": float(found["f1"])}
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """The encoder that serves, as sentence-transformers' evaluators call a model."""
+
+    encoder: Encoder
+    model_card_data: SentenceTransformerModelCardData = field(default_factory=SentenceTransformerModelCardData)
+
+    def encode(self, texts: Sequence[str], **_: Any) -> torch.Tensor:
+        return torch.from_numpy(self.encoder.encode(texts))
 
 
 def _search(

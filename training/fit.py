@@ -1,21 +1,26 @@
 """Labelled pairs and objectives in, a release out: read, split, train each objective in turn, fit, measure, publish."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from numpy.typing import NDArray
 
 from app.engine.live_release import open_models
+from app.engine.loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.errors import CommandError
+from training.augmentation import augmented
 from training.evaluation import read_evidence
 from training.making import Recipe, Source, make_release
 from training.negatives import mine_triplets
-from training.objectives import OBJECTIVES, Examples, ObjectiveName, sample
-from training.pairs import LabelledPair
+from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
+from training.pairs import LabelledPair, fingerprint
 from training.train import Options, train
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}  # where sets are cut from one
@@ -29,70 +34,114 @@ class Plan:
     base: str
     train: Source
     fit: Source
-    report: Source | None
+    report: Sequence[Source]
     options: Options = field(default_factory=Options)
     rank: int | None = None  # of the published differences; None: whole models
     parent: Release | None = None  # its models are where training starts, and stay where no objective trains them
     teacher: Release | None = None
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
     limit: int | None = None  # most pairs to learn from
-    work: Path | None = None  # checkpoints; beside the release unless said
+    augment: float = 0.0  # pairs to make by rule for the classifier, for each there is
+    leaks: bool = False  # rows were split at random: questions stand in several of the sets
 
 
-def fit(plan: Plan, out: Path) -> Release:
-    """Train and publish. What was trained before a kill is found again in `work`, up to its last checkpoint.
+def fit(plan: Plan, out: Path) -> Release | None:
+    """Train and publish. What was trained before a kill is found again beside `out`, up to its last checkpoint.
 
-    Raises CommandError before any training when `out` exists or the pairs don't do.
+    Of several processes (`torchrun`) all train and the first alone publishes; the others return None. Raises
+    CommandError before any training when `out` exists or the pairs don't do.
     """
-    if out.exists():
-        raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
-    base = plan.parent.base.name if plan.parent else plan.base
-    work = plan.work or out.parent / f".{out.name}.training"
-    starts = _starts(plan, find_base(base), work)
     pairs = sample(plan.train.pairs, plan.limit, plan.options.seed)
-    models = {part: folder for part, folder in starts.items() if plan.parent}
-    training: dict[str, Any] = {}
+    recipe = _recipe(plan, pairs)
+    recipe.check(out)
+    if not plan.teacher and (lacking := [name for name in plan.objectives if name.startswith("distill")]):
+        raise CommandError(f"{lacking[0]} needs a teacher: name a release with --teacher")
+    base, work = find_base(recipe.base), out.parent / f".{out.name}.training"
+    processes = PartialState(cpu=choose_device(plan.options.device) == "cpu")
+    with processes.main_process_first():
+        _claim(work, plan, pairs)
+        models = _parents(plan, work, save=processes.is_main_process)
     for number, name in enumerate(plan.objectives):
-        objective = OBJECTIVES[name]
-        examples = Examples(pairs, _taught(plan, pairs, name), _mined(plan, pairs, name, starts[ENCODER]))
-        start = starts.get(objective.part, starts[ENCODER])  # a first classifier starts from the bi-encoder's weights
-        folder = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}")
-        models[objective.part] = starts[objective.part] = folder
-        training.setdefault(objective.part, {})[str(name)] = {
-            "pairs": len(pairs),
-            **{k: v for k, v in asdict(plan.options).items() if v is not None},
-        }
-    recipe = Recipe(
-        base=base,
+        part = OBJECTIVES[name].part
+        examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base))
+        start = models.get(part, base)
+        models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}")
+    first = processes.is_main_process
+    processes.destroy_process_group()
+    return make_release(replace(recipe, models=models), out, plan.options.device) if first else None
+
+
+def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
+    """The release that is to be, but for its models."""
+    told: dict[str, dict[str, Any]] = dict((plan.parent and plan.parent.manifest["training"]) or {})
+    for name in plan.objectives:
+        part = OBJECTIVES[name].part
+        told[part] = {**told.get(part, {}), str(name): _how(plan, pairs)}
+    return Recipe(
+        base=plan.parent.base.name if plan.parent else plan.base,
         train=Source(plan.train.name, pairs),
         fit=plan.fit,
         report=plan.report,
-        models=models,
         rank=plan.rank,
         parent=plan.parent.name if plan.parent else None,
         seed=plan.options.seed,
-        training=training,
+        training=told,
+        leaks=plan.leaks,
     )
-    return make_release(recipe, out, plan.options.device)
 
 
-def _starts(plan: Plan, base: Path, work: Path) -> dict[str, Path]:
-    """The folder of the model that each part's training starts from."""
-    starts = {ENCODER: base}
+def _how(plan: Plan, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
+    """What is told of one step of training."""
+    options = {name: value for name, value in asdict(plan.options).items() if value is not None}
+    return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, **options}
+
+
+def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
+    """Write down what is trained in `work`. Raises CommandError when something else was: its checkpoints are there."""
+    told = {
+        "objectives": [str(name) for name in plan.objectives],
+        "base": plan.base,
+        "releases": [release.digest for release in (plan.parent, plan.teacher) if release],
+        "pairs": [fingerprint(pairs), fingerprint(plan.fit.pairs)],
+        "hard_negatives": plan.hard_negatives,
+        "augment": plan.augment,
+        **asdict(plan.options),
+    }
+    file = work / "plan.json"
+    if file.exists() and json.loads(file.read_text("utf-8")) != told:
+        raise CommandError(f"{work} holds checkpoints of another training: remove it, or choose another name")
+    work.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(told), "utf-8")
+
+
+def _parents(plan: Plan, work: Path, *, save: bool) -> dict[str, Path]:
+    """The folders of the parent's models, which are saved there."""
+    folders: dict[str, Path] = {}
     if plan.parent:
         for part, model in zip((ENCODER, CLASSIFIER), open_models(plan.parent, "cpu"), strict=True):
             if model:
-                starts[part] = work / f"parent-{part}"
-                model.save(starts[part])
-    return starts
+                folders[part] = work / f"parent-{part}"
+                if save:
+                    model.save(folders[part])
+    return folders
+
+
+def _examples(plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path) -> Examples:
+    """What an objective learns from; `encoder` is the folder of the bi-encoder that mines."""
+    learnt = _learnt(plan, pairs, OBJECTIVES[name].part)
+    return Examples(learnt, _taught(plan, learnt, name), _mined(plan, pairs, name, encoder))
+
+
+def _learnt(plan: Plan, pairs: Sequence[LabelledPair], part: Part) -> Sequence[LabelledPair]:
+    """The pairs, and for a classifier those that are made from them: a bi-encoder can't see the order of words well
+    enough to learn from them."""
+    return pairs if part == ENCODER else [*pairs, *augmented(pairs, plan.augment, plan.options.seed)]
 
 
 def _taught(plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName) -> NDArray[np.float64] | None:
     """The teacher's probability of each pair, for objectives that distill one."""
-    if not name.startswith("distill"):
+    if not plan.teacher or not name.startswith("distill"):
         return None
-    if not plan.teacher:
-        raise CommandError(f"{name} needs a teacher: name a release with --teacher")
     evidence = read_evidence(*open_models(plan.teacher, plan.options.device), pairs)
     return plan.teacher.scorer("0.90").probability(evidence.similarities, evidence.logits)
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -27,13 +28,15 @@ from app.engine.release import (
     thresholds_document,
 )
 from app.errors import CommandError
-from training.calibration import fit_scale, open_from
+from training.calibration import assert_enough, fit_scale, open_from
 from training.card import card, plots
 from training.compress import difference
 from training.evaluation import Evidence, Figures, figures_of, read_evidence
 from training.pairs import LabelledPair, class_mix, fingerprint, open_pairs
 from training.publishing import document, publish
-from training.splits import assert_disjoint
+from training.splits import assert_disjoint, components
+
+LOGIT_LIMIT = 2.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
 
 Part = str
 
@@ -52,13 +55,25 @@ class Recipe:
 
     base: str  # a known name, a folder, or a name on the hub
     fit: Source  # pairs that calibration and thresholds are fitted on
-    report: Source | None  # pairs for figures alone
+    report: Sequence[Source]  # pairs for figures alone
     train: Source | None = None  # pairs that the models learnt from
     models: Mapping[Part, Path] | None = None  # trained models' folders, by ENCODER and CLASSIFIER
     rank: int | None = None  # of the differences from the base; None: whole models
     parent: str | None = None
     seed: int | None = None
     training: Mapping[str, Any] | None = None  # how the models were trained: objectives and their settings
+    leaks: bool = False  # rows were split at random: questions stand in several of the sets
+
+    def check(self, out: Path) -> None:
+        """Raise CommandError when the sets of pairs, or `out`, don't do for a release."""
+        if out.exists():
+            raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
+        if not self.leaks:
+            learnt = {"train": self.train.pairs} if self.train else {}
+            reported = {f"report ({source.name})": source.pairs for source in self.report}
+            assert_disjoint({**learnt, "fit": self.fit.pairs, **reported})
+        asked = open_pairs(self.fit.pairs)
+        assert_enough(np.array([pair.is_duplicate for pair in asked]), components(asked))
 
 
 def make_release(recipe: Recipe, out: Path, device: str = "auto") -> Release:
@@ -66,11 +81,7 @@ def make_release(recipe: Recipe, out: Path, device: str = "auto") -> Release:
 
     Raises CommandError for unusable pairs and when `out` exists, ModelRefused for an unusable model.
     """
-    if out.exists():
-        raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
-    given = {"train": recipe.train, "fit": recipe.fit, "report": recipe.report}
-    sets = {name: source for name, source in given.items() if source}
-    assert_disjoint({name: source.pairs for name, source in sets.items()})
+    recipe.check(out)
     folder = find_base(recipe.base)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as stage:
@@ -80,7 +91,7 @@ def make_release(recipe: Recipe, out: Path, device: str = "auto") -> Release:
         classifier = (
             PairClassifier.open(*_opened(Path(stage), folder, weights, CLASSIFIER, device)) if has_classifier else None
         )
-        return _publish(recipe, out, folder, weights, encoder, classifier, sets)
+        return _publish(recipe, out, folder, weights, encoder, classifier)
 
 
 def _publish(
@@ -90,46 +101,52 @@ def _publish(
     weights: Mapping[str, Path],
     encoder: Encoder,
     classifier: PairClassifier | None,
-    sets: Mapping[str, Source],
 ) -> Release:
     """Everything but the weights: fitted, measured, written beside them."""
-    evidence = read_evidence(encoder, classifier, open_pairs(recipe.fit.pairs))
+    base = Encoder.open(folder, encoder.device) if recipe.models else None
+    evidence, *reported = (
+        read_evidence(encoder, classifier, open_pairs(source.pairs), base) for source in (recipe.fit, *recipe.report)
+    )
     by_similarity = fit_scale([evidence.similarities], evidence.labels, evidence.components)
     by_pair = None
     if evidence.logits is not None:
-        by_pair = fit_scale([evidence.similarities, evidence.logits], evidence.labels, evidence.components)
-    begins = open_from(evidence.similarities, evidence.labels)
+        by_pair = fit_scale(evidence.features, evidence.labels, evidence.components, [None, LOGIT_LIMIT])
     scale = by_pair or by_similarity
 
-    def figures(of: Evidence) -> Figures:
-        features = [of.similarities] if of.logits is None else [of.similarities, of.logits]
-        return figures_of(of, scale.calibration.probability(*features))
+    def measured(source: Source, of: Evidence) -> Figures:
+        return {"pairs_from": source.name, **figures_of(of, scale.calibration)}
 
-    measured = {"fit": evidence}
-    if recipe.report:
-        measured["report"] = read_evidence(encoder, classifier, open_pairs(recipe.report.pairs))
-    metrics = {name: {"pairs_from": sets[name].name, **figures(of)} for name, of in measured.items()}
+    fitted = measured(recipe.fit, evidence)
+    figures = [measured(source, of) for source, of in zip(recipe.report, reported, strict=True)]
     manifest = {
         "parent": recipe.parent,
         "base_model": {"name": recipe.base, "files": _digests(folder)},
         "dimension": encoder.dimension,
         "data": {
-            name: {"from": s.name, **class_mix(s.pairs), "sha256": fingerprint(s.pairs)} for name, s in sets.items()
+            **({"train": _told(recipe.train)} if recipe.train else {}),
+            "fit": _told(recipe.fit),
+            "report": [_told(source) for source in recipe.report],
         },
         "training": recipe.training,
+        "leaks": recipe.leaks,
         "seed": recipe.seed,
     }
-    shown = measured.get("report", evidence)
-    pictures = plots(shown, scale, recipe.models or {})
+    pictures = plots([*reported, evidence][0], scale, recipe.models or {})
     files: dict[str, str | bytes | Path] = {
         "calibration.json": document(calibration_document(by_similarity, by_pair)),
-        "thresholds.json": document(thresholds_document(by_similarity, by_pair, begins)),
-        "metrics.json": document(metrics),
-        "README.md": card(out.name, manifest, by_similarity, by_pair, metrics, list(pictures)),
+        "thresholds.json": document(
+            thresholds_document(by_similarity, by_pair, open_from(evidence.similarities, evidence.labels))
+        ),
+        "metrics.json": document({"fit": fitted, "report": figures}),
+        "README.md": card(out.name, manifest, by_similarity, by_pair, [*figures, fitted], list(pictures)),
         **pictures,
         **weights,
     }
     return publish(out, manifest, files)
+
+
+def _told(source: Source) -> dict[str, Any]:
+    return {"from": source.name, **class_mix(source.pairs), "sha256": fingerprint(source.pairs)}
 
 
 def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:

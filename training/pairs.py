@@ -1,6 +1,7 @@
 """Labelled pairs in, from files and data sets."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,14 @@ def read_dataset(name: str, subset: str, columns: Sequence[str] = LABELLED) -> l
         for number, values in enumerate(table, 1):
             found += _pairs_of(f"{name} ({subset}, {part}) row {number}", values, columns)
     return _with_both_classes(name, found, needs_both=subset != "pair")
+
+
+def write_pairs(path: Path, pairs: Sequence[LabelledPair]) -> None:
+    """JSON lines that `read_pairs` reads back."""
+    with path.open("w", encoding="utf-8") as file:
+        for pair in pairs:
+            values = (pair.question1, pair.question2, int(pair.is_duplicate))
+            file.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n")
 
 
 def cleaned(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], Report]:

@@ -30,7 +30,7 @@ def split(pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int)
     """Whole components to each named set, in an order that the seed chooses, until it has its share of the pairs.
 
     The last set takes what is left. The order of the pairs makes no difference. Raises CommandError when a
-    set would have fewer than two classes.
+    set but the first would have fewer than two classes.
     """
     members: dict[int, list[LabelledPair]] = {}
     for number, pair in zip(components(pairs).tolist(), pairs, strict=True):
@@ -52,6 +52,14 @@ def split_rows(pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed:
     return _with_both_classes({name: [pairs[i] for i in part] for name, part in zip(shares, parts, strict=True)})
 
 
+def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """Those pairs that no chain of shared questions ties to any of the others: what may be learnt beside them."""
+    held = [pair for other in others for pair in other]
+    numbers = components([*pairs, *held])
+    tied = set(numbers[len(pairs) :].tolist())
+    return [pair for pair, number in zip(pairs, numbers.tolist(), strict=False) if number not in tied]
+
+
 def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
     """Raise CommandError where a question of one set stands in another, after normalisation."""
     owner: dict[bytes, str] = {}
@@ -69,7 +77,7 @@ def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
 
 
 def _with_both_classes(sets: dict[str, list[LabelledPair]]) -> dict[str, list[LabelledPair]]:
-    for name, pairs in sets.items():
+    for name, pairs in list(sets.items())[1:]:  # the first is learnt from, and may be all duplicates
         if len({pair.is_duplicate for pair in pairs}) < 2:
             raise CommandError(f"too few pairs to split: the set {name} would have {len(pairs)} pairs of one class")
     return sets

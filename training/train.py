@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import torch
 from datasets import DatasetDict
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.sampler import MultiDatasetBatchSamplers
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
@@ -18,8 +20,9 @@ from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassific
 from sentence_transformers.sentence_transformer import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
 from transformers import EarlyStoppingCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
+from app.engine.loading import SAFELY, choose_device
 from app.engine.pair_classifier import in_order, most_tokens
 from app.errors import CommandError
 from training.card import HISTORY
@@ -30,6 +33,7 @@ from training.sampling import LengthSortedBatches
 EVALUATIONS_PER_EPOCH = 4
 EVALUATED = "fit"  # name of the evaluated pairs in the logs
 WARM_UP = 0.1  # share of the steps
+LITTLE_ROOM_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Options:
     accumulate: int = 1  # batches whose gradients make one step
     sampler: Literal["proportional", "round-robin"] = "proportional"  # of `multi-task`'s two data sets
     max_tokens: int = 128  # of a text, or of a pair; longer ones are cut
+    dropout: bool = False  # keep the dropout that the base was made with
     lora_rank: int | None = None  # train so many dimensions beside each weight instead of the weights
     patience: int | None = None  # evaluations without progress after which training stops
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -50,7 +55,12 @@ class Options:
 
 
 def train(
-    name: ObjectiveName, start: Path, examples: Examples, fit: Sequence[LabelledPair], options: Options, work: Path
+    name: ObjectiveName,
+    start: Path,
+    examples: Callable[[], Examples],
+    fit: Sequence[LabelledPair],
+    options: Options,
+    work: Path,
 ) -> Path:
     """Train the model in the folder `start`, and return the folder of the one that ranked `fit` best.
 
@@ -64,8 +74,9 @@ def train(
     model = open_model(objective.part, start, options)
     if options.lora_rank:
         _add_lora(model, objective.part, options.lora_rank)
-    trainer = _trainer(objective, model, examples, fit, options, work)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.is_dir() else None)
+    trainer = _trainer(objective, model, examples(), fit, options, work)
+    with _room_needed(work):
+        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     if trainer.is_world_process_zero():
         if options.lora_rank:
             model = _merged(model, open_model(objective.part, start, options))
@@ -74,24 +85,53 @@ def train(
         model.save_pretrained(str(aside), create_model_card=False)
         (work / HISTORY).write_text(json.dumps(trainer.state.log_history), "utf-8")
         aside.rename(result)
+    trainer.accelerator.wait_for_everyone()
     return result
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    """The newest whole checkpoint, if there is one. What a kill left half written lacks the state, which comes last."""
+    for folder in sorted(work.glob("checkpoint-*"), key=lambda f: int(f.name.partition("-")[2]), reverse=True):
+        try:
+            json.loads((folder / TRAINER_STATE_NAME).read_text("utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return str(folder)
+    return None
+
+
+@contextmanager
+def _room_needed(work: Path) -> Iterator[None]:
+    """Turn what torch and others raise on a full disk into CommandError."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(work).free > LITTLE_ROOM_BYTES:
+            raise
+        raise CommandError(
+            f"no room for checkpoints in {work}: make some, then start the same command again"
+        ) from error
 
 
 def open_model(part: Part, folder: Path, options: Options) -> Model:
     """A model to train, in float32: a bi-encoder, or a classifier with one logit (its head new if it had none)."""
-    device = None if options.device == "auto" else options.device
-    settings: dict[str, Any] = {
-        "device": device,
-        "local_files_only": True,
-        "model_kwargs": {"use_safetensors": True, "dtype": torch.float32},
-    }
+    device = choose_device(options.device)
+    settings: dict[str, Any] = {**SAFELY, "device": device}
+    if device == "cpu":  # short texts in small batches: plain attention takes two thirds of the time of the fused one
+        settings["model_kwargs"] = {**SAFELY["model_kwargs"], "attn_implementation": "eager"}
     torch.manual_seed(options.seed)  # of a new head
+    model: Model
     if part == "classifier":
-        classifier = CrossEncoder(str(folder), num_labels=1, **settings)
-        classifier.max_seq_length = most_tokens(classifier, options.max_tokens)
-        return classifier
-    model = SentenceTransformer(str(folder), **settings)
-    model.max_seq_length = min(model.max_seq_length or options.max_tokens, options.max_tokens)
+        model = CrossEncoder(str(folder), num_labels=1, **settings)
+        model.max_seq_length = most_tokens(model, options.max_tokens)
+    else:
+        model = SentenceTransformer(str(folder), **settings)
+        model.max_seq_length = min(model.max_seq_length or options.max_tokens, options.max_tokens)
+    if not options.dropout:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
     return model
 
 

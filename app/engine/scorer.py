@@ -23,22 +23,31 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
 class Calibration:
     """Map from a pair's features to P(duplicate): 1 / (1 + exp(-(weights · features + bias))) (Platt, 1999).
 
-    With `knots`, that value goes through the piecewise linear map from `knots[i][0]` to `knots[i][1]`, which
+    A feature with a limit enters as limit · tanh(feature / limit), so that it can't outweigh the others however sure
+    it is. With `knots`, the value goes through the piecewise linear map from `knots[i][0]` to `knots[i][1]`, which
     isotonic regression fitted (Zadrozny and Elkan, 2002).
     """
 
     weights: Sequence[float]
     bias: float
     knots: Sequence[tuple[float, float]] | None = None
+    limits: Sequence[float | None] | None = None  # one for each weight
 
     def probability(self, *features: NDArray[np.float32]) -> NDArray[np.float64]:
         """P(duplicate) from one (n,) array for each weight: (n,) float64 in [0, 1]."""
-        columns = np.stack([feature.astype(np.float64) for feature in features], axis=1)
+        columns = limited(features, self.limits)
         values = np.asarray(expit(columns @ np.asarray(self.weights) + self.bias), dtype=np.float64)
         if self.knots is None:
             return values
         x, y = np.asarray(self.knots, dtype=np.float64).T
         return np.asarray(np.interp(values, x, y), dtype=np.float64)
+
+
+def limited(features: Sequence[NDArray[np.float32]], limits: Sequence[float | None] | None) -> NDArray[np.float64]:
+    """The columns (n, k) float64 that a calibration weighs, from k features (n,)."""
+    columns = [feature.astype(np.float64) for feature in features]
+    bounds = limits or [None] * len(columns)
+    return np.stack([x if m is None else m * np.tanh(x / m) for x, m in zip(columns, bounds, strict=True)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,6 @@ fails first: the write-ahead log, its shared memory, a checkpoint into the datab
 """
 
 import logging
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,51 +26,12 @@ from app.errors import DataDirectoryUnusable, Unembeddable
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
+from tests.faults.conftest import KB, Disk
 from tests.serving import PROBLEM, Model, ask, detector_of, wait_until, watched_model, write
 
-KB = 1024
-DISK_BYTES = 4 * 1024 * KB
 FREE = [0, 4 * KB, 16 * KB, 64 * KB, 256 * KB]
 WRITES_AT_MOST = 500
 MARKER = "xyzzy"
-
-
-class Disk:
-    """A small file system, and the file that fills it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._filler = path / "filler"
-
-    def fill(self, free_bytes: int = 0) -> None:
-        """Leave this much room."""
-        with self._filler.open("ab", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4 * KB))
-            except OSError:
-                os.truncate(file.fileno(), max(0, file.tell() - free_bytes))
-
-    def make_room(self) -> None:
-        """Take the filler away."""
-        self._filler.unlink()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A file system of 4 MB, mounted for this test; skips where mounting is not allowed."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if not shutil.which("mount"):
-        pytest.skip("there is no mount command")
-    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs"]
-    mounted = subprocess.run(["mount", *options, path], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a small file system can't be mounted: {mounted.stderr.strip()}")
-    try:
-        yield Disk(path)
-    finally:
-        subprocess.run(["umount", path], check=True)
 
 
 @pytest.fixture

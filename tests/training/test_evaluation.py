@@ -5,7 +5,16 @@ import pytest
 from sklearn.metrics import average_precision_score, matthews_corrcoef
 
 from app.engine.encoder import Encoder
-from training.evaluation import Evidence, calibrated, expected_calibration_error, figures_of, ranking, retrieval
+from app.engine.scorer import Calibration
+from training.evaluation import (
+    Evidence,
+    calibrated,
+    expected_calibration_error,
+    figures_of,
+    mining,
+    ranking,
+    retrieval,
+)
 from training.pairs import LabelledPair
 
 SCORES = np.array([0.9, 0.8, 0.8, 0.4, 0.3, 0.1])
@@ -40,10 +49,12 @@ def test_calibration_error_of_bins_of_equal_mass() -> None:
 def test_intervals_hold_the_figure_and_narrow_with_the_pairs() -> None:
     chances = np.random.default_rng(0)
 
+    certain = Calibration([1.0], 0.0)
+
     def width(pairs: int) -> float:
         labels = chances.uniform(size=pairs) < 0.4
         scores = (labels + chances.normal(size=pairs)).astype(np.float32)
-        found = figures_of(Evidence(scores, None, labels, np.arange(pairs)), 1 / (1 + np.exp(-scores.astype(float))))
+        found = figures_of(Evidence(scores, None, labels, np.arange(pairs)), certain)
         low, high = found["intervals"]["similarity"]["average_precision"]
         assert low < average_precision_score(labels, scores) < high
         return float(high - low)
@@ -56,3 +67,19 @@ def test_retrieval_finds_the_duplicate_among_the_corpus(tiny_encoder: Encoder) -
     found = retrieval(tiny_encoder, pairs, ["xkcd 1234", "9999 ++++"])
     assert (found["queries"], found["corpus"]) == (2, 6)
     assert found["ndcg@10"] == found["mrr@10"] == found["recall@10"] == 1.0
+
+
+def test_mining_ranks_the_labelled_duplicates_among_all_pairs(tiny_encoder: Encoder) -> None:
+    texts = ["aaaa bbbb", "aaaa bbbb cc", "zzzz yyyy", "qqqq wwww", "zz yyyy qq"]
+    pairs = [LabelledPair(texts[0], texts[1], True), LabelledPair(texts[2], texts[3], True)]
+    pairs += [LabelledPair(texts[3], texts[4], False)]
+    vectors = tiny_encoder.encode(texts)
+    ranked = sorted(
+        ((float(vectors[i] @ vectors[j]), (i, j) in {(0, 1), (2, 3)}) for i in range(5) for j in range(i + 1, 5)),
+        reverse=True,
+    )
+    places = [place for place, (_, duplicate) in enumerate(ranked, 1) if duplicate]
+    assert mining(tiny_encoder, pairs) == {
+        "average_precision": pytest.approx((1 / places[0] + 2 / places[1]) / 2),
+        "best_f1": pytest.approx(max(2 * hits / (place + 2) for hits, place in enumerate(places, 1))),
+    }

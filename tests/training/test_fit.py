@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,34 @@ def test_a_teacher_is_distilled(
     assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
 
 
+def test_a_model_of_the_older_layout_is_trained_and_served(
+    pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
+) -> None:
+    """DistilBERT, mean pooling and no normalising module, as the documented Quora models and stsb-distilbert-base."""
+    base = build_tiny_model(tmp_path / "tiny", "distilbert", pieces=[*PIECES, *WORDS])
+    run("calibrate", "--base", base, "--pairs", pairs_file, "--out", tmp_path / "untrained", "--device", "cpu")
+    release = fit(pairs_file, base, tmp_path / "mine", "multi-task", "cross-encoder", "--rank", 8)
+    before = evaluate(Release.open(tmp_path / "untrained"), held_out, device="cpu")["similarity"]
+    after = evaluate(release, held_out, device="cpu")["similarity"]
+    assert after["average_precision"] > before["average_precision"] + 0.05
+    same, other = scores(release, tmp_path / "data")
+    assert same > other
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_release(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], untrained: Release, tmp_path: Path
+) -> None:
+    """The same command under torchrun: each process sees half of each batch's pairs, the first one publishes."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    arguments = ["fit", "--objective", "contrastive", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine"]
+    command = [*torchrun, "-m", "training", *arguments, *COMMON, "--batch-size", "32"]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    release = Release.open(tmp_path / "mine")
+    assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
+
+
 @pytest.mark.slow
 def test_hard_negatives_large_batches_and_low_rank_learn_too(
     base: Path,
@@ -216,6 +245,7 @@ def test_training_goes_on_from_a_parent(
 ) -> None:
     release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--rank", 8)
     assert release.parent == "classified"
+    assert list(release.manifest["training"]["encoder"]) == ["joint"]
     assert {"encoder.safetensors", "classifier.safetensors"} <= release.manifest["files"].keys()
     assert average_precision(release, held_out) > average_precision(classified, held_out) - 0.03
 
@@ -245,12 +275,15 @@ def test_evaluate_prints_the_figures_of_the_contract(classified: Release, pairs_
     assert figures["probability"].keys() == ranking | {"log_loss", "brier", "ece"}
     assert figures["probability"]["recall_at_precision"].keys() == {"0.90", "0.95", "0.98"}
     assert {"ndcg@10", "mrr@10", "map@100", "recall@10"} <= figures["retrieval"].keys()
+    assert figures["mining"].keys() == {"average_precision", "best_f1"}
     assert figures["pairs"] == len(read_pairs(pairs_file))
 
 
 def test_the_card_shows_the_figures_and_the_pictures(classified: Release) -> None:
     card = (classified.path / "README.md").read_text("utf-8")
-    assert f"{classified.metrics['report']['probability']['average_precision']:.3f}" in card
+    (report,) = classified.metrics["report"]
+    for kind in ("base", "similarity", "probability"):
+        assert f"{report[kind]['average_precision']:.3f}" in card
     for picture in ("precision-recall", "reliability", "scores", "training-encoder", "training-classifier"):
         assert f"]({picture}.png)" in card
         assert (classified.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
@@ -298,6 +331,59 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_release_is_never_written_over(base: Path, pairs_file: Path, tmp_path: Path) -> None:
     words = refused("fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path)
     assert "a release never changes" in words
+
+
+def test_other_options_do_not_go_on_from_the_same_checkpoints(base: Path, pairs_file: Path, tmp_path: Path) -> None:
+    release = fit(pairs_file, base, tmp_path / "mine", "mnrl", "--limit", 200)
+    assert release.manifest["training"]["encoder"]["mnrl"]["pairs"] == 200
+    shutil.rmtree(release.path)
+    command = ("fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine", *COMMON)
+    assert "checkpoints of another training" in refused(*command, "--limit", 300)
+    assert run(*command, "--limit", 200)
+
+
+def test_a_split_by_row_says_that_questions_leak(base: Path, tmp_path: Path) -> None:
+    pairs = generated_pairs(400)
+    stars = [LabelledPair(pairs[i % 20].question1, pair.question2, pair.is_duplicate) for i, pair in enumerate(pairs)]
+    release = fit(write_pairs(tmp_path / "stars.tsv", stars), base, tmp_path / "mine", "contrastive", "--row-split")
+    assert "questions leak" in (release.path / "README.md").read_text("utf-8")
+
+
+def test_what_a_label_ties_to_another_set_is_left_out_of_training(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
+) -> None:
+    """A chain from a question of the report to one that is learnt from takes its whole component out of training."""
+    learnt = read_pairs(pairs_file)[:300]
+    chain = [LabelledPair(held_out[-1].question1, learnt[0].question1, is_duplicate=False)]
+    both = write_pairs(tmp_path / "both.tsv", [*learnt, *chain])
+    report = write_pairs(tmp_path / "report.tsv", held_out[-100:])
+    fitted = write_pairs(tmp_path / "fitted.tsv", held_out[:200])
+    release = fit(both, base, tmp_path / "mine", "mnrl", "--fit-pairs", fitted, "--report-pairs", report)
+    data = release.manifest["data"]
+    assert data["train"]["duplicate"] + data["train"]["different"] == 299
+    assert [of["from"] for of in data["report"]] == [f"{tmp_path.name}/report.tsv"]
+
+
+def test_sets_for_figures_that_share_a_question_are_refused_before_any_training(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
+) -> None:
+    held = write_pairs(tmp_path / "held.tsv", held_out)
+    words = refused(
+        *("fit", "--objective", "mnrl", "--pairs", pairs_file, "--fit-pairs", held),
+        *("--report-pairs", held, "--base", base, "--out", tmp_path / "mine"),
+    )
+    assert "stands both in fit and in report" in words
+    assert list(tmp_path.iterdir()) == [held]
+
+
+def test_cut_files_are_those_that_are_read_back(pairs_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cut"
+    run("split", "--pairs", pairs_file, "--out", out, "--fit-share", 0, "--report-share", 0.25)
+    train, report = read_pairs(out / "train.jsonl"), read_pairs(out / "report.jsonl")
+    assert (len(train), len(report)) == (PAIRS * 3 / 4, PAIRS / 4)
+    assert sorted(map(str, [*train, *report])) == sorted(map(str, read_pairs(pairs_file)))
+    assert "exists" in refused("split", "--pairs", pairs_file, "--out", out)
+    assert "nothing to train on" in refused("split", "--pairs", pairs_file, "--out", tmp_path / "a", "--fit-share", 0.9)
 
 
 def test_distilling_needs_a_teacher(base: Path, pairs_file: Path, tmp_path: Path) -> None:

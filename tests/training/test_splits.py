@@ -10,7 +10,7 @@ from app.engine.text import normalize
 from app.errors import CommandError
 from tests.training.generated import generated_pairs
 from training.pairs import LabelledPair
-from training.splits import assert_disjoint, components, split, split_rows
+from training.splits import apart, assert_disjoint, components, split, split_rows
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}
 PAIRS = st.lists(st.builds(LabelledPair, *[st.sampled_from("abcdefghij")] * 2, st.booleans()), min_size=1, max_size=30)
@@ -46,6 +46,13 @@ def test_a_split_keeps_shares_and_shares_no_question() -> None:
         texts = {normalize(text) for pair in part for text in (pair.question1, pair.question2)}
         assert not texts & seen
         seen |= texts
+
+
+def test_what_is_tied_to_other_pairs_by_any_chain_is_set_apart() -> None:
+    pairs = [LabelledPair("a", "b", True), LabelledPair("b", "c", False), LabelledPair("x", "y", True)]
+    assert apart(pairs, [LabelledPair("C", "d", True)]) == pairs[2:]
+    assert apart(pairs, [LabelledPair("p", "q", True)], [LabelledPair("Y", "q", False)]) == pairs[:2]
+    assert apart(pairs) == pairs
 
 
 def test_the_order_of_the_pairs_makes_no_difference_and_the_seed_does() -> None:
