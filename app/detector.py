@@ -185,9 +185,9 @@ class Detector:
         """Has each of these been asked before in the collection?
 
         A question that stands there word for word (after normalisation) is answered with its exact matches
-        alone, before any model call. Others get up to `top_k` candidates. The pair classifier reads those whose
-        similarity leaves the verdict open (`auto`), all of them, or none; the strongest verdict and the greatest
-        probability come first.
+        alone, before any model call. Others get up to `top_k` candidates. The pair classifier reads the nearest ones
+        (`auto`), all of them, or none; what it has not read is `review` at most. The strongest verdict and the
+        greatest probability come first.
 
         Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """

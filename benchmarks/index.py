@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", nargs="+", type=Path, required=True, help="files with question1 and question2")
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-base")
+    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
     parser.add_argument("--keep", type=Path, help="data directory to make, or to use if it holds the questions")
     parser.add_argument("--engine", action="store_true", help="import in this process, without the command")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")

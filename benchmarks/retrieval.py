@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", type=Path, required=True, help="files with question1 and question2")
     parser.add_argument("--pairs", type=Path, required=True, help="file with question1, question2 and is_duplicate")
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-base")
+    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
     parser.add_argument("--data", type=Path, help="data directory that index.py kept, or one to make")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 BATCH = 50  # questions in one request
-BARS = {"paraphrase": 0.9, "near_miss": 1.0, "elsewhere": 1.0}  # share of the rows of a kind that must pass
+# Share of the rows of a kind that must pass; of what is called `duplicate` one in ten may be wrong (target precision).
+BARS = {"paraphrase": 0.9, "near_miss": 0.95, "elsewhere": 1.0}
 
 
 def passes(kind: str, finding: dict[str, Any], meant: str) -> bool:

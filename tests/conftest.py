@@ -28,7 +28,7 @@ from training.publishing import document, publish
 
 disable_progress_bar()
 
-MINILM_RELEASE = Path(__file__).parent.parent / "releases" / "minilm-base"
+RELEASES = Path(__file__).parent.parent / "releases"
 
 
 def publish_release(

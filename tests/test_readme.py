@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from app.engine.table import read_rows
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import MINILM_RELEASE, wait_until_ready
+from tests.conftest import wait_until_ready
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -32,7 +32,7 @@ def test_settings_table_is_current() -> None:
 
 
 def test_curl_answers_as_printed(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, release=MINILM_RELEASE, device="cpu")
+    settings = Settings(data_dir=tmp_path, release=ROOT / Settings().release, device="cpu")
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
         rows = [row.values for row in read_rows(ROOT / "examples" / "questions.csv", ("id", "text"))]

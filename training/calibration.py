@@ -39,7 +39,7 @@ def fit_scale(
     calibration = fit_calibration(features, labels, components, limits)
     probabilities = calibration.probability(*features)
     duplicate = {target: fit_threshold(probabilities, labels, float(target)) for target in TARGET_PRECISIONS}
-    return Scale(calibration, Thresholds(duplicate, best_f1_threshold(probabilities, labels)))
+    return Scale(calibration, Thresholds(duplicate, best_f2_threshold(probabilities, labels)))
 
 
 def fit_calibration(
@@ -97,11 +97,12 @@ def _knots(values: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[tuple
     return [(0.0, 0.0), *inner, (1.0, 1.0)]
 
 
-def best_f1_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
-    """The probability from which calling pairs duplicates gives the greatest F1."""
+def best_f2_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
+    """The probability from which showing pairs to a person gives the greatest F2: recall counts twice as much as
+    precision, since what is missed stays missed, and what was shown in vain costs a look (van Rijsbergen, 1979)."""
     precision, recall, thresholds = precision_recall_curve(labels, probabilities)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return float(thresholds[int(np.argmax(f1[:-1]))])
+    f2 = 5 * precision * recall / np.maximum(4 * precision + recall, 1e-12)
+    return float(thresholds[int(np.argmax(f2[:-1]))])
 
 
 def fit_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target: float) -> Threshold:

@@ -117,7 +117,7 @@ def _cell(figures: Figures, kind: str, key: str) -> str:
 def _thresholds(by: str, scale: Scale) -> str:
     rows = "".join(f"| {target} | {_threshold(t)} |\n" for target, t in scale.thresholds.duplicate.items())
     return (
-        f"By {by}: `review` begins at probability {scale.thresholds.review:.3f} (the best F1), `duplicate` where the"
+        f"By {by}: `review` begins at probability {scale.thresholds.review:.3f} (the best F2), `duplicate` where the"
         " labels support the target precision with 95 % confidence.\n\n| target precision | duplicate from probability"
         f" | lower bound | recall | labels at or above |\n|---|---|---|---|---|\n{rows}"
     )

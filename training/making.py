@@ -36,7 +36,7 @@ from training.pairs import LabelledPair, class_mix, fingerprint, open_pairs
 from training.publishing import document, publish
 from training.splits import assert_disjoint, components
 
-LOGIT_LIMIT = 2.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
+LOGIT_LIMIT = 3.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
 
 Part = str
 

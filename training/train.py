@@ -176,7 +176,7 @@ def _trainer(
         "report_to": ["tensorboard"],
         "seed": options.seed,
         "data_seed": options.seed,
-        "ddp_find_unused_parameters": False,
+        "ddp_find_unused_parameters": objective.part == "encoder",  # a bi-encoder may carry a pooler that it leaves out
     }
     kinds: dict[Part, tuple[Any, Any]] = {
         "encoder": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelRefused
 
@@ -32,6 +33,8 @@ def choose_device(name: str) -> str:
 def loading(folder: Path, kind: str) -> Iterator[None]:
     """Check the folder first, and turn whatever loading raises into ModelRefused."""
     refuse_unsafe(folder)
+    told = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # a head that the base lacks is no news: the release brings it
     try:
         yield
     except (
@@ -45,6 +48,8 @@ def loading(folder: Path, kind: str) -> Iterator[None]:
         ValueError,
     ) as error:
         raise ModelRefused(f"can't load {folder} as a {kind}: {error}") from error
+    finally:
+        transformers_logging.set_verbosity(told)
 
 
 def refuse_unsafe(folder: Path) -> None:

@@ -69,7 +69,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where verdicts begin: `duplicate` for each target precision, `review` from the best F1 up."""
+    """Where verdicts begin: `duplicate` for each target precision, `review` from the best F2 up."""
 
     duplicate: Mapping[str, Threshold]
     review: float
@@ -95,7 +95,7 @@ class Scorer:
     """Probability and verdict of a pair, for one target precision: by similarity alone, or by similarity and the
     pair classifier's logit, where the release has a classifier (`by_pair`).
 
-    `open_from` and `open_to` are the similarities between which similarity alone leaves the verdict open.
+    `open_from` is the similarity from which the classifier's word may make a duplicate of a pair.
     """
 
     by_similarity: Scale
@@ -112,16 +112,18 @@ class Scorer:
         return self._pair_scale.calibration.probability(similarities, logits)
 
     def verdict(self, probability: float, *, verified: bool = False) -> Verdict:
-        """The verdict of a pair with this probability, by similarity alone or (`verified`) by both."""
+        """The verdict of a pair with this probability, by similarity alone or (`verified`) by both.
+
+        Where there is a classifier, `duplicate` is never said of a pair that it has not read: a negation, a number
+        or an order of words changes what is asked, and hardly the similarity.
+        """
         scale = self._pair_scale if verified else self.by_similarity
-        return scale.thresholds.verdict(probability, self.target_precision)
+        verdict = scale.thresholds.verdict(probability, self.target_precision)
+        return "review" if verdict == "duplicate" and self.by_pair and not verified else verdict
 
     def is_open(self, similarities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which pairs (n,) the classifier should read: those whose verdict similarity alone leaves open."""
-        settled = self.by_similarity.thresholds.duplicate[self.target_precision].probability
-        probabilities = self.probability(similarities)
-        is_settled = probabilities >= settled if settled is not None else np.zeros(len(probabilities), np.bool_)
-        return np.asarray((similarities >= self.open_from) & ~is_settled, dtype=np.bool_)
+        """Which pairs (n,) the classifier should read: those near enough to be duplicates."""
+        return np.asarray(similarities >= self.open_from, dtype=np.bool_)
 
     @property
     def _pair_scale(self) -> Scale:

@@ -28,8 +28,8 @@ class DuplicatesQuery(BaseModel):
     verify: Annotated[
         Literal["auto", "always", "never"],
         Field(
-            description="Whether the release's pair classifier, if it has one, reads candidates: those whose similarity"
-            " leaves the verdict open, all, or none."
+            description="Which candidates the release's pair classifier reads, if it has one: the nearest, all, or"
+            " none. What it has not read is `review` at most."
         ),
     ] = "auto"
     exclude_ids: Annotated[

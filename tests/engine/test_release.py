@@ -26,7 +26,7 @@ from app.engine.release import (
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
 from app.errors import ModelRefused, ReleaseRefused
-from tests.conftest import MINILM_RELEASE
+from tests.conftest import RELEASES
 
 MINILM = "all-MiniLM-L6-v2"
 LISTED = ["calibration.json", "thresholds.json", "metrics.json", "README.md"]
@@ -349,13 +349,13 @@ def test_a_pinned_base_from_the_hub_must_have_its_digest(
 # The release that ships
 
 
-@pytest.fixture(scope="module")
-def minilm_release() -> Release:
-    return Release.open(MINILM_RELEASE)
+@pytest.fixture(scope="module", params=["minilm-base", "minilm-quora"])
+def minilm_release(request: pytest.FixtureRequest) -> Release:
+    return Release.open(RELEASES / request.param)
 
 
 def test_the_shipped_release_stands_on_the_pinned_base(minilm_release: Release) -> None:
-    assert (minilm_release.name, minilm_release.dimension) == ("minilm-base", 384)
+    assert (minilm_release.name, minilm_release.dimension) == (minilm_release.path.name, 384)
     assert minilm_release.base == BaseModel(MINILM, {WEIGHTS: DIGESTS[MINILM]})
     assert minilm_release.base.open() == find_base(MINILM)
 
@@ -368,12 +368,13 @@ def test_the_shipped_probability_rises_with_similarity(minilm_release: Release) 
 
 
 def test_the_shipped_thresholds_are_sane(minilm_release: Release) -> None:
-    thresholds: Mapping[str, Threshold] = minilm_release.by_similarity.thresholds.duplicate
-    assert 0 < minilm_release.by_similarity.thresholds.review < 1
+    scale = minilm_release.by_pair or minilm_release.by_similarity
+    thresholds: Mapping[str, Threshold] = scale.thresholds.duplicate
+    assert 0 < scale.thresholds.review < 1
     known = [(float(t), thresholds[t]) for t in TARGET_PRECISIONS if thresholds[t].probability is not None]
     assert [t.probability for _, t in known] == sorted(t.probability or 0.0 for _, t in known)
     for target, threshold in known:
-        assert minilm_release.by_similarity.thresholds.review <= (threshold.probability or 0.0) <= 1
+        assert scale.thresholds.review <= (threshold.probability or 0.0) <= 1
         assert (threshold.precision_bound or 0.0) >= target
         assert threshold.labels > 0
     for threshold in (t for t in thresholds.values() if t.probability is None):

@@ -180,17 +180,19 @@ def judge_of_both() -> Scorer:
 
 def test_a_pair_that_was_read_has_thresholds_of_its_own() -> None:
     judge = judge_of_both()
-    assert [judge.verdict(p) for p in (0.7, 0.6, 0.5)] == ["duplicate", "review", "different"]
+    assert [judge.verdict(p) for p in (1.0, 0.7, 0.6, 0.5)] == ["review", "review", "review", "different"]
     assert [judge.verdict(p, verified=True) for p in (0.9, 0.3, 0.2)] == ["duplicate", "review", "different"]
     logits = np.array([1.0], np.float32)
     assert judge.probability(np.array([0.5], np.float32), logits).tolist() == pytest.approx([1 / (1 + np.exp(-1.5))])
 
 
-def test_open_is_what_similarity_can_not_settle() -> None:
-    similarities = np.array([-0.6, -0.5, 0.0, 0.8, 0.9], np.float32)  # 0.847 is a probability of 0.7
-    assert judge_of_both().is_open(similarities).tolist() == [False, True, True, True, False]
+def test_everything_near_is_open_however_near() -> None:
+    similarities = np.array([-0.6, -0.5, 0.0, 0.9, 1.0], np.float32)
+    assert judge_of_both().is_open(similarities).tolist() == [False, True, True, True, True]
 
 
-def test_without_a_threshold_everything_near_is_open() -> None:
-    judge = Scorer(scorer(duplicate_from=None).by_similarity, judge_of_both().by_pair, "0.95", open_from=0.5)
-    assert judge.is_open(np.array([0.4, 0.5, 1.0], np.float32)).tolist() == [False, True, True]
+def test_a_feature_can_not_outweigh_its_limit() -> None:
+    bounded = Calibration([2.0, 0.5], bias=-1.0, limits=[None, 3.0])
+    similarities, logits = np.array([0.5, 0.5, 0.5], np.float32), np.array([-2.0, 50.0, -50.0], np.float32)
+    expected = 1 / (1 + np.exp(-(2.0 * 0.5 + 0.5 * np.array([3 * np.tanh(-2 / 3), 3.0, -3.0]) - 1.0)))
+    np.testing.assert_allclose(bounded.probability(similarities, logits), expected, rtol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from training.calibration import best_f1_threshold, fit_calibration, fit_threshold
+from training.calibration import best_f2_threshold, fit_calibration, fit_threshold
 
 
 def test_calibration_recovers_the_logistic_that_made_the_labels() -> None:
@@ -15,14 +15,14 @@ def test_calibration_recovers_the_logistic_that_made_the_labels() -> None:
     assert [*calibration.weights, calibration.bias] == pytest.approx([8, -6], rel=0.05)
 
 
-def test_best_f1_is_the_best_of_all_thresholds() -> None:
-    probabilities = np.array([0.9, 0.8, 0.7, 0.4, 0.3, 0.1])
-    labels = np.array([True, False, True, True, False, False])
-    f1 = {
-        t: 2 * (labels & (probabilities >= t)).sum() / (labels.sum() + (probabilities >= t).sum())
+def test_best_f2_is_the_best_of_all_thresholds() -> None:
+    probabilities = np.array([0.9, 0.8, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1])
+    labels = np.array([True, False, True, False, False, True, False, False])
+    f2 = {
+        t: 5 * (labels & (probabilities >= t)).sum() / (4 * labels.sum() + (probabilities >= t).sum())
         for t in probabilities
     }
-    assert best_f1_threshold(probabilities, labels) == max(f1, key=f1.__getitem__) == 0.4
+    assert best_f2_threshold(probabilities, labels) == max(f2, key=f2.__getitem__) == 0.3  # the best F1 is at 0.7
 
 
 def test_a_threshold_holds_its_precision_on_the_labels_it_was_chosen_on() -> None:
