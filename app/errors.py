@@ -7,7 +7,9 @@
     │   ├── BodyTooLarge           413
     │   ├── CollectionNotFound     404
     │   ├── QuestionNotFound       404
+    │   ├── LabelNotFound          404
     │   ├── CollectionProtected    409
+    │   ├── LabelReplaced          409
     │   └── Overloaded             429  with Retry-After
     ├── ServiceError                    the service can't, for now
     │   ├── NotReady               503  an index is catching up
@@ -92,13 +94,26 @@ class CollectionNotFound(RequestError):
 
 
 class QuestionNotFound(RequestError):
-    """The collection holds no question with this id."""
+    """The collection holds no question with this id, or with any of these; the first of them are named."""
 
     status = 404
     title = "Question not found"
+    named: ClassVar[int] = 10
 
-    def __init__(self, collection: str, question_id: str) -> None:
-        super().__init__(f"collection {collection!r} holds no question with id {question_id!r}")
+    def __init__(self, collection: str, *ids: str) -> None:
+        words = "question with id" if len(ids) == 1 else "questions with ids"
+        more = f" and {len(ids) - self.named:,} more" if len(ids) > self.named else ""
+        super().__init__(f"collection {collection!r} holds no {words} {', '.join(map(repr, ids[: self.named]))}{more}")
+
+
+class LabelNotFound(RequestError):
+    """The collection holds no label with this id."""
+
+    status = 404
+    title = "Label not found"
+
+    def __init__(self, collection: str, label_id: int) -> None:
+        super().__init__(f"collection {collection!r} holds no label with id {label_id}")
 
 
 class CollectionProtected(RequestError):
@@ -109,6 +124,16 @@ class CollectionProtected(RequestError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"collection {name!r} always exists and can't be deleted; delete its questions instead")
+
+
+class LabelReplaced(RequestError):
+    """The label has ended: its author said otherwise since, and that label is the one to undo."""
+
+    status = 409
+    title = "Label was replaced"
+
+    def __init__(self, label_id: int, replaced_by: int) -> None:
+        super().__init__(f"label {label_id} was replaced by label {replaced_by}: undo that one")
 
 
 class Overloaded(RequestError):

@@ -25,7 +25,7 @@ from app.errors import (
     InvalidRequest,
     SameaskError,
 )
-from app.http import collections, duplicates, health, pair_score, questions
+from app.http import collections, duplicates, health, labels, pair_score, questions
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
 from app.http.docs import mount_docs
@@ -37,7 +37,8 @@ from app.settings import Settings
 DESCRIPTION = """Has this question been asked before?
 
 Questions live in *collections*. `POST /duplicates` finds stored questions that ask the same as new ones;
-`POST /pair-score` scores pairs. Every answer is advice: nothing is closed, merged or deleted by itself."""
+`POST /pair-score` scores pairs; what people say of a pair with `POST /labels` overrules the model in both. Every
+answer is advice: nothing is closed, merged or deleted by itself."""
 
 NOT_JSON = "the body is not JSON in UTF-8"
 
@@ -61,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = metrics
-    for resource in (duplicates, pair_score, questions, collections, health):
+    for resource in (duplicates, pair_score, questions, labels, collections, health):
         app.include_router(resource.router)
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     max_questions: int = Field(100, ge=1, description="Questions in one `POST /duplicates`.")
     max_pairs: int = Field(100, ge=1, description="Pairs in one `POST /pair-score`.")
     max_upsert: int = Field(1000, ge=1, description="Questions in one `POST /questions`.")
+    max_labels: int = Field(1000, ge=1, description="Pairs in one `POST /labels`.")
     max_characters: int = Field(10_000, ge=1, description="Characters in one text.")
     max_top_k: int = Field(100, ge=1, description="Largest `top_k`.")
     max_exclude_ids: int = Field(1000, ge=0, description="Ids in `exclude_ids`.")

@@ -40,6 +40,7 @@ SMALL = {
     "max_questions": 6,
     "max_pairs": 6,
     "max_upsert": 6,
+    "max_labels": 6,
     "max_characters": 100,
     "max_top_k": 20,
     "max_exclude_ids": 4,
@@ -64,6 +65,9 @@ OVERRIDES = (
     Override(422, r"at most [\d,]+ \(SAMEASK_MAX_\w+\)$", "the limit is a setting; the document is the same for all"),
     Override(422, r"^can't be added: at most [\d,]+ collections$", "the limit is a setting, and of what is stored"),
     Override(422, r"^stands more than once in this request$", "a schema can't say that the ids of a list differ"),
+    Override(422, r"^is a pair of a question with itself$", "a schema can't say that two texts differ in normal form"),
+    Override(422, r"^says otherwise than labels\.\d+ of the same pair$", "nor what a list says of one pair"),
+    Override(422, r"^was used for another request$", "a key is the client's own: no schema says which were used"),
     Override(422, r"^is not one that this service gave$", "a cursor is opaque: the document says only that it is text"),
     Override(422, r"^Input should be a valid integer$", "3.0 is an integer to a schema, but `top_k` is written as one"),
     Override(
@@ -76,7 +80,7 @@ OVERRIDES = (
 VALID = {
     "2xx": "done",
     "404": "a schema can't say which collections and questions exist",
-    "409": "the default collection can't be deleted, and no schema says that of one name",
+    "409": "no schema says that one collection can't be deleted, and which labels were replaced",
 }
 INVALID = {
     "400": "not JSON",

@@ -13,7 +13,7 @@ ARROWS: dict[str, set[str]] = {
     "app.errors": set(),
     "app.settings": set(),
     "app.main": {"app.http", "app.detector", "app.engine"},
-    "app.cli": {"app.http.fields", "app.engine.table"},
+    "app.cli": {"app.http.fields", "app.engine.table", "app.engine.text"},
     "app.http": {"app.http", "app.detector"},
     "app.detector": {"app.engine"},
     "app.engine.text": set(),
@@ -28,6 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.index": set(),
     "app.engine.release": {"app.engine.scorer"},
     "app.engine.store": {"app.engine.text"},
+    "app.engine.labels": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
     "app.engine.migrations": set(),
     "app.engine.snapshot": {"app.engine.index", "app.engine.store"},
     "app.engine.live_release": {

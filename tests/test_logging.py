@@ -20,6 +20,7 @@ TEXT = f"What does {MARKER} mean?"
 
 FIND = ("/duplicates", {"questions": [TEXT, f"Who said {MARKER}?"]})
 SCORE = ("/pair-score", {"pairs": [{"question1": TEXT, "question2": f"Who said {MARKER}?"}]})
+LABEL = ("/labels", {"labels": [{"questions": [TEXT, f"Who said {MARKER}?"], "is_duplicate": True, "by": "anna"}]})
 WRITE = ("/questions", {"questions": [{"id": "a", "text": TEXT}]})
 
 BAD = [
@@ -30,6 +31,8 @@ BAD = [
     ("/duplicates", {"questions": [TEXT + "\x00"]}, 422),
     ("/pair-score", {"pairs": [{"question1": TEXT}]}, 422),
     ("/questions", {"questions": [{"id": "", "text": TEXT}]}, 422),
+    ("/labels", {"labels": [{"questions": [TEXT, TEXT.upper()], "is_duplicate": True, "by": "anna"}]}, 422),
+    ("/labels", {"labels": [{"questions": [TEXT], "is_duplicate": True, "by": "anna"}]}, 422),
     ("/questions", {"questions": 2 * [{"id": "b", "text": TEXT}]}, 422),
 ]
 
@@ -76,7 +79,7 @@ def client(settings: Settings, log: Log) -> Iterator[httpx.Client]:  # noqa: ARG
 
 
 def test_good_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
-    for path, body in (WRITE, FIND, SCORE, WRITE):
+    for path, body in (WRITE, LABEL, FIND, SCORE, WRITE):
         assert client.post(path, json=body).status_code == 200
     assert client.get("/questions").json()["questions"][0]["text"] == TEXT
     assert client.delete("/questions/a").status_code == 200
@@ -123,9 +126,10 @@ def test_a_text_that_can_not_be_embedded_is_not_in_the_log(
         (Encoder, "tokenize", FIND),
         (Encoder, "tokenize", SCORE),
         (Store, "upsert", WRITE),
+        (Store, "label", LABEL),
         (Encoder, "tokenize", WRITE),
     ],
-    ids=["look up", "tokenise to find", "tokenise to score", "write", "tokenise to index"],
+    ids=["look up", "tokenise to find", "tokenise to score", "write", "label", "tokenise to index"],
 )
 def test_a_fault_of_the_service_is_logged_without_the_text(
     client: httpx.Client,

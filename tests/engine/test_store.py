@@ -646,7 +646,13 @@ def test_a_pragma_that_does_not_take_is_an_error(
 
 def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None:
     found = sa.inspect(store._engine)
-    in_sqlite = {sa.Integer: sa.INTEGER, sa.BigInteger: sa.BIGINT, sa.Text: sa.TEXT, sa.LargeBinary: sa.BLOB}
+    in_sqlite = {
+        sa.Integer: sa.INTEGER,
+        sa.BigInteger: sa.BIGINT,
+        sa.Text: sa.TEXT,
+        sa.LargeBinary: sa.BLOB,
+        sa.Boolean: sa.BOOLEAN,
+    }
     assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
     for table in metadata.sorted_tables:
         columns = [(column["name"], type(column["type"])) for column in found.get_columns(table.name)]
