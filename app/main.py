@@ -1,30 +1,22 @@
 """Builds everything, hangs it on `app.state`, and closes it: the only room that knows all the others."""
 
 import logging
-import os
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 from transformers.utils.logging import disable_progress_bar
 
 from app import __version__
+from app.data_directory import locked
 from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import Store
-from app.errors import (
-    DataDirectoryInUse,
-    DataDirectoryUnusable,
-    InvalidJson,
-    InvalidRequest,
-    SameaskError,
-)
+from app.errors import InvalidJson, InvalidRequest, SameaskError
 from app.http import collections, duplicates, health, pair_score, questions
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
@@ -77,7 +69,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open data directory, store and release; while they are open, `app.state.detector` answers."""
     settings: Settings = app.state.settings
     disable_progress_bar()
-    with _locked(settings) as store:
+    with locked(settings.data_dir) as store:
         live = LiveRelease.open(
             Release.open(settings.release),
             store,
@@ -93,28 +85,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         async with app.state.detector.running():
             yield
-
-
-@contextmanager
-def _locked(settings: Settings) -> Iterator[Store]:
-    """The store in the data directory, for this process alone. Raises DataDirectoryInUse, DataDirectoryUnusable."""
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        if not os.access(settings.data_dir, os.W_OK | os.X_OK):
-            raise PermissionError("it is not writable")
-        lock = FileLock(settings.data_dir / "lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise DataDirectoryInUse(
-            f"the data directory {settings.data_dir} is in use by another process; if it is a server, use --url"
-        ) from error
-    except OSError as error:
-        raise DataDirectoryUnusable(f"can't use the data directory {settings.data_dir}: {error}") from error
-    try:
-        with closing(Store(settings.data_dir / "sameask.db")) as store:
-            yield store
-    finally:
-        lock.release()
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

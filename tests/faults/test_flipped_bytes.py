@@ -24,7 +24,7 @@ from app.engine import index as index_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import DEFAULT_COLLECTION, Collection, Question, Store
+from app.engine.store import DEFAULT_COLLECTION, Collection, Question, Store, latest_schema
 from app.engine.text import normalize
 from app.engine.tokens import Tokens
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
@@ -432,7 +432,7 @@ WORDS = {
     "the name of a collection": OTHER,
     "a table's definition": "superseded_by BIGINT",
     "an index's definition": "WHERE superseded_by IS NULL",
-    "the version of the schema": "0001",
+    "the version of the schema": latest_schema(),
 }
 
 
