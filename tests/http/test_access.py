@@ -396,7 +396,6 @@ def test_in_place_no_key_is_needed(settings: Settings) -> None:
         make_key(store, [KeyScope.READ])
     app = create_app(settings.model_copy(update={"host": "0.0.0.0"}), in_place=True)
     with TestClient(app) as client:
-        wait_until_ready(client)
         assert client.get("/collections/default").status_code == 200
 
 
