@@ -5,7 +5,9 @@ import asyncio
 import csv
 import json
 import logging
+import os
 import pkgutil
+import re
 import signal
 import socket
 import sys
@@ -28,6 +30,7 @@ from app.engine.table import Row, read_rows, truth
 from app.engine.text import digest, pair_digest
 from app.errors import AddressInUse, CommandError, SameaskError
 from app.http.fields import Person, QuestionId, Text
+from app.key_commands import keys
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -39,12 +42,20 @@ cli = typer.Typer(
 )
 labels = typer.Typer(help="What people say of pairs.", no_args_is_help=True)
 cli.add_typer(labels, name="labels")
+cli.add_typer(keys, name="keys")
 out = Console()
 err = Console(stderr=True)
 
 Url = Annotated[
     str | None,
     typer.Option(help="Address of a running server; without it the data directory is opened here."),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the key for the server at --url; without it SAMEASK_KEY holds one. The key itself is no option:"
+        " whoever lists the processes of a machine reads their options."
+    ),
 ]
 InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -57,6 +68,7 @@ ID: TypeAdapter[str] = TypeAdapter(QuestionId)
 TEXT: TypeAdapter[str] = TypeAdapter(Text)
 PERSON: TypeAdapter[str] = TypeAdapter(Person)
 IMPORTS_IN_FLIGHT = 6
+KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
 ENVELOPE_BYTES = 512  # of a body around its items: the braces, and the collection's name
 LABEL_COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
 
@@ -89,9 +101,9 @@ def main() -> None:
 def serve() -> None:
     """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
     settings = Settings()
-    listening = _listen(settings)
-    _log_to_stderr(settings)
-    asyncio.run(_serve(settings, listening))
+    with _listen(settings) as listening:
+        _log_to_stderr(settings)
+        asyncio.run(_serve(settings, listening))
 
 
 @cli.command("import")
@@ -102,6 +114,7 @@ def import_(
     text_column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     skip_bad: SkipBad = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Write a file of questions into a collection. Importing it again changes nothing."""
     columns = (id_column, text_column)
@@ -113,7 +126,7 @@ def import_(
         item=lambda row: {"id": row.values[0], "text": row.values[1]},
         counts=("added", "updated", "unchanged"),
     )
-    _load(load, collection, skip_bad, url)
+    _load(load, collection, skip_bad, url, key_file)
 
 
 @labels.command("import")
@@ -123,6 +136,7 @@ def import_labels(
     by: Annotated[str | None, typer.Option(help="Who says so; without it, the column `by` does.")] = None,
     skip_bad: SkipBad = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Label the pairs of a file: question1, question2, is_duplicate, by, and note if there is one.
 
@@ -136,18 +150,20 @@ def import_labels(
         item=lambda row: _label(row, by),
         counts=("added", "replaced", "unchanged"),
     )
-    _load(load, collection, skip_bad, url)
+    _load(load, collection, skip_bad, url, key_file)
 
 
 @labels.command("export")
-def export_labels(collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None) -> None:
+def export_labels(
+    collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
+) -> None:
     """Print every active label of a collection, as CSV that `labels import` and training read."""
 
     def record(label: dict[str, Any]) -> list[object]:
         said = label["is_duplicate"] if as_json else int(label["is_duplicate"])
         return [*label["questions"], said, label["by"], label["note"]]
 
-    _run(url, lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json))
+    _run(url, key_file, lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json))
 
 
 @cli.command()
@@ -157,10 +173,11 @@ def find(
     top_k: Annotated[int, typer.Option(min=1, help="Most candidates.")] = 5,
     as_json: AsJson = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Has this question been asked before?"""
     body = {"questions": [text], "collection": collection, "top_k": top_k}
-    found = _run(url, lambda service: _call(service, "POST", "/duplicates", json=body))
+    found = _run(url, key_file, lambda service: _call(service, "POST", "/duplicates", json=body))
     if as_json:
         out.print_json(data=found)
         return
@@ -178,10 +195,11 @@ def pair(
     collection: Annotated[str, typer.Option("--collection", "-c", help="Whose labels hold.")] = "default",
     as_json: AsJson = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Do these two ask the same?"""
     body = {"pairs": [{"question1": question1, "question2": question2}], "collection": collection}
-    scored = _run(url, lambda service: _call(service, "POST", "/pair-score", json=body))
+    scored = _run(url, key_file, lambda service: _call(service, "POST", "/pair-score", json=body))
     if as_json:
         out.print_json(data=scored)
         return
@@ -191,13 +209,15 @@ def pair(
 
 
 @cli.command()
-def export(collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None) -> None:
+def export(
+    collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
+) -> None:
     """Print every question of a collection, as CSV that `import` reads."""
 
     def record(question: dict[str, Any]) -> list[object]:
         return [question["id"], question["text"]]
 
-    _run(url, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
+    _run(url, key_file, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
@@ -243,21 +263,21 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _create_app(settings: Settings) -> Any:
+def _create_app(settings: Settings, *, in_place: bool = False) -> Any:
     """The app, found by name so that commands which only speak to a server never load torch."""
-    return pkgutil.resolve_name("app.main:create_app")(settings)
+    return pkgutil.resolve_name("app.main:create_app")(settings, in_place=in_place)
 
 
 @asynccontextmanager
-async def _service(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the server at `url`, or of the app in this process."""
+async def _service(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server at `url`, or of the app in this process, which asks for no key."""
     if url:
         if (httpx.URL(url).port or 0) > 65535:
             raise httpx.InvalidURL(f"{url} has a port past 65535")
-        async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+        async with httpx.AsyncClient(base_url=url, headers=_credentials(key_file), timeout=600) as client:
             yield client
         return
-    app = _create_app(Settings())
+    app = _create_app(Settings(), in_place=True)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None) as client,
@@ -277,9 +297,22 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.05)
 
 
-def _run(url: str | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]) -> Any:
+def _credentials(key_file: Path | None) -> dict[str, str]:
+    """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
+    try:
+        key = key_file.read_text("utf-8").strip() if key_file else os.environ.get("SAMEASK_KEY", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"can't read the key in {key_file}: {type(error).__name__}") from error
+    if re.search("[^!-~]", key) or (key_file and not key):
+        raise CommandError(f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _run(
+    url: str | None, key_file: Path | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
+) -> Any:
     async def run() -> Any:
-        async with _service(url) as service:
+        async with _service(url, key_file) as service:
             return await command(service)
 
     return asyncio.run(run())
@@ -293,7 +326,7 @@ async def _call(service: httpx.AsyncClient, method: str, path: str, **arguments:
             await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
             continue
         if not response.is_success:
-            raise CommandError(_words(response))
+            raise CommandError(_words(response) + (KEY_HINT if response.status_code == 401 else ""))
         try:
             return response.json()
         except ValueError as error:
@@ -317,7 +350,7 @@ def _score_cells(score: dict[str, Any]) -> list[RichText]:
     return [RichText(verdict), RichText(f"{score['probability']:.3f}"), RichText(f"{score['similarity']:.3f}")]
 
 
-def _load(load: Load, collection: str, skip_bad: bool, url: str | None) -> None:
+def _load(load: Load, collection: str, skip_bad: bool, url: str | None, key_file: Path | None) -> None:
     """Check every row of a file, then import the good ones. Raises CommandError for bad ones, unless told to skip."""
     checks = [f"{load.file}:{row.line}: {problem}" if problem else None for row, problem in load.rows()]
     bad = sum(1 for check in checks if check)
@@ -325,7 +358,7 @@ def _load(load: Load, collection: str, skip_bad: bool, url: str | None) -> None:
         err.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if bad and not skip_bad:
         raise CommandError(f"{bad:,} broken rows in {load.file}: nothing was imported; --skip-bad imports the others")
-    totals = _run(url, lambda service: _import(service, collection, load, len(checks) - bad))
+    totals = _run(url, key_file, lambda service: _import(service, collection, load, len(checks) - bad))
     out.print(
         ", ".join(f"{totals[name]:,} {name}" for name in load.counts)
         + (f", {bad:,} broken rows skipped" if bad else "")

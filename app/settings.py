@@ -20,6 +20,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    allowed_hosts: str | None = Field(
+        None,
+        description="Host names, by comma, under which a server without keys answers beside `localhost` and the like.",
+    )
+    admin_key_file: Path | None = Field(
+        None, description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`."
+    )
     data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
     release: Path = Field(Path("releases/minilm-base"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -34,6 +34,7 @@ from tests.raw_http import fuzz_raw
 from tests.tiny_model import DIMENSION, build_tiny_model
 
 STOP_AFTER = 20  # kinds of failure
+ADMIN_KEY = "the-key-of-a-fuzzer-is-no-secret"  # the document says that keys are needed, so they are
 
 # Limits small enough that random requests stand on both sides of each.
 SMALL = {
@@ -84,6 +85,7 @@ VALID = {
 }
 INVALID = {
     "400": "not JSON",
+    "401": "the key is left out, or made up",
     "404": "a name that is empty or has a slash in it is another path",
     "405": "the same, where the other path has other methods",
     "413": "the body is too large, which is found out first",
@@ -184,12 +186,14 @@ def fuzz_settings(data_dir: Path, release: Path) -> Settings:
 
 
 def fuzz_document(settings: Settings, report: Report, requests: int, seed: int, examples: int = 60) -> None:
-    """Send at least that many requests made from the OpenAPI document, unless some are answered badly.
+    """Send at least that many requests made from the OpenAPI document, with a key, unless some are answered badly.
 
     In rounds: first whatever the document enumerates, then `examples` of each operation and as many walks along
     the links, again and again.
     """
-    app = Counted(create_app(settings), report)
+    key_file = settings.data_dir.with_name("admin-key")
+    key_file.write_text(ADMIN_KEY, "ascii")
+    app = Counted(create_app(settings.model_copy(update={"admin_key_file": key_file})), report)
     enough = report.requests + requests
     try:
         for round_ in range(requests):
@@ -207,6 +211,7 @@ def _run(app: ASGIApp, report: Report, seed: int, round_: int, examples: int) ->
             "seed": seed,
             "max-failures": STOP_AFTER,
             "continue-on-failure": True,
+            "headers": {"Authorization": f"Bearer {ADMIN_KEY}"},
             "generation": {"max-examples": examples, "database": "none"},
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": list(VALID)},

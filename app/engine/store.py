@@ -1,4 +1,4 @@
-"""The truth: collections, questions and their revisions, and labels, in SQL. The only room with SQL in it.
+"""The truth: collections, questions and their revisions, labels, and keys, in SQL. The only room with SQL in it.
 
 Every change of a collection takes its next revision, one for each question written or deleted. A question's
 row is one version of it, named by the revision that wrote it, so a revision is also the number under which
@@ -27,6 +27,8 @@ import numpy as np
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
@@ -39,6 +41,7 @@ from app.errors import (
     DataDirectoryUnusable,
     FieldError,
     InvalidRequest,
+    KeyNotFound,
     LabelNotFound,
     LabelReplaced,
     QuestionNotFound,
@@ -104,6 +107,17 @@ label_requests = sa.Table(
     sa.Column("fingerprint", sa.LargeBinary),
     sa.Column("answer", sa.Text),
     sa.Column("answered_at", sa.Text),
+    sa.Column("checksum", sa.BigInteger),
+)
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("scopes", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("created_at", sa.Text),
+    sa.Column("revoked_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
 )
 log = logging.getLogger(__name__)
@@ -230,17 +244,36 @@ class Once:
     fingerprint: bytes
 
 
-class Store:
-    """Collections, questions and labels in one SQLite database. Safe from many threads; writes are one at a time."""
+@dataclass(frozen=True)
+class Key:
+    """What is kept of a key: its public id, the SHA-256 of the whole, and what it is for."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable."""
+    id: str
+    digest: bytes
+    scopes: tuple[str, ...]
+    name: str
+    created_at: str
+    revoked_at: str | None = None
+
+
+class Store:
+    """Collections, questions, labels and keys in one SQLite database. Safe from many threads; one writes at a time."""
+
+    def __init__(self, path: Path, *, prepare: bool = True) -> None:
+        """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable.
+
+        `prepare` is false beside another process that has done all that: then it is only opened.
+        """
         self._write_lock = threading.Lock()
         self._damaged: set[tuple[str, int, int]] = set()
         url = sa.URL.create("sqlite", database=str(path))
         self._engine = sa.create_engine(url, pool_size=32, max_overflow=32, hide_parameters=True)
         sa.event.listen(self._engine, "connect", _configure)
         sa.event.listen(self._engine, "begin", _begin)
+        if prepare:
+            self._prepare(path)
+
+    def _prepare(self, path: Path) -> None:
         try:
             self._check_integrity()
             with self._writing() as connection:
@@ -255,6 +288,12 @@ class Store:
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the database."""
         self._engine.dispose()
+
+    def is_current(self) -> bool:
+        """Whether the schema is the one that this code knows. Raises DataDamaged."""
+        with self._reading() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        return found == latest_schema()
 
     @property
     def damaged(self) -> int:
@@ -629,6 +668,47 @@ class Store:
             raise InvalidRequest(FieldError("Idempotency-Key", "was used for another request"))
         return _as_labelled(row["answer"]) if row else None
 
+    # Keys
+
+    def add_key(self, key_id: str, digest: bytes, scopes: Sequence[str], name: str) -> Key:
+        """Keep a new key."""
+        key = Key(key_id, digest, tuple(scopes), name, created_at=_now())
+        with self._writing() as connection:
+            connection.execute(sa.insert(keys).values(**_sealed({**asdict(key), "scopes": " ".join(scopes)})))
+        return key
+
+    def key(self, key_id: str) -> Key | None:
+        """The key with this id, revoked or not. Raises DataDamaged."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().first()
+        if row and not _is_sound(row):
+            raise DataDamaged(f"the row of key {key_id!r} fails its checksum: revoke it, and make another")
+        return _as_key(row) if row else None
+
+    def list_keys(self) -> list[Key]:
+        """All keys, oldest first. A row that fails its checksum is reported and left out."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id)).mappings().all()
+        for row in rows:
+            if not _is_sound(row):
+                log.error("the row of key %r fails its checksum: revoke it, and make another", row["id"])
+        return [_as_key(row) for row in rows if _is_sound(row)]
+
+    def has_keys(self) -> bool:
+        """Whether a key was ever made, revoked and damaged ones included."""
+        with self._reading() as connection:
+            return connection.execute(sa.select(keys.c.id).limit(1)).first() is not None
+
+    def revoke_key(self, key_id: str) -> Key:
+        """The key, from now on good for nothing; revoked before, it stays as it was. Raises KeyNotFound."""
+        with self._writing() as connection:
+            row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().first()
+            if row is None:
+                raise KeyNotFound(key_id)
+            revoked = _sealed({**row, "revoked_at": row["revoked_at"] or _now()})
+            connection.execute(sa.update(keys).where(keys.c.id == key_id).values(**revoked))
+            return _as_key(revoked)
+
     # Connections
 
     @contextmanager
@@ -676,10 +756,20 @@ class Store:
 
 def migrate(connection: sa.Connection, revision: str = "head") -> None:
     """Bring the schema of the database to `revision`, inside the connection's transaction."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _alembic()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def latest_schema() -> str:
+    """The version of the schema that this code knows."""
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 def _check_schema(connection: sa.Connection) -> None:
@@ -750,6 +840,11 @@ def _insert_collection(connection: sa.Connection, name: str) -> Collection:
     collection = Collection(key=key, **values)
     _advance(connection, collection, by=0, added=0)
     return collection
+
+
+def _as_key(row: Mapping[Any, Any]) -> Key:
+    values = {name: value for name, value in row.items() if name != "checksum"}
+    return Key(**{**values, "scopes": tuple(row["scopes"].split())})
 
 
 def _advance(connection: sa.Connection, collection: Collection, by: int, added: int) -> None:

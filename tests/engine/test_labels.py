@@ -522,6 +522,7 @@ def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
         for statement in (
             "DROP TABLE labels",
             "DROP TABLE label_requests",
+            "DROP TABLE keys",
             "UPDATE alembic_version SET version_num = '0001'",
         ):
             connection.exec_driver_sql(statement)

@@ -24,7 +24,16 @@ from app.engine import index as index_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import DEFAULT_COLLECTION, Collection, Label, NewLabel, Once, Question, Store
+from app.engine.store import (
+    DEFAULT_COLLECTION,
+    Collection,
+    Label,
+    NewLabel,
+    Once,
+    Question,
+    Store,
+    latest_schema,
+)
 from app.engine.text import digest, normalize
 from app.engine.tokens import Tokens
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
@@ -480,7 +489,7 @@ WORDS = {
     "the name of a collection": OTHER,
     "a table's definition": "superseded_by BIGINT",
     "an index's definition": "WHERE superseded_by IS NULL",
-    "the version of the schema": "0002",
+    "the version of the schema": latest_schema(),
 }
 
 
