@@ -1,5 +1,7 @@
 # Two targets: `cpu` (the default of docker-compose.yml) and `cuda`. Each step that installs or runs something
-# is one that the make targets run as well.
+# is one that the make targets run as well. Listening on 0.0.0.0, the service does not start without a key: mount a
+# secret and name it in SAMEASK_ADMIN_KEY_FILE (as docker-compose.yml does), or make keys in the volume first:
+# docker run --rm --volume data:/data sameask:cpu sameask keys create --scope admin
 
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /srv/sameask

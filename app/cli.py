@@ -5,12 +5,15 @@ import asyncio
 import csv
 import json
 import logging
+import os
 import pkgutil
+import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +26,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text as RichText
 
-from app.engine.table import Row, read_rows
+from app.engine.table import Row, read_rows, truth
+from app.engine.text import digest, pair_digest
 from app.errors import AddressInUse, CommandError, SameaskError
-from app.http.fields import QuestionId, Text
+from app.http.fields import Person, QuestionId, Text
+from app.key_commands import keys
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -35,6 +40,9 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+labels = typer.Typer(help="What people say of pairs.", no_args_is_help=True)
+cli.add_typer(labels, name="labels")
+cli.add_typer(keys, name="keys")
 out = Console()
 err = Console(stderr=True)
 
@@ -42,13 +50,39 @@ Url = Annotated[
     str | None,
     typer.Option(help="Address of a running server; without it the data directory is opened here."),
 ]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the key for the server at --url; without it SAMEASK_KEY holds one. The key itself is no option:"
+        " whoever lists the processes of a machine reads their options."
+    ),
+]
 InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of CSV.")]
+InFile = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)]
+SkipBad = Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")]
 
-BATCH, PAGE = 500, 1000  # questions in one request, where the settings allow as many
-KINDS: tuple[TypeAdapter[str], TypeAdapter[str]] = (TypeAdapter(QuestionId), TypeAdapter(Text))
+BATCH, PAGE = 500, 1000  # items in one request, where the settings allow as many
+ID: TypeAdapter[str] = TypeAdapter(QuestionId)
+TEXT: TypeAdapter[str] = TypeAdapter(Text)
+PERSON: TypeAdapter[str] = TypeAdapter(Person)
 IMPORTS_IN_FLIGHT = 6
-ENVELOPE_BYTES = 512  # of a body around its questions: the braces, and the collection's name
+KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
+ENVELOPE_BYTES = 512  # of a body around its items: the braces, and the collection's name
+LABEL_COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an import does with a file: its rows, with what is wrong with each, and what a good one is in a request."""
+
+    file: Path
+    items: str  # what they are, in the route and in its body
+    most: int  # in one request
+    rows: Callable[[], Iterator[tuple[Row, str | None]]]
+    item: Callable[[Row], dict[str, object]]
+    counts: Sequence[str]  # of the answer
 
 
 def main() -> None:
@@ -67,33 +101,69 @@ def main() -> None:
 def serve() -> None:
     """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
     settings = Settings()
-    listening = _listen(settings)
-    _log_to_stderr(settings)
-    asyncio.run(_serve(settings, listening))
+    with _listen(settings) as listening:
+        _log_to_stderr(settings)
+        asyncio.run(_serve(settings, listening))
 
 
 @cli.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)],
+    file: InFile,
     collection: InCollection = "default",
     id_column: Annotated[str, typer.Option(help="Column of the ids.")] = "id",
     text_column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
-    skip_bad: Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")] = False,
+    skip_bad: SkipBad = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Write a file of questions into a collection. Importing it again changes nothing."""
     columns = (id_column, text_column)
-    checks = list(_check_rows(file, columns))
-    bad = sum(1 for check in checks if check)
-    for problem in [check for check in checks if check][:20]:
-        err.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if bad and not skip_bad:
-        raise CommandError(f"{bad:,} broken rows in {file}: nothing was imported; --skip-bad imports the others")
-    totals = _run(url, lambda service: _import(service, collection, file, columns, len(checks) - bad))
-    out.print(
-        f"{totals['added']:,} added, {totals['updated']:,} updated, {totals['unchanged']:,} unchanged"
-        + (f", {bad:,} broken rows skipped" if bad else "")
+    load = Load(
+        file,
+        items="questions",
+        most=Settings().max_upsert,
+        rows=lambda: _question_rows(file, columns),
+        item=lambda row: {"id": row.values[0], "text": row.values[1]},
+        counts=("added", "updated", "unchanged"),
     )
+    _load(load, collection, skip_bad, url, key_file)
+
+
+@labels.command("import")
+def import_labels(
+    file: InFile,
+    collection: InCollection = "default",
+    by: Annotated[str | None, typer.Option(help="Who says so; without it, the column `by` does.")] = None,
+    skip_bad: SkipBad = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Label the pairs of a file: question1, question2, is_duplicate, by, and note if there is one.
+
+    Importing it again changes nothing.
+    """
+    load = Load(
+        file,
+        items="labels",
+        most=Settings().max_labels,
+        rows=lambda: _label_rows(file, by),
+        item=lambda row: _label(row, by),
+        counts=("added", "replaced", "unchanged"),
+    )
+    _load(load, collection, skip_bad, url, key_file)
+
+
+@labels.command("export")
+def export_labels(
+    collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
+) -> None:
+    """Print every active label of a collection, as CSV that `labels import` and training read."""
+
+    def record(label: dict[str, Any]) -> list[object]:
+        said = label["is_duplicate"] if as_json else int(label["is_duplicate"])
+        return [*label["questions"], said, label["by"], label["note"]]
+
+    _run(url, key_file, lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json))
 
 
 @cli.command()
@@ -103,19 +173,18 @@ def find(
     top_k: Annotated[int, typer.Option(min=1, help="Most candidates.")] = 5,
     as_json: AsJson = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Has this question been asked before?"""
     body = {"questions": [text], "collection": collection, "top_k": top_k}
-    found = _run(url, lambda service: _call(service, "POST", "/duplicates", json=body))
+    found = _run(url, key_file, lambda service: _call(service, "POST", "/duplicates", json=body))
     if as_json:
         out.print_json(data=found)
         return
     finding = found["results"][0]
     table = Table("verdict", "probability", "similarity", "id", "text", title=f"verdict: {finding['verdict']}")
     for c in finding["candidates"]:
-        table.add_row(
-            c["verdict"], f"{c['probability']:.3f}", f"{c['similarity']:.3f}", RichText(c["id"]), RichText(c["text"])
-        )
+        table.add_row(*_score_cells(c), RichText(c["id"]), RichText(c["text"]))
     out.print(table)
 
 
@@ -123,29 +192,32 @@ def find(
 def pair(
     question1: Annotated[str, typer.Argument(help="One question.")],
     question2: Annotated[str, typer.Argument(help="The other.")],
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Whose labels hold.")] = "default",
     as_json: AsJson = False,
     url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Do these two ask the same?"""
-    body = {"pairs": [{"question1": question1, "question2": question2}]}
-    scored = _run(url, lambda service: _call(service, "POST", "/pair-score", json=body))
+    body = {"pairs": [{"question1": question1, "question2": question2}], "collection": collection}
+    scored = _run(url, key_file, lambda service: _call(service, "POST", "/pair-score", json=body))
     if as_json:
         out.print_json(data=scored)
         return
-    score = scored["scores"][0]
     table = Table("verdict", "probability", "similarity")
-    table.add_row(score["verdict"], f"{score['probability']:.3f}", f"{score['similarity']:.3f}")
+    table.add_row(*_score_cells(scored["scores"][0]))
     out.print(table)
 
 
 @cli.command()
 def export(
-    collection: InCollection = "default",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of CSV.")] = False,
-    url: Url = None,
+    collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
 ) -> None:
     """Print every question of a collection, as CSV that `import` reads."""
-    _run(url, lambda service: _export(service, collection, as_json))
+
+    def record(question: dict[str, Any]) -> list[object]:
+        return [question["id"], question["text"]]
+
+    _run(url, key_file, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
@@ -191,21 +263,21 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _create_app(settings: Settings) -> Any:
+def _create_app(settings: Settings, *, in_place: bool = False) -> Any:
     """The app, found by name so that commands which only speak to a server never load torch."""
-    return pkgutil.resolve_name("app.main:create_app")(settings)
+    return pkgutil.resolve_name("app.main:create_app")(settings, in_place=in_place)
 
 
 @asynccontextmanager
-async def _service(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the server at `url`, or of the app in this process."""
+async def _service(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server at `url`, or of the app in this process, which asks for no key."""
     if url:
         if (httpx.URL(url).port or 0) > 65535:
             raise httpx.InvalidURL(f"{url} has a port past 65535")
-        async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+        async with httpx.AsyncClient(base_url=url, headers=_credentials(key_file), timeout=600) as client:
             yield client
         return
-    app = _create_app(Settings())
+    app = _create_app(Settings(), in_place=True)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None) as client,
@@ -225,9 +297,22 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.05)
 
 
-def _run(url: str | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]) -> Any:
+def _credentials(key_file: Path | None) -> dict[str, str]:
+    """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
+    try:
+        key = key_file.read_text("utf-8").strip() if key_file else os.environ.get("SAMEASK_KEY", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"can't read the key in {key_file}: {type(error).__name__}") from error
+    if re.search("[^!-~]", key) or (key_file and not key):
+        raise CommandError(f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _run(
+    url: str | None, key_file: Path | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
+) -> Any:
     async def run() -> Any:
-        async with _service(url) as service:
+        async with _service(url, key_file) as service:
             return await command(service)
 
     return asyncio.run(run())
@@ -241,7 +326,7 @@ async def _call(service: httpx.AsyncClient, method: str, path: str, **arguments:
             await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
             continue
         if not response.is_success:
-            raise CommandError(_words(response))
+            raise CommandError(_words(response) + (KEY_HINT if response.status_code == 401 else ""))
         try:
             return response.json()
         except ValueError as error:
@@ -257,19 +342,40 @@ def _words(response: httpx.Response) -> str:
         return f"the server answered {response.status_code}"
 
 
-async def _import(
-    service: httpx.AsyncClient, collection: str, file: Path, columns: tuple[str, str], total: int
-) -> dict[str, int]:
+def _score_cells(score: dict[str, Any]) -> list[RichText]:
+    """Verdict, probability and similarity for a table, and whose word the verdict is."""
+    verdict = score["verdict"]
+    if label := score["label"]:
+        verdict += ", people disagree" if label["contradicted"] else f", says {label['by']}"
+    return [RichText(verdict), RichText(f"{score['probability']:.3f}"), RichText(f"{score['similarity']:.3f}")]
+
+
+def _load(load: Load, collection: str, skip_bad: bool, url: str | None, key_file: Path | None) -> None:
+    """Check every row of a file, then import the good ones. Raises CommandError for bad ones, unless told to skip."""
+    checks = [f"{load.file}:{row.line}: {problem}" if problem else None for row, problem in load.rows()]
+    bad = sum(1 for check in checks if check)
+    for problem in [check for check in checks if check][:20]:
+        err.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if bad and not skip_bad:
+        raise CommandError(f"{bad:,} broken rows in {load.file}: nothing was imported; --skip-bad imports the others")
+    totals = _run(url, key_file, lambda service: _import(service, collection, load, len(checks) - bad))
+    out.print(
+        ", ".join(f"{totals[name]:,} {name}" for name in load.counts)
+        + (f", {bad:,} broken rows skipped" if bad else "")
+    )
+
+
+async def _import(service: httpx.AsyncClient, collection: str, load: Load, total: int) -> dict[str, int]:
     """Write the good rows in batches, a few requests in flight, so that the model never waits for the wire."""
-    totals = dict.fromkeys(("added", "updated", "unchanged"), 0)
-    batches = _batches(file, columns)
+    totals = dict.fromkeys(load.counts, 0)
+    batches = _batches(load)
     with _progress() as progress:
         task = progress.add_task("importing", total=total)
 
         async def work() -> None:
             for batch in batches:
-                body = {"collection": collection, "questions": batch}
-                written = await _call(service, "POST", "/questions", json=body)
+                body = {"collection": collection, load.items: batch}
+                written = await _call(service, "POST", f"/{load.items}", json=body)
                 for name in totals:
                     totals[name] += written[name]
                 progress.advance(task, len(batch))
@@ -283,71 +389,112 @@ async def _import(
     return totals
 
 
-def _check_rows(file: Path, columns: tuple[str, str]) -> Iterator[str | None]:
-    """For each row, what is wrong with it, with file and line; None for a good one."""
-    for row, problem in _rows(file, columns):
-        yield f"{file}:{row.line}: {problem}" if problem else None
-
-
-def _batches(file: Path, columns: tuple[str, str]) -> Iterator[list[dict[str, str]]]:
+def _batches(load: Load) -> Iterator[list[dict[str, object]]]:
     """The good rows, as many at a time as one request may hold."""
-    settings = Settings()
-    batch: list[dict[str, str]] = []
-    room = settings.max_body_bytes - ENVELOPE_BYTES
-    for row, problem in _rows(file, columns):
+    most = Settings().max_body_bytes - ENVELOPE_BYTES
+    batch: list[dict[str, object]] = []
+    room = most
+    for row, problem in load.rows():
         if problem:
             continue
-        question = {"id": row.values[0], "text": row.values[1]}
-        size = len(json.dumps(question, ensure_ascii=False).encode()) + 1
-        if len(batch) == min(BATCH, settings.max_upsert) or (batch and size > room):
+        item = load.item(row)
+        size = len(json.dumps(item, ensure_ascii=False).encode()) + 1
+        if len(batch) == min(BATCH, load.most) or (batch and size > room):
             yield batch
-            batch, room = [], settings.max_body_bytes - ENVELOPE_BYTES
-        batch.append(question)
+            batch, room = [], most
+        batch.append(item)
         room -= size
     if batch:
         yield batch
 
 
-def _rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[Row, str | None]]:
-    """Each row, and what is wrong with it."""
+def _question_rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[Row, str | None]]:
+    """Each row of a file of questions, and what is wrong with it."""
     max_characters = Settings().max_characters
     lines: dict[int, int] = {}  # hash of an id -> its line; the ids themselves would take more memory
     for row in read_rows(file, columns):
         problem = row.error
         if not problem:
-            problem = _problem(columns, row, max_characters)
+            id_, text = row.values
+            problem = _problem(columns[0], id_, ID) or _text_problem(columns[1], text, max_characters)
         if not problem and (first := lines.setdefault(hash(row.values[0]), row.line)) != row.line:
             problem = f"{columns[0]} stands on line {first} already"
         yield row, problem
 
 
-def _problem(columns: tuple[str, str], row: Row, max_characters: int) -> str | None:
-    for column, value, kind in zip(columns, row.values, KINDS, strict=True):
-        try:
-            kind.validate_python(value, strict=True)
-        except ValidationError as error:
-            return f"{column} {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-    if len(row.values[1]) > max_characters:
-        return (
-            f"{columns[1]} has {len(row.values[1]):,} characters; at most {max_characters:,} (SAMEASK_MAX_CHARACTERS)"
-        )
+def _label_rows(file: Path, by: str | None) -> Iterator[tuple[Row, str | None]]:
+    """Each row of a file of labels, and what is wrong with it."""
+    max_characters = Settings().max_characters
+    firsts: dict[int, tuple[int, object]] = {}  # hash of a pair and a person -> the line, and what it says
+    columns, optional = (LABEL_COLUMNS[:3], LABEL_COLUMNS[4:]) if by else (LABEL_COLUMNS[:4], LABEL_COLUMNS[4:])
+    for row in read_rows(file, columns, optional):
+        problem = row.error or _label_problem(row, by, max_characters)
+        if not problem:
+            label = _label(row, by)
+            said = (label["is_duplicate"], label.get("note"))
+            place = hash((pair_digest(*row.values[:2]), label["by"]))
+            line, first = firsts.setdefault(place, (row.line, said))
+            if said != first:
+                problem = f"says otherwise than line {line} of the same pair"
+        yield row, problem
+
+
+def _label(row: Row, by: str | None) -> dict[str, object]:
+    """What a good row says, as an item of `POST /labels`."""
+    one, other, said = row.values[:3]
+    label = {"questions": [one, other], "is_duplicate": truth(said), "by": by or row.values[3]}
+    return {**label, "note": row.values[-1]} if row.values[-1] else label
+
+
+def _label_problem(row: Row, by: str | None, max_characters: int) -> str | None:
+    one, other, said, *_, note = row.values
+    problems = [
+        _text_problem(name, text, max_characters) for name, text in zip(LABEL_COLUMNS, (one, other), strict=False)
+    ]
+    problems.append("is_duplicate must be 0 or 1" if truth(said) is None else None)
+    problems.append(_problem("by", by or row.values[3], PERSON))
+    problems.append(_text_problem("note", note, max_characters) if note else None)
+    if not any(problems) and digest(one) == digest(other):
+        return "is a pair of a question with itself"
+    return next((problem for problem in problems if problem), None)
+
+
+def _text_problem(column: str, value: Any, max_characters: int) -> str | None:
+    problem = _problem(column, value, TEXT)
+    if not problem and len(value) > max_characters:
+        return f"{column} has {len(value):,} characters; at most {max_characters:,} (SAMEASK_MAX_CHARACTERS)"
+    return problem
+
+
+def _problem(column: str, value: Any, kind: TypeAdapter[str]) -> str | None:
+    try:
+        kind.validate_python(value, strict=True)
+    except ValidationError as error:
+        return f"{column} {error.errors()[0]['msg'].removeprefix('Value error, ')}"
     return None
 
 
-async def _export(service: httpx.AsyncClient, collection: str, as_json: bool) -> None:
+async def _export(
+    service: httpx.AsyncClient,
+    items: str,
+    collection: str,
+    columns: Sequence[str],
+    record: Callable[[dict[str, Any]], list[object]],
+    as_json: bool,
+) -> None:
+    """Print all items of a list, page by page."""
     writer = csv.writer(sys.stdout)
     if not as_json:
-        writer.writerow(("id", "text"))
+        writer.writerow(columns)
     parameters = {"collection": collection, "limit": min(PAGE, Settings().max_page)}
     while True:
-        page = await _call(service, "GET", "/questions", params=parameters)
-        for question in page["questions"]:
+        page = await _call(service, "GET", f"/{items}", params=parameters)
+        for item in page[items]:
             if as_json:
-                sys.stdout.write(
-                    json.dumps({"id": question["id"], "text": question["text"]}, ensure_ascii=False) + "\n"
-                )
+                found = dict(zip(columns, record(item), strict=True))
+                sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
             else:
-                writer.writerow((question["id"], question["text"]))
+                writer.writerow(record(item))
         if page["next_cursor"] is None:
             return
         parameters["cursor"] = page["next_cursor"]

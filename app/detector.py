@@ -7,20 +7,23 @@ runs in threads of two pools, one for questions asked and one for writes, so tha
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Literal, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.labels import Ruling, ruling, rulings
 from app.engine.live_release import LiveRelease
 from app.engine.scorer import Verdict, similarity
-from app.engine.store import Collection, Question, Store, Written
-from app.engine.text import normalize
+from app.engine.store import Collection, Label, Labelled, Question, Store, Written
+from app.engine.store import NewLabel as NewLabel  # for app.http, which knows nothing below this room
+from app.engine.store import Once as Once
+from app.engine.text import digest, normalize
 from app.engine.tokens import Tokens
 from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overloaded, SameaskError, Unembeddable
 
@@ -46,6 +49,7 @@ class Candidate:
     similarity: float
     probability: float
     verdict: Verdict
+    label: Ruling | None  # what people said of this pair; the verdict is theirs then
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Score:
     similarity: float
     probability: float
     verdict: Verdict
+    label: Ruling | None = None
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,24 @@ class _Asked:
     open_texts: list[str]
     tokens: list[Tokens]
     excluded: set[int]
+    rulings: dict[str, dict[bytes, Ruling]]  # by text asked, and the digest of the other text
 
 
 @dataclass(frozen=True)
 class _Hit:
-    """A stored question near one that was asked."""
+    """A stored question near one that was asked, or linked to it by a label."""
 
     question: Question
     similarity: np.float32
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """What gets a score, at a revision: the hits of each open text, and those beside the exact matches of a text."""
+
+    revision: int
+    of_open: list[list[_Hit]]
+    beside_exact: dict[str, list[_Hit]]
 
 
 class Detector:
@@ -184,10 +199,11 @@ class Detector:
     ) -> Findings:
         """Has each of these been asked before in the collection?
 
-        A question that stands there word for word (after normalisation) is answered with its exact matches
-        alone, before any model call. Others get up to `top_k` candidates. The pair classifier reads the nearest ones
-        (`auto`), all of them, or none; what it has not read is `review` at most. The strongest verdict and the
-        greatest probability come first.
+        A question that stands there word for word (after normalisation) is answered with its exact matches and
+        what labels link to it, before any model call. Others get up to `top_k` candidates. The pair classifier
+        reads the nearest ones (`auto`), all of them, or none; what it has not read is `review` at most. The strongest
+        verdict and the greatest probability come first. What people said of a pair overrules its verdict, and nothing
+        else of it; what they call a duplicate is offered even if no search finds it, once it is indexed.
 
         Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
@@ -199,22 +215,30 @@ class Detector:
         vectors = await self._embed(
             live, phases, asked.tokens, [f"questions.{questions.index(t)}" for t in asked.open_texts]
         )
-        revision, hits = await self._read(self._rank, live, phases, asked, vectors, top_k)
-        logits = await self._verify(live, phases, asked, hits, depth, every=verify == "always")
+        ranked = await self._read(self._rank, live, phases, asked, vectors, top_k)
+        logits = await self._verify(live, phases, asked, ranked.of_open, depth, every=verify == "always")
         open_findings = {
-            text: _judge(text, tokens, _candidates(live, of_text, of_logits))
-            for text, tokens, of_text, of_logits in zip(asked.open_texts, asked.tokens, hits, logits, strict=True)
+            text: _judge(text, tokens, _candidates(live, of_text, of_logits, asked.rulings.get(text, {}))[:top_k])
+            for text, tokens, of_text, of_logits in zip(
+                asked.open_texts, asked.tokens, ranked.of_open, logits, strict=True
+            )
+        }
+        beside = {
+            text: _candidates(live, hits, _unread(len(hits)), asked.rulings[text])
+            for text, hits in ranked.beside_exact.items()
         }
         results = [
-            _exact_finding(text, asked.exact[text][:top_k]) if text in asked.exact else open_findings[text]
+            _exact_finding(text, asked.exact[text], beside.get(text, []), top_k)
+            if text in asked.exact
+            else open_findings[text]
             for text in questions
         ]
-        return Findings(live.release.name, collection, revision, results, phases)
+        return Findings(live.release.name, collection, ranked.revision, results, phases)
 
-    async def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
-        """How likely is each pair to be one question asked twice? Symmetric.
+    async def score(self, pairs: Sequence[tuple[str, str]], collection: str) -> Scores:
+        """How likely is each pair to be one question asked twice? Symmetric; the collection's labels overrule.
 
-        Raises Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
+        Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         live = self._live
         different = [(i, pair) for i, pair in enumerate(pairs) if normalize(pair[0]) != normalize(pair[1])]
@@ -225,6 +249,7 @@ class Detector:
         }
         live.refuse_if_full(len(places), len(different))
         phases = Phases()
+        ruled = await self._read(self._look_up_pairs, phases, collection, [pair for _, pair in different])
         tokens = await self._read(self._tokenize, live, phases, list(places))
         vectors = await self._embed(live, phases, tokens, list(places.values()))
         row = {text: i for i, text in enumerate(places)}
@@ -234,8 +259,8 @@ class Detector:
                 vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
             )
             logits = await self._logits(live, phases, [pair for _, pair in different])
-            for (i, _), score in zip(different, _scores(live, similarities, logits), strict=True):
-                scores[i] = score
+            for (i, pair), score in zip(different, _scores(live, similarities, logits), strict=True):
+                scores[i] = _overruled(score, ruled.get(pair))
         return Scores(live.release.name, scores, phases)
 
     # Writing
@@ -261,12 +286,25 @@ class Detector:
             return collection, created
 
     async def delete_collection(self, name: str) -> None:
-        """Delete a collection and all its questions. Raises CollectionNotFound, CollectionProtected."""
+        """Delete a collection, its questions and its labels. Raises CollectionNotFound, CollectionProtected."""
         with self._admitted_write():
             collection = await self._write(self._store.delete_collection, name)
             self._live.forget(collection.key)
             self._catching_up.pop(collection.key, None)
             self._behind.discard(collection.key)
+
+    async def label(self, collection: str, said: Sequence[NewLabel], once: Once | None = None) -> Labelled:
+        """Write labels, all or none; done when they are durable, and the next answer keeps to them.
+
+        Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
+        """
+        with self._admitted_write():
+            return await asyncio.shield(self._write(self._store.label, collection, said, once))
+
+    async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
+        """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
+        with self._admitted_write():
+            return await asyncio.shield(self._write(self._store.undo_label, collection, label_id, by))
 
     # Reading
 
@@ -285,6 +323,33 @@ class Detector:
     async def list_questions(self, collection: str, after: str | None, limit: int) -> list[Question]:
         """Questions in the order of their ids."""
         return await self._read(self._store.list_questions, collection, after, limit)
+
+    async def list_labels(
+        self,
+        collection: str,
+        after: int,
+        limit: int,
+        *,
+        is_duplicate: bool | None = None,
+        by: str | None = None,
+        contradicted: bool | None = None,
+        history: bool = False,
+    ) -> list[Label]:
+        """Labels in the order in which they were given; with `history`, those that have ended too."""
+        return await self._read(
+            self._store.list_labels,
+            collection,
+            after,
+            limit,
+            is_duplicate=is_duplicate,
+            by=by,
+            contradicted=contradicted,
+            history=history,
+        )
+
+    async def contradicted_labels(self) -> int:
+        """How many active labels are contradicted by another."""
+        return await self._read(self._store.contradicted_labels)
 
     async def quarantined(self) -> int:
         """How many stored questions could not be embedded."""
@@ -332,10 +397,20 @@ class Detector:
                 for text, found in matches.items()
                 if (kept := [q for q in found if q.revision not in excluded])
             }
+            ruled = rulings(self._store.labels_on(collection.key, questions))
         open_texts = [text for text in dict.fromkeys(questions) if text not in exact]
-        if open_texts and not live.state(collection.key).ready:
+        linked = any(ruling.links for of_text in ruled.values() for ruling in of_text.values())
+        if (open_texts or linked) and not live.state(collection.key).ready:
             raise NotReady("the index of this collection is catching up with the store; see /readyz")
-        return _Asked(collection, exact, open_texts, self._tokenize(live, phases, open_texts), excluded)
+        return _Asked(collection, exact, open_texts, self._tokenize(live, phases, open_texts), excluded, ruled)
+
+    def _look_up_pairs(
+        self, phases: Phases, name: str, pairs: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], Ruling]:
+        """What people said of these pairs. Raises CollectionNotFound."""
+        with phases.timed("lookup"):
+            labels = self._store.labels_of(self._store.collection(name).key, pairs)
+            return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
 
     def _tokenize(self, live: LiveRelease, phases: Phases, texts: Sequence[str]) -> list[Tokens]:
         with phases.timed("tokenize"):
@@ -354,23 +429,65 @@ class Detector:
 
     def _rank(
         self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: NDArray[np.float32], top_k: int
-    ) -> tuple[int, list[list[_Hit]]]:
-        """The revision searched, and for each open text the nearest questions that are there and not excluded."""
-        key = asked.collection.key
+    ) -> _Ranked:
+        """What is there and not excluded: the nearest of each open text, and what labels link to a text."""
+        linked = self._linked(live, phases, asked, dict(zip(asked.open_texts, vectors, strict=True)))
+        beside_exact = {text: hits for text, hits in linked.items() if text in asked.exact}
         if not asked.open_texts:
-            return asked.collection.revision, []
+            return _Ranked(asked.collection.revision, [], beside_exact)
+        key = asked.collection.key
         with phases.timed("search"):
-            revision, hits = live.search(key, vectors, top_k + len(asked.excluded))
+            aside = max(map(len, asked.rulings.values()), default=0)  # these take no other's place
+            revision, found = live.search(key, vectors, top_k + len(asked.excluded) + min(aside, top_k))
         with phases.timed("read"):
-            stored = self._store.read(key, [revision for hit in hits for revision in hit.revisions])
-        return revision, [
+            stored = self._store.read(key, [revision for hits in found for revision in hits.revisions])
+        near = [
             [
                 _Hit(stored[revision], similarity)
-                for revision, similarity in zip(hit.revisions, hit.similarities, strict=True)
+                for revision, similarity in zip(hits.revisions, hits.similarities, strict=True)
                 if revision in stored and revision not in asked.excluded
-            ][:top_k]
-            for hit in hits
+            ]
+            for hits in found
         ]
+        of_open = [
+            _merged(of_text, linked.get(text, []), asked.rulings.get(text, {}), top_k)
+            for text, of_text in zip(asked.open_texts, near, strict=True)
+        ]
+        return _Ranked(revision, of_open, beside_exact)
+
+    def _linked(
+        self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, list[_Hit]]:
+        """For each text, what labels link to it, of what is indexed. A text without a vector of its own here is
+        stored word for word: the vector of an exact match does for it, so that the model is not asked."""
+        links = {
+            text: [other for other, ruling in of_text.items() if ruling.links]
+            for text, of_text in asked.rulings.items()
+        }
+        if not any(links.values()):
+            return {}
+        key = asked.collection.key
+        with phases.timed("read"):
+            found = self._store.with_digests(key, list({other for others in links.values() for other in others}))
+            known = (*found.values(), *asked.exact.values())
+            indexed = live.vectors(key, [question.revision for questions in known for question in questions])
+        exact = {
+            text: indexed[match.revision]
+            for text, matches in asked.exact.items()
+            for match in matches
+            if match.revision in indexed
+        }
+        own = {**exact, **vectors}
+        return {
+            text: [
+                _Hit(question, similarity(own[text][None], indexed[question.revision][None])[0])
+                for other in others
+                for question in found.get(other, ())
+                if question.revision in indexed and question.revision not in asked.excluded
+            ]
+            for text, others in links.items()
+            if text in own
+        }
 
     async def _verify(
         self,
@@ -383,15 +500,15 @@ class Detector:
         every: bool,
     ) -> list[NDArray[np.float32]]:
         """The pair classifier's logit for each hit, NaN where it has not read the pair."""
-        found = [np.full(len(of_text), np.nan, dtype=np.float32) for of_text in hits]
+        found = [_unread(len(of_text)) for of_text in hits]
         if not depth:
             return found
         places = [
             (i, j)
             for i, of_text in enumerate(hits)
-            for j, is_open in enumerate(live.scorer.is_open(_similarities(of_text[:depth])))
+            for j, is_open in enumerate(live.scorer.is_open(_similarities(of_text if every else of_text[:depth])))
             if every or is_open
-        ]
+        ][: len(hits) * depth]  # no more than the queue was asked about, however many labels link or set aside
         pairs = [(asked.open_texts[i], hits[i][j].question.text) for i, j in places]
         for (i, j), logit in zip(places, await self._logits(live, phases, pairs), strict=True):
             found[i][j] = logit
@@ -400,7 +517,7 @@ class Detector:
     async def _logits(self, live: LiveRelease, phases: Phases, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """The pair classifier's logits (n,), NaN without a classifier. Raises ModelFailing, Overloaded."""
         if not pairs or not live.classifier:
-            return np.full(len(pairs), np.nan, dtype=np.float32)
+            return _unread(len(pairs))
         with phases.timed("tokenize"):
             tokens = await self._read(live.classifier.tokenize, pairs)
         with phases.timed("verify"):
@@ -468,9 +585,9 @@ class Detector:
         return await asyncio.get_running_loop().run_in_executor(self._writers, lambda: function(*args, **kwargs))
 
 
-def _exact_finding(text: str, matches: Sequence[Question]) -> Finding:
-    candidates = [Candidate(match.id, match.text, 1.0, 1.0, "duplicate") for match in matches]
-    return Finding(text, "duplicate", truncated=False, candidates=candidates)
+def _exact_finding(text: str, matches: Sequence[Question], linked: Sequence[Candidate], top_k: int) -> Finding:
+    exact = [Candidate(match.id, match.text, 1.0, 1.0, "duplicate", label=None) for match in matches]
+    return Finding(text, "duplicate", truncated=False, candidates=[*exact, *linked][:top_k])
 
 
 def _depth(live: LiveRelease, verify: Verify, top_k: int, auto_depth: int) -> int:
@@ -486,13 +603,42 @@ def _similarities(hits: Sequence[_Hit]) -> NDArray[np.float32]:
     return np.array([hit.similarity for hit in hits], dtype=np.float32)
 
 
-def _candidates(live: LiveRelease, hits: Sequence[_Hit], logits: NDArray[np.float32]) -> list[Candidate]:
+def _unread(count: int) -> NDArray[np.float32]:
+    """The logits of pairs that the classifier has not read."""
+    return np.full(count, np.nan, dtype=np.float32)
+
+
+def _merged(near: Sequence[_Hit], linked: Sequence[_Hit], ruled: Mapping[bytes, Ruling], top_k: int) -> list[_Hit]:
+    """What of an open text gets a score, most similar first: all that labels link to it and the nearest others, up
+    to `top_k` together; beside them the nearest that labels call different, so that these take no other's place."""
+    if not ruled:
+        return list(near[:top_k])
+    known = {hit.question.id for hit in linked}
+    others = [hit for hit in near if hit.question.id not in known]
+    is_labelled = [digest(hit.question.text) in ruled for hit in others]
+    unlabelled = [hit for hit, labelled in zip(others, is_labelled, strict=True) if not labelled]
+    aside = [hit for hit, labelled in zip(others[:top_k], is_labelled, strict=False) if labelled]
+    return sorted([*linked, *unlabelled[: max(top_k - len(linked), 0)], *aside], key=lambda hit: -hit.similarity)
+
+
+def _candidates(
+    live: LiveRelease, hits: Sequence[_Hit], logits: NDArray[np.float32], ruled: Mapping[bytes, Ruling]
+) -> list[Candidate]:
     """The hits with their scores: strongest verdict first, then by probability, then by similarity."""
     candidates = [
-        Candidate(hit.question.id, hit.question.text, score.similarity, score.probability, score.verdict)
+        _candidate(hit.question, _overruled(score, ruled.get(digest(hit.question.text)) if ruled else None))
         for hit, score in zip(hits, _scores(live, _similarities(hits), logits), strict=True)
     ]
     return sorted(candidates, key=lambda c: (VERDICTS.index(c.verdict), -c.probability, -c.similarity))
+
+
+def _candidate(question: Question, score: Score) -> Candidate:
+    return Candidate(question.id, question.text, score.similarity, score.probability, score.verdict, score.label)
+
+
+def _overruled(score: Score, ruling: Ruling | None) -> Score:
+    """The score with the verdict of what people said, if they said anything."""
+    return replace(score, verdict=ruling.verdict, label=ruling) if ruling else score
 
 
 def _scores(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Score]:

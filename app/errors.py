@@ -7,7 +7,14 @@
     │   ├── BodyTooLarge           413
     │   ├── CollectionNotFound     404
     │   ├── QuestionNotFound       404
+    │   ├── LabelNotFound          404
     │   ├── CollectionProtected    409
+    │   ├── LabelReplaced          409
+    │   ├── KeyMissing             401
+    │   ├── KeyRefused             401  unknown or revoked
+    │   ├── ScopeMissing           403  names the scope
+    │   ├── HostRefused            421
+    │   ├── KeyNotFound            404
     │   └── Overloaded             429  with Retry-After
     ├── ServiceError                    the service can't, for now
     │   ├── NotReady               503  an index is catching up
@@ -18,6 +25,8 @@
     │   ├── DataDirectoryUnusable
     │   ├── DataDirectoryInUse
     │   ├── AddressInUse
+    │   ├── KeysNeeded
+    │   ├── AdminKeyRefused
     │   ├── ReleaseRefused
     │   └── ModelRefused
     ├── CommandError                    a command can't go on; printed, exit code 1
@@ -92,13 +101,26 @@ class CollectionNotFound(RequestError):
 
 
 class QuestionNotFound(RequestError):
-    """The collection holds no question with this id."""
+    """The collection holds no question with this id, or with any of these; the first of them are named."""
 
     status = 404
     title = "Question not found"
+    named: ClassVar[int] = 10
 
-    def __init__(self, collection: str, question_id: str) -> None:
-        super().__init__(f"collection {collection!r} holds no question with id {question_id!r}")
+    def __init__(self, collection: str, *ids: str) -> None:
+        words = "question with id" if len(ids) == 1 else "questions with ids"
+        more = f" and {len(ids) - self.named:,} more" if len(ids) > self.named else ""
+        super().__init__(f"collection {collection!r} holds no {words} {', '.join(map(repr, ids[: self.named]))}{more}")
+
+
+class LabelNotFound(RequestError):
+    """The collection holds no label with this id."""
+
+    status = 404
+    title = "Label not found"
+
+    def __init__(self, collection: str, label_id: int) -> None:
+        super().__init__(f"collection {collection!r} holds no label with id {label_id}")
 
 
 class CollectionProtected(RequestError):
@@ -109,6 +131,70 @@ class CollectionProtected(RequestError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"collection {name!r} always exists and can't be deleted; delete its questions instead")
+
+
+class LabelReplaced(RequestError):
+    """The label has ended: its author said otherwise since, and that label is the one to undo."""
+
+    status = 409
+    title = "Label was replaced"
+
+    def __init__(self, label_id: int, replaced_by: int) -> None:
+        super().__init__(f"label {label_id} was replaced by label {replaced_by}: undo that one")
+
+
+class KeyMissing(RequestError):
+    """The request carries no key, and keys are needed."""
+
+    status = 401
+    title = "Key missing"
+
+    def __init__(self) -> None:
+        super().__init__("this needs a key, sent as `Authorization: Bearer KEY`; `sameask keys create` makes one")
+
+
+class KeyRefused(RequestError):
+    """The key is unknown or revoked."""
+
+    status = 401
+    title = "Key refused"
+
+    def __init__(self) -> None:
+        super().__init__("the key is unknown or revoked")
+
+
+class ScopeMissing(RequestError):
+    """The key is good, but not for this route."""
+
+    status = 403
+    title = "Scope missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this needs a key with the scope '{scope}'")
+        self.scope = scope
+
+
+class HostRefused(RequestError):
+    """A server without keys was asked under a name, or by a page, that is not of this machine."""
+
+    status = 421
+    title = "Host refused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "without keys only loopback names, as in http://127.0.0.1, and their pages are answered (headers Host and"
+            " Origin); SAMEASK_ALLOWED_HOSTS adds others"
+        )
+
+
+class KeyNotFound(RequestError):
+    """No key has this id."""
+
+    status = 404
+    title = "Key not found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no key with id {key_id!r}: `sameask keys list` shows them")
 
 
 class Overloaded(RequestError):
@@ -169,6 +255,20 @@ class DataDirectoryInUse(StartupError):
 
 class AddressInUse(StartupError):
     """Another process listens on the address."""
+
+
+class KeysNeeded(StartupError):
+    """Others can reach the address, and there is no key that lets anybody in."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"others can reach {host!r} (SAMEASK_HOST), and there is no key: make one with"
+            " `sameask keys create --scope admin`, or name a file that holds one in SAMEASK_ADMIN_KEY_FILE"
+        )
+
+
+class AdminKeyRefused(StartupError):
+    """The file of the first admin key can't be read, or what it holds is too short or can't be sent."""
 
 
 class ReleaseRefused(StartupError):

@@ -1,51 +1,46 @@
 """Builds everything, hangs it on `app.state`, and closes it: the only room that knows all the others."""
 
-import logging
-import os
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 from transformers.utils.logging import disable_progress_bar
 
 from app import __version__
+from app.data_directory import locked
 from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import Store
-from app.errors import (
-    DataDirectoryInUse,
-    DataDirectoryUnusable,
-    InvalidJson,
-    InvalidRequest,
-    SameaskError,
-)
-from app.http import collections, duplicates, health, pair_score, questions
+from app.errors import InvalidJson, InvalidRequest, SameaskError
+from app.http import collections, duplicates, health, labels, pair_score, questions
+from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
-from app.http.problems import FieldProblem, problem
+from app.http.problems import FieldProblem, answer, problem
+from app.keys import Keys
 from app.settings import Settings
 
 DESCRIPTION = """Has this question been asked before?
 
 Questions live in *collections*. `POST /duplicates` finds stored questions that ask the same as new ones;
-`POST /pair-score` scores pairs. Every answer is advice: nothing is closed, merged or deleted by itself."""
+`POST /pair-score` scores pairs; what people say of a pair with `POST /labels` overrules the model in both. Every
+answer is advice: nothing is closed, merged or deleted by itself."""
 
 NOT_JSON = "the body is not JSON in UTF-8"
 
-log = logging.getLogger(__name__)
 
+def create_app(settings: Settings | None = None, *, in_place: bool = False) -> FastAPI:
+    """The service as an ASGI app; everything it needs is opened when its lifespan begins.
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service as an ASGI app; everything it needs is opened when its lifespan begins."""
+    `in_place`: it listens nowhere, and whoever calls it can open the data directory anyway, so it asks for no key.
+    """
     settings = settings or Settings()
     metrics = Metrics()
     app = FastAPI(
@@ -61,13 +56,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = metrics
-    for resource in (duplicates, pair_score, questions, collections, health):
+    app.state.in_place = in_place
+    for resource in (duplicates, pair_score, questions, labels, collections, health):
         app.include_router(resource.router)
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
         app.add_exception_handler(kind, _answer_error)
-    app.add_middleware(AnswerFaults)
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
+    if not in_place:
+        app.add_middleware(AskForKey)
+    app.add_middleware(AnswerFaults)
     app.add_middleware(MeasureRequests, metrics=metrics)
     return app
 
@@ -76,8 +74,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open data directory, store and release; while they are open, `app.state.detector` answers."""
     settings: Settings = app.state.settings
+    routes = guarded(app.routes)
     disable_progress_bar()
-    with _locked(settings) as store:
+    with locked(settings.data_dir) as store:
+        if not app.state.in_place:
+            keys = Keys(store, settings.host, settings.admin_key_file)
+            app.state.door = Door(keys, routes, (settings.allowed_hosts or "").split(","))
         live = LiveRelease.open(
             Release.open(settings.release),
             store,
@@ -95,28 +97,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
 
 
-@contextmanager
-def _locked(settings: Settings) -> Iterator[Store]:
-    """The store in the data directory, for this process alone. Raises DataDirectoryInUse, DataDirectoryUnusable."""
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        if not os.access(settings.data_dir, os.W_OK | os.X_OK):
-            raise PermissionError("it is not writable")
-        lock = FileLock(settings.data_dir / "lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise DataDirectoryInUse(
-            f"the data directory {settings.data_dir} is in use by another process; if it is a server, use --url"
-        ) from error
-    except OSError as error:
-        raise DataDirectoryUnusable(f"can't use the data directory {settings.data_dir}: {error}") from error
-    try:
-        with closing(Store(settings.data_dir / "sameask.db")) as store:
-            yield store
-    finally:
-        lock.release()
-
-
 async def _answer_error(request: Request, error: Exception) -> Response:
     """The one place where an error becomes a response: always a problem document."""
     match error:
@@ -124,11 +104,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
             fields = [FieldProblem(field=e.field, detail=e.detail) for e in error.errors]
             return problem(error.status, error.title, "the request breaks a rule; nothing was done", fields)
         case SameaskError():
-            if error.status >= 500:
-                log.error("%s: %s", type(error).__name__, error)
-            seconds = getattr(error, "retry_after_seconds", None)
-            headers = {"Retry-After": str(seconds)} if seconds else None
-            return problem(error.status, error.title, str(error), headers=headers)
+            return answer(error)
         case RequestValidationError():
             return _answer_validation(error)
         case HTTPException(status_code=400, __cause__=ValueError() | RecursionError()):

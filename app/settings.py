@@ -20,6 +20,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    allowed_hosts: str | None = Field(
+        None,
+        description="Host names, by comma, under which a server without keys answers beside `localhost` and the like.",
+    )
+    admin_key_file: Path | None = Field(
+        None, description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`."
+    )
     data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
     release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -32,6 +39,7 @@ class Settings(BaseSettings):
     max_questions: int = Field(100, ge=1, description="Questions in one `POST /duplicates`.")
     max_pairs: int = Field(100, ge=1, description="Pairs in one `POST /pair-score`.")
     max_upsert: int = Field(1000, ge=1, description="Questions in one `POST /questions`.")
+    max_labels: int = Field(1000, ge=1, description="Pairs in one `POST /labels`.")
     max_characters: int = Field(10_000, ge=1, description="Characters in one text.")
     max_top_k: int = Field(100, ge=1, description="Largest `top_k`.")
     max_exclude_ids: int = Field(1000, ge=0, description="Ids in `exclude_ids`.")

@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from pkgutil import resolve_name
@@ -38,7 +38,7 @@ from app.engine import store as store_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import DEFAULT_COLLECTION, Store
+from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store
 from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 
@@ -51,10 +51,11 @@ WRITES_BEFORE_A_CLEAN_RESTART = (10, 30)
 
 @dataclass(frozen=True)
 class Shelf:
-    """A collection as it should be: its revision and its questions' texts by id."""
+    """A collection as it should be: its revision, its questions' texts by id, and its labelled pairs, text by text."""
 
     revision: int
     questions: dict[str, str]
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 State = dict[str, Shelf]
@@ -63,9 +64,10 @@ EMPTY: State = {DEFAULT_COLLECTION: Shelf(0, {})}
 
 @dataclass(frozen=True)
 class Write:
-    """One write: texts by id to upsert, ids to delete one, or a whole collection to make or to delete."""
+    """One write: texts by id to upsert, ids to delete one, texts by text to label as duplicates, or a whole collection
+    to make or to delete."""
 
-    kind: Literal["upsert", "delete", "create", "drop"]
+    kind: Literal["upsert", "delete", "label", "create", "drop"]
     collection: str
     questions: dict[str, str]
 
@@ -76,12 +78,14 @@ def applied(write: Write, state: State) -> State:
     shelf = shelves.pop(write.collection, Shelf(0, {}))
     if write.kind == "drop":
         return shelves
+    if write.kind == "label":
+        return {**shelves, write.collection: replace(shelf, labels=shelf.labels | write.questions)}
     changed = {id_ for id_, text in write.questions.items() if shelf.questions.get(id_) != text}
     questions = shelf.questions | write.questions
     if write.kind == "delete":
         changed = set(write.questions)
         questions = {id_: text for id_, text in shelf.questions.items() if id_ not in changed}
-    return {**shelves, write.collection: Shelf(shelf.revision + len(changed), questions)}
+    return {**shelves, write.collection: replace(shelf, revision=shelf.revision + len(changed), questions=questions)}
 
 
 class PickyEncoder(Encoder):
@@ -104,7 +108,11 @@ def open_engine(data_dir: Path, release: Release, encoder: Encoder) -> tuple[Sto
 def read_state(store: Store) -> State:
     """What the store holds."""
     return {
-        c.name: Shelf(c.revision, {q.id: q.text for q in store.list_questions(c.name, None, len(IDS))})
+        c.name: Shelf(
+            c.revision,
+            {q.id: q.text for q in store.list_questions(c.name, None, len(IDS))},
+            dict(label.questions for label in store.labelled_pairs(c.name)),
+        )
         for c in store.list_collections()
     }
 
@@ -194,11 +202,20 @@ class Writer:
                 return 0
             case "upsert":
                 return self._store.upsert(write.collection, list(write.questions.items())).revision
+            case "label":
+                said = [NewLabel(True, "anna", questions=pair) for pair in write.questions.items()]
+                assert self._store.label(write.collection, said).added == len(said)
+                return self._store.collection(write.collection).revision
             case "delete":
                 return self._store.delete(write.collection, next(iter(write.questions))).revision
 
     def _see(self, write: Write) -> None:
-        """A search finds what was written last."""
+        """A search finds what was written last; a label is there to be found with its text."""
+        if write.kind == "label":
+            text = next(iter(write.questions))
+            (labels,) = self._store.labels_on(self._keys[write.collection], [text]).values()
+            assert labels[0].questions == (text, write.questions[text])
+            return
         texts = [text for text in write.questions.values() if text and UNEMBEDDABLE not in text]
         if texts:
             key = self._keys[write.collection]
@@ -217,6 +234,8 @@ class Writer:
             return Write("drop" if OTHER_COLLECTION in self._state else "create", OTHER_COLLECTION, {})
         if chance < 0.25 and questions:
             return Write("delete", name, {self._random.choice(sorted(questions)): ""})
+        if chance < 0.35:
+            return Write("label", name, {self._text(None): self._text(None) for _ in range(self._random.randint(1, 6))})
         ids = self._random.sample(IDS, 1 if chance < 0.6 else self._random.randint(2, 14))
         return Write("upsert", name, {id_: self._text(questions.get(id_)) for id_ in ids})
 

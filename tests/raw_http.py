@@ -77,7 +77,8 @@ HEADERS: list[tuple[bytes, list[bytes]]] = [
     (b"if-none-match", [b"*", b'"', b"\xff"]),
     (b"if-modified-since", [b"yesterday", b"Thu, 99 Foo 9999 99:99:99 GMT", b"\xff", b"0"]),
     (b"cookie", [b"=", b"a=" + b"b" * 8_000, b"\xff=\xfe", b'a="']),
-    (b"authorization", [b"Basic", b"Bearer \xff", b"Basic !!!"]),
+    (b"authorization", [b"Basic", b"Bearer \xff", b"Basic !!!", b"Bearer", b"bearer  \t", b"Bearer a b"]),
+    (b"authorization", [b"Bearer " + b"x" * 10_000, b"Bearer sameask_" + b"0" * 16 + b"_" + b"0" * 64]),
     (b"origin", [b"null", b"http://[", b"\xff"]),
     (b"x-forwarded-for", [b"\xff", b"256.1.1.1", b"," * 100]),
     (b"x-forwarded-proto", [b"gopher"]),
@@ -87,6 +88,7 @@ HEADERS: list[tuple[bytes, list[bytes]]] = [
     (b"connection", [b"upgrade", b"keep-alive", b"\xff"]),
     (b"expect", [b"200-maybe"]),
     (b"server-timing", [b"total;dur=x"]),
+    (b"idempotency-key", [b"", b"a", b'"a"', b"a b", b"\xff", b"\x00", b"a" * 300]),
 ]
 
 # Claims that a server's parser refuses, or that break its framing: told only to the app itself.
@@ -99,6 +101,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/duplicates": {"questions": ["Where is it?", "Who?"], "collection": "default", "top_k": 3, "exclude_ids": ["a"]},
     "/pair-score": {"pairs": [{"question1": "Where is it?", "question2": "Where?"}]},
     "/questions": {"collection": "default", "questions": [{"id": "a", "text": "Why?"}, {"id": "b", "text": "How?"}]},
+    "/labels": {
+        "collection": "default",
+        "labels": [
+            {"ids": ["a", "a/b"], "is_duplicate": True, "by": "anna"},
+            {"questions": ["Why?", "How?"], "is_duplicate": False, "by": "bob", "note": "no"},
+        ],
+    },
 }
 
 # JSON, or nearly, to stand where a value stands.
@@ -245,6 +254,8 @@ def _furnish(client: TestClient) -> None:
         ids = ["a", "a/b", "../a", "100%", "?#&;=+ /", "🦊\u0301"]
         questions = [{"id": id_, "text": f"What is {id_} in {collection}?"} for id_ in ids]
         assert client.post("/questions", json={"collection": collection, "questions": questions}).is_success
+        said = [{"ids": ids[n : n + 2], "is_duplicate": n < 2, "by": f"person {n}"} for n in range(4)]
+        assert client.post("/labels", json={"collection": collection, "labels": said}).is_success
 
 
 def _listed(client: TestClient, path: str, items: str, **params: str) -> Iterator[dict[str, Any]]:

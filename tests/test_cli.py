@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pyarrow as pa
@@ -31,6 +32,7 @@ from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings
 from tests.serving import PATIENCE_SECONDS, served, wait_until
+from training.pairs import LabelledPair, read_pairs
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
@@ -100,8 +102,7 @@ class Server:
 @contextmanager
 def _serving(folder: Path, release: Release) -> Iterator[Server]:
     """`sameask serve` on a free port, ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     settings = {"RELEASE": release.path, "DATA_DIR": folder / "data", "DEVICE": "cpu", "PORT": port}
     environment = {**os.environ, **{f"SAMEASK_{name}": str(value) for name, value in settings.items()}}
     log = folder / "log"
@@ -115,6 +116,11 @@ def _serving(folder: Path, release: Release) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _is_ready(url: str) -> bool:
@@ -233,10 +239,15 @@ def test_a_command_to_a_server_loads_no_model_library(server: Server) -> None:
     assert _heavy_modules("find", "Can I cancel my order?", "--url", server.url) == []
 
 
+def test_keys_are_made_without_the_model(sameask: Sameask) -> None:
+    assert sameask("keys", "create", "--scope", "read").code == 0
+    assert _heavy_modules("keys", "list") == ["sqlalchemy"]
+
+
 def test_help_names_every_command(sameask: Sameask) -> None:
     shown = sameask("--help")
     assert shown.code == 0
-    for command in ("serve", "import", "find", "pair", "export"):
+    for command in ("serve", "import", "find", "pair", "export", "labels", "keys"):
         assert f" {command} " in shown.out
 
 
@@ -503,15 +514,313 @@ def test_an_unknown_collection_is_one_line(sameask: Sameask) -> None:
     _assert_one_line(sameask("find", "One?", "-c", "nowhere"), "there is no collection 'nowhere'")
 
 
+# labels
+
+
+LABELS = [
+    ("Can I cancel my order?", "How do I cancel an order?", "1", "anna", "the same"),
+    ("Can I cancel my order?", "Where is my order?", "0", "anna", ""),
+    ('He said "why?"', "First\nsecond?", "0", "bob", "a, b"),
+]
+LABEL_HEADER = ("question1", "question2", "is_duplicate", "by", "note")
+
+
+def _label_file(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = LABEL_HEADER) -> Path:
+    WRITERS[path.suffix](path, cast(Any, header), cast(Any, rows))
+    return path
+
+
+def _labelled(sameask: Sameask, *options: object) -> list[tuple[str, ...]]:
+    """What `labels export` prints of a collection, header aside."""
+    exported = sameask("labels", "export", *options)
+    assert exported.code == 0, exported.err
+    header, *rows = csv.reader(io.StringIO(exported.out, newline=""))
+    assert tuple(header) == LABEL_HEADER
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_labels_are_imported_and_importing_them_again_changes_nothing(
+    sameask: Sameask, tmp_path: Path, ending: str
+) -> None:
+    rows = cast(list[tuple[str, ...]], LABELS[:2] if ending == ".tsv" else LABELS)
+    file = _label_file(tmp_path / f"labels{ending}", rows)
+    first, again = sameask("labels", "import", file), sameask("labels", "import", file)
+    assert (first.code, first.out) == (0, f"{len(rows)} added, 0 replaced, 0 unchanged\n")
+    assert (again.code, again.out) == (0, f"0 added, 0 replaced, {len(rows)} unchanged\n")
+    assert _labelled(sameask) == rows
+    changed = [(*rows[0][:2], "0", "anna", ""), *rows[1:]]
+    assert "1 replaced" in sameask("labels", "import", _label_file(tmp_path / f"changed{ending}", changed)).out
+    assert sorted(_labelled(sameask)) == sorted([(*rows[0][:2], "0", "anna", ""), *rows[1:]])
+
+
+@pytest.mark.parametrize(("options", "ending"), [((), ".csv"), (("--json",), ".jsonl")])
+def test_exported_labels_are_imported_again_as_they_were_and_training_reads_them(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ending: str
+) -> None:
+    sameask("labels", "import", _label_file(tmp_path / "labels.jsonl", cast(Any, LABELS)))
+    exported = sameask("labels", "export", *options)
+    file = tmp_path / f"exported{ending}"
+    file.write_bytes(exported.out.encode())
+    assert read_pairs(file) == [LabelledPair(one, other, said == "1") for one, other, said, *_ in LABELS]
+    monkeypatch.setenv("SAMEASK_DATA_DIR", str(tmp_path / "another"))
+    assert sameask("labels", "import", file).out == "3 added, 0 replaced, 0 unchanged\n"
+    assert sameask("labels", "export", *options).out == exported.out
+
+
+def test_labels_of_a_file_without_names_are_those_of_the_one_who_imports_it(
+    sameask: Sameask, tmp_path: Path, url: str
+) -> None:
+    file = _label_file(tmp_path / "pairs.tsv", [("One?", "Two?", "1"), ("One?", "Three?", "0")], LABEL_HEADER[:3])
+    _assert_one_line(sameask("labels", "import", file), "has no column 'by'")
+    httpx.put(f"{url}/collections/support")
+    arguments = ("labels", "import", file, "--by", "carl", "-c", "support", "--url", url)
+    assert sameask(*arguments).out == "2 added, 0 replaced, 0 unchanged\n"
+    assert _labelled(sameask, "-c", "support", "--url", url) == [
+        ("One?", "Two?", "1", "carl", ""),
+        ("One?", "Three?", "0", "carl", ""),
+    ]
+    assert _labelled(sameask) == []  # nothing in place
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("One?,,1,anna,", "question2 String should have at least 1 character"),
+        ("One?,Two?,2,anna,", "is_duplicate must be 0 or 1"),
+        ("One?,Two?,1,,", "by String should have at least 1 character"),
+        ("One?,Two?,1,anna", "has 4 columns, the header has 5"),
+        ("One?, ONE? ,1,anna,", "is a pair of a question with itself"),
+        ("first?,FIRST OTHER?,0,anna,", "says otherwise than line 2 of the same pair"),
+        (f"One?,Two?,1,anna,{'x' * 10_001}", "note has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)"),
+    ],
+)
+def test_a_broken_row_of_labels_is_named_by_file_and_line(
+    sameask: Sameask, tmp_path: Path, row: str, problem: str
+) -> None:
+    file = tmp_path / "labels.csv"
+    header = ",".join(LABEL_HEADER)
+    file.write_text(f"{header}\nfirst other?,First?,1,anna,\n{row}\nfirst?,first other?,0,bob,\n")
+    refused = sameask("labels", "import", file)
+    assert (refused.code, refused.err.splitlines()) == (
+        1,
+        [
+            f"{file}:3: {problem}",
+            f"sameask: 1 broken rows in {file}: nothing was imported; --skip-bad imports the others",
+        ],
+    )
+    assert _labelled(sameask) == []
+    assert sameask("labels", "import", file, "--skip-bad").out == (
+        "2 added, 0 replaced, 0 unchanged, 1 broken rows skipped\n"
+    )
+
+
+def test_labels_of_more_than_one_request_and_page_are_whole(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMEASK_MAX_LABELS", "3")
+    monkeypatch.setenv("SAMEASK_MAX_PAGE", "2")
+    rows = cast(list[tuple[str, ...]], [(f"One {n}?", f"Other {n}?", "1", "anna", "") for n in range(10)])
+    assert sameask("labels", "import", _label_file(tmp_path / "a.csv", rows)).out.startswith("10 added")
+    assert sorted(_labelled(sameask)) == rows
+
+
+def test_find_and_pair_say_whose_word_the_verdict_is(sameask: Sameask, tmp_path: Path) -> None:
+    sameask("import", _file(tmp_path))
+    both = [("Who?", ROWS[0][1], "1", "anna", ""), ("Who?", ROWS[1][1], "0", "anna", "")]
+    sameask("labels", "import", _label_file(tmp_path / "a.csv", cast(Any, both)))
+    sameask("labels", "import", _label_file(tmp_path / "b.csv", [(*both[1][:2], "1", "[bob]", "")]))
+    shown = sameask("find", "Who?").out
+    (line,) = [line for line in shown.splitlines() if ROWS[0][1] in line]
+    assert "duplicate, says anna" in line
+    assert "review, people disagree" in shown
+    assert "duplicate, says anna" in sameask("pair", ROWS[0][1], "who?").out
+
+
+# keys
+
+
+@dataclass(frozen=True)
+class Made:
+    """A key that the command made."""
+
+    id: str
+    key: str
+
+
+def _make(sameask: Sameask, *options: str) -> Made:
+    made = sameask("keys", "create", *options)
+    assert made.code == 0, made.err
+    assert re.fullmatch(r"sameask_[0-9a-f]{16}_[0-9a-f]{64}\n", made.out)
+    key = made.out.strip()
+    assert key not in made.err
+    return Made(key.split("_")[1], key)
+
+
+def _listed(sameask: Sameask) -> list[dict[str, Any]]:
+    return list(json.loads(sameask("keys", "list", "--json").out))
+
+
+def _status(url: str, key: str | None = None, path: str = "/collections") -> int:
+    return httpx.get(url + path, headers={"Authorization": f"Bearer {key}"} if key else {}).status_code
+
+
+@pytest.fixture
+def beside(settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str) -> str:
+    """Address of a server whose data directory is the one that commands work on in place."""
+    monkeypatch.setenv("SAMEASK_DATA_DIR", str(settings.data_dir.with_name("served")))
+    return url
+
+
+def test_a_key_is_made_listed_and_revoked(sameask: Sameask) -> None:
+    assert _listed(sameask) == []
+    one = _make(sameask, "--scope", "read")
+    two = _make(sameask, "--scope", "label", "--scope", "read", "--scope", "label", "--name", "Grüße [b]🦊")
+    first, second = _listed(sameask)
+    assert {**first, "created_at": ""} == {
+        "id": one.id,
+        "scopes": ["read"],
+        "name": "",
+        "created_at": "",
+        "revoked_at": None,
+    }
+    assert (second["id"], second["scopes"], second["name"]) == (two.id, ["read", "label"], "Grüße [b]🦊")
+    revoked = sameask("keys", "revoke", one.id)
+    assert (revoked.code, revoked.out.split(" at ")[0]) == (0, f"key {one.id} was revoked")
+    assert [key["revoked_at"] is None for key in _listed(sameask)] == [False, True]
+    table = sameask("keys", "list").out
+    assert all(word in table for word in (one.id, two.id, "Grüße [b]🦊", first["created_at"]))
+    assert not any(made.key.rpartition("_")[2] in table for made in (one, two))
+
+
+def test_keys_are_made_and_revoked_beside_a_server_which_heeds_it_at_once(sameask: Sameask, beside: str) -> None:
+    assert _status(beside) == 200
+    made = _make(sameask, "--scope", "read")
+    assert (_status(beside), _status(beside, made.key)) == (401, 200)
+    other = _make(sameask, "--scope", "write")
+    assert (_status(beside, other.key), _status(beside, made.key)) == (403, 200)
+    assert sameask("keys", "revoke", made.id).code == 0
+    assert (_status(beside, made.key), _status(beside, other.key), _status(beside)) == (401, 403, 401)
+
+
+@pytest.mark.parametrize("way", ["SAMEASK_KEY", "--key-file"])
+def test_a_command_sends_its_key(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: str, way: str
+) -> None:
+    made = _make(sameask, "--scope", "read", "--scope", "write", "--scope", "label")
+    options: tuple[object, ...] = ("--url", beside)
+    _assert_one_line(sameask("find", "One?", *options), "Key missing", "SAMEASK_KEY", "--key-file")
+    if way == "SAMEASK_KEY":
+        monkeypatch.setenv("SAMEASK_KEY", made.key)
+    else:
+        monkeypatch.setenv("SAMEASK_KEY", "another, which the file overrides")
+        (tmp_path / "key").write_text(f"{made.key}\n")
+        options += ("--key-file", tmp_path / "key")
+    assert sameask("import", _file(tmp_path), *options).out == "3 added, 0 updated, 0 unchanged\n"
+    assert _stored(sameask, *options) == ROWS
+    assert sameask("pair", "One?", "one?", *options).code == 0
+    labels = _label_file(tmp_path / "labels.csv", cast(Any, LABELS))
+    assert sameask("labels", "import", labels, *options).out == "3 added, 0 replaced, 0 unchanged\n"
+    assert _labelled(sameask, *options) == LABELS
+    assert ROWS[0][1] in sameask("find", ROWS[0][1], *options).out
+    assert sameask("keys", "revoke", made.id).code == 0
+    refused = sameask("find", "One?", *options)
+    _assert_one_line(refused, "Key refused: the key is unknown or revoked")
+    assert made.key not in refused.err
+
+
+def test_a_key_without_the_scope_is_one_line_that_names_it(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    monkeypatch.setenv("SAMEASK_KEY", _make(sameask, "--scope", "read").key)
+    refused = sameask("import", _file(tmp_path), "--url", beside)
+    assert refused.code == 1
+    assert refused.err.splitlines()[-1] == "sameask: Scope missing: this needs a key with the scope 'write'"
+
+
+def test_in_place_no_key_is_needed(sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make(sameask, "--scope", "read")
+    monkeypatch.setenv("SAMEASK_HOST", "0.0.0.0")
+    assert sameask("import", _file(tmp_path)).out == "3 added, 0 updated, 0 unchanged\n"
+
+
+@pytest.mark.parametrize("secret", ["xyzzy\nxyzzy", "xyzzy xyzzy", "xyzzy é", "xyzzy\x7f"])
+def test_what_can_not_be_a_key_is_not_sent_and_not_printed(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    (tmp_path / "key").write_text(secret, "utf-8")
+    for options, place in (((), "SAMEASK_KEY"), (("--key-file", "key"), "what key holds")):
+        monkeypatch.setenv("SAMEASK_KEY", secret)
+        refused = sameask("find", "One?", "--url", "http://127.0.0.1:1", *options)
+        _assert_one_line(refused, "is no key", place)
+        assert "xyzzy" not in refused.err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff"])
+def test_a_key_file_that_holds_none_is_named(sameask: Sameask, tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    _assert_one_line(sameask("find", "One?", "--url", "http://127.0.0.1:1", "--key-file", "key"), "key")
+
+
+def test_an_id_that_is_none_is_one_line(sameask: Sameask) -> None:
+    made = _make(sameask, "--scope", "read")
+    _assert_one_line(sameask("keys", "revoke", "0" * 16), f"there is no key with id '{'0' * 16}'")
+    pasted = sameask("keys", "revoke", made.key)
+    _assert_one_line(pasted, "an id is 16 characters")
+    assert made.key not in pasted.err
+    assert [key["revoked_at"] for key in _listed(sameask)] == [None]
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--scope", "everything"), ("--scope", "READ,WRITE"), ("--scope", "read", "--scope", "")]
+)
+def test_a_key_is_made_for_scopes_that_exist(sameask: Sameask, options: tuple[str, ...]) -> None:
+    assert sameask("keys", "create", *options).code == 2
+    assert _listed(sameask) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 101, "two\nlines", "\x1b[31mred", "\udcff"])
+def test_a_name_that_can_not_be_shown_is_refused(sameask: Sameask, name: str) -> None:
+    _assert_one_line(sameask("keys", "create", "--scope", "read", "--name", name), "--name", "100")
+    assert _listed(sameask) == []
+
+
+def _serve_refused(tmp_path: Path, **settings: str) -> Outcome:
+    """How `sameask serve` ends, in a process of its own, over an empty data directory."""
+    settings |= {"SAMEASK_DATA_DIR": str(tmp_path / "data"), "SAMEASK_PORT": str(_free_port())}
+    ended = subprocess.run(
+        [*COMMAND, "serve"],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_serve_refuses_an_address_that_others_reach_until_there_is_a_key(tmp_path: Path) -> None:
+    refused = _serve_refused(tmp_path, SAMEASK_HOST="0.0.0.0")
+    _assert_one_line(refused, "'0.0.0.0'", "sameask keys create --scope admin", "SAMEASK_ADMIN_KEY_FILE")
+
+
+def test_serve_refuses_a_first_admin_key_that_is_too_short_and_does_not_print_it(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("xyzzy")
+    refused = _serve_refused(tmp_path, SAMEASK_ADMIN_KEY_FILE=str(tmp_path / "secret"))
+    _assert_one_line(refused, "SAMEASK_ADMIN_KEY_FILE", "32")
+    assert "xyzzy" not in refused.err
+
+
 # Servers that are not there, or not what they should be
 
 
-@pytest.mark.parametrize("command", [("find", "One?"), ("pair", "One?", "Two?"), ("export",), ("import", "FILE")])
+@pytest.mark.parametrize(
+    "command", [("find", "One?"), ("pair", "One?", "Two?"), ("export",), ("import", "FILE"), ("labels", "export")]
+)
 def test_a_server_that_does_not_answer_is_one_line(sameask: Sameask, tmp_path: Path, command: tuple[str, ...]) -> None:
     arguments = [str(_file(tmp_path)) if argument == "FILE" else argument for argument in command]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    ended = sameask(*arguments, "--url", f"http://127.0.0.1:{port}")
+    ended = sameask(*arguments, "--url", f"http://127.0.0.1:{_free_port()}")
     assert ended.code == 1
     assert ended.err.splitlines()[-1].startswith("sameask: no answer from the server: ")
     assert "Traceback" not in ended.err
@@ -543,7 +852,7 @@ def test_a_busy_server_is_asked_again(sameask: Sameask) -> None:
     with served(Starlette(routes=[Route("/pair-score", busy_once, methods=["POST"])])) as url:  # type: ignore[arg-type]
         answered = sameask("pair", "One?", "Two?", "--json", "--url", url)
     assert (answered.code, json.loads(answered.out)) == (0, {"release": "r", "scores": []})
-    assert asked == 2 * [b'{"pairs":[{"question1":"One?","question2":"Two?"}]}']
+    assert asked == 2 * [b'{"pairs":[{"question1":"One?","question2":"Two?"}],"collection":"default"}']
 
 
 # What keeps a command from starting
@@ -633,6 +942,7 @@ def test_serve_says_where_it_answers_and_writes_no_text(server: Server) -> None:
         httpx.post(f"{server.url}/duplicates", json=body)
     log = server.log.read_text()
     assert f"Sameask answers at {server.url} (documentation: {server.url}/docs)\n" in log
+    assert "WARNING: app.keys: no key was ever made: whoever reaches 127.0.0.1, from this machine, may do" in log
     assert "xyzzy" not in log
 
 

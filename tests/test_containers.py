@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import yaml
 from compose_spec import PyCompose
+
+from app.keys import is_loopback
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -39,3 +42,25 @@ def test_compose_builds_targets_that_exist_and_publishes_on_loopback() -> None:
     assert targets == {"cpu", "cuda"}
     assert targets <= set(re.findall(r"^FROM \S+ AS ([\w-]+)$", DOCKERFILE, re.MULTILINE))
     assert re.findall(r'^ +- "(.+:8000)"$', COMPOSE, re.MULTILINE) == ["127.0.0.1:8000:8000"]
+
+
+def test_compose_takes_the_first_admin_key_from_a_secret_that_is_not_in_the_repository() -> None:
+    document = yaml.safe_load(COMPOSE)
+    service = document["services"]["sameask"]
+    (secret,) = service["secrets"]
+    assert service["environment"] == {"SAMEASK_ADMIN_KEY_FILE": f"/run/secrets/{secret}"}
+    assert document["services"]["sameask-gpu"]["extends"] == {"service": "sameask"}
+    assert document["secrets"] == {secret: {"file": "./secrets/admin-key"}}
+    assert "/secrets/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert not (ROOT / ".dockerignore").read_text("utf-8").count("!secrets")
+
+
+def test_image_listens_where_a_key_is_needed_and_holds_none() -> None:
+    (host,) = re.findall(r"SAMEASK_HOST=(\S+)", DOCKERFILE)
+    assert not is_loopback(host)
+    assert re.findall(r"^(?:ENV|ARG| +SAMEASK_).*KEY", DOCKERFILE, re.MULTILINE) == []
+
+
+def test_the_command_that_makes_the_first_admin_key_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert "openssl rand -hex 32 > secrets/admin-key" in readme

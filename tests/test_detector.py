@@ -193,7 +193,7 @@ async def test_asking_what_can_not_be_embedded_is_the_fault_of_its_field_alone(d
         await detector.find(["Fine?", f"One {BAD}?", "Fine?", f"Two {BAD}?"], COLLECTION, 5)
     assert [error.field for error in refused.value.errors] == ["questions.1", "questions.3"]
     with pytest.raises(InvalidRequest) as refused:
-        await detector.score([("Fine?", "Well?"), ("Fine?", f"Two {BAD}?")])
+        await detector.score([("Fine?", "Well?"), ("Fine?", f"Two {BAD}?")], COLLECTION)
     assert [error.field for error in refused.value.errors] == ["pairs.1.question2"]
 
 

@@ -1,4 +1,4 @@
-"""No log line holds a question's text, whatever becomes of the request."""
+"""No log line holds a question's text or a key, whatever becomes of the request."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
+from app.data_directory import DATABASE, shared
 from app.engine.encoder import Encoder
 from app.engine.store import Store
 from app.engine.tokens import Tokens
 from app.errors import Unembeddable
+from app.keys import make_key
 from app.main import create_app
+from app.scopes import KeyScope
 from app.settings import Settings
+from tests.engine.test_store import behind_its_back
 from tests.serving import PROBLEM, served, wait_until, watched_model
 
 MARKER = "xyzzy"
@@ -20,6 +24,7 @@ TEXT = f"What does {MARKER} mean?"
 
 FIND = ("/duplicates", {"questions": [TEXT, f"Who said {MARKER}?"]})
 SCORE = ("/pair-score", {"pairs": [{"question1": TEXT, "question2": f"Who said {MARKER}?"}]})
+LABEL = ("/labels", {"labels": [{"questions": [TEXT, f"Who said {MARKER}?"], "is_duplicate": True, "by": "anna"}]})
 WRITE = ("/questions", {"questions": [{"id": "a", "text": TEXT}]})
 
 BAD = [
@@ -30,6 +35,8 @@ BAD = [
     ("/duplicates", {"questions": [TEXT + "\x00"]}, 422),
     ("/pair-score", {"pairs": [{"question1": TEXT}]}, 422),
     ("/questions", {"questions": [{"id": "", "text": TEXT}]}, 422),
+    ("/labels", {"labels": [{"questions": [TEXT, TEXT.upper()], "is_duplicate": True, "by": "anna"}]}, 422),
+    ("/labels", {"labels": [{"questions": [TEXT], "is_duplicate": True, "by": "anna"}]}, 422),
     ("/questions", {"questions": 2 * [{"id": "b", "text": TEXT}]}, 422),
 ]
 
@@ -46,12 +53,13 @@ class Log(logging.Handler):
         """Keep a line."""
         self.text += self.format(record) + "\n"
 
-    def assert_silent(self) -> None:
-        """Neither a line nor standard output or error holds the marker."""
+    def assert_silent(self, *secrets: str) -> None:
+        """Neither a line nor standard output or error holds the marker, or one of these secrets."""
         written = self._capture.readouterr()
         assert "Application startup complete." in self.text
-        assert MARKER not in self.text
-        assert MARKER not in written.out + written.err
+        for word in (MARKER, *secrets):
+            assert word not in self.text
+            assert word not in written.out + written.err
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def client(settings: Settings, log: Log) -> Iterator[httpx.Client]:  # noqa: ARG
 
 
 def test_good_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
-    for path, body in (WRITE, FIND, SCORE, WRITE):
+    for path, body in (WRITE, LABEL, FIND, SCORE, WRITE):
         assert client.post(path, json=body).status_code == 200
     assert client.get("/questions").json()["questions"][0]["text"] == TEXT
     assert client.delete("/questions/a").status_code == 200
@@ -123,9 +131,10 @@ def test_a_text_that_can_not_be_embedded_is_not_in_the_log(
         (Encoder, "tokenize", FIND),
         (Encoder, "tokenize", SCORE),
         (Store, "upsert", WRITE),
+        (Store, "label", LABEL),
         (Encoder, "tokenize", WRITE),
     ],
-    ids=["look up", "tokenise to find", "tokenise to score", "write", "tokenise to index"],
+    ids=["look up", "tokenise to find", "tokenise to score", "write", "label", "tokenise to index"],
 )
 def test_a_fault_of_the_service_is_logged_without_the_text(
     client: httpx.Client,
@@ -151,4 +160,48 @@ def test_a_fault_of_the_service_is_logged_without_the_text(
         "detail": "this is a fault of the service; its log says more",
     }
     wait_until(lambda: "LookupError" in log.text)  # it is written after the answer
+    log.assert_silent()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [f"Bearer {MARKER}", f"Basic {MARKER}", MARKER, f"Bearer sameask_{'0' * 16}_{MARKER}", f"Bearer {MARKER * 9_000}"],
+)
+def test_a_key_that_is_refused_is_not_in_the_log(
+    client: httpx.Client, log: Log, settings: Settings, header: str
+) -> None:
+    with shared(settings.data_dir) as store:
+        make_key(store, [KeyScope.READ])
+    for path in ("/questions", f"/{MARKER}"):
+        refused = client.get(path, headers={"Authorization": header})
+        assert refused.status_code == 401
+        assert MARKER not in refused.text
+    log.assert_silent()
+
+
+def test_a_key_that_opens_or_fails_is_not_in_the_log(
+    client: httpx.Client, log: Log, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shared(settings.data_dir) as store:
+        kept, key = make_key(store, [KeyScope.READ])
+    headers, secret = {"Authorization": f"Bearer {key}"}, key.rpartition("_")[2]
+    answers = [client.get("/questions", headers=headers), client.delete("/questions/a", headers=headers)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "key", lambda *_: 1 / 0)
+        answers.append(client.get("/questions", headers=headers))
+    behind_its_back(settings.data_dir / DATABASE, "UPDATE keys SET name = 'damaged' WHERE id = ?", kept.id)
+    answers.append(client.get("/questions", headers=headers))
+    assert [answer.status_code for answer in answers] == [200, 403, 500, 503]
+    assert [secret in answer.text for answer in answers] == 4 * [False]
+    wait_until(lambda: "ZeroDivisionError" in log.text and kept.id in log.text)
+    log.assert_silent(secret)
+
+
+def test_the_first_admin_key_is_not_in_the_log(settings: Settings, log: Log) -> None:
+    file = settings.data_dir.with_name("admin-key")
+    file.write_text(MARKER * 10)
+    with served(create_app(settings.model_copy(update={"admin_key_file": file}))) as url:
+        headers = {"Authorization": f"Bearer {MARKER * 10}"}
+        assert httpx.get(f"{url}/questions", headers=headers).status_code == 200
+        assert httpx.get(f"{url}/metrics", headers=headers).text.count(MARKER) == 0
     log.assert_silent()

@@ -10,12 +10,11 @@ from pathlib import Path
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from app.engine.table import Row, read_rows
+from app.engine.table import Row, read_rows, truth
 from app.engine.text import digest, normalize
 from app.errors import CommandError
 
 COLUMNS = ("question1", "question2", "is_duplicate")
-LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 # Columns of the subsets of sentence-transformers/quora-duplicates, and of sets made like it.
 LABELLED = ("sentence1", "sentence2", "label")
@@ -145,6 +144,6 @@ def _pair(path: Path, row: Row) -> LabelledPair:
 def _checked(place: str, first: object, second: object, label: object) -> LabelledPair:
     if not (isinstance(first, str) and isinstance(second, str) and first.strip() and second.strip()):
         raise CommandError(f"{place}: both questions must be texts that are not blank")
-    if (is_duplicate := LABELS.get(str(label).strip().lower())) is None:
+    if (is_duplicate := truth(label)) is None:
         raise CommandError(f"{place}: the label must be 0 or 1, not {label!r}")
     return LabelledPair(first, second, is_duplicate)

@@ -87,15 +87,19 @@ class Body:
 
     def set_live(self, ids: NDArray[np.int64], live: bool) -> NDArray[np.int64]:
         """Let entries live or die; returns those that changed. Ids that are not here are passed over."""
-        positions = np.searchsorted(self.ids, ids)
-        known = positions < self._count
-        known[known] = self.ids[positions[known]] == ids[known]
-        positions = positions[known]
+        positions = self.positions(ids)
         positions = positions[self.live[positions] != live]
         self.live[positions] = live
         self.living += len(positions) * (1 if live else -1)
         self._select()
         return np.asarray(self.ids[positions], dtype=np.int64)
+
+    def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these ids stand, dead ones included; ids that are not here are passed over."""
+        positions = np.searchsorted(self.ids, ids)
+        known = positions < self._count
+        known[known] = self.ids[positions[known]] == ids[known]
+        return np.asarray(positions[known], dtype=np.int64)
 
     def living_after(self, last: int, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The first `limit` living entries with ids greater than `last`, and their vectors (n, d) float32."""
@@ -202,6 +206,14 @@ class Index:
             body = self._body
             found = body.search(queries, k)
             return self._revision, [Neighbours(body.ids[row], body.reconstruct(row)) for row in found]
+
+    def vectors(self, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """By id, the vectors (d,) float32 of those that live here."""
+        with self._lock.reading():
+            body = self._body
+            positions = body.positions(np.unique(np.asarray(ids, dtype=np.int64)))
+            positions = positions[body.live[positions]]
+            return dict(zip(body.ids[positions].tolist(), body.reconstruct(positions), strict=True))
 
     def rebuild(self) -> None:
         """Copy the living entries into a fresh body of the kind their number asks for, and use that.

@@ -223,11 +223,18 @@ class LiveRelease:
 
         Raises NotReady until the index has caught up once.
         """
+        revision, found = self._ready_index(collection_key).search(queries, top_k)
+        return revision, [_hits(query, n.ids, n.vectors) for query, n in zip(queries, found, strict=True)]
+
+    def vectors(self, collection_key: int, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The unit vectors (d,) of these questions, of those that are indexed. Raises NotReady like `search`."""
+        return self._ready_index(collection_key).vectors(revisions)
+
+    def _ready_index(self, collection_key: int) -> Index:
         of = self._indexes.get(collection_key)
         if of is None or not of.ready:
             raise NotReady("the index of this collection is catching up with the store; see /readyz")
-        revision, found = of.index.search(queries, top_k)
-        return revision, [_hits(query, n.ids, n.vectors) for query, n in zip(queries, found, strict=True)]
+        return of.index
 
     def _of(self, collection_key: int) -> _CollectionIndex:
         with self._indexes_lock:

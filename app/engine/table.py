@@ -15,6 +15,8 @@ import pyarrow.parquet as parquet
 
 from app.errors import UnreadableFile
 
+TRUTHS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -25,13 +27,20 @@ class Row:
     error: str | None = None
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def truth(value: Any) -> bool | None:
+    """What a cell says that holds yes or no: 1 or true, 0 or false; None for anything else."""
+    return TRUTHS.get(str(value).strip().lower())
+
+
+def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
     """The wanted columns of each row of a file; its ending says what it is. Never holds the file in memory.
+
+    Those of `optional` come last, None where the file does not have them.
 
     TSV is read without quoting, CSV with it. Raises UnreadableFile for another kind of file, a missing
     column, or a file that is not what its ending says; a broken line is a Row with an error.
     """
-    readers: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
+    readers: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Iterator[Row]]] = {
         ".csv": _read_csv,
         ".tsv": _read_tsv,
         ".jsonl": _read_jsonl,
@@ -42,25 +51,28 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     if kind not in readers:
         raise UnreadableFile(f"{path} ends in none of {', '.join(readers)}")
     try:
-        yield from readers[kind](path, columns)
+        yield from readers[kind](path, columns, optional)
     except (OSError, EOFError, UnicodeError, csv.Error, zlib.error, pa.ArrowException) as error:
         raise UnreadableFile(f"can't read {path}: {error}") from error
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    return _read_delimited(path, columns, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+def _read_csv(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    return _read_delimited(path, columns, optional, delimiter=",", quoting=csv.QUOTE_MINIMAL)
 
 
-def _read_tsv(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    return _read_delimited(path, columns, delimiter="\t", quoting=csv.QUOTE_NONE)
+def _read_tsv(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    return _read_delimited(path, columns, optional, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def _read_delimited(path: Path, columns: Sequence[str], delimiter: str, quoting: Literal[0, 3]) -> Iterator[Row]:
+def _read_delimited(
+    path: Path, columns: Sequence[str], optional: Sequence[str], delimiter: str, quoting: Literal[0, 3]
+) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
     with _open(path) as file:
         reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
         header = next(reader, [])
-        places = [_place(path, header, column) for column in columns]
+        places: list[int | None] = [_place(path, header, column) for column in columns]
+        places += [header.index(column) if column in header else None for column in optional]
         while True:
             try:
                 record = next(reader)
@@ -74,32 +86,35 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str, quoting:
             if len(record) != len(header):
                 yield Row(reader.line_num, (), f"has {len(record)} columns, the header has {len(header)}")
             else:
-                yield Row(reader.line_num, [record[place] for place in places])
+                yield Row(reader.line_num, [None if place is None else record[place] for place in places])
 
 
-def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     with _open(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-                yield Row(number, [record[column] for column in columns])
+                found = [record[column] for column in columns]
+                yield Row(number, found + [record.get(column) for column in optional])
             except (ValueError, RecursionError):
                 yield Row(number, (), "is not JSON")
             except (KeyError, TypeError, IndexError):
                 yield Row(number, (), f"is not an object with {' and '.join(map(repr, columns))}")
 
 
-def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     with parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
         for column in columns:
-            _place(path, file.schema_arrow.names, column)
+            _place(path, names, column)
+        present = [*columns, *(column for column in optional if column in names)]
         number = 0
-        for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
-            for values in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
+        for batch in file.iter_batches(batch_size=1024, columns=present):
+            for record in batch.to_pylist():
                 number += 1
-                yield Row(number, values)
+                yield Row(number, tuple(record.get(column) for column in (*columns, *optional)))
 
 
 def _open(path: Path) -> IO[str]:

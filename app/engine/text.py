@@ -18,3 +18,8 @@ def normalize(text: str) -> str:
 def digest(text: str) -> bytes:
     """128 bits of the normalised text (BLAKE2b): equal for texts that are the same question."""
     return hashlib.blake2b(normalize(text).encode("utf-8"), digest_size=DIGEST_BYTES).digest()
+
+
+def pair_digest(one: str, other: str) -> bytes:
+    """256 bits of a pair: both digests, the lesser first, so that the order of the questions makes no difference."""
+    return b"".join(sorted((digest(one), digest(other))))

@@ -21,6 +21,7 @@ NAME = "$response.body#/name"
 NEXT = links(
     upsert_questions=link("Put questions into it.", {"collection": NAME}),
     list_questions=link("List its questions.", collection=NAME),
+    label_pairs=link("Label pairs in it.", {"collection": NAME}),
     read_collection=link("Read it again.", name=NAME),
     delete_collection=link("Delete it.", name=NAME),
 )
@@ -75,7 +76,7 @@ async def read_collection(name: ThisCollection, detector: TheDetector) -> object
     responses=documented(CollectionNotFound, CollectionProtected, Overloaded, StorageFull),
 )
 async def delete_collection(name: ThisCollection, detector: TheDetector) -> None:
-    """Delete a collection with all its questions. `default` stays."""
+    """Delete a collection with all its questions and labels. `default` stays."""
     await detector.delete_collection(name)
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from app.http.access import declare
 from app.http.problems import Problem
 
 ASSETS = "/docs/assets"
@@ -45,9 +46,9 @@ async def docs() -> HTMLResponse:
 
 
 def mount_docs(app: FastAPI) -> None:
-    """Serve the page, its assets, and an OpenAPI document that knows the problem document."""
+    """Serve the page, its assets, and an OpenAPI document that knows the problem document and the scopes."""
     app.include_router(router)
-    app.mount(ASSETS, Assets(directory=FILES))
+    app.mount(ASSETS, Assets(directory=FILES), name="assets")
     make_schema = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -59,6 +60,7 @@ def mount_docs(app: FastAPI) -> None:
             schemas["Problem"] = problem
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
+            declare(schema)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, QuestionId, Text
+from app.http.labels import PairLabel
 from app.http.links import link, links
 from app.http.problems import documented
 
@@ -45,6 +46,7 @@ class Candidate(BaseModel):
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
     verdict: Literal["duplicate", "review", "different"]
+    label: PairLabel | None = Field(description="What people said of this pair; null where the verdict is the model's.")
 
 
 class Finding(BaseModel):
@@ -82,7 +84,8 @@ async def find_duplicates(
     """Find stored questions that ask the same.
 
     A question that stands in the collection word for word (but for case, white space and Unicode form) is
-    answered with its exact matches alone. Nothing is closed, merged or deleted: the verdict is advice.
+    answered with its exact matches, and what labels link to them, alone. Nothing is closed, merged or deleted:
+    the verdict is advice.
     """
     top_k = query.top_k if "top_k" in query.model_fields_set else min(query.top_k, settings.max_top_k)
     pairs = len(query.questions) * top_k if query.verify == "always" else 0

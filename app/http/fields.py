@@ -13,6 +13,7 @@ from app.settings import Settings
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
 DEFAULT_PAGE = 100
+MAX_NUMBER = 2**63 - 1
 
 
 def _text(value: str) -> str:
@@ -23,9 +24,20 @@ def _text(value: str) -> str:
     return value
 
 
-def _id(value: str) -> str:
+def _line(value: str) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError("must not contain control characters")
+    return value
+
+
+def _person(value: str) -> str:
+    if not _line(value).strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _id(value: str) -> str:
+    _line(value)
     if value in (".", "..") or not value.strip():
         raise ValueError("must not be blank, '.' or '..'")
     return value
@@ -46,6 +58,16 @@ QuestionId = Annotated[
         json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
     ),
     AfterValidator(_id),
+]
+Person = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_ID_CHARACTERS,
+        description="Who says so, in the client's own words: a name or an id, without control characters.",
+        json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
+    ),
+    AfterValidator(_person),
 ]
 CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
 
@@ -103,5 +125,17 @@ def decode_cursor(cursor: str | None) -> str | None:
     except (binascii.Error, UnicodeError):
         last = ""
     if not last or encode_cursor(last) != cursor:
-        raise InvalidRequest(FieldError("cursor", "is not one that this service gave"))
+        raise _not_given()
     return last
+
+
+def decode_number(cursor: str | None) -> int:
+    """The number that a cursor points behind, 0 for none. Raises InvalidRequest like `decode_cursor`."""
+    last = decode_cursor(cursor) or "0"
+    if not (last.isascii() and last.isdigit() and len(last) < 20 and int(last) <= MAX_NUMBER):
+        raise _not_given()
+    return int(last)
+
+
+def _not_given() -> InvalidRequest:
+    return InvalidRequest(FieldError("cursor", "is not one that this service gave"))

@@ -28,6 +28,7 @@ class Metrics:
         self._indexed = self._gauge("questions_indexed", "Questions in the indexes.")
         self._recall = self._gauge("index_recall", "Lowest recall@10 of an index against exact search, on a sample.")
         self._damaged = self._gauge("rows_damaged", "Stored rows that fail their checksum and are passed over.")
+        self._contradicted = self._gauge("labels_contradicted", "Active labels of which another says the opposite.")
         self._quarantined = self._gauge("questions_quarantined", "Stored questions that could not be embedded.")
 
     async def render(self, detector: Detector) -> tuple[bytes, str]:
@@ -40,6 +41,7 @@ class Metrics:
         self._indexed.set(readiness.questions_indexed)
         self._recall.set(readiness.recall)
         self._damaged.set(detector.damaged)
+        self._contradicted.set(await detector.contradicted_labels())
         self._quarantined.set(await detector.quarantined())
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 

@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Overloaded
+from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
-from app.http.fields import Limits, Text
+from app.http.fields import CollectionName, Limits, Text
+from app.http.labels import PairLabel
+from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["asking"])
@@ -42,6 +44,7 @@ class PairsQuery(BaseModel):
     )
 
     pairs: Annotated[list[Pair], Field(min_length=1)]
+    collection: Annotated[CollectionName, Field(description="Whose labels hold.")] = "default"
 
 
 class Score(BaseModel):
@@ -50,6 +53,7 @@ class Score(BaseModel):
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
     verdict: Literal["duplicate", "review", "different"]
+    label: PairLabel | None = Field(description="What people said of this pair; null where the verdict is the model's.")
 
 
 class Scores(BaseModel):
@@ -59,7 +63,15 @@ class Scores(BaseModel):
     scores: list[Score]
 
 
-@router.post("/pair-score", response_model=Scores, responses=documented(Overloaded))
+@router.post(
+    "/pair-score",
+    response_model=Scores,
+    responses=documented(
+        CollectionNotFound,
+        Overloaded,
+        also={404: links(create_collection=link("Make the collection.", name="$request.body#/collection"))},
+    ),
+)
 async def score_pairs(
     query: PairsQuery, request: Request, response: Response, detector: TheDetector, settings: TheSettings
 ) -> object:
@@ -69,6 +81,7 @@ async def score_pairs(
         for i, pair in enumerate(query.pairs)
         for side in ("question1", "question2")
     ).check()
-    scored = await while_connected(request, detector.score([(p.question1, p.question2) for p in query.pairs]))
+    pairs = [(pair.question1, pair.question2) for pair in query.pairs]
+    scored = await while_connected(request, detector.score(pairs, query.collection))
     report(response, scored.phases)
     return scored

@@ -1,5 +1,6 @@
 """Errors out: RFC 9457 problem documents."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from app.errors import BodyTooLarge, InvalidJson, InvalidRequest, SameaskError, 
 
 CONTENT_TYPE = "application/problem+json"
 MAX_ERRORS = 100
+
+log = logging.getLogger(__name__)
 
 
 class FieldProblem(BaseModel):
@@ -46,6 +49,31 @@ def problem(
     return JSONResponse(document.model_dump(exclude_none=True), status, headers, CONTENT_TYPE)
 
 
+def answer(error: SameaskError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The problem document of an error of ours; a fault of the service is logged."""
+    if error.status >= 500:
+        log.error("%s: %s", type(error).__name__, error)
+    seconds = getattr(error, "retry_after_seconds", None)
+    retry = {"Retry-After": str(seconds)} if seconds else {}
+    return problem(error.status, error.title, str(error), headers={**retry, **(headers or {})})
+
+
+def described(*errors: type[SameaskError]) -> dict[int, dict[str, Any]]:
+    """What an OpenAPI document says of answers with these errors, by status."""
+    by_status: dict[int, list[str]] = {}
+    for error in errors:
+        titles = by_status.setdefault(error.status, [])
+        if error.title not in titles:
+            titles.append(error.title)
+    return {
+        status: {
+            "description": " / ".join(titles),
+            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, titles in sorted(by_status.items())
+    }
+
+
 def documented(
     *errors: type[SameaskError], also: Mapping[int, dict[str, Any]] | None = None
 ) -> dict[int | str, dict[str, Any]]:
@@ -53,19 +81,8 @@ def documented(
 
     `also`: what else the document says of an answer with some status, such as its links.
     """
-    by_status: dict[int, list[str]] = {}
-    kinds: tuple[type[SameaskError], ...] = (*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError)
-    for error in kinds:
-        titles = by_status.setdefault(error.status, [])
-        if error.title not in titles:
-            titles.append(error.title)
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {
-            "description": " / ".join(titles),
-            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status, titles in sorted(by_status.items())
-    }
+    responses: dict[int | str, dict[str, Any]] = {}
+    responses.update(described(*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError).items())
     for status, more in (also or {}).items():
         responses[status] = {**responses.get(status, {}), **more}
     return responses

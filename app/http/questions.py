@@ -97,6 +97,19 @@ class Deleted(BaseModel):
                     "Ask for the first of them; the answer knows it.",
                     {"collection": COLLECTION, "questions": ["$request.body#/questions/0/text"]},
                 ),
+                label_pairs=link(
+                    "Say that the first of them asks something else than another question.",
+                    {
+                        "collection": COLLECTION,
+                        "labels": [
+                            {
+                                "questions": ["$request.body#/questions/0/text", "Is this another question?"],
+                                "is_duplicate": False,
+                                "by": "anna",
+                            }
+                        ],
+                    },
+                ),
             ),
             404: links(create_collection=link("Make the collection.", name="$request.body#/collection")),
         },
@@ -163,7 +176,7 @@ async def read_question(id: ThisQuestion, detector: TheDetector, collection: InC
     responses=documented(CollectionNotFound, QuestionNotFound, Overloaded, StorageFull),
 )
 async def delete_question(id: ThisQuestion, detector: TheDetector, collection: InCollection = "default") -> object:  # noqa: A002
-    """Delete one question. Its text is erased."""
+    """Delete one question. Its text is erased, save for what labels keep of it; those go with their collection."""
     written = await detector.remove(collection, id)
     return {"collection": collection, "revision": written.revision}
 

@@ -49,6 +49,7 @@ POINTS = [
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:after", 15),
     ("app.engine.store:Store.upsert:after", 9),
     ("app.engine.store:Store.delete:after", 2),
+    ("app.engine.store:Store.label:after", 2),
     ("app.engine.store:Store.quarantine:after", 2),
     ("app.engine.store:Store.purge:before", 2),
     ("app.engine.store:Store.purge:after", 2),
@@ -241,7 +242,11 @@ def _difference(state: State, allowed: Sequence[State]) -> str:
         return {
             line
             for name, shelf in state.items()
-            for line in [(name, f"revision {shelf.revision}"), *((name, *item) for item in shelf.questions.items())]
+            for line in [
+                (name, f"revision {shelf.revision}"),
+                *((name, *item) for item in shelf.questions.items()),
+                *((name, "labelled", *pair) for pair in shelf.labels.items()),
+            ]
         }
 
     return "; or: ".join(

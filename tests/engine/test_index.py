@@ -158,3 +158,15 @@ def test_changes_searches_and_rebuilds_go_on_side_by_side() -> None:
         thread.join()
     assert wrong == []
     assert index.ids().tolist() == list(range(2001, 2501))
+
+
+@pytest.mark.parametrize("exact_limit", [5000, 100])
+def test_vectors_by_id_are_those_of_the_living(exact_limit: int) -> None:
+    index, vectors = filled(400, exact_limit)
+    index.rebuild()
+    index.apply(401, [], unit_vectors(0), [7, 9])
+    found = index.vectors([300, 7, 2, 9, 2, 401, 5000])
+    assert sorted(found) == [2, 300]
+    for id_, vector in found.items():
+        assert vector == pytest.approx(vectors[id_ - 1], abs=1e-3)
+    assert index.vectors([]) == Index(DIMENSION).vectors([1]) == {}

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine.store import PRAGMAS, Changes, Contents, Question, Store, Written, metadata
+from app.engine.store import PRAGMAS, Changes, Contents, Key, Question, Store, Written, metadata
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
     CollectionNotFound,
@@ -23,6 +25,7 @@ from app.errors import (
     DataDirectoryUnusable,
     FieldError,
     InvalidRequest,
+    KeyNotFound,
     QuestionNotFound,
     StorageFull,
 )
@@ -486,6 +489,79 @@ def test_only_current_questions_count_as_quarantined(store: Store, key: int) -> 
     assert store.quarantined() == 1
 
 
+# Keys
+
+
+def test_a_key_is_kept_as_it_was_made(path: Path, store: Store) -> None:
+    assert (store.list_keys(), store.has_keys(), store.key("1")) == ([], False, None)
+    before = datetime.now(UTC).replace(microsecond=0)
+    made = store.add_key("1", b"digest", ["read", "label"], "Grüße 🦊")
+    assert made == Key("1", b"digest", ("read", "label"), "Grüße 🦊", made.created_at, revoked_at=None)
+    assert before <= datetime.fromisoformat(made.created_at) <= datetime.now(UTC)
+    with closing(Store(path)) as other:
+        assert (other.list_keys(), other.has_keys(), other.key("1"), other.key("2")) == ([made], True, made, None)
+
+
+def test_an_id_names_one_key(store: Store) -> None:
+    made = store.add_key("1", b"digest", ["read"], "")
+    with pytest.raises(sa.exc.IntegrityError):
+        store.add_key("1", b"another", ["admin"], "")
+    assert store.key("1") == made
+
+
+def test_a_revoked_key_stays_in_the_list_with_the_time(store: Store) -> None:
+    kept, made = store.add_key("1", b"one", ["read"], "kept"), store.add_key("2", b"two", ["admin"], "revoked")
+    revoked = store.revoke_key("2")
+    assert revoked == replace(made, revoked_at=revoked.revoked_at)
+    assert datetime.fromisoformat(revoked.revoked_at or "") <= datetime.now(UTC)
+    assert (store.list_keys(), store.key("2")) == ([kept, revoked], revoked)
+
+
+def test_a_key_is_revoked_once(path: Path, store: Store) -> None:
+    store.add_key("1", b"one", ["read"], "")
+    behind_its_back(path, "UPDATE keys SET revoked_at = '2001-01-01T00:00:00Z'")
+    assert store.revoke_key("1").revoked_at == "2001-01-01T00:00:00Z"
+    with pytest.raises(KeyNotFound, match="'2'"):
+        store.revoke_key("2")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["scopes = 'admin'", "digest = x'00'", "name = 'mine'", "created_at = ''", "checksum = checksum + 1", "id = '3'"],
+)
+def test_a_damaged_key_is_told_and_never_given(
+    path: Path, store: Store, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    sound = store.add_key("1", b"one", ["read"], "")
+    store.add_key("2", b"two", ["read"], "")
+    behind_its_back(path, f"UPDATE keys SET {damage} WHERE id = '2'")
+    with pytest.raises(DataDamaged, match="fails its checksum: revoke it"):
+        store.key("3" if "id" in damage.split() else "2")
+    assert (store.list_keys(), store.key("1"), store.has_keys()) == ([sound], sound, True)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_key_whose_revocation_is_taken_back_is_damaged(path: Path, store: Store) -> None:
+    store.add_key("1", b"one", ["read"], "")
+    store.revoke_key("1")
+    behind_its_back(path, "UPDATE keys SET revoked_at = NULL")
+    with pytest.raises(DataDamaged):
+        store.key("1")
+
+
+def test_a_damaged_key_can_be_revoked(path: Path, store: Store) -> None:
+    store.add_key("1", b"one", ["read"], "")
+    behind_its_back(path, "UPDATE keys SET scopes = 'admin'")
+    store.revoke_key("1")
+    assert [key.revoked_at is not None for key in store.list_keys()] == [True]
+
+
+def test_a_key_is_found_by_its_index(store: Store) -> None:
+    with store._engine.connect() as connection:
+        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN SELECT * FROM keys WHERE id = ?", ("1",)).all()
+    assert [step.detail for step in plan] == ["SEARCH keys USING INDEX sqlite_autoindex_keys_1 (id=?)"]
+
+
 # Damage
 
 
@@ -646,7 +722,13 @@ def test_a_pragma_that_does_not_take_is_an_error(
 
 def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None:
     found = sa.inspect(store._engine)
-    in_sqlite = {sa.Integer: sa.INTEGER, sa.BigInteger: sa.BIGINT, sa.Text: sa.TEXT, sa.LargeBinary: sa.BLOB}
+    in_sqlite = {
+        sa.Integer: sa.INTEGER,
+        sa.BigInteger: sa.BIGINT,
+        sa.Text: sa.TEXT,
+        sa.LargeBinary: sa.BLOB,
+        sa.Boolean: sa.BOOLEAN,
+    }
     assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
     for table in metadata.sorted_tables:
         columns = [(column["name"], type(column["type"])) for column in found.get_columns(table.name)]

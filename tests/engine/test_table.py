@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from app.engine.table import Row, read_rows
+from app.engine.table import Row, read_rows, truth
 from app.errors import UnreadableFile
 
 Write = Callable[[str, bytes], Path]
@@ -299,6 +299,32 @@ def test_a_parquet_file_with_strings_that_are_not_utf8_is_refused(tmp_path: Path
     path = parquet_file(tmp_path / "q.parquet", text=text)
     with pytest.raises(UnreadableFile, match=r"can't read .*q\.parquet"):
         list(read_rows(path, ["text"]))
+
+
+# Columns that a file may lack, and cells that say yes or no
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.jsonl", "q.parquet"])
+def test_optional_columns_come_last_and_are_none_where_there_are_none(write: Write, tmp_path: Path, name: str) -> None:
+    if name == "q.parquet":
+        path = tmp_path / name
+        parquet.write_table(pa.table({"id": ["1", "2", "3"], "text": [text for _, text in QUESTIONS]}), path)
+    else:
+        path = write(name, KINDS[Path(name).suffix]())
+    found = [tuple(row.values) for row in read_rows(path, ["id"], ["note", "text"])]
+    assert found == [(id_, None, text) for id_, text in QUESTIONS]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        *[(cell, True) for cell in (1, "1", 1.0, "1.0", True, "true", " TRUE ")],
+        *[(cell, False) for cell in (0, "0", 0.0, False, "False")],
+        *[(cell, None) for cell in (2, "", None, "yes", "nan", [1])],
+    ],
+)
+def test_a_cell_says_yes_or_no_or_neither(cell: object, said: bool | None) -> None:
+    assert truth(cell) is said
 
 
 # Streaming

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.engine.text import digest, normalize
+from app.engine.text import digest, normalize, pair_digest
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -92,3 +92,13 @@ def test_the_digest_is_blake2b_of_the_normal_form() -> None:
     expected = hashlib.blake2b(b"how do i learn python?", digest_size=16).digest()
     assert digest("How do I  learn Python?") == expected
     assert len(expected) == 16
+
+
+def test_the_digest_of_a_pair_is_both_digests_the_lesser_first() -> None:
+    one, other = "How do I learn Python?", "How can I learn Python?"
+    assert (
+        pair_digest(one, other)
+        == pair_digest(other.upper(), f" {one} ")
+        == min(digest(one), digest(other)) + max(digest(one), digest(other))
+    )
+    assert pair_digest(one, one) == 2 * digest(one)

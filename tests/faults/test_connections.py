@@ -51,7 +51,7 @@ def test_idle_and_half_spoken_connections_keep_nobody_waiting(server: tuple[int,
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(IDLE)]
     try:
         for connection in connections[::2]:
-            connection.sendall(b"POST /duplicates HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{")
+            connection.sendall(b"POST /duplicates HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 100\r\n\r\n{")
         wait_until(lambda: open_sockets(pid) >= IDLE)  # what was open before may be closed by now
         assert_answers(port, "asked beside idle connections")
     finally:
@@ -105,7 +105,7 @@ def assert_answers(port: int, text: str) -> None:
 def request(path: str, body: bytes) -> bytes:
     """A whole HTTP request with a JSON body."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pytest
@@ -24,8 +24,17 @@ from app.engine import index as index_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import DEFAULT_COLLECTION, Collection, Question, Store
-from app.engine.text import normalize
+from app.engine.store import (
+    DEFAULT_COLLECTION,
+    Collection,
+    Label,
+    NewLabel,
+    Once,
+    Question,
+    Store,
+    latest_schema,
+)
+from app.engine.text import digest, normalize
 from app.engine.tokens import Tokens
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
 
@@ -50,16 +59,23 @@ Found = dict[str, tuple[str, float]]  # by id: text and similarity
 
 @dataclass(frozen=True)
 class Shelf:
-    """A collection as it was written: its row, its questions by id, and by revision the ids and texts ever written."""
+    """A collection as it was written: its row, its questions by id, by revision the ids and texts ever written, and
+    its labels by id, those that have ended too."""
 
     collection: Collection
     questions: Mapping[str, Question]
     versions: Mapping[int, tuple[str, str]]
+    labels: Mapping[int, Label]
 
     def is_replaced(self, revision: int) -> bool:
         """Whether a later version of the question was written, or the question deleted."""
         question = self.questions.get(self.versions[revision][0])
         return question is None or question.revision != revision
+
+    @property
+    def active(self) -> list[Label]:
+        """The labels that have not ended."""
+        return [label for label in self.labels.values() if label.ended is None]
 
 
 class RememberingEncoder(Encoder):
@@ -145,6 +161,15 @@ class Recorder:
         self._live.forget(self._store.delete_collection(name).key)
         del self._texts[name], self._versions[name]
 
+    def label(self, name: str, by: str, *pairs: tuple[int, int], note: str | None = None) -> None:
+        said = [
+            NewLabel((one + other) % 2 == 0, by, note, questions=(text_of(one), text_of(other))) for one, other in pairs
+        ]
+        assert len(self._store.label(name, said, Once(f"{by} {pairs}", bytes(16))).labels) == len(pairs)
+
+    def undo(self, name: str, label_id: int) -> None:
+        self._store.undo_label(name, label_id, "carl")
+
     def index(self) -> None:
         for name in self._texts:
             self._live.catch_up(self._keys[name])
@@ -156,7 +181,8 @@ class Recorder:
         for name, texts in self._texts.items():
             questions = {q.id: q for q in self._store.list_questions(name, None, ALL)}
             assert {q.id: q.text for q in questions.values()} == texts
-            shelves[name] = Shelf(self._store.collection(name), questions, self._versions[name])
+            labels = {label.id: label for label in self._store.list_labels(name, 0, ALL, history=True)}
+            shelves[name] = Shelf(self._store.collection(name), questions, self._versions[name], labels)
         return shelves
 
 
@@ -175,6 +201,11 @@ def write_everything(recorder: Recorder, live: LiveRelease) -> None:
     for name in (OTHER, "gone"):
         recorder.create(name)
     recorder.write("gone", {"a": "a text of a collection that is deleted"})
+    recorder.label("gone", "anna", (0, 1))
+    recorder.label(OTHER, "anna", *((100 + n, 101 + n) for n in range(9)))
+    recorder.label(DEFAULT_COLLECTION, "anna", *((n, n + 7) for n in range(0, 30, 2)), note="a note on a pair")
+    recorder.label(DEFAULT_COLLECTION, "bob", *((n, n + 7) for n in range(0, 6, 2)), (1, 2), (4, 2))
+    recorder.undo(DEFAULT_COLLECTION, 3)
     recorder.write(DEFAULT_COLLECTION, {id_: text_of(n) for n, id_ in enumerate(IDS)})
     recorder.write(
         DEFAULT_COLLECTION,
@@ -265,6 +296,7 @@ class Examination:
         for name, shelf in shelves.items():
             self._expect(name, self._attempt(name, self._store.collection, name), shelf.collection)
             self._read_questions(name, shelf)
+            self._read_labels(name, shelf)
             key = shelf.collection.key
             if self._attempt(f"catch_up in {name}", self._live.catch_up, key) is not None:
                 texts = {q.id: q.text for q in shelf.questions.values() if not q.quarantined}
@@ -277,6 +309,7 @@ class Examination:
             texts = {q.id: q.text for q in shelf.questions.values()} | NEW
             if self._attempt(f"write in {name}", self._store.upsert, name, list(texts.items())) is None:
                 continue
+            self._label_again(name, shelf)
             key = shelf.collection.key
             self._search(key, texts)  # committed and not indexed: earlier versions may be found, but true ones alone
             if self._attempt(f"catch_up in {name} after a write", self._live.catch_up, key) is not None:
@@ -328,6 +361,25 @@ class Examination:
                 equal = {q.id: q for q in questions if normalize(q.text) == normalize(text)}
                 self._expect_all(f"matches of {text[:20]!r}", {q.id: q for q in matches.get(text, [])}, equal)
 
+    def _read_labels(self, name: str, shelf: Shelf) -> None:
+        listed = self._attempt(f"labels of {name}", self._store.list_labels, name, 0, ALL, history=True)
+        if listed is not None:
+            self._expect_all(f"labels of {name}", {label.id: label for label in listed}, shelf.labels)
+        texts = sorted({text for label in shelf.labels.values() for text in label.questions})
+        found = self._attempt(f"labels on texts of {name}", self._store.labels_on, shelf.collection.key, texts)
+        if found is not None:
+            for text in texts:
+                equal = {label.id: label for label in shelf.active if digest(text) in _digests(label)}
+                self._expect_all(f"labels on {text[:20]!r}", {label.id: label for label in found.get(text, [])}, equal)
+
+    def _label_again(self, name: str, shelf: Shelf) -> None:
+        """Whatever was damaged, everybody can say again what they said, and that is what holds then."""
+        said = [NewLabel(label.is_duplicate, label.by, label.note, questions=label.questions) for label in shelf.active]
+        if self._attempt(f"label in {name}", self._store.label, name, said) is not None:
+            words = {(label.pair, label.by, label.is_duplicate) for label in self._store.list_labels(name, 0, ALL)}
+            expected = {(label.pair, label.by, label.is_duplicate) for label in shelf.active}
+            self._expect(f"labels of {name} after labelling", words, expected)
+
     def _search(self, collection_key: int, texts: Mapping[str, str]) -> dict[str, str]:
         """What searches for all these texts find, by id; wrong similarities and texts never written are noted."""
         queries = self._world.encoder.vectors([text for text in texts.values() if UNEMBEDDABLE not in text])
@@ -357,10 +409,14 @@ class Examination:
         if found != expected and not (found is None and asked in self.outcome.refused):
             self.outcome.wrong.append(f"{asked}: {found!r} instead of {expected!r}"[:300])
 
-    def _expect_all(self, asked: str, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    def _expect_all(self, asked: str, found: Mapping[Any, object], expected: Mapping[Any, object]) -> None:
         """What is found is true; what is true and not found is missing."""
         self._expect(asked, found, {key: value for key, value in expected.items() if key in found})
         self.outcome.missing += [f"{asked}: {key!r}" for key in expected if key not in found]
+
+
+def _digests(label: Label) -> set[bytes]:
+    return {digest(text) for text in label.questions}
 
 
 def outcome_of(flip: Flip, world: World, folder: Path) -> Outcome:
@@ -429,10 +485,11 @@ WORDS = {
     "a text of several pages": "long long",
     "a note": REASON,
     "an id": "q33",
+    "a note on a label": "a note on a pair",
     "the name of a collection": OTHER,
     "a table's definition": "superseded_by BIGINT",
     "an index's definition": "WHERE superseded_by IS NULL",
-    "the version of the schema": "0001",
+    "the version of the schema": latest_schema(),
 }
 
 

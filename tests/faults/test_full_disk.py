@@ -194,6 +194,7 @@ def test_a_snapshot_without_room_costs_no_write_and_is_made_up_for_later(
     monkeypatch.setitem(store_module.PRAGMAS, "wal_autocheckpoint", 8)
     texts = texts_of(0, 30, 9000)  # leaves a long write-ahead log, which later writes use again
     with running(on_disk) as client:
+        caplog.clear()  # no key was made, and it says so
         live = detector_of(client).live
         write(client, **texts)
         live.index(1).rebuild()

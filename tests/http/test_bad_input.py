@@ -20,6 +20,11 @@ PLACES: dict[str, tuple[str, Callable[[object], object], str]] = {
     "pair, first": ("/pair-score", lambda text: {"pairs": [_pair(text, "Fine?")]}, "pairs.0.question1"),
     "pair, second": ("/pair-score", lambda text: {"pairs": [_pair("Fine?", text)]}, "pairs.0.question2"),
     "questions": ("/questions", lambda text: {"questions": [_question(), _question("b", text)]}, "questions.1.text"),
+    "label": (
+        "/labels",
+        lambda text: {"labels": [_label(), _label(questions=["Fine?", text])]},
+        "labels.1.questions.1",
+    ),
 }
 
 BAD_TEXTS = {
@@ -62,6 +67,17 @@ BAD_TOP_K = {
     "null": (None, "valid integer"),
 }
 
+BAD_PEOPLE = {
+    "empty": ("", "at least 1 character"),
+    "blank": ("  ", "must not be blank"),
+    "too long": (MARKER + "x" * 252, "at most 256 characters"),
+    "a line feed": (MARKER + "\n", "must not contain control characters"),
+    "NUL": (MARKER + "\x00", "must not contain control characters"),
+    "a number": (7, "valid string"),
+    "null": (None, "valid string"),
+    "a lone surrogate": (MARKER + "\ud800", "valid string"),
+}
+
 TOO_MANY = {
     "questions to find": (
         "/duplicates",
@@ -77,6 +93,11 @@ TOO_MANY = {
         "/questions",
         {"questions": [{"id": str(n), "text": MARKER} for n in range(1001)]},
         ("questions", "has 1,001 items; at most 1,000 (SAMEASK_MAX_UPSERT)"),
+    ),
+    "pairs to label": (
+        "/labels",
+        {"labels": [{"questions": [MARKER, f"{n}?"], "is_duplicate": True, "by": "a"} for n in range(1001)]},
+        ("labels", "has 1,001 items; at most 1,000 (SAMEASK_MAX_LABELS)"),
     ),
     "ids to exclude": (
         "/duplicates",
@@ -123,6 +144,31 @@ MALFORMED = {
     ),
 }
 
+BAD_LABELS: dict[str, tuple[dict[str, object], str, str]] = {
+    "no pair": ({"questions": ...}, "labels.1", "names its pair either by `ids` or by `questions`"),
+    "two pairs": ({"ids": ["a", "b"]}, "labels.1", "names its pair either by `ids` or by `questions`"),
+    "null for a pair": ({"questions": None}, "labels.1.questions", "valid list"),
+    "half a pair": ({"questions": [MARKER]}, "labels.1.questions", "at least 2 items"),
+    "three of a pair": ({"questions": [MARKER, "b", "c"]}, "labels.1.questions", "at most 2 items"),
+    "a text for a pair": ({"questions": MARKER}, "labels.1.questions", "valid list"),
+    "one id": ({"questions": ..., "ids": [MARKER]}, "labels.1.ids", "at least 2 items"),
+    "an empty id": ({"questions": ..., "ids": [MARKER, ""]}, "labels.1.ids.1", "at least 1 character"),
+    "no word": ({"is_duplicate": ...}, "labels.1.is_duplicate", "Field required"),
+    "null for a word": ({"is_duplicate": None}, "labels.1.is_duplicate", "valid boolean"),
+    "a number for a word": ({"is_duplicate": 1}, "labels.1.is_duplicate", "valid boolean"),
+    "a string for a word": ({"is_duplicate": "true"}, "labels.1.is_duplicate", "valid boolean"),
+    "nobody": ({"by": ...}, "labels.1.by", "Field required"),
+    "a blank note": ({"note": "  "}, "labels.1.note", "must not be blank"),
+    "a long note": (
+        {"note": MARKER + "x" * 9_996},
+        "labels.1.note",
+        "has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
+    ),
+    "an unknown field": ({"nonsense": MARKER}, "labels.1.nonsense", "Extra inputs are not permitted"),
+    "a pair with itself": ({"questions": [MARKER, f" {MARKER.upper()} "]}, "labels.1", "a question with itself"),
+    "the opposite": ({"questions": ["Which?", "Fine?"], "is_duplicate": False}, "labels.1", "otherwise than labels.0"),
+}
+
 NOT_JSON = {
     "words": b"How do I reset my xyzzy?",
     "a trailing comma": b'{"questions": ["xyzzy"],}',
@@ -141,6 +187,8 @@ METHODS = {
     "/duplicates": "POST",
     "/pair-score": "POST",
     "/questions": "GET, POST",
+    "/labels": "GET, POST",
+    "/labels/1": "DELETE",
     "/questions/some/id": "DELETE, GET",
     "/questions/a%3Fb": "DELETE, GET",
     "/collections": "GET",
@@ -168,6 +216,12 @@ def _question(id_: object = "a", text: object = "Fine?") -> dict[str, object]:
     return {"id": id_, "text": text}
 
 
+def _label(**changes: object) -> dict[str, object]:
+    """A good label with these fields changed, or (`...`) left out."""
+    label: dict[str, object] = {"questions": ["Fine?", "Which?"], "is_duplicate": True, "by": "anna", **changes}
+    return {name: value for name, value in label.items() if value is not ...}
+
+
 def _post(client: TestClient, path: str, body: object) -> dict[str, Any]:
     """The problem document with which a body is refused; it says 422, and nothing has changed."""
     return _refused(client, path, json.dumps(body).encode(), 422)
@@ -180,6 +234,7 @@ def _refused(client: TestClient, path: str, body: bytes, status: int) -> dict[st
     assert MARKER not in response.text
     assert revision(client) == before
     assert client.get("/questions").json()["questions"] == []
+    assert client.get("/labels", params={"history": "true"}).json()["labels"] == []
     document = cast(dict[str, Any], response.json())
     assert (document["type"], document["status"]) == ("about:blank", status)
     return document
@@ -205,6 +260,63 @@ def test_a_bad_id_is_refused(shared_client: TestClient, id_: str) -> None:
     excluded = _post(shared_client, "/duplicates", {"questions": ["Fine?"], "exclude_ids": ["a", value]})
     _assert_only_error(written, "questions.1.id", detail)
     _assert_only_error(excluded, "exclude_ids.1", detail)
+
+
+@pytest.mark.parametrize("by", BAD_PEOPLE)
+def test_a_bad_name_is_refused(shared_client: TestClient, by: str) -> None:
+    value, detail = BAD_PEOPLE[by]
+    _assert_only_error(_post(shared_client, "/labels", {"labels": [_label(), _label(by=value)]}), "labels.1.by", detail)
+
+
+@pytest.mark.parametrize("case", BAD_LABELS)
+def test_a_bad_label_is_refused_and_keeps_the_good_one_out(shared_client: TestClient, case: str) -> None:
+    changes, field, detail = BAD_LABELS[case]
+    document = _post(shared_client, "/labels", {"labels": [_label(), _label(**changes)]})
+    _assert_only_error(document, field, detail)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({}, "by"),
+        ({"by": ""}, "by"),
+        ({"by": " "}, "by"),
+        ({"by": "x" * 257}, "by"),
+        ({"by": "anna", "collection": "A"}, "collection"),
+    ],
+)
+def test_a_bad_undo_is_refused(shared_client: TestClient, parameters: dict[str, str], field: str) -> None:
+    response = shared_client.delete("/labels/1", params=parameters)
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("id_", ["0", "-1", "x", "1.5", "9" * 30, "9" * 5000, "9223372036854775808"])
+def test_a_bad_number_of_a_label_is_refused(shared_client: TestClient, id_: str) -> None:
+    response = shared_client.delete(f"/labels/{id_}", params={"by": "anna"})
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+    assert [error["field"] for error in response.json()["errors"]] == ["id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, value) for name in ("is_duplicate", "contradicted", "history") for value in ("", "yes", "1", "True")],
+        ("by", "\n"),
+        ("cursor", "YQ"),  # of another list
+        ("cursor", "OTIyMzM3MjAzNjg1NDc3NTgwOA"),  # 2**63
+    ],
+)
+def test_a_bad_filter_of_labels_is_refused(shared_client: TestClient, name: str, value: str) -> None:
+    response = shared_client.get("/labels", params={name: value})
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+    assert [error["field"] for error in response.json()["errors"]] == [name]
+
+
+def test_labels_of_unknown_ids_are_404_and_name_them(shared_client: TestClient) -> None:
+    body = {"labels": [_label(), {"ids": ["x", "y"], "is_duplicate": True, "by": "anna"}]}
+    document = _refused(shared_client, "/labels", json.dumps(body).encode(), 404)
+    assert document["detail"] == "collection 'default' holds no questions with ids 'x', 'y'"
 
 
 @pytest.mark.parametrize("top_k", BAD_TOP_K)
@@ -331,7 +443,7 @@ def test_a_body_may_have_as_many_bytes_as_the_limit(settings: Settings, extra: i
             assert response.status_code == status
 
 
-@pytest.mark.parametrize("path", ["/questions", "/collections"])
+@pytest.mark.parametrize("path", ["/questions", "/collections", "/labels"])
 @pytest.mark.parametrize(
     ("limit", "detail"),
     [

@@ -104,7 +104,14 @@ def test_an_empty_collection_answers_new(client: TestClient) -> None:
 )
 def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(client: TestClient, asked: str) -> None:
     write(client, **STORED)
-    found = {"id": "change", "text": STORED["change"], "similarity": 1.0, "probability": 1.0, "verdict": "duplicate"}
+    found = {
+        "id": "change",
+        "text": STORED["change"],
+        "similarity": 1.0,
+        "probability": 1.0,
+        "verdict": "duplicate",
+        "label": None,
+    }
     assert ask(client, asked)["results"] == [
         {"question": asked, "verdict": "duplicate", "truncated": False, "candidates": [found]}
     ]
@@ -214,7 +221,7 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
     for result in answer["results"]:
         assert list(result) == ["question", "verdict", "truncated", "candidates"]
         for candidate in result["candidates"]:
-            assert list(candidate) == ["id", "text", "similarity", "probability", "verdict"]
+            assert list(candidate) == ["id", "text", "similarity", "probability", "verdict", "label"]
 
 
 def test_server_timing_names_each_phase_and_its_milliseconds(client: TestClient) -> None:

@@ -56,7 +56,8 @@ def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path,
     assert report.failures == {}
     assert report.requests >= 700
     assert {method for method, _, status in report.sent if status < 300} == {"GET", "POST", "PUT", "DELETE"}
-    assert sum(times for link, times in report.links.items() if link.startswith("POST /questions -> [200]")) > 0
+    for route in ("POST /questions", "POST /labels"):
+        assert sum(times for link, times in report.links.items() if link.startswith(f"{route} -> [200]")) > 0
 
 
 @pytest.mark.timeout(600)
@@ -79,7 +80,7 @@ def test_what_the_fuzzer_found_stays_mended(small_client: TestClient, case: str)
     check_answer(FOUND[case], send(small_client, app_of(small_client), FOUND[case]))
 
 
-@pytest.mark.parametrize("path", ["/questions", "/collections"])
+@pytest.mark.parametrize("path", ["/questions", "/collections", "/labels"])
 def test_a_page_of_no_said_length_is_never_too_long(small_client: TestClient, path: str) -> None:
     assert small_client.get(path).status_code == 200
 

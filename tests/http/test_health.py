@@ -225,7 +225,7 @@ def test_the_stylesheet_loads_nothing_from_elsewhere(client: TestClient) -> None
 
 def test_every_example_in_the_documentation_works(client: TestClient) -> None:
     examples = _request_examples(client.get("/openapi.json").json())
-    assert {"POST /duplicates", "POST /pair-score", "POST /questions"} <= set(examples)
+    assert {"POST /duplicates", "POST /pair-score", "POST /questions", "POST /labels"} <= set(examples)
     for operation, bodies in examples.items():
         method, path = operation.split()
         assert bodies, f"{operation} has no example"
@@ -254,7 +254,7 @@ def test_every_reference_in_the_openapi_document_leads_somewhere(client: TestCli
 def test_every_route_with_input_documents_its_problems(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for path in ("/duplicates", "/pair-score", "/questions"):
+    for path in ("/duplicates", "/pair-score", "/questions", "/labels"):
         responses = document["paths"][path]["post"]["responses"]
         for status in ("400", "413", "422", "429", "503"):
             assert responses[status]["content"] == problem

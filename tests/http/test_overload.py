@@ -227,7 +227,12 @@ def _asking(url: str, *questions: str) -> socket.socket:
     """A connection on which these questions were asked."""
     address = urlsplit(url)
     body = json.dumps({"questions": questions})
-    head = ["POST /duplicates HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    head = [
+        "POST /duplicates HTTP/1.1",
+        "Host: [::1]",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
     connection = socket.create_connection((address.hostname, address.port), timeout=PATIENCE_SECONDS)
     connection.sendall("\r\n".join([*head, "", body]).encode())
     return connection

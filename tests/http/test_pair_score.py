@@ -88,14 +88,14 @@ def test_a_pair_equal_after_normalisation_is_1_without_the_model(
     with watched_model() as model:
         model.failing = True
         scores = _score(client, (question1, question2))
-    assert scores == [{"similarity": 1.0, "probability": 1.0, "verdict": "duplicate"}]
+    assert scores == [{"similarity": 1.0, "probability": 1.0, "verdict": "duplicate", "label": None}]
     assert model.seen == []
 
 
 def test_equal_and_unequal_pairs_keep_their_places(client: TestClient) -> None:
     pairs = [(TEXTS[0], TEXTS[1]), ("Same?", "same?"), (TEXTS[0], TEXTS[4]), (TEXTS[0], TEXTS[1])]
     scores = _score(client, *pairs)
-    assert scores[1] == {"similarity": 1.0, "probability": 1.0, "verdict": "duplicate"}
+    assert scores[1] == {"similarity": 1.0, "probability": 1.0, "verdict": "duplicate", "label": None}
     assert scores[0] == scores[3]
     for place in (0, 2):
         assert scores[place]["similarity"] == pytest.approx(_score(client, pairs[place])[0]["similarity"], abs=1e-6)
@@ -127,10 +127,10 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
     answer = client.post("/pair-score", json=body).json()
     assert list(answer) == ["release", "scores"]
     assert answer["release"] == "tiny"
-    assert [list(score) for score in answer["scores"]] == 2 * [["similarity", "probability", "verdict"]]
+    assert [list(score) for score in answer["scores"]] == 2 * [["similarity", "probability", "verdict", "label"]]
 
 
 def test_server_timing_names_each_phase_and_its_milliseconds(client: TestClient) -> None:
     body = {"pairs": [{"question1": TEXTS[0], "question2": TEXTS[1]}]}
     timing = client.post("/pair-score", json=body).headers["Server-Timing"]
-    assert re.fullmatch(r"tokenize;dur=\d+\.\d+, encode;dur=\d+\.\d+", timing)
+    assert re.fullmatch(r"lookup;dur=\d+\.\d+, tokenize;dur=\d+\.\d+, encode;dur=\d+\.\d+", timing)

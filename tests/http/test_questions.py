@@ -209,7 +209,7 @@ def test_an_empty_collection_is_one_empty_page(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "!", "a", "YQ==", "not a cursor", "é", "_w", "YQ\n", "Y Q", "YR", "a" * 5])
-@pytest.mark.parametrize("path", ["/questions", "/collections"])
+@pytest.mark.parametrize("path", ["/questions", "/collections", "/labels"])
 def test_a_cursor_that_was_never_given_is_refused_by_name(shared_client: TestClient, path: str, cursor: str) -> None:
     response = shared_client.get(path, params={"cursor": cursor})
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)

@@ -1,0 +1,68 @@
+"""The data directory: whoever serves it holds its lock; keys are made and revoked beside that."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from app.engine.store import Store
+from app.errors import DataDamaged, DataDirectoryInUse, DataDirectoryUnusable
+
+DATABASE = "sameask.db"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Store]:
+    """The store in it, for this process alone. Raises DataDirectoryInUse, DataDirectoryUnusable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError("it is not writable")
+        lock = FileLock(folder / "lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise DataDirectoryInUse(
+            f"the data directory {folder} is in use by another process; if it is a server, use --url"
+        ) from error
+    except OSError as error:
+        raise DataDirectoryUnusable(f"can't use the data directory {folder}: {error}") from error
+    try:
+        with closing(Store(folder / DATABASE)) as store:
+            yield store
+    finally:
+        lock.release()
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[Store]:
+    """The store in it, beside a process that may hold the lock: for keys, which no index and no snapshot follows.
+
+    The lock is taken for a moment only where the database has to be made or brought up to date first.
+    Raises DataDirectoryInUse (by a process of another version), DataDirectoryUnusable.
+    """
+    if not _is_current(folder / DATABASE):
+        _prepare(folder)
+    with closing(Store(folder / DATABASE, prepare=False)) as store:
+        yield store
+
+
+def _is_current(database: Path) -> bool:
+    if not database.is_file():
+        return False
+    try:
+        with closing(Store(database, prepare=False)) as store:
+            return store.is_current()
+    except DataDamaged:
+        return False
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        with locked(folder):
+            pass
+    except DataDirectoryInUse as error:
+        raise DataDirectoryInUse(
+            f"the data directory {folder} is in use by a process of another version; end that first"
+        ) from error

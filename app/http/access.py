@@ -1,0 +1,181 @@
+"""Who may do what: the scope of every route, and the door that asks for a key before anything of a request is read.
+
+`SCOPES` is the one place where a route's scope stands. The service does not start while a route is missing there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import HostRefused, KeyMissing, KeyRefused, SameaskError, ScopeMissing
+from app.http.problems import answer, described
+from app.keys import Keys, is_loopback
+from app.scopes import KeyScope
+
+NO_KEY = None
+
+# By a route's name, which is its function's and its `operationId`: the scope that a key must have.
+SCOPES: Mapping[str, KeyScope | None] = {
+    "find_duplicates": KeyScope.READ,
+    "score_pairs": KeyScope.READ,
+    "list_questions": KeyScope.READ,
+    "read_question": KeyScope.READ,
+    "list_collections": KeyScope.READ,
+    "read_collection": KeyScope.READ,
+    "list_labels": KeyScope.READ,
+    "metrics": KeyScope.READ,  # how much is stored and asked is not for strangers, and Prometheus can send a key
+    "upsert_questions": KeyScope.WRITE,
+    "delete_question": KeyScope.WRITE,
+    "create_collection": KeyScope.WRITE,
+    "delete_collection": KeyScope.WRITE,
+    "label_pairs": KeyScope.LABEL,
+    "undo_label": KeyScope.LABEL,
+    "livez": NO_KEY,  # orchestrators have none
+    "readyz": NO_KEY,
+    "root": NO_KEY,  # the documentation is the same for every Sameask, and is where a key can be entered
+    "docs": NO_KEY,
+    "assets": NO_KEY,
+    "openapi": NO_KEY,
+}
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A route, and the scope that a key must have for it."""
+
+    route: RouteContext
+    scope: KeyScope | None
+
+
+def guarded(routes: Sequence[BaseRoute]) -> list[Guarded]:
+    """Every route with its scope. Raises LookupError unless each has a name of its own and stands in SCOPES."""
+    found = list(iter_route_contexts(routes))
+    names = [str(route.name) for route in found]
+    wrong = {name for name in names if name not in SCOPES or names.count(name) > 1} | SCOPES.keys() - set(names)
+    if wrong:
+        raise LookupError(f"app/http/access.py must give each route one scope, and no other: {sorted(wrong)}")
+    return [Guarded(route, SCOPES[name]) for route, name in zip(found, names, strict=True)]
+
+
+class Door:
+    """Decides whether a request comes in."""
+
+    def __init__(self, keys: Keys, routes: Iterable[Guarded], own_names: Iterable[str]) -> None:
+        """`own_names` are host names under which a server without keys answers, beside those of loopback."""
+        self._keys = keys
+        self._routes = list(routes)
+        self._own_names = {name.strip().lower() for name in own_names if name.strip()}
+
+    def route_of(self, scope: Scope) -> Guarded | None:
+        """The route that will answer; None where that is 404 or 405."""
+        return next((known for known in self._routes if known.route.matches(scope)[0] is Match.FULL), None)
+
+    def check(self, connection: HTTPConnection, needed: KeyScope | None) -> None:
+        """Let it in, if it has a key with the needed scope (None: any key), or no key is needed yet.
+
+        Raises KeyMissing, KeyRefused, ScopeMissing, HostRefused, DataDamaged.
+        """
+        key = _bearer(connection)
+        scopes = self._keys.scopes(key) if key else frozenset()
+        if not scopes and not self._keys.are_needed():
+            self._check_nearness(connection)
+        elif not scopes:
+            raise KeyRefused if key else KeyMissing
+        elif needed and needed not in scopes:
+            raise ScopeMissing(needed)
+
+    def _check_nearness(self, connection: HTTPConnection) -> None:
+        """Without keys: only from this machine (`uvicorn` may listen elsewhere than the settings say), and for no page
+        of another server (its own name may lead to 127.0.0.1, or its script may post here; browsers say so)."""
+        if connection.client and _is_elsewhere(connection.client.host):
+            raise KeyMissing
+        said = (f"//{host}" for host in connection.headers.getlist("host")), connection.headers.getlist("origin")
+        for name in map(_name, chain(*said)):
+            if not is_loopback(name) and name not in self._own_names:
+                raise HostRefused
+
+
+class AskForKey:
+    """ASGI middleware: nothing of a request is read, and no route runs, before the app's door has let it in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1008})  # there are none; one more would need a door
+                return
+            case "http":
+                connection = HTTPConnection(scope)
+                door: Door = connection.app.state.door
+                known = door.route_of(scope)
+                try:
+                    if known is None or known.scope is not NO_KEY:
+                        await run_in_threadpool(door.check, connection, known.scope if known else None)
+                except SameaskError as error:
+                    scope["route"] = known.route if known else None  # for the metrics
+                    await answer(error, _challenge(error))(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+def declare(document: dict[str, Any]) -> None:
+    """Write into an OpenAPI document how keys are sent, and which scope each operation needs."""
+    document["components"]["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "`sameask keys create --scope read` makes one. A server on a loopback address asks for none"
+            " until the first is made.",
+        }
+    }
+    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+        scope = SCOPES[operation["operationId"]]
+        if scope is not NO_KEY:
+            operation["security"] = [{"key": [scope]}]
+            operation["description"] = f"{operation.get('description', '')}\n\nNeeds a key with the scope `{scope}`."
+            refusals = described(KeyMissing, KeyRefused, ScopeMissing, HostRefused)
+            responses = operation["responses"] | {str(status): words for status, words in refusals.items()}
+            operation["responses"] = dict(sorted(responses.items()))
+
+
+def _bearer(connection: HTTPConnection) -> str | None:
+    """The key of the Authorization header; None where there is no such header, or one of another kind."""
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+def _challenge(error: SameaskError) -> dict[str, str]:
+    """The header that goes with a refusal (RFC 6750)."""
+    match error:
+        case KeyMissing():
+            return {"WWW-Authenticate": 'Bearer realm="sameask"'}
+        case KeyRefused():
+            return {"WWW-Authenticate": 'Bearer realm="sameask", error="invalid_token"'}
+        case ScopeMissing():
+            words = f'error="insufficient_scope", scope="{error.scope}"'
+            return {"WWW-Authenticate": f'Bearer realm="sameask", {words}'}
+        case _:
+            return {}
+
+
+def _is_elsewhere(client: str) -> bool:
+    """Whether a client is on another machine; one without an address (a Unix socket) is not."""
+    return any(mark in client for mark in ".:") and not is_loopback(client)
+
+
+def _name(address: str) -> str:
+    """The host name in an address; empty if there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,323 @@
+"""`/labels`: what people say of pairs. Their word overrules the model's, for exactly that pair."""
+
+import hashlib
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Header, Path, Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.detector import NewLabel, Once
+from app.errors import (
+    CollectionNotFound,
+    InvalidRequest,
+    LabelNotFound,
+    LabelReplaced,
+    Overloaded,
+    QuestionNotFound,
+    StorageFull,
+)
+from app.http.dependencies import Cursor, InCollection, Limit, TheDetector, TheSettings
+from app.http.fields import (
+    MAX_NUMBER,
+    CollectionName,
+    Limits,
+    Person,
+    QuestionId,
+    Text,
+    decode_number,
+    encode_cursor,
+    page_size,
+)
+from app.http.links import link, links
+from app.http.problems import documented
+
+router = APIRouter(tags=["labels"])
+
+COLLECTION = "$response.body#/collection"
+
+ThisLabel = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The label's id in its collection.")]
+YesOrNo = Literal["true", "false"]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="The same key with the same body gets the same answer again, for a day; with another body, 422.",
+    ),
+]
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """Left out, a field of the one way to name a pair means the other: it has no value of its own."""
+    del schema["default"]
+
+
+class PairLabel(BaseModel):
+    """What people said of a pair: the latest of its labels. The verdict is theirs, not the model's."""
+
+    id: int = Field(description="By which `DELETE /labels/{id}` undoes it.")
+    is_duplicate: bool
+    by: str
+    at: str
+    contradicted: bool = Field(description="Whether another person says the opposite; the verdict is `review` then.")
+
+
+class PairToLabel(BaseModel):
+    """A pair, by two ids or by two texts, and what somebody says of it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["questions"]}]}
+    )
+
+    ids: Annotated[
+        list[QuestionId],
+        Field(
+            min_length=2,
+            max_length=2,
+            description="Two questions of the collection, by their ids.",
+            json_schema_extra=_without_default,
+        ),
+    ] = []
+    questions: Annotated[
+        list[Text],
+        Field(
+            min_length=2,
+            max_length=2,
+            description="Two texts; they need not be stored.",
+            json_schema_extra=_without_default,
+        ),
+    ] = []
+    is_duplicate: Annotated[bool, Field(strict=True, description="Whether the two ask the same.")]
+    by: Person
+    note: Annotated[Text | None, Field(description="Anything; left out, an earlier note stays.")] = None
+
+    @model_validator(mode="after")
+    def _names_one_pair(self) -> Self:
+        named = self.model_fields_set & {"ids", "questions"}
+        if len(named) != 1:
+            raise ValueError("names its pair either by `ids` or by `questions`")
+        return self
+
+
+class Labelling(BaseModel):
+    """Pairs to label, all or none. The order of a pair's questions makes no difference."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "labels": [
+                        {
+                            "questions": ["How can I change my password?", "How do I reset my password?"],
+                            "is_duplicate": True,
+                            "by": "anna",
+                        },
+                        {
+                            "questions": ["How do I get a refund?", "How do I give a refund?"],
+                            "is_duplicate": False,
+                            "by": "anna",
+                            "note": "buyer and seller",
+                        },
+                    ]
+                }
+            ]
+        },
+    )
+
+    collection: CollectionName = "default"
+    labels: Annotated[list[PairToLabel], Field(min_length=1)]
+
+
+class Given(BaseModel):
+    """The label that now stands for what was said."""
+
+    id: int
+    contradicted: bool = Field(description="Whether another person says the opposite of this pair.")
+
+
+class Labelled(BaseModel):
+    """What labelling did; it is durable, and the next answer keeps to it."""
+
+    collection: str
+    added: int
+    replaced: int = Field(description="Where the same person had said otherwise, or with another note.")
+    unchanged: int
+    labels: list[Given] = Field(description="One for each pair, in the order of the request.")
+
+
+class Ending(BaseModel):
+    """Who ended a label, and when."""
+
+    by: str
+    at: str
+    replaced_by: int | None = Field(description="The later label of the same person; null if it was undone.")
+
+
+class Label(BaseModel):
+    """What somebody said of a pair."""
+
+    id: int
+    questions: list[str] = Field(description="The two texts, as they were given or stored.")
+    is_duplicate: bool
+    by: str
+    at: str
+    note: str | None
+    contradicted: bool = Field(description="Whether another person says the opposite of this pair.")
+    ended: Ending | None = Field(description="Null while the label is active.")
+
+
+class LabelPage(BaseModel):
+    """Labels in the order in which they were given."""
+
+    collection: str
+    labels: list[Label]
+    next_cursor: str | None
+
+
+@router.post(
+    "/labels",
+    response_model=Labelled,
+    responses=documented(
+        CollectionNotFound,
+        QuestionNotFound,
+        InvalidRequest,
+        Overloaded,
+        StorageFull,
+        also={
+            200: links(
+                undo_label=link(
+                    "Undo the first of them.",
+                    id="$response.body#/labels/0/id",
+                    collection=COLLECTION,
+                    by="$request.body#/labels/0/by",
+                ),
+                list_labels=link("List the labels.", collection=COLLECTION),
+            ),
+            404: links(create_collection=link("Make the collection.", name="$request.body#/collection")),
+        },
+    ),
+)
+async def label_pairs(
+    body: Labelling, detector: TheDetector, settings: TheSettings, idempotency_key: IdempotencyKey = None
+) -> object:
+    """Say of pairs whether they ask the same; all of them, or none.
+
+    The next answers of `/duplicates` and `/pair-score` keep to it, for exactly these pairs: a question that is
+    called a duplicate is offered even if no search finds it, and one that is called none never gets the verdict
+    `duplicate`. While people contradict each other, the verdict of their pair is `review`. A pair is known by its
+    texts but for case, white space and Unicode form, so a question that is written again under another id keeps
+    its labels.
+
+    What a person says of a pair replaces what the same person said before; saying it again changes nothing.
+    `Idempotency-Key` is that of draft-ietf-httpapi-idempotency-key-header, which answers a key that comes with
+    another body with 422. A request that comes while the first of its key is under way waits for that one's answer.
+    """
+    Limits(settings).count("labels", body.labels, "max_labels").texts(
+        (f"labels.{i}.{field}", text) for i, pair in enumerate(body.labels) for field, text in _texts(pair)
+    ).check()
+    said = [
+        NewLabel(pair.is_duplicate, pair.by, pair.note, ids=pair.ids or None, questions=pair.questions or None)
+        for pair in body.labels
+    ]
+    labelled = await detector.label(body.collection, said, _once(idempotency_key, body))
+    return {
+        "collection": body.collection,
+        "added": labelled.added,
+        "replaced": labelled.replaced,
+        "unchanged": labelled.unchanged,
+        "labels": labelled.labels,
+    }
+
+
+@router.get(
+    "/labels",
+    response_model=LabelPage,
+    responses=documented(
+        CollectionNotFound,
+        also={
+            200: links(
+                list_labels=link(
+                    "The next page, unless null.", cursor="$response.body#/next_cursor", collection=COLLECTION
+                ),
+                undo_label=link(
+                    "Undo the first of them.",
+                    id="$response.body#/labels/0/id",
+                    collection=COLLECTION,
+                    by="$response.body#/labels/0/by",
+                ),
+            ),
+            404: links(create_collection=link("Make the collection.", name="$request.query.collection")),
+        },
+    ),
+)
+async def list_labels(
+    detector: TheDetector,
+    settings: TheSettings,
+    collection: InCollection = "default",
+    is_duplicate: Annotated[YesOrNo | None, Query(description="Those that say so.")] = None,
+    by: Annotated[Person | None, Query(description="Those of this person.")] = None,
+    contradicted: Annotated[
+        YesOrNo | None, Query(description="Those of which another person says the opposite, or the others.")
+    ] = None,
+    history: Annotated[YesOrNo, Query(description="Also those that were undone or replaced.")] = "false",
+    cursor: Cursor = None,
+    limit: Limit = None,
+) -> object:
+    """List labels in the order in which they were given, a page at a time: the active ones, or all there ever were."""
+    size = page_size(limit, settings)
+    found = await detector.list_labels(
+        collection,
+        decode_number(cursor),
+        size + 1,
+        is_duplicate=_truth(is_duplicate),
+        by=by,
+        contradicted=_truth(contradicted),
+        history=history == "true",
+    )
+    next_cursor = encode_cursor(str(found[size - 1].id)) if len(found) > size else None
+    return {"collection": collection, "labels": found[:size], "next_cursor": next_cursor}
+
+
+@router.delete(
+    "/labels/{id}",
+    response_model=Label,
+    responses=documented(
+        CollectionNotFound,
+        LabelNotFound,
+        LabelReplaced,
+        Overloaded,
+        StorageFull,
+        also={200: links(list_labels=link("List the collection's labels.", collection="$request.query.collection"))},
+    ),
+)
+async def undo_label(
+    id: ThisLabel,  # noqa: A002
+    detector: TheDetector,
+    by: Annotated[Person, Query(description="Who undoes it.")],
+    collection: InCollection = "default",
+) -> object:
+    """Undo a label: the next answer is as if it had not been given. It stays readable, with who ended it and when.
+
+    Undoing it twice changes nothing. What it replaced does not come back; say it again.
+    """
+    return await detector.undo_label(collection, id, by)
+
+
+def _texts(pair: PairToLabel) -> list[tuple[str, str]]:
+    """The texts of a pair, with their fields."""
+    texts = [(f"questions.{i}", text) for i, text in enumerate(pair.questions)]
+    return [*texts, ("note", pair.note)] if pair.note else texts
+
+
+def _once(key: str | None, body: Labelling) -> Once | None:
+    """The same body is one that says the same, however its JSON is written."""
+    if key is None:
+        return None
+    return Once(key, hashlib.blake2b(body.model_dump_json().encode(), digest_size=16).digest())
+
+
+def _truth(value: YesOrNo | None) -> bool | None:
+    return None if value is None else value == "true"

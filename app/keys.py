@@ -1,0 +1,109 @@
+"""Who may: keys, what each is for, and whether a request without one is let in.
+
+A key is `sameask_<id>_<secret>`: 64 bits that name it, so that one row is read, and 256 random bits that prove it.
+The store keeps the SHA-256 of the whole. A slow hash makes guessing dear, and 256 random bits can't be guessed at any
+price: it would only make each request slow.
+
+A service on a loopback address asks for no key until the first one is made. From then on it always does, even when all
+are revoked: taking a key away must not open the door to everybody.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+from app.engine.store import Key, Store
+from app.errors import AdminKeyRefused, KeysNeeded
+from app.scopes import KeyScope
+
+ID_BYTES, SECRET_BYTES = 8, 32
+KEY = re.compile(f"sameask_([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
+ADMIN_KEY = re.compile("[!-~]{32,1024}")  # what a header can carry
+
+log = logging.getLogger(__name__)
+
+
+def make_key(store: Store, scopes: Sequence[KeyScope], name: str = "") -> tuple[Key, str]:
+    """A new key: what is kept of it, and the key itself, which nobody can read again."""
+    key_id = secrets.token_hex(ID_BYTES)
+    key = f"sameask_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+    ordered = [scope for scope in KeyScope if scope in scopes]
+    return store.add_key(key_id, _digest(key), ordered, name), key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name leads to this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+class Keys:
+    """The keys of a running server. Safe from many threads; what another process does counts at once."""
+
+    def __init__(self, store: Store, host: str, admin_key_file: Path | None = None) -> None:
+        """`host` is the address to listen on. Raises AdminKeyRefused; KeysNeeded where others can reach it."""
+        self._store = store
+        self._admin = _digest(_admin_key(admin_key_file)) if admin_key_file else None
+        self._needed = self._admin is not None or not is_loopback(host)
+        if not self._admin and all(key.revoked_at for key in store.list_keys()):
+            self._warn_or_refuse(host)
+
+    def are_needed(self) -> bool:
+        """Whether a request needs a key. Never false again after it was true."""
+        self._needed = self._needed or self._store.has_keys()
+        return self._needed
+
+    def scopes(self, key: str) -> frozenset[str]:
+        """What a key lets its holder do: nothing if it is unknown or revoked. Raises DataDamaged."""
+        digest = _digest(key)
+        if self._admin and hmac.compare_digest(digest, self._admin):
+            return frozenset(KeyScope)
+        named = KEY.fullmatch(key)
+        stored = self._store.key(named[1]) if named else None
+        if stored is None or not hmac.compare_digest(digest, stored.digest) or stored.revoked_at:
+            return frozenset()
+        return frozenset(KeyScope) if KeyScope.ADMIN in stored.scopes else frozenset(stored.scopes)
+
+    def _warn_or_refuse(self, host: str) -> None:
+        if not is_loopback(host):
+            raise KeysNeeded(host)
+        if self.are_needed():
+            log.warning("every key is revoked: nobody is let in until `sameask keys create` makes one")
+        else:
+            log.warning(
+                "no key was ever made: whoever reaches %s, from this machine, may do everything;"
+                " from the first `sameask keys create` on, every request needs a key",
+                host,
+            )
+
+
+def _admin_key(file: Path) -> str:
+    """The key that a file holds, white space around it left out. Raises AdminKeyRefused."""
+    try:
+        key = file.read_text("ascii").strip()
+    except OSError as error:
+        raise AdminKeyRefused(f"can't read {file} (SAMEASK_ADMIN_KEY_FILE): {error.strerror}") from error
+    except UnicodeDecodeError:
+        key = ""
+    if not ADMIN_KEY.fullmatch(key):
+        raise AdminKeyRefused(
+            f"{file} (SAMEASK_ADMIN_KEY_FILE) must hold one key of 32 to 1,024 visible ASCII characters:"
+            " `openssl rand -hex 32` makes a good one"
+        )
+    return key
+
+
+def _digest(key: str) -> bytes:
+    """SHA-256, (32,) bytes."""
+    return hashlib.sha256(key.encode()).digest()

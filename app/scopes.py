@@ -1,0 +1,12 @@
+"""What a key may be for."""
+
+from enum import StrEnum
+
+
+class KeyScope(StrEnum):
+    """What a key lets its holder do."""
+
+    READ = "read"  # ask, score, and read what is stored
+    WRITE = "write"  # change collections and questions
+    LABEL = "label"  # say which pairs are duplicates
+    ADMIN = "admin"  # all of these, and what changes the answers to everybody

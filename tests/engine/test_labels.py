@@ -1,0 +1,580 @@
+"""Labels in the store, by value: who says what of which pair, what that comes to, and that nothing of it is lost."""
+
+import random
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.engine import store as store_module
+from app.engine.labels import Ruling, ruling, rulings
+from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store, _configure, migrate
+from app.engine.text import digest, pair_digest
+from app.errors import (
+    CollectionNotFound,
+    FieldError,
+    InvalidRequest,
+    LabelNotFound,
+    LabelReplaced,
+    QuestionNotFound,
+)
+
+PAIR = ("How do I reset my password?", "How can I change my password?")
+OTHER = ("Where is my invoice?", "Who sent me this invoice?")
+ONCE = Once("a key", b"a fingerprint of")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sameask.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with closing(Store(path)) as store:
+        yield store
+
+
+@pytest.fixture
+def key(store: Store) -> int:
+    """The key of the default collection."""
+    return store.collection("default").key
+
+
+def said(by: str, is_duplicate: bool, pair: Sequence[str] = PAIR, note: str | None = None) -> NewLabel:
+    return NewLabel(is_duplicate, by, note, questions=pair)
+
+
+def say(store: Store, *new: NewLabel, collection: str = "default") -> list[int]:
+    """Label, and return the ids."""
+    return [given.id for given in store.label(collection, new).labels]
+
+
+def listed(store: Store, collection: str = "default", **filters: Any) -> list[tuple[int, str, bool]]:
+    """Id, person and word of each label."""
+    return [(label.id, label.by, label.is_duplicate) for label in store.list_labels(collection, 0, 100, **filters)]
+
+
+def verdict(store: Store, key: int, pair: tuple[str, str] = PAIR) -> str | None:
+    """What the labels of a pair come to; None without any."""
+    labels = store.labels_of(key, [pair]).get(pair)
+    return ruling(labels).verdict if labels else None
+
+
+def behind_its_back(path: Path, statement: str, *values: object) -> None:
+    """Change the database without the store."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(statement, values).rowcount == 1
+
+
+# What labels come to
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict", "by", "contradicted"),
+    [
+        ([("anna", True)], "duplicate", "anna", False),
+        ([("anna", False)], "different", "anna", False),
+        ([("anna", True), ("bob", True)], "duplicate", "bob", False),
+        ([("anna", False), ("bob", False)], "different", "bob", False),
+        ([("anna", True), ("bob", False)], "review", "bob", True),
+        ([("anna", False), ("bob", True)], "review", "bob", True),
+        ([("anna", True), ("bob", True), ("carl", False), ("dora", True)], "review", "dora", True),
+    ],
+)
+def test_a_ruling_is_the_latest_word_and_review_where_people_disagree(
+    words: list[tuple[str, bool]], verdict: str, by: str, contradicted: bool
+) -> None:
+    labels = [
+        Label(id_, PAIR, is_duplicate, who, f"at {id_}", None, False, None, pair_digest(*PAIR))
+        for id_, (who, is_duplicate) in enumerate(words, 1)
+    ]
+    for order in (labels, labels[::-1]):
+        found = ruling(order)
+        assert found == Ruling(len(words), words[-1][1], by, f"at {len(words)}", contradicted)
+        assert (found.verdict, found.links) == (verdict, verdict != "different")
+
+
+def test_rulings_are_by_text_and_by_the_digest_of_the_other(store: Store, key: int) -> None:
+    store.label(
+        "default", [said("anna", True), said("anna", False, (OTHER[0], PAIR[0].upper())), said("bob", True, OTHER)]
+    )
+    found = rulings(store.labels_on(key, [PAIR[0], OTHER[1], "Never labelled?"]))
+    assert {
+        text: {other: (r.id, r.is_duplicate, r.by) for other, r in of_text.items()} for text, of_text in found.items()
+    } == {
+        PAIR[0]: {digest(PAIR[1]): (1, True, "anna"), digest(OTHER[0]): (2, False, "anna")},
+        OTHER[1]: {digest(OTHER[0]): (3, True, "bob")},
+    }
+
+
+PEOPLE = ["anna", "bob", "carl"]
+TEXTS = ["one", "two", "three"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(PEOPLE), st.permutations(TEXTS).map(lambda texts: texts[:2]), st.booleans()),
+            st.integers(0, 30),  # which of all labels so far to undo
+        ),
+        max_size=20,
+    )
+)
+def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> None:
+    key = store.create_collection("modelled", 10)[0].key
+    words: dict[tuple[frozenset[str], str], bool] = {}
+    owners: list[tuple[frozenset[str], str]] = []  # of each label that was ever given
+    for step in steps:
+        if isinstance(step, int):
+            if owners and store.list_labels("modelled", 0, 100, history=True)[step % len(owners)].ended is None:
+                store.undo_label("modelled", step % len(owners) + 1, "dora")
+                del words[owners[step % len(owners)]]
+        else:
+            by, pair, is_duplicate = step
+            place = (frozenset(pair), by)
+            store.label("modelled", [said(by, is_duplicate, [text.upper() for text in pair])])
+            owners += [place] * (words.get(place) is not is_duplicate)
+            words[place] = is_duplicate
+    for pair in (("one", "two"), ("three", "one"), ("two", "three")):
+        of_pair = {word for (texts, _), word in words.items() if texts == frozenset(pair)}
+        expected = (
+            "review"
+            if len(of_pair) == 2
+            else {True: "duplicate", False: "different"}.get(*of_pair)
+            if of_pair
+            else None
+        )
+        assert verdict(store, key, pair) == verdict(store, key, pair[::-1]) == expected
+        for label in store.labels_of(key, [pair]).get(pair, []):
+            assert label.contradicted is (expected == "review")
+    assert len(store.list_labels("modelled", 0, 100, history=True)) == len(owners)
+    assert {
+        (frozenset(t.lower() for t in label.questions), label.by): label.is_duplicate
+        for label in store.list_labels("modelled", 0, 100)
+    } == words
+    store.delete_collection("modelled")
+
+
+# Writing
+
+
+def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
+    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    answer = store.label("default", [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")])
+    assert answer == Labelled(2, 0, 0, [Given(1, False), Given(2, False)])
+    first, second = store.list_labels("default", 0, 10)
+    assert (first.questions, first.is_duplicate, first.by, first.note) == (PAIR, True, "anna", None)
+    assert (second.questions, second.is_duplicate, second.note, second.ended) == (OTHER, False, "two people", None)
+    assert first.at.endswith("Z")
+    assert first.pair == pair_digest(*PAIR)
+
+
+def test_a_label_makes_no_revision(store: Store) -> None:
+    store.upsert("default", [("a", PAIR[0])])
+    before = store.collection("default")
+    say(store, said("anna", True))
+    assert store.collection("default") == before
+
+
+@pytest.mark.parametrize(
+    "pair", [PAIR, PAIR[::-1], (PAIR[0].upper(), f" {PAIR[1]}\t"), ("ｈow do I reset my password?", PAIR[1])]
+)
+def test_saying_the_same_again_changes_nothing(store: Store, pair: tuple[str, str]) -> None:
+    say(store, said("anna", True, note="sure"))
+    before = store.list_labels("default", 0, 10, history=True)
+    assert store.label("default", [said("anna", True, pair)]) == Labelled(0, 0, 1, [Given(1, False)])
+    assert store.label("default", [said("anna", True, pair, "sure")]) == Labelled(0, 0, 1, [Given(1, False)])
+    assert store.list_labels("default", 0, 10, history=True) == before
+
+
+def test_the_same_twice_in_one_request_is_one_label(store: Store) -> None:
+    answer = store.label("default", [said("anna", True), said("anna", True, PAIR[::-1]), said("bob", True)])
+    assert answer == Labelled(2, 0, 1, [Given(1, False), Given(1, False), Given(2, False)])
+
+
+@pytest.mark.parametrize("new", [said("anna", False, PAIR[::-1]), said("anna", True, note="another note")])
+def test_saying_otherwise_replaces_the_label_and_keeps_it_for_the_record(store: Store, key: int, new: NewLabel) -> None:
+    say(store, said("anna", True, note="sure"))
+    assert store.label("default", [new]) == Labelled(0, 1, 0, [Given(2, False)])
+    old, now = store.list_labels("default", 0, 10, history=True)
+    assert (old.is_duplicate, old.note, old.by) == (True, "sure", "anna")
+    assert old.ended
+    assert (old.ended.by, old.ended.replaced_by, old.ended.at) == ("anna", 2, now.at)
+    assert (now.is_duplicate, now.note, now.ended) == (new.is_duplicate, new.note, None)
+    assert listed(store) == [(2, "anna", new.is_duplicate)]
+    assert verdict(store, key) == ("duplicate" if new.is_duplicate else "different")
+
+
+def test_two_people_who_say_the_opposite_contradict_each_other(store: Store, key: int) -> None:
+    assert store.label("default", [said("anna", True), said("anna", True, OTHER)]).labels == [
+        Given(1, False),
+        Given(2, False),
+    ]
+    assert store.label("default", [said("bob", False)]).labels == [Given(3, True)]
+    assert listed(store, contradicted=True) == [(1, "anna", True), (3, "bob", False)]
+    assert listed(store, contradicted=False) == [(2, "anna", True)]
+    assert (store.contradicted_labels(), verdict(store, key), verdict(store, key, OTHER)) == (2, "review", "duplicate")
+    say(store, said("anna", False))
+    assert (listed(store, contradicted=True), verdict(store, key)) == ([], "different")
+    assert listed(store) == [(2, "anna", True), (3, "bob", False), (4, "anna", False)]
+
+
+def test_a_contradiction_within_one_request_is_told_of_both(store: Store) -> None:
+    assert store.label("default", [said("anna", True), said("bob", False)]).labels == [Given(1, True), Given(2, True)]
+
+
+def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
+    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    bad = [
+        NewLabel(True, "anna", ids=("a", "b")),
+        NewLabel(True, "anna", ids=("x", "a")),
+        NewLabel(True, "anna", ids=("y", "x")),
+    ]
+    with pytest.raises(QuestionNotFound, match=r"^collection 'default' holds no questions with ids 'x', 'y'$"):
+        store.label("default", bad)
+    with pytest.raises(QuestionNotFound, match=r"^collection 'default' holds no question with id 'x'$"):
+        store.label("default", bad[:2])
+    with pytest.raises(QuestionNotFound, match=r"'0', '1', .* '9' and 2 more$"):
+        store.label("default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)])
+    store.delete("default", "b")
+    with pytest.raises(QuestionNotFound, match="'b'"):
+        store.label("default", bad[:1])
+    assert listed(store, history=True) == []
+
+
+def test_a_pair_of_one_question_is_refused_by_field_and_nothing_is_written(store: Store) -> None:
+    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
+    itself = "is a pair of a question with itself"
+    with pytest.raises(InvalidRequest) as refused:
+        store.label(
+            "default",
+            [
+                said("anna", True),
+                said("anna", True, (PAIR[0], f" {PAIR[0]} ")),
+                NewLabel(True, "anna", ids=("a", "a")),
+                NewLabel(False, "anna", ids=("a", "b")),
+            ],
+        )
+    assert refused.value.errors == tuple(FieldError(f"labels.{i}", itself) for i in (1, 2, 3))
+    assert listed(store, history=True) == []
+
+
+def test_a_request_that_contradicts_itself_is_refused_by_field(store: Store) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        store.label(
+            "default",
+            [said("bob", False), said("anna", True), said("anna", False, PAIR[::-1]), said("anna", True, note="!")],
+        )
+    words = "says otherwise than labels.1 of the same pair"
+    assert refused.value.errors == (FieldError("labels.2", words), FieldError("labels.3", words))
+    assert listed(store, history=True) == []
+
+
+def test_labels_belong_to_their_collection_and_go_with_it(path: Path, store: Store, key: int) -> None:
+    other = store.create_collection("faq", 10)[0].key
+    say(store, said("anna", True), collection="faq")
+    say(store, said("bob", False))
+    assert (verdict(store, other), verdict(store, key)) == ("duplicate", "different")
+    assert (listed(store, "faq"), listed(store)) == ([(1, "anna", True)], [(1, "bob", False)])
+    store.label("faq", [said("bob", False)], ONCE)
+    store.delete_collection("faq")
+    assert verdict(store, other) is None
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("labels", "label_requests"):
+            assert connection.execute(
+                f"SELECT count(*) FROM {table} WHERE collection_key = ?", (other,)
+            ).fetchone() == (0,)
+    store.create_collection("faq", 10)
+    assert listed(store, "faq", history=True) == []
+    assert listed(store) == [(1, "bob", False)]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.label("nowhere", [said("anna", True)]),
+        lambda store: store.undo_label("nowhere", 1, "anna"),
+        lambda store: store.list_labels("nowhere", 0, 10),
+        lambda store: store.labelled_pairs("nowhere"),
+    ],
+)
+def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store], object]) -> None:
+    with pytest.raises(CollectionNotFound, match="there is no collection 'nowhere'"):
+        use(store)
+
+
+def test_labels_outlive_their_questions(store: Store, key: int) -> None:
+    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.label("default", [NewLabel(True, "anna", ids=("a", "b"))])
+    for id_ in ("a", "b"):
+        store.delete("default", id_)
+    assert (verdict(store, key), store.list_labels("default", 0, 10)[0].questions) == ("duplicate", PAIR)
+
+
+def test_what_was_said_is_there_when_the_store_opens_again(path: Path) -> None:
+    with closing(Store(path)) as store:
+        say(store, said("anna", True), said("bob", False), said("anna", False, OTHER))
+        say(store, said("anna", True, OTHER))
+        store.undo_label("default", 2, "carl")
+        before = store.list_labels("default", 0, 10, history=True)
+    with closing(Store(path)) as store:
+        assert store.list_labels("default", 0, 10, history=True) == before
+        assert say(store, said("carl", True)) == [5]
+
+
+# Undoing
+
+
+def test_an_undone_label_counts_no_more_and_stays_for_the_record(store: Store, key: int) -> None:
+    say(store, said("anna", True), said("bob", False))
+    undone = store.undo_label("default", 2, "carl")
+    assert undone.ended
+    assert (undone.id, undone.by, undone.ended.by, undone.ended.replaced_by) == (2, "bob", "carl", None)
+    assert (listed(store), verdict(store, key)) == ([(1, "anna", True)], "duplicate")
+    assert (store.contradicted_labels(), store.list_labels("default", 0, 10)[0].contradicted) == (0, False)
+    assert store.list_labels("default", 1, 10, history=True) == [undone]
+    store.undo_label("default", 1, "anna")
+    assert (listed(store), verdict(store, key), len(listed(store, history=True))) == ([], None, 2)
+
+
+def test_undoing_twice_changes_nothing(store: Store) -> None:
+    say(store, said("anna", True))
+    assert store.undo_label("default", 1, "bob") == store.undo_label("default", 1, "carl")
+
+
+def test_a_label_that_was_replaced_is_not_undone(store: Store) -> None:
+    say(store, said("anna", True))
+    say(store, said("anna", False))
+    with pytest.raises(LabelReplaced, match=r"^label 1 was replaced by label 2: undo that one$"):
+        store.undo_label("default", 1, "anna")
+    assert listed(store) == [(2, "anna", False)]
+
+
+def test_what_was_undone_can_be_said_again(store: Store) -> None:
+    say(store, said("anna", True))
+    store.undo_label("default", 1, "anna")
+    assert store.label("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(2, False)])
+    assert listed(store, history=True) == [(1, "anna", True), (2, "anna", True)]
+
+
+@pytest.mark.parametrize("label_id", [2, 2**63 - 1])
+def test_a_label_that_is_not_there_is_not_found(store: Store, label_id: int) -> None:
+    say(store, said("anna", True))
+    with pytest.raises(LabelNotFound, match=f"^collection 'default' holds no label with id {label_id}$"):
+        store.undo_label("default", label_id, "anna")
+
+
+# Reading
+
+
+def test_labels_are_listed_in_the_order_in_which_they_were_given(store: Store) -> None:
+    texts = [(f"one {n}", f"other {n}") for n in range(7)]
+    say(store, *(said(PEOPLE[n % 3], n % 2 == 0, pair) for n, pair in enumerate(texts)))
+    assert [label.questions for label in store.list_labels("default", 0, 100)] == texts
+    assert [label.id for label in store.list_labels("default", 2, 3)] == [3, 4, 5]
+    assert listed(store, is_duplicate=False) == [(2, "bob", False), (4, "anna", False), (6, "carl", False)]
+    assert listed(store, by="bob") == [(2, "bob", False), (5, "bob", True)]
+    assert listed(store, by="bob", is_duplicate=True) == [(5, "bob", True)]
+    assert listed(store, by="nobody") == []
+    store.undo_label("default", 5, "anna")
+    assert listed(store, by="bob") == [(2, "bob", False)]
+    assert listed(store, by="bob", history=True) == [(2, "bob", False), (5, "bob", True)]
+
+
+def test_training_reads_each_pair_once_and_none_that_is_disputed(store: Store) -> None:
+    third = ("One?", "Two?")
+    say(
+        store,
+        said("anna", True),
+        said("bob", True, (PAIR[1].upper(), PAIR[0])),
+        said("anna", False, OTHER),
+        said("bob", True, third),
+        said("anna", False, third),
+    )
+    found = {(label.questions, label.is_duplicate) for label in store.labelled_pairs("default")}
+    assert found == {((PAIR[1].upper(), PAIR[0]), True), (OTHER, False)}
+    store.undo_label("default", 4, "anna")
+    store.undo_label("default", 3, "anna")
+    found = {(label.questions, label.is_duplicate) for label in store.labelled_pairs("default")}
+    assert found == {((PAIR[1].upper(), PAIR[0]), True), (third, False)}
+
+
+def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) -> None:
+    pairs = [(f"question {n}", "the canonical one") for n in range(1200)]
+    assert store.label("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).added == 1200
+    assert store.label("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).unchanged == 1200
+    found = store.labels_of(key, pairs)
+    assert [found[pair][0].is_duplicate for pair in pairs] == [n % 2 == 0 for n in range(1200)]
+    assert len(store.labels_on(key, ["The canonical one"])["The canonical one"]) == 1200
+    assert len(store.labels_on(key, [pair[0] for pair in pairs])) == 1200
+
+
+# The same request again
+
+
+def test_the_same_request_gets_the_same_answer_whatever_happened_since(store: Store) -> None:
+    answer = store.label("default", [said("anna", True), said("bob", False)], ONCE)
+    store.undo_label("default", 1, "anna")
+    assert store.label("default", [said("anna", True), said("bob", False)], ONCE) == answer
+    assert answer == Labelled(2, 0, 0, [Given(1, True), Given(2, True)])
+    assert listed(store) == [(2, "bob", False)]
+
+
+def test_a_key_that_comes_with_another_request_is_refused(store: Store) -> None:
+    store.create_collection("faq", 10)
+    store.label("default", [said("anna", True)], ONCE)
+    for collection in ("default", "faq"):
+        with pytest.raises(InvalidRequest) as refused:
+            store.label(collection, [said("anna", False)], Once(ONCE.key, b"of another body."))
+        assert refused.value.errors == (FieldError("Idempotency-Key", "was used for another request"),)
+    assert (listed(store, history=True), listed(store, "faq")) == ([(1, "anna", True)], [])
+
+
+def test_a_refused_request_leaves_its_key_free(store: Store) -> None:
+    with pytest.raises(QuestionNotFound):
+        store.label("default", [NewLabel(True, "anna", ids=("a", "b"))], ONCE)
+    assert store.label("default", [said("anna", True)], Once(ONCE.key, b"of another body.")).added == 1
+
+
+def test_an_answer_is_kept_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.label("default", [said("anna", True)], ONCE)
+    store.undo_label("default", 1, "anna")
+    assert store.label("default", [said("anna", True)], ONCE).labels == [Given(1, False)]
+    monkeypatch.setattr(store_module, "ANSWERS_KEPT", -timedelta(seconds=5))
+    assert store.label("default", [said("anna", True)], ONCE).labels == [Given(2, False)]
+
+
+def test_a_damaged_answer_is_not_given(path: Path, store: Store) -> None:
+    answer = store.label("default", [said("anna", True)], ONCE)
+    behind_its_back(path, "UPDATE label_requests SET answer = replace(answer, '1', '7')")
+    assert store.label("default", [said("anna", True)], ONCE) == Labelled(0, 0, 1, answer.labels)
+    assert store.damaged == 1
+
+
+def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: store.label("default", [said("anna", True)], ONCE), range(16)))
+    assert answers == 16 * [Labelled(1, 0, 0, [Given(1, False)])]
+
+
+# Damage
+
+
+DAMAGE = {
+    "the word": "UPDATE labels SET is_duplicate = 1 - is_duplicate WHERE id = 1",
+    "a text": "UPDATE labels SET question1 = 'secret' WHERE id = 1",
+    "a text that is not UTF-8": "UPDATE labels SET question1 = CAST(x'6fff65' AS TEXT) WHERE id = 1",
+    "the person": "UPDATE labels SET said_by = 'mallory' WHERE id = 1",
+    "another checksum": "UPDATE labels SET checksum = checksum + 1 WHERE id = 1",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_label_is_passed_over_and_told(path: Path, store: Store, key: int, damage: str) -> None:
+    say(store, said("anna", True), said("anna", False, OTHER))
+    behind_its_back(path, damage)
+    assert (verdict(store, key), verdict(store, key, OTHER)) == (None, "different")
+    assert [label.id for label in store.list_labels("default", 0, 1)] == [2]
+    assert [label.id for label in store.labelled_pairs("default")] == [2]
+    assert store.labels_on(key, PAIR) == {}
+    with pytest.raises(LabelNotFound):
+        store.undo_label("default", 1, "anna")
+    assert store.damaged == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_saying_it_again_mends_a_damaged_label(path: Path, store: Store, key: int, damage: str) -> None:
+    say(store, said("anna", True), said("anna", False, OTHER))
+    behind_its_back(path, damage)
+    assert store.label("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(3, False)])
+    assert (listed(store), verdict(store, key)) == ([(2, "anna", False), (3, "anna", True)], "duplicate")
+
+
+def test_sound_labels_are_not_damaged(store: Store, key: int) -> None:
+    say(store, said("anna", True, note="ünï 🦊"), said("bob", False))
+    say(store, said("anna", False))
+    store.undo_label("default", 2, "carl")
+    assert len(store.list_labels("default", 0, 10, history=True)) == 3
+    assert (verdict(store, key), store.damaged) == ("different", 0)
+
+
+# Schema, many at once, speed
+
+
+def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.upsert("default", [("a", "one")])
+        before = store.list_collections()
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+    sa.event.listen(engine, "connect", _configure)
+    with engine.begin() as connection:
+        for statement in (
+            "DROP TABLE labels",
+            "DROP TABLE label_requests",
+            "DROP TABLE keys",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            connection.exec_driver_sql(statement)
+        migrate(connection, "0001")
+    engine.dispose()
+    with closing(Store(path)) as store:
+        assert store.list_collections() == before
+        assert store.get("default", "a").text == "one"
+        assert say(store, said("anna", True)) == [1]
+
+
+def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) -> None:
+    def label(person: int) -> list[int]:
+        chance = random.Random(person)
+        return [say(store, said(f"{person}", chance.random() < 0.5, (f"one {n}", f"other {n}")))[0] for n in range(10)]
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = [id_ for mine in threads.map(label, range(8)) for id_ in mine]
+    assert sorted(ids) == list(range(1, 81))
+    for n in range(10):
+        labels = store.labels_of(key, [(f"one {n}", f"other {n}")])[f"one {n}", f"other {n}"]
+        assert len(labels) == 8
+        assert {label.contradicted for label in labels} == {len({label.is_duplicate for label in labels}) == 2}
+    assert store.damaged == 0
+
+
+def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def remember(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    sa.event.listen(store._engine, "before_cursor_execute", remember)
+    store.label("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE)
+    store.label("default", [said("anna", False)], ONCE_MORE)
+    store.undo_label("default", 3, "anna")
+    for filters in ({}, {"is_duplicate": True}, {"by": "anna"}, {"contradicted": True}, {"history": True}):
+        store.list_labels("default", 1, 10, **filters)
+    store.labels_on(key, PAIR)
+    store.labels_of(key, [PAIR, OTHER])
+    store.contradicted_labels()
+    sa.event.remove(store._engine, "before_cursor_execute", remember)
+    read = []
+    with store._engine.connect() as connection:
+        for statement, parameters in statements:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                read += [step.detail for step in plan if " labels " in step.detail or " label_requests " in step.detail]
+    assert len(read) > 15
+    for detail in read:  # the covering one: the greatest id, which SQLite takes from the end of the index
+        assert re.search(r"\(collection_key=\? AND |\(key=\?\)|COVERING|ix_labels_contradicted", detail), detail
+
+
+ONCE_MORE = Once("another key", b"another body is.")
