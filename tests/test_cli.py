@@ -27,6 +27,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from app import cli as commands
+from app import key_commands
 from app.cli import main
 from app.engine.release import Release
 from app.main import create_app
@@ -76,7 +78,8 @@ def sameask(
     """Runs a command inside this process, over the tiny release and an empty data directory."""
     for name in ("release", "data_dir", "device"):
         monkeypatch.setenv(f"SAMEASK_{name.upper()}", str(getattr(settings, name)))
-    monkeypatch.setenv("COLUMNS", "200")
+    for console in (commands.out, key_commands.out):  # a width taken at import, from wherever that was
+        monkeypatch.setattr(console, "width", 200)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Outcome:
