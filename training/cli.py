@@ -100,6 +100,9 @@ def fit_command(
     ] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Learn from so many pairs only.")] = None,
+    keep: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of its start's weights that a trained bi-encoder keeps.")
+    ] = 0.0,
     augment: Annotated[
         float, typer.Option(min=0, help="Pairs to make by rule for the classifier, for each that there is.")
     ] = 0.0,
@@ -148,6 +151,7 @@ def fit_command(
         hard_negatives=hard_negatives,
         limit=limit,
         augment=augment,
+        keep=keep,
         leaks=row_split,
     )
     if release := fit(plan, out):

@@ -21,7 +21,7 @@ from training.making import Recipe, Source, make_release
 from training.negatives import mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
 from training.pairs import LabelledPair, fingerprint
-from training.train import Options, train
+from training.train import Options, blend, train
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}  # where sets are cut from one
 
@@ -41,6 +41,7 @@ class Plan:
     teacher: Release | None = None
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
     limit: int | None = None  # most pairs to learn from
+    keep: float = 0.0  # share of the start's weights in those of a trained bi-encoder
     augment: float = 0.0  # pairs to make by rule for the classifier, for each there is
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
 
@@ -66,6 +67,8 @@ def fit(plan: Plan, out: Path) -> Release | None:
         examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base))
         start = models.get(part, base)
         models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}")
+        if plan.keep and part == ENCODER and processes.is_main_process:
+            models[part] = blend(start, models[part], plan.keep)
     first = processes.is_main_process
     processes.destroy_process_group()
     return make_release(replace(recipe, models=models), out, plan.options.device) if first else None
@@ -93,7 +96,7 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
 def _how(plan: Plan, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
     """What is told of one step of training."""
     options = {name: value for name, value in asdict(plan.options).items() if value is not None}
-    return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, **options}
+    return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, "keep": plan.keep, **options}
 
 
 def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -28,6 +30,7 @@ from training.cli import cli
 from training.evaluation import evaluate
 from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import LabelledPair, read_pairs
+from training.train import blend
 
 PAIRS = 2000
 HELD_OUT = 300
@@ -166,6 +169,16 @@ def test_a_model_of_the_older_layout_is_trained_and_served(
     assert after["average_precision"] > before["average_precision"] + 0.05
     same, other = scores(release, tmp_path / "data")
     assert same > other
+
+
+def test_a_blend_lies_between_the_start_and_what_was_trained(tmp_path: Path) -> None:
+    start, trained = (build_tiny_model(tmp_path / name / "best", seed=seed) for seed, name in enumerate(("a", "b")))
+    old, new, mixed = (
+        SentenceTransformer(str(folder), device="cpu").state_dict()
+        for folder in (start, trained, blend(start, trained, 0.25))
+    )
+    for name, value in mixed.items():
+        torch.testing.assert_close(value, 0.75 * new[name] + 0.25 * old[name])
 
 
 @pytest.mark.slow
