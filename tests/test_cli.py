@@ -78,7 +78,8 @@ def sameask(
     """Runs a command inside this process, over the tiny release and an empty data directory."""
     for name in ("release", "data_dir", "device"):
         monkeypatch.setenv(f"SAMEASK_{name.upper()}", str(getattr(settings, name)))
-    for console in (commands.out, key_commands.out):  # a width taken at import, from wherever that was
+    monkeypatch.setenv("COLUMNS", "200")
+    for console in (commands.out, key_commands.out):  # these took their width at import, from wherever that was
         monkeypatch.setattr(console, "width", 200)
     monkeypatch.chdir(tmp_path)
 
