@@ -67,8 +67,9 @@ def fit(plan: Plan, out: Path) -> Release | None:
         examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base))
         start = models.get(part, base)
         models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}")
-        if plan.keep and part == ENCODER and processes.is_main_process:
-            models[part] = blend(start, models[part], plan.keep)
+        if plan.keep and part == ENCODER:
+            with processes.main_process_first():  # all go on from the same weights
+                models[part] = blend(start, models[part], plan.keep)
     first = processes.is_main_process
     processes.destroy_process_group()
     return make_release(replace(recipe, models=models), out, plan.options.device) if first else None
