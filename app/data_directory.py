@@ -53,7 +53,7 @@ def _is_current(database: Path) -> bool:
         return False
     try:
         with closing(Store(database, prepare=False)) as store:
-            return store.is_current()
+            return store.database.is_current()
     except DataDamaged:
         return False
 

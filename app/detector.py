@@ -299,12 +299,12 @@ class Detector:
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await asyncio.shield(self._write(self._store.label, collection, said, once))
+            return await asyncio.shield(self._write(self._store.labels.write, collection, said, once))
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(self._write(self._store.undo_label, collection, label_id, by))
+            return await asyncio.shield(self._write(self._store.labels.undo, collection, label_id, by))
 
     # Reading
 
@@ -337,7 +337,7 @@ class Detector:
     ) -> list[Label]:
         """Labels in the order in which they were given; with `history`, those that have ended too."""
         return await self._read(
-            self._store.list_labels,
+            self._store.labels.page,
             collection,
             after,
             limit,
@@ -349,7 +349,7 @@ class Detector:
 
     async def contradicted_labels(self) -> int:
         """How many active labels are contradicted by another."""
-        return await self._read(self._store.contradicted_labels)
+        return await self._read(self._store.labels.contradicted)
 
     async def quarantined(self) -> int:
         """How many stored questions could not be embedded."""
@@ -358,7 +358,7 @@ class Detector:
     @property
     def damaged(self) -> int:
         """How many stored rows were found damaged, and are passed over."""
-        return self._store.damaged
+        return self._store.database.damaged
 
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
@@ -397,7 +397,7 @@ class Detector:
                 for text, found in matches.items()
                 if (kept := [q for q in found if q.revision not in excluded])
             }
-            ruled = rulings(self._store.labels_on(collection.key, questions))
+            ruled = rulings(self._store.labels.on(collection.key, questions))
         open_texts = [text for text in dict.fromkeys(questions) if text not in exact]
         linked = any(ruling.links for of_text in ruled.values() for ruling in of_text.values())
         if (open_texts or linked) and not live.state(collection.key).ready:
@@ -409,7 +409,7 @@ class Detector:
     ) -> dict[tuple[str, str], Ruling]:
         """What people said of these pairs. Raises CollectionNotFound."""
         with phases.timed("lookup"):
-            labels = self._store.labels_of(self._store.collection(name).key, pairs)
+            labels = self._store.labels.of(self._store.collection(name).key, pairs)
             return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
 
     def _tokenize(self, live: LiveRelease, phases: Phases, texts: Sequence[str]) -> list[Tokens]:

@@ -45,7 +45,7 @@ def create(
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
     """Show every key's id, scopes and name, when it was made, and when revoked; never the key."""
     with _store() as store:
-        found = [{name: value for name, value in asdict(key).items() if name != "digest"} for key in store.list_keys()]
+        found = [{name: value for name, value in asdict(key).items() if name != "digest"} for key in store.keys.all()]
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -62,7 +62,7 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `sameask
     if not ID.fullmatch(key_id):  # somebody may have pasted the key itself: it is not repeated
         raise CommandError("an id is 16 characters of 0-9 and a-f: `sameask keys list` shows them")
     with _store() as store:
-        revoked = store.revoke_key(key_id)
+        revoked = store.keys.revoke(key_id)
     out.print(f"key {revoked.id} was revoked at {revoked.revoked_at}", highlight=False, soft_wrap=True)
 
 

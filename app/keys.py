@@ -33,7 +33,7 @@ def make_key(store: Store, scopes: Sequence[KeyScope], name: str = "") -> tuple[
     key_id = secrets.token_hex(ID_BYTES)
     key = f"sameask_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
     ordered = [scope for scope in KeyScope if scope in scopes]
-    return store.add_key(key_id, _digest(key), ordered, name), key
+    return store.keys.add(key_id, _digest(key), ordered, name), key
 
 
 def is_loopback(host: str) -> bool:
@@ -56,12 +56,12 @@ class Keys:
         self._store = store
         self._admin = _digest(_admin_key(admin_key_file)) if admin_key_file else None
         self._needed = self._admin is not None or not is_loopback(host)
-        if not self._admin and all(key.revoked_at for key in store.list_keys()):
+        if not self._admin and all(key.revoked_at for key in store.keys.all()):
             self._warn_or_refuse(host)
 
     def are_needed(self) -> bool:
         """Whether a request needs a key. Never false again after it was true."""
-        self._needed = self._needed or self._store.has_keys()
+        self._needed = self._needed or self._store.keys.exist()
         return self._needed
 
     def scopes(self, key: str) -> frozenset[str]:
@@ -70,7 +70,7 @@ class Keys:
         if self._admin and hmac.compare_digest(digest, self._admin):
             return frozenset(KeyScope)
         named = KEY.fullmatch(key)
-        stored = self._store.key(named[1]) if named else None
+        stored = self._store.keys.get(named[1]) if named else None
         if stored is None or not hmac.compare_digest(digest, stored.digest) or stored.revoked_at:
             return frozenset()
         return frozenset(KeyScope) if KeyScope.ADMIN in stored.scopes else frozenset(stored.scopes)

@@ -34,11 +34,10 @@ from transformers.utils.logging import disable_progress_bar
 from app.engine import index as index_module
 from app.engine import live_release as live_release_module
 from app.engine import snapshot as snapshot_module
-from app.engine import store as store_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store
+from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store, database
 from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 
@@ -111,7 +110,7 @@ def read_state(store: Store) -> State:
         c.name: Shelf(
             c.revision,
             {q.id: q.text for q in store.list_questions(c.name, None, len(IDS))},
-            dict(label.questions for label in store.labelled_pairs(c.name)),
+            dict(label.questions for label in store.labels.agreed(c.name)),
         )
         for c in store.list_collections()
     }
@@ -204,7 +203,7 @@ class Writer:
                 return self._store.upsert(write.collection, list(write.questions.items())).revision
             case "label":
                 said = [NewLabel(True, "anna", questions=pair) for pair in write.questions.items()]
-                assert self._store.label(write.collection, said).added == len(said)
+                assert self._store.labels.write(write.collection, said).added == len(said)
                 return self._store.collection(write.collection).revision
             case "delete":
                 return self._store.delete(write.collection, next(iter(write.questions))).revision
@@ -213,7 +212,7 @@ class Writer:
         """A search finds what was written last; a label is there to be found with its text."""
         if write.kind == "label":
             text = next(iter(write.questions))
-            (labels,) = self._store.labels_on(self._keys[write.collection], [text]).values()
+            (labels,) = self._store.labels.on(self._keys[write.collection], [text]).values()
             assert labels[0].questions == (text, write.questions[text])
             return
         texts = [text for text in write.questions.values() if text and UNEMBEDDABLE not in text]
@@ -272,7 +271,7 @@ def make_everything_happen_often() -> None:
     live_release_module.CATCH_UP_CHUNK = 5
     live_release_module.SAVE_AFTER = 20
     snapshot_module.MIN_TAIL = 10
-    store_module.PRAGMAS["wal_autocheckpoint"] = 8  # pages
+    database.PRAGMAS["wal_autocheckpoint"] = 8  # pages
 
 
 def die_at(function: str, nth: int, journal: Journal) -> None:

@@ -31,9 +31,9 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.scorer": set(),
     "app.engine.index": set(),
     "app.engine.release": {"app.engine.scorer"},
-    "app.engine.store": {"app.engine.text"},
+    "app.engine.store": {"app.engine.store", "app.engine.text"},
     "app.engine.labels": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
-    "app.engine.migrations": set(),
+    "app.engine.store.migrations": set(),
     "app.engine.snapshot": {"app.engine.index", "app.engine.store"},
     "app.engine.live_release": {
         "app.engine.batching",

@@ -13,7 +13,7 @@ from app.errors import DataDirectoryInUse, DataDirectoryUnusable
 from app.keys import make_key
 from app.scopes import KeyScope
 
-BEFORE_KEYS = import_module("app.engine.migrations.versions.0003_keys").down_revision
+BEFORE_KEYS = import_module("app.engine.store.migrations.versions.0003_keys").down_revision
 
 
 def age(folder: Path) -> None:
@@ -34,17 +34,17 @@ def test_it_is_shared_beside_its_holder_and_the_holder_sees_what_is_done(tmp_pat
     with locked(tmp_path) as holder:
         with shared(tmp_path) as store:
             kept, _ = make_key(store, [KeyScope.READ], "made beside")
-        assert holder.list_keys() == [kept]
+        assert holder.keys.all() == [kept]
         holder.upsert("default", [("a", "one")])
     with locked(tmp_path) as again:
-        assert (again.list_keys(), again.get("default", "a").text) == ([kept], "one")
+        assert (again.keys.all(), again.get("default", "a").text) == ([kept], "one")
 
 
 def test_one_that_is_not_there_is_made(tmp_path: Path) -> None:
     with shared(tmp_path / "new" / "data") as store:
         kept, _ = make_key(store, [KeyScope.READ])
     with locked(tmp_path / "new" / "data") as holder:
-        assert holder.list_keys() == [kept]
+        assert holder.keys.all() == [kept]
         assert holder.collection("default").questions == 0
 
 
@@ -53,7 +53,7 @@ def test_one_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
         store.upsert("default", [("a", "one")])
     age(tmp_path)
     with shared(tmp_path) as store:
-        assert (store.list_keys(), store.get("default", "a").text) == ([], "one")
+        assert (store.keys.all(), store.get("default", "a").text) == ([], "one")
 
 
 def test_one_of_an_older_version_is_left_alone_while_somebody_holds_it(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_one_of_an_older_version_is_left_alone_while_somebody_holds_it(tmp_path:
         with pytest.raises(DataDirectoryInUse, match="of another version"), shared(tmp_path):
             pass
         with closing(Store(tmp_path / DATABASE, prepare=False)) as store:
-            assert store.is_current() is False
+            assert store.database.is_current() is False
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:

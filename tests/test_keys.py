@@ -57,7 +57,7 @@ def test_every_key_is_another_and_names_its_row(store: Store) -> None:
     for kept, key in made:
         assert key.startswith(f"sameask_{kept.id}_")
         assert KEY.fullmatch(key)
-        assert store.key(kept.id) == kept
+        assert store.keys.get(kept.id) == kept
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_revoked_key_opens_nothing_and_others_stay(store: Store) -> None:
     (one, key1), (_, key2) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK)
     assert held.scopes(key1) == {"read"}
-    store.revoke_key(one.id)
+    store.keys.revoke(one.id)
     assert (held.scopes(key1), held.scopes(key2)) == (frozenset(), frozenset({"read"}))
 
 
@@ -103,14 +103,14 @@ def test_what_another_process_does_counts_at_once(path: Path, store: Store) -> N
     with closing(Store(path, prepare=False)) as other:
         kept, key = make_key(other, [KeyScope.WRITE])
         assert (held.are_needed(), held.scopes(key)) == (True, frozenset({"write"}))
-        other.revoke_key(kept.id)
+        other.keys.revoke(kept.id)
         assert held.scopes(key) == frozenset()
 
 
 def test_no_file_holds_a_key(path: Path, store: Store) -> None:
     kept, key = make_key(store, [KeyScope.ADMIN], "for the test")
     secret = key.rpartition("_")[2]
-    store.revoke_key(kept.id)
+    store.keys.revoke(kept.id)
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert kept.id.encode() in written  # it would be found
     assert kept.digest in written
@@ -180,8 +180,8 @@ def test_a_file_that_can_not_be_read_is_refused(store: Store, tmp_path: Path) ->
 
 
 def revoke_all(store: Store) -> None:
-    for key in store.list_keys():
-        store.revoke_key(key.id)
+    for key in store.keys.all():
+        store.keys.revoke(key.id)
 
 
 def test_no_key_is_needed_on_loopback_until_one_is_made_and_then_for_ever(store: Store) -> None:

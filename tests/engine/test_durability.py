@@ -43,13 +43,13 @@ SECONDS_FOR_A_CHILD = 60.0
 
 # Where the process kills itself: a function, before or after it, and at which call of it in its life.
 POINTS = [
-    ("app.engine.store:migrate:before", 1),
-    ("app.engine.store:migrate:after", 1),
+    ("app.engine.store.database:migrate:before", 1),
+    ("app.engine.store.database:migrate:after", 1),
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:before", 12),
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:after", 15),
     ("app.engine.store:Store.upsert:after", 9),
     ("app.engine.store:Store.delete:after", 2),
-    ("app.engine.store:Store.label:after", 2),
+    ("app.engine.store.labels:Labels.write:after", 2),
     ("app.engine.store:Store.quarantine:after", 2),
     ("app.engine.store:Store.purge:before", 2),
     ("app.engine.store:Store.purge:after", 2),
@@ -203,7 +203,7 @@ def assert_holds(data_dir: Path, release: Release, encoder: Encoder, allowed: Se
             _assert_index_is_right(store, live, collection, state[collection.name].questions)
         unembeddable = sum(UNEMBEDDABLE in text for shelf in state.values() for text in shelf.questions.values())
         assert store.quarantined() == unembeddable
-        assert store.damaged == 0
+        assert store.database.damaged == 0
         # No snapshot was ever found to be half written, or at odds with the store: here, or by the process killed.
         assert list(data_dir.rglob("*.set-aside")) == []
     finally:

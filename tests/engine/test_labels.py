@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine import store as store_module
 from app.engine.labels import Ruling, ruling, rulings
-from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store, _configure, migrate
+from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store
+from app.engine.store import labels as label_room
+from app.engine.store.database import _configure, migrate
 from app.engine.text import digest, pair_digest
 from app.errors import (
     CollectionNotFound,
@@ -56,17 +57,17 @@ def said(by: str, is_duplicate: bool, pair: Sequence[str] = PAIR, note: str | No
 
 def say(store: Store, *new: NewLabel, collection: str = "default") -> list[int]:
     """Label, and return the ids."""
-    return [given.id for given in store.label(collection, new).labels]
+    return [given.id for given in store.labels.write(collection, new).labels]
 
 
 def listed(store: Store, collection: str = "default", **filters: Any) -> list[tuple[int, str, bool]]:
     """Id, person and word of each label."""
-    return [(label.id, label.by, label.is_duplicate) for label in store.list_labels(collection, 0, 100, **filters)]
+    return [(label.id, label.by, label.is_duplicate) for label in store.labels.page(collection, 0, 100, **filters)]
 
 
 def verdict(store: Store, key: int, pair: tuple[str, str] = PAIR) -> str | None:
     """What the labels of a pair come to; None without any."""
-    labels = store.labels_of(key, [pair]).get(pair)
+    labels = store.labels.of(key, [pair]).get(pair)
     return ruling(labels).verdict if labels else None
 
 
@@ -105,10 +106,10 @@ def test_a_ruling_is_the_latest_word_and_review_where_people_disagree(
 
 
 def test_rulings_are_by_text_and_by_the_digest_of_the_other(store: Store, key: int) -> None:
-    store.label(
+    store.labels.write(
         "default", [said("anna", True), said("anna", False, (OTHER[0], PAIR[0].upper())), said("bob", True, OTHER)]
     )
-    found = rulings(store.labels_on(key, [PAIR[0], OTHER[1], "Never labelled?"]))
+    found = rulings(store.labels.on(key, [PAIR[0], OTHER[1], "Never labelled?"]))
     assert {
         text: {other: (r.id, r.is_duplicate, r.by) for other, r in of_text.items()} for text, of_text in found.items()
     } == {
@@ -137,13 +138,13 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
     owners: list[tuple[frozenset[str], str]] = []  # of each label that was ever given
     for step in steps:
         if isinstance(step, int):
-            if owners and store.list_labels("modelled", 0, 100, history=True)[step % len(owners)].ended is None:
-                store.undo_label("modelled", step % len(owners) + 1, "dora")
+            if owners and store.labels.page("modelled", 0, 100, history=True)[step % len(owners)].ended is None:
+                store.labels.undo("modelled", step % len(owners) + 1, "dora")
                 del words[owners[step % len(owners)]]
         else:
             by, pair, is_duplicate = step
             place = (frozenset(pair), by)
-            store.label("modelled", [said(by, is_duplicate, [text.upper() for text in pair])])
+            store.labels.write("modelled", [said(by, is_duplicate, [text.upper() for text in pair])])
             owners += [place] * (words.get(place) is not is_duplicate)
             words[place] = is_duplicate
     for pair in (("one", "two"), ("three", "one"), ("two", "three")):
@@ -156,12 +157,12 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
             else None
         )
         assert verdict(store, key, pair) == verdict(store, key, pair[::-1]) == expected
-        for label in store.labels_of(key, [pair]).get(pair, []):
+        for label in store.labels.of(key, [pair]).get(pair, []):
             assert label.contradicted is (expected == "review")
-    assert len(store.list_labels("modelled", 0, 100, history=True)) == len(owners)
+    assert len(store.labels.page("modelled", 0, 100, history=True)) == len(owners)
     assert {
         (frozenset(t.lower() for t in label.questions), label.by): label.is_duplicate
-        for label in store.list_labels("modelled", 0, 100)
+        for label in store.labels.page("modelled", 0, 100)
     } == words
     store.delete_collection("modelled")
 
@@ -171,9 +172,11 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
 
 def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
-    answer = store.label("default", [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")])
+    answer = store.labels.write(
+        "default", [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")]
+    )
     assert answer == Labelled(2, 0, 0, [Given(1, False), Given(2, False)])
-    first, second = store.list_labels("default", 0, 10)
+    first, second = store.labels.page("default", 0, 10)
     assert (first.questions, first.is_duplicate, first.by, first.note) == (PAIR, True, "anna", None)
     assert (second.questions, second.is_duplicate, second.note, second.ended) == (OTHER, False, "two people", None)
     assert first.at.endswith("Z")
@@ -192,22 +195,22 @@ def test_a_label_makes_no_revision(store: Store) -> None:
 )
 def test_saying_the_same_again_changes_nothing(store: Store, pair: tuple[str, str]) -> None:
     say(store, said("anna", True, note="sure"))
-    before = store.list_labels("default", 0, 10, history=True)
-    assert store.label("default", [said("anna", True, pair)]) == Labelled(0, 0, 1, [Given(1, False)])
-    assert store.label("default", [said("anna", True, pair, "sure")]) == Labelled(0, 0, 1, [Given(1, False)])
-    assert store.list_labels("default", 0, 10, history=True) == before
+    before = store.labels.page("default", 0, 10, history=True)
+    assert store.labels.write("default", [said("anna", True, pair)]) == Labelled(0, 0, 1, [Given(1, False)])
+    assert store.labels.write("default", [said("anna", True, pair, "sure")]) == Labelled(0, 0, 1, [Given(1, False)])
+    assert store.labels.page("default", 0, 10, history=True) == before
 
 
 def test_the_same_twice_in_one_request_is_one_label(store: Store) -> None:
-    answer = store.label("default", [said("anna", True), said("anna", True, PAIR[::-1]), said("bob", True)])
+    answer = store.labels.write("default", [said("anna", True), said("anna", True, PAIR[::-1]), said("bob", True)])
     assert answer == Labelled(2, 0, 1, [Given(1, False), Given(1, False), Given(2, False)])
 
 
 @pytest.mark.parametrize("new", [said("anna", False, PAIR[::-1]), said("anna", True, note="another note")])
 def test_saying_otherwise_replaces_the_label_and_keeps_it_for_the_record(store: Store, key: int, new: NewLabel) -> None:
     say(store, said("anna", True, note="sure"))
-    assert store.label("default", [new]) == Labelled(0, 1, 0, [Given(2, False)])
-    old, now = store.list_labels("default", 0, 10, history=True)
+    assert store.labels.write("default", [new]) == Labelled(0, 1, 0, [Given(2, False)])
+    old, now = store.labels.page("default", 0, 10, history=True)
     assert (old.is_duplicate, old.note, old.by) == (True, "sure", "anna")
     assert old.ended
     assert (old.ended.by, old.ended.replaced_by, old.ended.at) == ("anna", 2, now.at)
@@ -217,21 +220,24 @@ def test_saying_otherwise_replaces_the_label_and_keeps_it_for_the_record(store: 
 
 
 def test_two_people_who_say_the_opposite_contradict_each_other(store: Store, key: int) -> None:
-    assert store.label("default", [said("anna", True), said("anna", True, OTHER)]).labels == [
+    assert store.labels.write("default", [said("anna", True), said("anna", True, OTHER)]).labels == [
         Given(1, False),
         Given(2, False),
     ]
-    assert store.label("default", [said("bob", False)]).labels == [Given(3, True)]
+    assert store.labels.write("default", [said("bob", False)]).labels == [Given(3, True)]
     assert listed(store, contradicted=True) == [(1, "anna", True), (3, "bob", False)]
     assert listed(store, contradicted=False) == [(2, "anna", True)]
-    assert (store.contradicted_labels(), verdict(store, key), verdict(store, key, OTHER)) == (2, "review", "duplicate")
+    assert (store.labels.contradicted(), verdict(store, key), verdict(store, key, OTHER)) == (2, "review", "duplicate")
     say(store, said("anna", False))
     assert (listed(store, contradicted=True), verdict(store, key)) == ([], "different")
     assert listed(store) == [(2, "anna", True), (3, "bob", False), (4, "anna", False)]
 
 
 def test_a_contradiction_within_one_request_is_told_of_both(store: Store) -> None:
-    assert store.label("default", [said("anna", True), said("bob", False)]).labels == [Given(1, True), Given(2, True)]
+    assert store.labels.write("default", [said("anna", True), said("bob", False)]).labels == [
+        Given(1, True),
+        Given(2, True),
+    ]
 
 
 def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
@@ -242,14 +248,14 @@ def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
         NewLabel(True, "anna", ids=("y", "x")),
     ]
     with pytest.raises(QuestionNotFound, match=r"^collection 'default' holds no questions with ids 'x', 'y'$"):
-        store.label("default", bad)
+        store.labels.write("default", bad)
     with pytest.raises(QuestionNotFound, match=r"^collection 'default' holds no question with id 'x'$"):
-        store.label("default", bad[:2])
+        store.labels.write("default", bad[:2])
     with pytest.raises(QuestionNotFound, match=r"'0', '1', .* '9' and 2 more$"):
-        store.label("default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)])
+        store.labels.write("default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)])
     store.delete("default", "b")
     with pytest.raises(QuestionNotFound, match="'b'"):
-        store.label("default", bad[:1])
+        store.labels.write("default", bad[:1])
     assert listed(store, history=True) == []
 
 
@@ -257,7 +263,7 @@ def test_a_pair_of_one_question_is_refused_by_field_and_nothing_is_written(store
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
     itself = "is a pair of a question with itself"
     with pytest.raises(InvalidRequest) as refused:
-        store.label(
+        store.labels.write(
             "default",
             [
                 said("anna", True),
@@ -272,7 +278,7 @@ def test_a_pair_of_one_question_is_refused_by_field_and_nothing_is_written(store
 
 def test_a_request_that_contradicts_itself_is_refused_by_field(store: Store) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        store.label(
+        store.labels.write(
             "default",
             [said("bob", False), said("anna", True), said("anna", False, PAIR[::-1]), said("anna", True, note="!")],
         )
@@ -287,7 +293,7 @@ def test_labels_belong_to_their_collection_and_go_with_it(path: Path, store: Sto
     say(store, said("bob", False))
     assert (verdict(store, other), verdict(store, key)) == ("duplicate", "different")
     assert (listed(store, "faq"), listed(store)) == ([(1, "anna", True)], [(1, "bob", False)])
-    store.label("faq", [said("bob", False)], ONCE)
+    store.labels.write("faq", [said("bob", False)], ONCE)
     store.delete_collection("faq")
     assert verdict(store, other) is None
     with closing(sqlite3.connect(path)) as connection:
@@ -303,10 +309,10 @@ def test_labels_belong_to_their_collection_and_go_with_it(path: Path, store: Sto
 @pytest.mark.parametrize(
     "use",
     [
-        lambda store: store.label("nowhere", [said("anna", True)]),
-        lambda store: store.undo_label("nowhere", 1, "anna"),
-        lambda store: store.list_labels("nowhere", 0, 10),
-        lambda store: store.labelled_pairs("nowhere"),
+        lambda store: store.labels.write("nowhere", [said("anna", True)]),
+        lambda store: store.labels.undo("nowhere", 1, "anna"),
+        lambda store: store.labels.page("nowhere", 0, 10),
+        lambda store: store.labels.agreed("nowhere"),
     ],
 )
 def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store], object]) -> None:
@@ -316,20 +322,20 @@ def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store],
 
 def test_labels_outlive_their_questions(store: Store, key: int) -> None:
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
-    store.label("default", [NewLabel(True, "anna", ids=("a", "b"))])
+    store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))])
     for id_ in ("a", "b"):
         store.delete("default", id_)
-    assert (verdict(store, key), store.list_labels("default", 0, 10)[0].questions) == ("duplicate", PAIR)
+    assert (verdict(store, key), store.labels.page("default", 0, 10)[0].questions) == ("duplicate", PAIR)
 
 
 def test_what_was_said_is_there_when_the_store_opens_again(path: Path) -> None:
     with closing(Store(path)) as store:
         say(store, said("anna", True), said("bob", False), said("anna", False, OTHER))
         say(store, said("anna", True, OTHER))
-        store.undo_label("default", 2, "carl")
-        before = store.list_labels("default", 0, 10, history=True)
+        store.labels.undo("default", 2, "carl")
+        before = store.labels.page("default", 0, 10, history=True)
     with closing(Store(path)) as store:
-        assert store.list_labels("default", 0, 10, history=True) == before
+        assert store.labels.page("default", 0, 10, history=True) == before
         assert say(store, said("carl", True)) == [5]
 
 
@@ -338,33 +344,33 @@ def test_what_was_said_is_there_when_the_store_opens_again(path: Path) -> None:
 
 def test_an_undone_label_counts_no_more_and_stays_for_the_record(store: Store, key: int) -> None:
     say(store, said("anna", True), said("bob", False))
-    undone = store.undo_label("default", 2, "carl")
+    undone = store.labels.undo("default", 2, "carl")
     assert undone.ended
     assert (undone.id, undone.by, undone.ended.by, undone.ended.replaced_by) == (2, "bob", "carl", None)
     assert (listed(store), verdict(store, key)) == ([(1, "anna", True)], "duplicate")
-    assert (store.contradicted_labels(), store.list_labels("default", 0, 10)[0].contradicted) == (0, False)
-    assert store.list_labels("default", 1, 10, history=True) == [undone]
-    store.undo_label("default", 1, "anna")
+    assert (store.labels.contradicted(), store.labels.page("default", 0, 10)[0].contradicted) == (0, False)
+    assert store.labels.page("default", 1, 10, history=True) == [undone]
+    store.labels.undo("default", 1, "anna")
     assert (listed(store), verdict(store, key), len(listed(store, history=True))) == ([], None, 2)
 
 
 def test_undoing_twice_changes_nothing(store: Store) -> None:
     say(store, said("anna", True))
-    assert store.undo_label("default", 1, "bob") == store.undo_label("default", 1, "carl")
+    assert store.labels.undo("default", 1, "bob") == store.labels.undo("default", 1, "carl")
 
 
 def test_a_label_that_was_replaced_is_not_undone(store: Store) -> None:
     say(store, said("anna", True))
     say(store, said("anna", False))
     with pytest.raises(LabelReplaced, match=r"^label 1 was replaced by label 2: undo that one$"):
-        store.undo_label("default", 1, "anna")
+        store.labels.undo("default", 1, "anna")
     assert listed(store) == [(2, "anna", False)]
 
 
 def test_what_was_undone_can_be_said_again(store: Store) -> None:
     say(store, said("anna", True))
-    store.undo_label("default", 1, "anna")
-    assert store.label("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(2, False)])
+    store.labels.undo("default", 1, "anna")
+    assert store.labels.write("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(2, False)])
     assert listed(store, history=True) == [(1, "anna", True), (2, "anna", True)]
 
 
@@ -372,7 +378,7 @@ def test_what_was_undone_can_be_said_again(store: Store) -> None:
 def test_a_label_that_is_not_there_is_not_found(store: Store, label_id: int) -> None:
     say(store, said("anna", True))
     with pytest.raises(LabelNotFound, match=f"^collection 'default' holds no label with id {label_id}$"):
-        store.undo_label("default", label_id, "anna")
+        store.labels.undo("default", label_id, "anna")
 
 
 # Reading
@@ -381,13 +387,13 @@ def test_a_label_that_is_not_there_is_not_found(store: Store, label_id: int) -> 
 def test_labels_are_listed_in_the_order_in_which_they_were_given(store: Store) -> None:
     texts = [(f"one {n}", f"other {n}") for n in range(7)]
     say(store, *(said(PEOPLE[n % 3], n % 2 == 0, pair) for n, pair in enumerate(texts)))
-    assert [label.questions for label in store.list_labels("default", 0, 100)] == texts
-    assert [label.id for label in store.list_labels("default", 2, 3)] == [3, 4, 5]
+    assert [label.questions for label in store.labels.page("default", 0, 100)] == texts
+    assert [label.id for label in store.labels.page("default", 2, 3)] == [3, 4, 5]
     assert listed(store, is_duplicate=False) == [(2, "bob", False), (4, "anna", False), (6, "carl", False)]
     assert listed(store, by="bob") == [(2, "bob", False), (5, "bob", True)]
     assert listed(store, by="bob", is_duplicate=True) == [(5, "bob", True)]
     assert listed(store, by="nobody") == []
-    store.undo_label("default", 5, "anna")
+    store.labels.undo("default", 5, "anna")
     assert listed(store, by="bob") == [(2, "bob", False)]
     assert listed(store, by="bob", history=True) == [(2, "bob", False), (5, "bob", True)]
 
@@ -402,69 +408,72 @@ def test_training_reads_each_pair_once_and_none_that_is_disputed(store: Store) -
         said("bob", True, third),
         said("anna", False, third),
     )
-    found = {(label.questions, label.is_duplicate) for label in store.labelled_pairs("default")}
+    found = {(label.questions, label.is_duplicate) for label in store.labels.agreed("default")}
     assert found == {((PAIR[1].upper(), PAIR[0]), True), (OTHER, False)}
-    store.undo_label("default", 4, "anna")
-    store.undo_label("default", 3, "anna")
-    found = {(label.questions, label.is_duplicate) for label in store.labelled_pairs("default")}
+    store.labels.undo("default", 4, "anna")
+    store.labels.undo("default", 3, "anna")
+    found = {(label.questions, label.is_duplicate) for label in store.labels.agreed("default")}
     assert found == {((PAIR[1].upper(), PAIR[0]), True), (third, False)}
 
 
 def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) -> None:
     pairs = [(f"question {n}", "the canonical one") for n in range(1200)]
-    assert store.label("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).added == 1200
-    assert store.label("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).unchanged == 1200
-    found = store.labels_of(key, pairs)
+    assert store.labels.write("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).added == 1200
+    assert (
+        store.labels.write("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).unchanged
+        == 1200
+    )
+    found = store.labels.of(key, pairs)
     assert [found[pair][0].is_duplicate for pair in pairs] == [n % 2 == 0 for n in range(1200)]
-    assert len(store.labels_on(key, ["The canonical one"])["The canonical one"]) == 1200
-    assert len(store.labels_on(key, [pair[0] for pair in pairs])) == 1200
+    assert len(store.labels.on(key, ["The canonical one"])["The canonical one"]) == 1200
+    assert len(store.labels.on(key, [pair[0] for pair in pairs])) == 1200
 
 
 # The same request again
 
 
 def test_the_same_request_gets_the_same_answer_whatever_happened_since(store: Store) -> None:
-    answer = store.label("default", [said("anna", True), said("bob", False)], ONCE)
-    store.undo_label("default", 1, "anna")
-    assert store.label("default", [said("anna", True), said("bob", False)], ONCE) == answer
+    answer = store.labels.write("default", [said("anna", True), said("bob", False)], ONCE)
+    store.labels.undo("default", 1, "anna")
+    assert store.labels.write("default", [said("anna", True), said("bob", False)], ONCE) == answer
     assert answer == Labelled(2, 0, 0, [Given(1, True), Given(2, True)])
     assert listed(store) == [(2, "bob", False)]
 
 
 def test_a_key_that_comes_with_another_request_is_refused(store: Store) -> None:
     store.create_collection("faq", 10)
-    store.label("default", [said("anna", True)], ONCE)
+    store.labels.write("default", [said("anna", True)], ONCE)
     for collection in ("default", "faq"):
         with pytest.raises(InvalidRequest) as refused:
-            store.label(collection, [said("anna", False)], Once(ONCE.key, b"of another body."))
+            store.labels.write(collection, [said("anna", False)], Once(ONCE.key, b"of another body."))
         assert refused.value.errors == (FieldError("Idempotency-Key", "was used for another request"),)
     assert (listed(store, history=True), listed(store, "faq")) == ([(1, "anna", True)], [])
 
 
 def test_a_refused_request_leaves_its_key_free(store: Store) -> None:
     with pytest.raises(QuestionNotFound):
-        store.label("default", [NewLabel(True, "anna", ids=("a", "b"))], ONCE)
-    assert store.label("default", [said("anna", True)], Once(ONCE.key, b"of another body.")).added == 1
+        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))], ONCE)
+    assert store.labels.write("default", [said("anna", True)], Once(ONCE.key, b"of another body.")).added == 1
 
 
 def test_an_answer_is_kept_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.label("default", [said("anna", True)], ONCE)
-    store.undo_label("default", 1, "anna")
-    assert store.label("default", [said("anna", True)], ONCE).labels == [Given(1, False)]
-    monkeypatch.setattr(store_module, "ANSWERS_KEPT", -timedelta(seconds=5))
-    assert store.label("default", [said("anna", True)], ONCE).labels == [Given(2, False)]
+    store.labels.write("default", [said("anna", True)], ONCE)
+    store.labels.undo("default", 1, "anna")
+    assert store.labels.write("default", [said("anna", True)], ONCE).labels == [Given(1, False)]
+    monkeypatch.setattr(label_room, "ANSWERS_KEPT", -timedelta(seconds=5))
+    assert store.labels.write("default", [said("anna", True)], ONCE).labels == [Given(2, False)]
 
 
 def test_a_damaged_answer_is_not_given(path: Path, store: Store) -> None:
-    answer = store.label("default", [said("anna", True)], ONCE)
+    answer = store.labels.write("default", [said("anna", True)], ONCE)
     behind_its_back(path, "UPDATE label_requests SET answer = replace(answer, '1', '7')")
-    assert store.label("default", [said("anna", True)], ONCE) == Labelled(0, 0, 1, answer.labels)
-    assert store.damaged == 1
+    assert store.labels.write("default", [said("anna", True)], ONCE) == Labelled(0, 0, 1, answer.labels)
+    assert store.database.damaged == 1
 
 
 def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: store.label("default", [said("anna", True)], ONCE), range(16)))
+        answers = list(threads.map(lambda _: store.labels.write("default", [said("anna", True)], ONCE), range(16)))
     assert answers == 16 * [Labelled(1, 0, 0, [Given(1, False)])]
 
 
@@ -485,28 +494,28 @@ def test_a_damaged_label_is_passed_over_and_told(path: Path, store: Store, key: 
     say(store, said("anna", True), said("anna", False, OTHER))
     behind_its_back(path, damage)
     assert (verdict(store, key), verdict(store, key, OTHER)) == (None, "different")
-    assert [label.id for label in store.list_labels("default", 0, 1)] == [2]
-    assert [label.id for label in store.labelled_pairs("default")] == [2]
-    assert store.labels_on(key, PAIR) == {}
+    assert [label.id for label in store.labels.page("default", 0, 1)] == [2]
+    assert [label.id for label in store.labels.agreed("default")] == [2]
+    assert store.labels.on(key, PAIR) == {}
     with pytest.raises(LabelNotFound):
-        store.undo_label("default", 1, "anna")
-    assert store.damaged == 1
+        store.labels.undo("default", 1, "anna")
+    assert store.database.damaged == 1
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_saying_it_again_mends_a_damaged_label(path: Path, store: Store, key: int, damage: str) -> None:
     say(store, said("anna", True), said("anna", False, OTHER))
     behind_its_back(path, damage)
-    assert store.label("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(3, False)])
+    assert store.labels.write("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(3, False)])
     assert (listed(store), verdict(store, key)) == ([(2, "anna", False), (3, "anna", True)], "duplicate")
 
 
 def test_sound_labels_are_not_damaged(store: Store, key: int) -> None:
     say(store, said("anna", True, note="ünï 🦊"), said("bob", False))
     say(store, said("anna", False))
-    store.undo_label("default", 2, "carl")
-    assert len(store.list_labels("default", 0, 10, history=True)) == 3
-    assert (verdict(store, key), store.damaged) == ("different", 0)
+    store.labels.undo("default", 2, "carl")
+    assert len(store.labels.page("default", 0, 10, history=True)) == 3
+    assert (verdict(store, key), store.database.damaged) == ("different", 0)
 
 
 # Schema, many at once, speed
@@ -543,10 +552,10 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
         ids = [id_ for mine in threads.map(label, range(8)) for id_ in mine]
     assert sorted(ids) == list(range(1, 81))
     for n in range(10):
-        labels = store.labels_of(key, [(f"one {n}", f"other {n}")])[f"one {n}", f"other {n}"]
+        labels = store.labels.of(key, [(f"one {n}", f"other {n}")])[f"one {n}", f"other {n}"]
         assert len(labels) == 8
         assert {label.contradicted for label in labels} == {len({label.is_duplicate for label in labels}) == 2}
-    assert store.damaged == 0
+    assert store.database.damaged == 0
 
 
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
@@ -556,18 +565,18 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
         statements.append((statement, parameters))
 
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
-    sa.event.listen(store._engine, "before_cursor_execute", remember)
-    store.label("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE)
-    store.label("default", [said("anna", False)], ONCE_MORE)
-    store.undo_label("default", 3, "anna")
+    sa.event.listen(store.database._engine, "before_cursor_execute", remember)
+    store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE)
+    store.labels.write("default", [said("anna", False)], ONCE_MORE)
+    store.labels.undo("default", 3, "anna")
     for filters in ({}, {"is_duplicate": True}, {"by": "anna"}, {"contradicted": True}, {"history": True}):
-        store.list_labels("default", 1, 10, **filters)
-    store.labels_on(key, PAIR)
-    store.labels_of(key, [PAIR, OTHER])
-    store.contradicted_labels()
-    sa.event.remove(store._engine, "before_cursor_execute", remember)
+        store.labels.page("default", 1, 10, **filters)
+    store.labels.on(key, PAIR)
+    store.labels.of(key, [PAIR, OTHER])
+    store.labels.contradicted()
+    sa.event.remove(store.database._engine, "before_cursor_execute", remember)
     read = []
-    with store._engine.connect() as connection:
+    with store.database._engine.connect() as connection:
         for statement, parameters in statements:
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine.store import PRAGMAS, Changes, Contents, Key, Question, Store, Written, metadata
+from app.engine.store import Changes, Contents, Key, Question, Store, Written
+from app.engine.store.database import PRAGMAS, metadata
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
     CollectionNotFound,
@@ -493,36 +494,37 @@ def test_only_current_questions_count_as_quarantined(store: Store, key: int) -> 
 
 
 def test_a_key_is_kept_as_it_was_made(path: Path, store: Store) -> None:
-    assert (store.list_keys(), store.has_keys(), store.key("1")) == ([], False, None)
+    assert (store.keys.all(), store.keys.exist(), store.keys.get("1")) == ([], False, None)
     before = datetime.now(UTC).replace(microsecond=0)
-    made = store.add_key("1", b"digest", ["read", "label"], "Grüße 🦊")
+    made = store.keys.add("1", b"digest", ["read", "label"], "Grüße 🦊")
     assert made == Key("1", b"digest", ("read", "label"), "Grüße 🦊", made.created_at, revoked_at=None)
     assert before <= datetime.fromisoformat(made.created_at) <= datetime.now(UTC)
     with closing(Store(path)) as other:
-        assert (other.list_keys(), other.has_keys(), other.key("1"), other.key("2")) == ([made], True, made, None)
+        assert (other.keys.all(), other.keys.exist()) == ([made], True)
+        assert (other.keys.get("1"), other.keys.get("2")) == (made, None)
 
 
 def test_an_id_names_one_key(store: Store) -> None:
-    made = store.add_key("1", b"digest", ["read"], "")
+    made = store.keys.add("1", b"digest", ["read"], "")
     with pytest.raises(sa.exc.IntegrityError):
-        store.add_key("1", b"another", ["admin"], "")
-    assert store.key("1") == made
+        store.keys.add("1", b"another", ["admin"], "")
+    assert store.keys.get("1") == made
 
 
 def test_a_revoked_key_stays_in_the_list_with_the_time(store: Store) -> None:
-    kept, made = store.add_key("1", b"one", ["read"], "kept"), store.add_key("2", b"two", ["admin"], "revoked")
-    revoked = store.revoke_key("2")
+    kept, made = store.keys.add("1", b"one", ["read"], "kept"), store.keys.add("2", b"two", ["admin"], "revoked")
+    revoked = store.keys.revoke("2")
     assert revoked == replace(made, revoked_at=revoked.revoked_at)
     assert datetime.fromisoformat(revoked.revoked_at or "") <= datetime.now(UTC)
-    assert (store.list_keys(), store.key("2")) == ([kept, revoked], revoked)
+    assert (store.keys.all(), store.keys.get("2")) == ([kept, revoked], revoked)
 
 
 def test_a_key_is_revoked_once(path: Path, store: Store) -> None:
-    store.add_key("1", b"one", ["read"], "")
+    store.keys.add("1", b"one", ["read"], "")
     behind_its_back(path, "UPDATE keys SET revoked_at = '2001-01-01T00:00:00Z'")
-    assert store.revoke_key("1").revoked_at == "2001-01-01T00:00:00Z"
+    assert store.keys.revoke("1").revoked_at == "2001-01-01T00:00:00Z"
     with pytest.raises(KeyNotFound, match="'2'"):
-        store.revoke_key("2")
+        store.keys.revoke("2")
 
 
 @pytest.mark.parametrize(
@@ -532,32 +534,32 @@ def test_a_key_is_revoked_once(path: Path, store: Store) -> None:
 def test_a_damaged_key_is_told_and_never_given(
     path: Path, store: Store, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    sound = store.add_key("1", b"one", ["read"], "")
-    store.add_key("2", b"two", ["read"], "")
+    sound = store.keys.add("1", b"one", ["read"], "")
+    store.keys.add("2", b"two", ["read"], "")
     behind_its_back(path, f"UPDATE keys SET {damage} WHERE id = '2'")
     with pytest.raises(DataDamaged, match="fails its checksum: revoke it"):
-        store.key("3" if "id" in damage.split() else "2")
-    assert (store.list_keys(), store.key("1"), store.has_keys()) == ([sound], sound, True)
+        store.keys.get("3" if "id" in damage.split() else "2")
+    assert (store.keys.all(), store.keys.get("1"), store.keys.exist()) == ([sound], sound, True)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_a_key_whose_revocation_is_taken_back_is_damaged(path: Path, store: Store) -> None:
-    store.add_key("1", b"one", ["read"], "")
-    store.revoke_key("1")
+    store.keys.add("1", b"one", ["read"], "")
+    store.keys.revoke("1")
     behind_its_back(path, "UPDATE keys SET revoked_at = NULL")
     with pytest.raises(DataDamaged):
-        store.key("1")
+        store.keys.get("1")
 
 
 def test_a_damaged_key_can_be_revoked(path: Path, store: Store) -> None:
-    store.add_key("1", b"one", ["read"], "")
+    store.keys.add("1", b"one", ["read"], "")
     behind_its_back(path, "UPDATE keys SET scopes = 'admin'")
-    store.revoke_key("1")
-    assert [key.revoked_at is not None for key in store.list_keys()] == [True]
+    store.keys.revoke("1")
+    assert [key.revoked_at is not None for key in store.keys.all()] == [True]
 
 
 def test_a_key_is_found_by_its_index(store: Store) -> None:
-    with store._engine.connect() as connection:
+    with store.database._engine.connect() as connection:
         plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN SELECT * FROM keys WHERE id = ?", ("1",)).all()
     assert [step.detail for step in plan] == ["SEARCH keys USING INDEX sqlite_autoindex_keys_1 (id=?)"]
 
@@ -595,7 +597,7 @@ def test_a_damaged_row_is_passed_over_and_told(path: Path, store: Store, key: in
     behind_its_back(path, damage)
     assert READS[read](store, key) == SOUND_ONLY[read]
     assert READS[read](store, key) == SOUND_ONLY[read]
-    assert store.damaged == 1
+    assert store.database.damaged == 1
 
 
 def test_a_damaged_row_makes_no_page_shorter(path: Path, store: Store) -> None:
@@ -623,7 +625,7 @@ def test_a_row_that_moved_is_damaged(path: Path, store: Store, column: str) -> N
     store.upsert("default", [("a", "one")])
     behind_its_back(path, f"UPDATE questions SET {column} WHERE revision = 1")
     assert [store.list_questions(name, None, 10) for name in keys] == [[], []]
-    assert store.damaged == 1
+    assert store.database.damaged == 1
 
 
 def test_a_sound_store_has_nothing_damaged(store: Store, key: int) -> None:
@@ -632,7 +634,7 @@ def test_a_sound_store_has_nothing_damaged(store: Store, key: int) -> None:
     store.delete("default", "b")
     store.quarantine(key, {3: "no vector"})
     assert store.read(key, [1, 2, 3]) == {1: question("a", "one", 1), 3: Question("a", "uno", 3, "no vector")}
-    assert store.damaged == 0
+    assert store.database.damaged == 0
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
@@ -689,7 +691,9 @@ def test_a_full_disk_writes_nothing_and_is_told(path: Path, store: Store, key: i
     store.upsert("default", [("a", "one")])
     most_pages = 1
     sa.event.listen(
-        store._engine, "begin", lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {most_pages}")
+        store.database._engine,
+        "begin",
+        lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {most_pages}"),
     )
     with pytest.raises(StorageFull, match="nothing was written"):
         store.upsert("default", [("a", "uno"), ("b", "x" * 1_000_000)])
@@ -704,7 +708,7 @@ def test_a_full_disk_writes_nothing_and_is_told(path: Path, store: Store, key: i
 
 def test_every_connection_has_its_pragmas(store: Store) -> None:
     with ExitStack() as stack:
-        connections = [stack.enter_context(store._engine.connect()) for _ in range(20)]
+        connections = [stack.enter_context(store.database._engine.connect()) for _ in range(20)]
         assert len({id(connection.connection.dbapi_connection) for connection in connections}) == 20
         for connection in connections:
             found = {pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() for pragma in PRAGMAS}
@@ -721,7 +725,7 @@ def test_a_pragma_that_does_not_take_is_an_error(
 
 
 def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None:
-    found = sa.inspect(store._engine)
+    found = sa.inspect(store.database._engine)
     in_sqlite = {
         sa.Integer: sa.INTEGER,
         sa.BigInteger: sa.BIGINT,
@@ -740,9 +744,9 @@ def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None
 def test_a_migrated_store_is_left_as_it_is(path: Path) -> None:
     with closing(Store(path)) as store:
         before = store.list_collections()
-        with store._reading() as connection:
+        with store.database.reading() as connection:
             (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
-    with closing(Store(path)) as store, store._reading() as connection:
+    with closing(Store(path)) as store, store.database.reading() as connection:
         assert list(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()) == [version]
         assert store.list_collections() == before
 
@@ -811,7 +815,7 @@ def test_writers_of_one_question_leave_one_current_version(store: Store, key: in
     assert collection.questions == len(current) <= 1
     changes = store.changes_since(key, 0, 1000)
     assert changes == Changes(collection.revision, current, [], complete=True)
-    assert store.damaged == 0
+    assert store.database.damaged == 0
 
 
 def test_a_collection_is_made_once_by_many_at_once(store: Store) -> None:
@@ -840,7 +844,7 @@ def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
     def remember(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
         statements.append((statement, parameters))
 
-    sa.event.listen(store._engine, "before_cursor_execute", remember)
+    sa.event.listen(store.database._engine, "before_cursor_execute", remember)
     store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
     store.upsert("default", [("a", "uno"), ("b", "two")])
     store.quarantine(key, {2: "no vector"})
@@ -853,9 +857,9 @@ def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
     store.read(key, [1, 2])
     store.changes_since(key, 2, 10)
     store.quarantined()
-    sa.event.remove(store._engine, "before_cursor_execute", remember)
+    sa.event.remove(store.database._engine, "before_cursor_execute", remember)
     assert len(statements) > 20
-    with store._engine.connect() as connection:
+    with store.database._engine.connect() as connection:
         for statement, parameters in statements:
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()

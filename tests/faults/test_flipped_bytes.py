@@ -32,8 +32,8 @@ from app.engine.store import (
     Once,
     Question,
     Store,
-    latest_schema,
 )
+from app.engine.store.database import latest_schema
 from app.engine.text import digest, normalize
 from app.engine.tokens import Tokens
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
@@ -165,10 +165,10 @@ class Recorder:
         said = [
             NewLabel((one + other) % 2 == 0, by, note, questions=(text_of(one), text_of(other))) for one, other in pairs
         ]
-        assert len(self._store.label(name, said, Once(f"{by} {pairs}", bytes(16))).labels) == len(pairs)
+        assert len(self._store.labels.write(name, said, Once(f"{by} {pairs}", bytes(16))).labels) == len(pairs)
 
     def undo(self, name: str, label_id: int) -> None:
-        self._store.undo_label(name, label_id, "carl")
+        self._store.labels.undo(name, label_id, "carl")
 
     def index(self) -> None:
         for name in self._texts:
@@ -181,7 +181,7 @@ class Recorder:
         for name, texts in self._texts.items():
             questions = {q.id: q for q in self._store.list_questions(name, None, ALL)}
             assert {q.id: q.text for q in questions.values()} == texts
-            labels = {label.id: label for label in self._store.list_labels(name, 0, ALL, history=True)}
+            labels = {label.id: label for label in self._store.labels.page(name, 0, ALL, history=True)}
             shelves[name] = Shelf(self._store.collection(name), questions, self._versions[name], labels)
         return shelves
 
@@ -301,7 +301,7 @@ class Examination:
             if self._attempt(f"catch_up in {name}", self._live.catch_up, key) is not None:
                 texts = {q.id: q.text for q in shelf.questions.values() if not q.quarantined}
                 self._expect_all(f"search in {name}", self._search(key, texts), texts)
-        self.outcome.damaged = self._store.damaged
+        self.outcome.damaged = self._store.database.damaged
 
     def write_all(self) -> None:
         """Every question can be written again, which mends it, and a new one beside them; or that is refused."""
@@ -362,11 +362,11 @@ class Examination:
                 self._expect_all(f"matches of {text[:20]!r}", {q.id: q for q in matches.get(text, [])}, equal)
 
     def _read_labels(self, name: str, shelf: Shelf) -> None:
-        listed = self._attempt(f"labels of {name}", self._store.list_labels, name, 0, ALL, history=True)
+        listed = self._attempt(f"labels of {name}", self._store.labels.page, name, 0, ALL, history=True)
         if listed is not None:
             self._expect_all(f"labels of {name}", {label.id: label for label in listed}, shelf.labels)
         texts = sorted({text for label in shelf.labels.values() for text in label.questions})
-        found = self._attempt(f"labels on texts of {name}", self._store.labels_on, shelf.collection.key, texts)
+        found = self._attempt(f"labels on texts of {name}", self._store.labels.on, shelf.collection.key, texts)
         if found is not None:
             for text in texts:
                 equal = {label.id: label for label in shelf.active if digest(text) in _digests(label)}
@@ -375,8 +375,8 @@ class Examination:
     def _label_again(self, name: str, shelf: Shelf) -> None:
         """Whatever was damaged, everybody can say again what they said, and that is what holds then."""
         said = [NewLabel(label.is_duplicate, label.by, label.note, questions=label.questions) for label in shelf.active]
-        if self._attempt(f"label in {name}", self._store.label, name, said) is not None:
-            words = {(label.pair, label.by, label.is_duplicate) for label in self._store.list_labels(name, 0, ALL)}
+        if self._attempt(f"label in {name}", self._store.labels.write, name, said) is not None:
+            words = {(label.pair, label.by, label.is_duplicate) for label in self._store.labels.page(name, 0, ALL)}
             expected = {(label.pair, label.by, label.is_duplicate) for label in shelf.active}
             self._expect(f"labels of {name} after labelling", words, expected)
 

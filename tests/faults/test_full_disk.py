@@ -17,10 +17,9 @@ from starlette.testclient import TestClient
 
 from app.engine import index as index_module
 from app.engine import live_release as live_release_module
-from app.engine import store as store_module
 from app.engine.encoder import PROBE_TEXTS, Encoder
 from app.engine.release import Release
-from app.engine.store import Store
+from app.engine.store import Store, database
 from app.engine.tokens import Tokens
 from app.errors import DataDirectoryUnusable, Unembeddable
 from app.main import create_app
@@ -109,7 +108,7 @@ def write_until_full(client: TestClient, texts: dict[str, str]) -> dict[str, str
 def test_a_write_without_room_is_refused_whole_and_the_rest_goes_on(
     disk: Disk, on_disk: Settings, monkeypatch: pytest.MonkeyPatch, free_bytes: int, checkpoint_pages: int
 ) -> None:
-    monkeypatch.setitem(store_module.PRAGMAS, "wal_autocheckpoint", checkpoint_pages)
+    monkeypatch.setitem(database.PRAGMAS, "wal_autocheckpoint", checkpoint_pages)
     texts = texts_of(0, 20)
     with running(on_disk) as client:
         write(client, **texts)
@@ -191,7 +190,7 @@ def test_a_snapshot_without_room_costs_no_write_and_is_made_up_for_later(
 ) -> None:
     monkeypatch.setattr(index_module, "EXACT_LIMIT", exact_limit)  # 20: the index is a graph
     monkeypatch.setattr(live_release_module, "SAVE_AFTER", 40)
-    monkeypatch.setitem(store_module.PRAGMAS, "wal_autocheckpoint", 8)
+    monkeypatch.setitem(database.PRAGMAS, "wal_autocheckpoint", 8)
     texts = texts_of(0, 30, 9000)  # leaves a long write-ahead log, which later writes use again
     with running(on_disk) as client:
         caplog.clear()  # no key was made, and it says so

@@ -112,7 +112,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> It
         keys: dict[str, str | None] = {scope.value: make_key(store, [scope])[1] for scope in KeyScope}
         keys["label and read"] = make_key(store, [KeyScope.LABEL, KeyScope.READ])[1]
         kept, keys["revoked"] = make_key(store, [KeyScope.ADMIN])
-        store.revoke_key(kept.id)
+        store.keys.revoke(kept.id)
     unknown = f"sameask_{'0' * 16}_{'0' * 64}"
     keys |= {"nobody": None, "unknown": unknown, "nonsense": "let me in", "admin's file": ADMIN_KEY}
     settings = Settings(data_dir=folder / "data", release=tiny_release.path, device="cpu")
@@ -299,7 +299,7 @@ def test_on_loopback_nothing_needs_a_key_until_the_first_is_made(settings: Setti
         assert client.get("/questions/a", headers=bearer("unknown")).status_code == 401
         assert client.get("/questions/a", headers=bearer(key)).json()["text"] == "One?"
         with shared(settings.data_dir) as store:
-            store.revoke_key(kept.id)
+            store.keys.revoke(kept.id)
         assert client.get("/questions/a", headers=bearer(key)).status_code == 401
         assert client.get("/questions/a").status_code == 401  # revoking the last one opens nothing
     with running(settings) as client:

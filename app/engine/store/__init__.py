@@ -1,0 +1,24 @@
+"""The truth, in SQL: collections, questions and their revisions, labels, and keys. The only room with SQL in it."""
+
+from app.engine.store.collections import DEFAULT_COLLECTION, Collection
+from app.engine.store.keys import Key
+from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel, Once
+from app.engine.store.questions import Changes, Contents, Question, Written
+from app.engine.store.store import Store
+
+__all__ = [
+    "DEFAULT_COLLECTION",
+    "Changes",
+    "Collection",
+    "Contents",
+    "Ending",
+    "Given",
+    "Key",
+    "Label",
+    "Labelled",
+    "NewLabel",
+    "Once",
+    "Question",
+    "Store",
+    "Written",
+]

@@ -1,0 +1,220 @@
+"""The database itself: connections, transactions, checksums, migrations. Every table's room is built on it.
+
+Each row carries a checksum over all of it: a damaged one is reported and passed over, never served.
+"""
+
+import hashlib
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
+
+SELECT_CHUNK = 500  # values in one IN (...)
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_FSYNC}
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+
+metadata = sa.MetaData()
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """One SQLite database. Safe from many threads; one writes at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; `prepare` does the rest."""
+        self._path = path
+        self._write_lock = threading.Lock()
+        self._damaged: set[tuple[object, ...]] = set()
+        url = sa.URL.create("sqlite", database=str(path))
+        self._engine = sa.create_engine(url, pool_size=32, max_overflow=32, hide_parameters=True)
+        sa.event.listen(self._engine, "connect", _configure)
+        sa.event.listen(self._engine, "begin", _begin)
+
+    def prepare(self, begin: Callable[[sa.Connection], None]) -> None:
+        """Check the database, bring its schema up to date, and let `begin` write what must stand there from the start.
+
+        Raises DataDirectoryUnusable; the connections are closed then.
+        """
+        try:
+            self._check_integrity()
+            with self.writing() as connection:
+                migrate(connection)
+                _check_schema(connection)
+                begin(connection)
+        except (DBAPIError, CommandError, DataDamaged, StorageFull) as error:
+            self._engine.dispose()
+            raise DataDirectoryUnusable(f"can't use the database {self._path}: {_words(error)}") from error
+
+    def close(self) -> None:
+        """Close every connection; the write-ahead log is folded into the database."""
+        self._engine.dispose()
+
+    def is_current(self) -> bool:
+        """Whether the schema is the one that this code knows. Raises DataDamaged."""
+        with self.reading() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        return found == latest_schema()
+
+    @property
+    def damaged(self) -> int:
+        """How many rows were found that do not match their checksum; they are passed over."""
+        return len(self._damaged)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A consistent view. Raises DataDamaged where SQLite finds the file malformed."""
+        with _translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One write transaction at a time. Raises StorageFull when the disk has no room; nothing is written then."""
+        with _translated(), self._write_lock, self._engine.connect() as connection:
+            connection = connection.execution_options(write=True)
+            with connection.begin():
+                yield connection
+
+    def _check_integrity(self) -> None:
+        """Raise DataDamaged if a page, or an index against its table, is not what it should be."""
+        with self.reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+        if found != "ok":
+            raise DataDamaged(f"it is damaged ({found}): restore a backup")
+
+    def passing(self, table: sa.Table, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Mapping[Any, Any]]:
+        """The rows that match their checksum; any other is reported and left out."""
+        for row in rows:
+            if is_sound(row):
+                yield row
+            else:
+                self.report(table, *(row[column.name] for column in table.primary_key))
+
+    def report(self, table: sa.Table, *key: object) -> None:
+        """Say once that a row is damaged, and count it."""
+        if (place := (table.name, *key)) not in self._damaged:
+            self._damaged.add(place)
+            log.error("the row %s of %s fails its checksum; it is left out", key, table)
+
+
+def migrate(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the schema of the database to `revision`, inside the connection's transaction."""
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def latest_schema() -> str:
+    """The version of the schema that this code knows."""
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
+def select(
+    connection: sa.Connection,
+    table: sa.Table,
+    collection_key: int,
+    column: str,
+    values: Sequence[Any],
+    condition: sa.ColumnElement[bool],
+) -> Iterator[sa.RowMapping]:
+    """The collection's rows in which the column has one of these values."""
+    for start in range(0, len(values), SELECT_CHUNK):
+        query = sa.select(table).where(
+            table.c.collection_key == collection_key,
+            table.c[column].in_(values[start : start + SELECT_CHUNK]),
+            condition,
+        )
+        yield from connection.execute(query).mappings()
+
+
+def rewrite(connection: sa.Connection, table: sa.Table, row: Mapping[Any, Any]) -> None:
+    """Store a changed row, its checksum made anew."""
+    connection.execute(sa.update(table).where(is_row(table, row)).values(**sealed(row)))
+
+
+def is_row(table: sa.Table, row: Mapping[Any, Any]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(column == row[column.name] for column in table.primary_key))
+
+
+def is_sound(row: Mapping[Any, Any]) -> bool:
+    return bool(row["checksum"] == _checksum(row))
+
+
+def sealed(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {**row, "checksum": _checksum(row)}
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime(TIME)
+
+
+def _checksum(row: Mapping[Any, Any]) -> int:
+    """63 bits over all that a row says, so that damage is noticed instead of served."""
+    values = [[name, value.hex() if isinstance(value, bytes) else value] for name, value in row.items()]
+    content = json.dumps(sorted(pair for pair in values if pair[0] != "checksum")).encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 1
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _check_schema(connection: sa.Connection) -> None:
+    """Touch every column, and write: what fails here would otherwise fail in the middle of a request."""
+    for table in metadata.sorted_tables:
+        connection.execute(sa.select(table).limit(0))
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    """Durability, asserted on every connection: a pragma that did not take is an error, not a hope."""
+    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # damaged text fails its checksum
+    connection.isolation_level = None  # transactions begin where _begin says, not before the first write
+    for pragma, value in PRAGMAS.items():
+        connection.execute(f"PRAGMA {pragma} = {value}")
+        (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if found != value:
+            raise DataDirectoryUnusable(f"SQLite keeps {pragma} at {found!r} instead of {value!r} on this file system")
+
+
+def _begin(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours, where they have one."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0)
+        if code in NO_ROOM:
+            raise StorageFull("the disk is full: nothing was written") from error
+        if code & 0xFF in DAMAGED:
+            raise DataDamaged("the database is damaged: restore a backup") from error
+        raise
+    except UnicodeDecodeError as error:  # in SQLite's own words about a damaged schema
+        raise DataDamaged("the database is damaged: restore a backup") from error
+
+
+def _words(error: Exception) -> str:
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

@@ -1,0 +1,87 @@
+"""Keys: what is kept of each, never the key itself."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.engine.store.database import Database, is_sound, metadata, now, sealed
+from app.errors import DataDamaged, KeyNotFound
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("scopes", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("created_at", sa.Text),
+    sa.Column("revoked_at", sa.Text),
+    sa.Column("checksum", sa.BigInteger),
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is kept of a key: its public id, the SHA-256 of the whole, and what it is for."""
+
+    id: str
+    digest: bytes
+    scopes: tuple[str, ...]
+    name: str
+    created_at: str
+    revoked_at: str | None = None
+
+
+class KeyRecords:
+    """The records of keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, key_id: str, digest: bytes, scopes: Sequence[str], name: str) -> Key:
+        """Keep a new key."""
+        key = Key(key_id, digest, tuple(scopes), name, created_at=now())
+        with self._database.writing() as connection:
+            connection.execute(sa.insert(keys).values(**sealed({**asdict(key), "scopes": " ".join(scopes)})))
+        return key
+
+    def get(self, key_id: str) -> Key | None:
+        """The key with this id, revoked or not. Raises DataDamaged."""
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().first()
+        if row and not is_sound(row):
+            raise DataDamaged(f"the row of key {key_id!r} fails its checksum: revoke it, and make another")
+        return _as_key(row) if row else None
+
+    def all(self) -> list[Key]:
+        """All keys, oldest first. A row that fails its checksum is reported and left out."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id)).mappings().all()
+        for row in rows:
+            if not is_sound(row):
+                log.error("the row of key %r fails its checksum: revoke it, and make another", row["id"])
+        return [_as_key(row) for row in rows if is_sound(row)]
+
+    def exist(self) -> bool:
+        """Whether a key was ever made, revoked and damaged ones included."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(keys.c.id).limit(1)).first() is not None
+
+    def revoke(self, key_id: str) -> Key:
+        """The key, from now on good for nothing; revoked before, it stays as it was. Raises KeyNotFound."""
+        with self._database.writing() as connection:
+            row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().first()
+            if row is None:
+                raise KeyNotFound(key_id)
+            revoked = sealed({**row, "revoked_at": row["revoked_at"] or now()})
+            connection.execute(sa.update(keys).where(keys.c.id == key_id).values(**revoked))
+            return _as_key(revoked)
+
+
+def _as_key(row: Mapping[Any, Any]) -> Key:
+    values = {name: value for name, value in row.items() if name != "checksum"}
+    return Key(**{**values, "scopes": tuple(row["scopes"].split())})
