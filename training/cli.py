@@ -90,6 +90,9 @@ def fit_command(
         Literal["proportional", "round-robin"], typer.Option(help="How `multi-task` draws from its two data sets.")
     ] = "proportional",
     hard_negatives: Annotated[int, typer.Option(min=0, help="Mined for each duplicate, for `mnrl`.")] = 0,
+    mine: Annotated[
+        int, typer.Option(min=0, help="Near pairs that nobody labelled, for the teacher of `distill` to judge.")
+    ] = 0,
     dropout: Annotated[
         bool, typer.Option(help="Keep the base's dropout; slower, and of use over many epochs.")
     ] = False,
@@ -149,6 +152,7 @@ def fit_command(
         parent=Release.open(parent) if parent else None,
         teacher=Release.open(teacher) if teacher else None,
         hard_negatives=hard_negatives,
+        mine=mine,
         limit=limit,
         augment=augment,
         keep=keep,

@@ -69,14 +69,21 @@ def read_evidence(
 
 
 def _similarities(encoder: Encoder, pairs: Sequence[LabelledPair]) -> NDArray[np.float32]:
-    texts = _texts(pairs)
-    vectors = encoder.encode(texts)
+    texts = texts_of(pairs)
+    return similarities(pairs, texts, encoder.encode(texts))
+
+
+def similarities(
+    pairs: Sequence[LabelledPair], texts: Sequence[str], vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Those (n,) of n pairs, whose texts have these vectors (m, d)."""
     row = {text: i for i, text in enumerate(texts)}
     first, second = ([row[getattr(pair, side)] for pair in pairs] for side in ("question1", "question2"))
     return similarity(vectors[first], vectors[second])
 
 
-def _texts(pairs: Sequence[LabelledPair]) -> list[str]:
+def texts_of(pairs: Sequence[LabelledPair]) -> list[str]:
+    """The distinct texts of pairs, in order of appearance."""
     return list(dict.fromkeys(text for pair in pairs for text in (pair.question1, pair.question2)))
 
 
@@ -159,7 +166,7 @@ def retrieval(encoder: Encoder, pairs: Sequence[LabelledPair], corpus: Sequence[
         if pair.is_duplicate:
             relevant.setdefault(pair.question1, set()).add(pair.question2)
             relevant.setdefault(pair.question2, set()).add(pair.question1)
-    texts = list(dict.fromkeys([*corpus, *_texts(pairs)]))
+    texts = list(dict.fromkeys([*corpus, *texts_of(pairs)]))
     vectors = encoder.encode(texts)
     row = {text: i for i, text in enumerate(texts)}
     queries = list(relevant)
@@ -200,7 +207,7 @@ def mining(encoder: Encoder, pairs: Sequence[LabelledPair]) -> Figures:
     What nobody labelled counts as different, so that the figures are lower bounds.
     """
     evaluator = ParaphraseMiningEvaluator(
-        {text: text for text in _texts(pairs)},
+        {text: text for text in texts_of(pairs)},
         [(pair.question1, pair.question2) for pair in pairs if pair.is_duplicate],
         write_csv=False,
     )

@@ -7,21 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import PartialState
-from numpy.typing import NDArray
 
 from app.engine.live_release import open_models
 from app.engine.loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.errors import CommandError
 from training.augmentation import augmented
-from training.evaluation import read_evidence
+from training.evaluation import similarities, texts_of
 from training.making import Recipe, Source, make_release
-from training.negatives import mine_triplets
+from training.mining import mine_pairs, mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
 from training.pairs import LabelledPair, fingerprint
-from training.train import Options, blend, train
+from training.train import Options, blend, quickly, train
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}  # where sets are cut from one
 
@@ -40,6 +38,7 @@ class Plan:
     parent: Release | None = None  # its models are where training starts, and stay where no objective trains them
     teacher: Release | None = None
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
+    mine: int = 0  # near pairs that nobody labelled, for a teacher to judge
     limit: int | None = None  # most pairs to learn from
     keep: float = 0.0  # share of the start's weights in those of a trained bi-encoder
     augment: float = 0.0  # pairs to make by rule for the classifier, for each there is
@@ -97,7 +96,8 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
 def _how(plan: Plan, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
     """What is told of one step of training."""
     options = {name: value for name, value in asdict(plan.options).items() if value is not None}
-    return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, "keep": plan.keep, **options}
+    told = {"teacher": plan.teacher.name, "mine": plan.mine} if plan.teacher else {}
+    return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, "keep": plan.keep, **told, **options}
 
 
 def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
@@ -108,6 +108,7 @@ def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
         "releases": [release.digest for release in (plan.parent, plan.teacher) if release],
         "pairs": [fingerprint(pairs), fingerprint(plan.fit.pairs)],
         "hard_negatives": plan.hard_negatives,
+        "mine": plan.mine,
         "augment": plan.augment,
         **asdict(plan.options),
     }
@@ -133,7 +134,9 @@ def _parents(plan: Plan, work: Path, *, save: bool) -> dict[str, Path]:
 def _examples(plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path) -> Examples:
     """What an objective learns from; `encoder` is the folder of the bi-encoder that mines."""
     learnt = _learnt(plan, pairs, OBJECTIVES[name].part)
-    return Examples(learnt, _taught(plan, learnt, name), _mined(plan, pairs, name, encoder))
+    if plan.teacher and name.startswith("distill"):
+        return _judged(plan, plan.teacher, learnt)
+    return Examples(learnt, triplets=_mined(plan, pairs, name, encoder))
 
 
 def _learnt(plan: Plan, pairs: Sequence[LabelledPair], part: Part) -> Sequence[LabelledPair]:
@@ -142,12 +145,15 @@ def _learnt(plan: Plan, pairs: Sequence[LabelledPair], part: Part) -> Sequence[L
     return pairs if part == ENCODER else [*pairs, *augmented(pairs, plan.augment, plan.options.seed)]
 
 
-def _taught(plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName) -> NDArray[np.float64] | None:
-    """The teacher's probability of each pair, for objectives that distill one."""
-    if not plan.teacher or not name.startswith("distill"):
-        return None
-    evidence = read_evidence(*open_models(plan.teacher, plan.options.device), pairs)
-    return plan.teacher.scorer("0.90").probability(evidence.similarities, evidence.logits)
+def _judged(plan: Plan, teacher: Release, pairs: Sequence[LabelledPair]) -> Examples:
+    """The pairs, near ones that nobody labelled beside them, and the teacher's probability of each."""
+    encoder, classifier = open_models(teacher, plan.options.device)
+    texts = texts_of(pairs)
+    with quickly(encoder.device, plan.options):
+        vectors = encoder.encode(texts)
+        judged = [*pairs, *(mine_pairs(pairs, texts, vectors, plan.mine) if plan.mine else [])]
+        logits = classifier.score([(pair.question1, pair.question2) for pair in judged]) if classifier else None
+    return Examples(judged, teacher.scorer("0.90").probability(similarities(judged, texts, vectors), logits))
 
 
 def _mined(

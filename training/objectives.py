@@ -18,7 +18,6 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     ContrastiveLoss,
-    CoSENTLoss,
     MultipleNegativesRankingLoss,
     OnlineContrastiveLoss,
 )
@@ -30,6 +29,7 @@ from training.pairs import LabelledPair
 MARGIN = 0.5  # cosine distance (1 - cosine) from which different questions are far enough apart
 LOGIT_SCALE, LOGIT_CENTRE = 12.0, 0.79  # of `joint`: what it learns when these are parameters, from MiniLM on Quora
 RANKING_SHARE = 0.1  # of `mnrl` beside it
+IS_DUPLICATE = 0.5  # a label, or a teacher's probability, past this
 SCALE = 20.0  # of cosines in the softmax of `mnrl`
 CACHED_FROM = 65  # pairs in a batch from which `mnrl` is computed in pieces: the same value in less memory
 MINI_BATCH = 64
@@ -187,10 +187,11 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
     ),
     ObjectiveName.DISTILL_ENCODER: Objective(
         part="encoder",
-        trade_off="ranks pairs as a teacher's probability does; smoother than labels, no better than its teacher",
+        trade_off="`joint` with a teacher's probabilities for labels, and so with pairs that nobody labelled"
+        " (--mine); smoother than labels",
         batch_size=64,
         data=lambda examples: _taught(examples, _labelled),
-        losses=lambda model, _: {"pairs": CoSENTLoss(model)},
+        losses=lambda model, _: {"pairs": JointLoss(model)},
     ),
     ObjectiveName.DISTILL_CLASSIFIER: Objective(
         part="classifier",
@@ -204,8 +205,8 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
 
 
 class JointLoss(torch.nn.Module):
-    """Log loss of each pair's label by its cosine (as in SigLIP, Zhai et al., 2023, over labelled pairs), and a share
-    of symmetric multiple negatives ranking of the batch's duplicates."""
+    """Log loss of each pair's label, or of a teacher's probability, by its cosine (as in SigLIP, Zhai et al., 2023,
+    over labelled pairs), and a share of symmetric multiple negatives ranking of the batch's duplicates."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -219,7 +220,7 @@ class JointLoss(torch.nn.Module):
         cosines = first @ second.T
         logits = LOGIT_SCALE * (cosines.diagonal() - LOGIT_CENTRE)
         losses = {"labels": torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())}
-        places = torch.nonzero(labels).flatten()
+        places = torch.nonzero(labels > IS_DUPLICATE).flatten()
         if len(places):
             there = torch.nn.functional.cross_entropy(SCALE * cosines[places], places)
             back = torch.nn.functional.cross_entropy(SCALE * cosines.T[places], places)

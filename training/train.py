@@ -157,6 +157,17 @@ def has_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+@contextmanager
+def quickly(device: str, options: Options) -> Iterator[None]:
+    """Let models run in bfloat16 inside, where training would."""
+    with torch.autocast(device, torch.bfloat16, enabled=_is_bf16(torch.device(device), options)):
+        yield
+
+
+def _is_bf16(device: torch.device, options: Options) -> bool:
+    return options.precision == "bf16" or (options.precision == "auto" and has_bf16(device))
+
+
 def _trainer(
     objective: Objective, model: Model, examples: Examples, fit: Sequence[LabelledPair], options: Options, work: Path
 ) -> Any:
@@ -175,7 +186,7 @@ def _trainer(
         "gradient_accumulation_steps": options.accumulate,
         "learning_rate": options.learning_rate or objective.learning_rate,
         "warmup_steps": WARM_UP,
-        "bf16": options.precision == "bf16" or (options.precision == "auto" and has_bf16(model.device)),
+        "bf16": _is_bf16(model.device, options),
         "use_cpu": model.device.type == "cpu",
         "batch_sampler": LengthSortedBatches,
         "multi_dataset_batch_sampler": MultiDatasetBatchSamplers(options.sampler.replace("-", "_")),

@@ -153,8 +153,11 @@ def test_a_teacher_is_distilled(
     classified: Release,
     tmp_path: Path,
 ) -> None:
-    release = fit(pairs_file, base, tmp_path / "mine", objective, "--teacher", classified.path)
+    mined = 500 if objective is ObjectiveName.DISTILL_ENCODER else 0
+    release = fit(pairs_file, base, tmp_path / "mine", objective, "--teacher", classified.path, "--mine", mined)
     assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
+    told = next(iter(release.manifest["training"].values()))[str(objective)]
+    assert (told["teacher"], told["mine"]) == (classified.name, mined)
 
 
 def test_a_model_of_the_older_layout_is_trained_and_served(
