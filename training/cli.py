@@ -103,6 +103,16 @@ def fit_command(
     ] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Learn from so many pairs only.")] = None,
+    average: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A release of whose model's weights and the trained one's the mean is published; again for more."
+        ),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the trained model in that mean; as each other's if not said."),
+    ] = None,
     keep: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of its start's weights that a trained bi-encoder keeps.")
     ] = 0.0,
@@ -155,6 +165,8 @@ def fit_command(
         mine=mine,
         limit=limit,
         augment=augment,
+        average=[Release.open(path) for path in average or []],
+        share=share,
         keep=keep,
         leaks=row_split,
     )

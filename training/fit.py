@@ -19,7 +19,7 @@ from training.making import Recipe, Source, make_release
 from training.mining import mine_pairs, mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
 from training.pairs import LabelledPair, fingerprint
-from training.train import Options, blend, quickly, train
+from training.train import Options, averaged, quickly, train
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}  # where sets are cut from one
 
@@ -40,6 +40,8 @@ class Plan:
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
     mine: int = 0  # near pairs that nobody labelled, for a teacher to judge
     limit: int | None = None  # most pairs to learn from
+    average: Sequence[Release] = ()  # others of whose models and the trained ones the mean is published
+    share: float | None = None  # of the trained one in that mean; None: as much as each other
     keep: float = 0.0  # share of the start's weights in those of a trained bi-encoder
     augment: float = 0.0  # pairs to make by rule for the classifier, for each there is
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
@@ -60,15 +62,14 @@ def fit(plan: Plan, out: Path) -> Release | None:
     processes = PartialState(cpu=choose_device(plan.options.device) == "cpu")
     with processes.main_process_first():
         _claim(work, plan, pairs)
-        models = _parents(plan, work, save=processes.is_main_process)
+        models = _saved(plan.parent, work / "parent", save=processes.is_main_process) if plan.parent else {}
     for number, name in enumerate(plan.objectives):
         part = OBJECTIVES[name].part
         examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base))
         start = models.get(part, base)
         models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}")
-        if plan.keep and part == ENCODER:
-            with processes.main_process_first():  # all go on from the same weights
-                models[part] = blend(start, models[part], plan.keep)
+        with processes.main_process_first():  # all go on from the same weights
+            models[part] = _mixed(plan, part, start, models[part], save=processes.is_main_process)
     first = processes.is_main_process
     processes.destroy_process_group()
     return make_release(replace(recipe, models=models), out, plan.options.device) if first else None
@@ -96,7 +97,9 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
 def _how(plan: Plan, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
     """What is told of one step of training."""
     options = {name: value for name, value in asdict(plan.options).items() if value is not None}
-    told = {"teacher": plan.teacher.name, "mine": plan.mine} if plan.teacher else {}
+    told: dict[str, Any] = {"teacher": plan.teacher.name, "mine": plan.mine} if plan.teacher else {}
+    if plan.average:
+        told |= {"average": [release.name for release in plan.average], "share": plan.share}
     return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, "keep": plan.keep, **told, **options}
 
 
@@ -119,16 +122,28 @@ def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
     file.write_text(json.dumps(told), "utf-8")
 
 
-def _parents(plan: Plan, work: Path, *, save: bool) -> dict[str, Path]:
-    """The folders of the parent's models, which are saved there."""
+def _saved(release: Release, at: Path, *, save: bool) -> dict[str, Path]:
+    """The folders of a release's models, which are saved there."""
     folders: dict[str, Path] = {}
-    if plan.parent:
-        for part, model in zip((ENCODER, CLASSIFIER), open_models(plan.parent, "cpu"), strict=True):
-            if model:
-                folders[part] = work / f"parent-{part}"
-                if save:
-                    model.save(folders[part])
+    for part, model in zip((ENCODER, CLASSIFIER), open_models(release, "cpu"), strict=True):
+        if model:
+            folders[part] = at / part
+            if save:
+                model.save(folders[part])
     return folders
+
+
+def _mixed(plan: Plan, part: Part, start: Path, trained: Path, *, save: bool) -> Path:
+    """The mean of the trained model and those of other releases, and the share of its start that a bi-encoder keeps."""
+    others = [_saved(release, trained.parent / release.digest[:16], save=save) for release in plan.average]
+    others = [folders for folders in others if part in folders]
+    keep = plan.keep if part == ENCODER else 0.0
+    if not others and not keep:
+        return trained
+    share = plan.share if plan.share is not None and others else 1 / (1 + len(others))
+    shares = {trained: (1 - keep) * share, **{of[part]: (1 - keep) * (1 - share) / len(others) for of in others}}
+    folder = trained.parent / f"mean-{share:.2f}-of-{len(shares)}-keeping-{keep}"
+    return averaged(part, {**shares, start: keep}, folder) if save else folder
 
 
 def _examples(plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path) -> Examples:

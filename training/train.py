@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,19 +135,30 @@ def open_model(part: Part, folder: Path, options: Options) -> Model:
     return model
 
 
-def blend(start: Path, trained: Path, share: float) -> Path:
-    """The folder, beside the trained bi-encoder's, of one whose weights keep this share of the start's.
+def averaged(part: Part, shares: Mapping[Path, float], folder: Path) -> Path:
+    """Write into `folder` the model whose weights are the mean of those in the folders, weighed by their shares.
 
-    Weights between the two find and judge better on texts unlike the training's, for little at home (Wortsman et
-    al., "Robust fine-tuning of zero-shot models", 2022).
+    Runs that began with the same weights differ by what chance taught them, which a mean forgets (Wortsman et al.,
+    "Model soups", 2022); a mean with the start keeps what the start knew of other texts (the same, "Robust fine-tuning
+    of zero-shot models", 2022).
     """
-    old, new = (SentenceTransformer(str(folder), **SAFELY, device="cpu") for folder in (start, trained))
-    before = old.state_dict()
-    mixed = {name: torch.lerp(value, before[name], share) for name, value in new.state_dict().items()}
-    new.load_state_dict(mixed)
-    folder = trained.parent / f"keeping-{share}"
-    new.save_pretrained(str(folder), create_model_card=False)
+    states = [_opened(part, at).state_dict() for at in shares]
+    total = sum(shares.values())
+    mean = {
+        name: sum(share / total * state[name] for share, state in zip(shares.values(), states, strict=True))
+        if value.is_floating_point()
+        else value
+        for name, value in states[0].items()
+    }
+    model = _opened(part, next(iter(shares)))
+    model.load_state_dict(mean)
+    model.save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+def _opened(part: Part, folder: Path) -> Model:
+    kind: type[Model] = CrossEncoder if part == "classifier" else SentenceTransformer
+    return kind(str(folder), device="cpu", **SAFELY)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -30,7 +30,7 @@ from training.cli import cli
 from training.evaluation import evaluate
 from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import LabelledPair, read_pairs
-from training.train import blend
+from training.train import averaged
 
 PAIRS = 2000
 HELD_OUT = 300
@@ -174,14 +174,31 @@ def test_a_model_of_the_older_layout_is_trained_and_served(
     assert same > other
 
 
-def test_a_blend_lies_between_the_start_and_what_was_trained(tmp_path: Path) -> None:
-    start, trained = (build_tiny_model(tmp_path / name / "best", seed=seed) for seed, name in enumerate(("a", "b")))
-    old, new, mixed = (
-        SentenceTransformer(str(folder), device="cpu").state_dict()
-        for folder in (start, trained, blend(start, trained, 0.25))
-    )
+def test_a_mean_weighs_the_models_by_their_shares(tmp_path: Path) -> None:
+    start, trained = (build_tiny_model(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b")))
+    mean = averaged("encoder", {start: 1.0, trained: 3.0}, tmp_path / "mean")
+    old, new, mixed = (SentenceTransformer(str(f), device="cpu").state_dict() for f in (start, trained, mean))
     for name, value in mixed.items():
         torch.testing.assert_close(value, 0.75 * new[name] + 0.25 * old[name])
+
+
+def test_a_release_is_published_as_the_mean_of_others_and_a_share_of_its_start(
+    base: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    one = fit(pairs_file, base, tmp_path / "one", "contrastive", "--limit", 200)
+    mean = fit(
+        pairs_file,
+        base,
+        tmp_path / "mean",
+        *("contrastive", "--limit", 200, "--seed", 3),
+        *("--average", one.path, "--share", 0.25, "--keep", 0.2),
+    )
+    trained = tmp_path / ".mean.training" / "0-contrastive" / "best"
+    folders = (base, trained, one.path / "encoder", mean.path / "encoder")
+    start, new, other, published = (SentenceTransformer(str(f), device="cpu").state_dict() for f in folders)
+    for name, value in published.items():
+        torch.testing.assert_close(value, 0.2 * start[name] + 0.2 * new[name] + 0.6 * other[name])
+    assert mean.manifest["training"]["encoder"]["contrastive"]["average"] == ["one"]
 
 
 @pytest.mark.slow
