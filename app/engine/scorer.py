@@ -121,6 +121,17 @@ class Scorer:
         verdict = scale.thresholds.verdict(probability, self.target_precision)
         return "review" if verdict == "duplicate" and self.by_pair and not verified else verdict
 
+    def judge(self, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[tuple[float, Verdict]]:
+        """Probability and verdict of n pairs: by similarity alone where the logit is NaN, by both elsewhere."""
+        read = ~np.isnan(logits)
+        probabilities = self.probability(similarities)
+        if read.any():
+            probabilities[read] = self.probability(similarities[read], logits[read])
+        return [
+            (float(probability), self.verdict(float(probability), verified=bool(verified)))
+            for probability, verified in zip(probabilities, read, strict=True)
+        ]
+
     def is_open(self, similarities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which pairs (n,) the classifier should read: those near enough to be duplicates."""
         return np.asarray(similarities >= self.open_from, dtype=np.bool_)

@@ -1,0 +1,61 @@
+"""All near pairs of a set of vectors."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from app.engine import neighbours
+from app.engine.neighbours import near_pairs
+
+
+def vectors_around(count: int, centres: int, spread: float, seed: int) -> NDArray[np.float32]:
+    """Unit vectors (count, 24) in clusters."""
+    chance = np.random.default_rng(seed)
+    found = chance.normal(size=(centres, 24))[chance.integers(centres, size=count)]
+    found = found / np.linalg.norm(found, axis=1, keepdims=True) + spread * chance.normal(size=(count, 24))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def all_pairs(vectors: NDArray[np.float32], least: float) -> dict[tuple[int, int], float]:
+    products = vectors @ vectors.T
+    return {
+        (i, j): float(products[i, j])
+        for i in range(len(vectors))
+        for j in range(i + 1, len(vectors))
+        if products[i, j] >= least
+    }
+
+
+@given(st.integers(0, 60), st.integers(1, 8), st.floats(0.01, 0.6), st.integers(0, 99), st.floats(0.05, 0.95))
+@settings(max_examples=60, deadline=None)
+def test_they_are_all_pairs_above_the_bound(count: int, centres: int, spread: float, seed: int, least: float) -> None:
+    vectors = vectors_around(count, centres, spread, seed)
+    first, second, similarities = near_pairs(vectors, least)
+    found = dict(zip(zip(first.tolist(), second.tolist(), strict=True), similarities.tolist(), strict=True))
+    expected = all_pairs(vectors, least)
+    for pair in found.keys() ^ expected.keys():  # rounding decides about those at the bound itself
+        assert found.get(pair, expected.get(pair)) == pytest.approx(least, abs=1e-5)
+    for pair in found.keys() & expected.keys():
+        assert found[pair] == pytest.approx(expected[pair], abs=1e-5)
+    assert similarities.tolist() == sorted(similarities.tolist(), reverse=True)
+
+
+def test_a_graph_finds_nearly_all_of_them_also_in_groups_larger_than_the_first_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = vectors_around(6_000, 200, 0.02, seed=1)  # about thirty in each group
+    monkeypatch.setattr(neighbours, "ROWS", 1_000)
+    first, second, _ = near_pairs(vectors, 0.9)
+    expected = np.count_nonzero(np.triu(vectors @ vectors.T, 1) >= 0.9)
+    assert expected > 50_000
+    assert len(first) <= expected + 5
+    assert len(first) / expected > 0.99
+    assert len(set(zip(first.tolist(), second.tolist(), strict=True))) == len(first)
+
+
+def test_progress_counts_every_vector_once() -> None:
+    counted: list[int] = []
+    near_pairs(vectors_around(5_500, 10, 0.2, seed=2), 0.99, counted.append)
+    assert sum(counted) == 5_500
