@@ -100,9 +100,9 @@ def test_a_challenger_that_is_better_passes_and_one_that_is_worse_fails() -> Non
 
 
 def test_a_wide_interval_is_no_pass_and_the_labels_asked_for_make_one() -> None:
-    few = scored(150, 0.5, seed=1)
+    few = scored(150, 0.2, seed=1)
     found = measured(LABELS, few)
-    assert found.figures["average_precision"].difference > 0.01
+    assert found.figures["average_precision"].difference > 0
     verdict = judge([found], MARGIN)
     assert verdict.outcome == "not enough evidence"
     assert verdict.more_labels
