@@ -14,9 +14,11 @@ from app.engine.table import read_rows
 from app.errors import CommandError, SameaskError
 from training.evaluation import evaluate
 from training.fit import SHARES, Plan, fit
+from training.gate import MARGIN, Asked, gate
 from training.making import Recipe, Source, make_release
 from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import COLUMNS, LABELLED, LabelledPair, cleaned, read_dataset, read_pairs, write_pairs
+from training.retrain import retrain
 from training.splits import apart, split, split_rows
 from training.train import Options
 
@@ -231,6 +233,45 @@ def evaluate_command(
         out.print_json(json.dumps(figures))
     else:
         out.print(figures)
+
+
+@cli.command("gate")
+def gate_command(
+    champion: Annotated[Path, typer.Option(help="Folder of the release that is live.")],
+    challenger: Annotated[Path, typer.Option(help="Folder of the release that would take its place.")],
+    pairs: Annotated[
+        list[Path],
+        typer.Option(exists=True, dir_okay=False, help="Labelled pairs that neither learnt from. Again for more sets."),
+    ],
+    elsewhere: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="Pairs of other domains, which only guard against harm."),
+    ] = None,
+    target_precision: Annotated[Literal["0.90", "0.95", "0.98", "0.99"], typer.Option()] = "0.90",
+    margin: Annotated[float, typer.Option(min=0, help="A loss that nobody would mind.")] = MARGIN,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Hold a release against the one that is live, on the same pairs: passed, failed, or not enough evidence."""
+    sets = [Asked(source.name, source.pairs) for source in _files(pairs)]
+    sets += [Asked(source.name, source.pairs, elsewhere=True) for source in _files(elsewhere or [])]
+    verdict = gate(Release.open(champion), Release.open(challenger), sets, target_precision, margin, device)
+    if as_json:
+        out.print_json(json.dumps(verdict.document()))
+        return
+    out.print(verdict.outcome, style="bold")
+    for reason in verdict.reasons:
+        out.print(reason, highlight=False, markup=False, soft_wrap=True)
+
+
+@cli.command("retrain", hidden=True)
+def retrain_command(
+    work: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder with request.json and labels.jsonl.")
+    ],
+) -> None:
+    """What the service starts: make a release from labels and hold it against the champion. Not for hands."""
+    retrain(work)
 
 
 def main() -> None:

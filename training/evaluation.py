@@ -28,12 +28,14 @@ from app.engine.release import Release
 from app.engine.scorer import Calibration, similarity
 from app.engine.text import normalize
 from training.pairs import LabelledPair, open_pairs
+from training.progress import Progress
 from training.splits import components
 
 PRECISIONS = ("0.90", "0.95", "0.98")
 RESAMPLES = 200
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
 ECE_BINS = 15
+SLICE = 512  # texts or pairs that are read between two words of progress
 DEPTH = 100  # answers of a search that are looked at
 
 Figures = dict[str, Any]
@@ -56,21 +58,27 @@ class Evidence:
 
 
 def read_evidence(
-    encoder: Encoder, classifier: PairClassifier | None, pairs: Sequence[LabelledPair], base: Encoder | None = None
+    encoder: Encoder,
+    classifier: PairClassifier | None,
+    pairs: Sequence[LabelledPair],
+    base: Encoder | None = None,
+    progress: Progress | None = None,
 ) -> Evidence:
     """Run the models over labelled pairs, each text once."""
+    progress = progress or Progress()
+    asked = [(pair.question1, pair.question2) for pair in pairs]
     return Evidence(
-        similarities=_similarities(encoder, pairs),
-        logits=classifier.score([(pair.question1, pair.question2) for pair in pairs]) if classifier else None,
+        similarities=_similarities(encoder, pairs, progress),
+        logits=_in_slices(classifier.score, asked, progress) if classifier else None,
         labels=np.array([pair.is_duplicate for pair in pairs], dtype=np.bool_),
         components=components(pairs),
-        base=_similarities(base, pairs) if base else None,
+        base=_similarities(base, pairs, progress) if base else None,
     )
 
 
-def _similarities(encoder: Encoder, pairs: Sequence[LabelledPair]) -> NDArray[np.float32]:
+def _similarities(encoder: Encoder, pairs: Sequence[LabelledPair], progress: Progress) -> NDArray[np.float32]:
     texts = texts_of(pairs)
-    return similarities(pairs, texts, encoder.encode(texts))
+    return similarities(pairs, texts, _in_slices(encoder.encode, texts, progress))
 
 
 def similarities(
@@ -80,6 +88,17 @@ def similarities(
     row = {text: i for i, text in enumerate(texts)}
     first, second = ([row[getattr(pair, side)] for pair in pairs] for side in ("question1", "question2"))
     return similarity(vectors[first], vectors[second])
+
+
+def _in_slices(
+    read: Callable[[Sequence[Any]], NDArray[np.float32]], items: Sequence[Any], progress: Progress
+) -> NDArray[np.float32]:
+    """What a model says of all the items, with a word of progress after each slice of them."""
+    parts = []
+    for start in range(0, max(1, len(items)), SLICE):
+        parts.append(read(items[start : start + SLICE]))
+        progress.beat()
+    return np.concatenate(parts)
 
 
 def texts_of(pairs: Sequence[LabelledPair]) -> list[str]:

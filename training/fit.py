@@ -19,6 +19,7 @@ from training.making import Recipe, Source, make_release
 from training.mining import mine_pairs, mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
 from training.pairs import LabelledPair, fingerprint
+from training.progress import Progress
 from training.train import Options, averaged, quickly, train
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}  # where sets are cut from one
@@ -47,12 +48,13 @@ class Plan:
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
 
 
-def fit(plan: Plan, out: Path) -> Release | None:
+def fit(plan: Plan, out: Path, progress: Progress | None = None) -> Release | None:
     """Train and publish. What was trained before a kill is found again beside `out`, up to its last checkpoint.
 
     Of several processes (`torchrun`) all train and the first alone publishes; the others return None. Raises
     CommandError before any training when `out` exists or the pairs don't do.
     """
+    progress = progress or Progress()
     pairs = sample(plan.train.pairs, plan.limit, plan.options.seed)
     recipe = _recipe(plan, pairs)
     recipe.check(out)
@@ -67,12 +69,14 @@ def fit(plan: Plan, out: Path) -> Release | None:
         part = OBJECTIVES[name].part
         examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base))
         start = models.get(part, base)
-        models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}")
+        progress.phase("training")
+        models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}", progress)
         with processes.main_process_first():  # all go on from the same weights
             models[part] = _mixed(plan, part, start, models[part], save=processes.is_main_process)
     first = processes.is_main_process
     processes.destroy_process_group()
-    return make_release(replace(recipe, models=models), out, plan.options.device) if first else None
+    progress.phase("measuring")
+    return make_release(replace(recipe, models=models), out, plan.options.device, progress) if first else None
 
 
 def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
@@ -83,7 +87,7 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
         told[part] = {**told.get(part, {}), str(name): _how(plan, pairs)}
     return Recipe(
         base=plan.parent.base.name if plan.parent else plan.base,
-        train=Source(plan.train.name, pairs),
+        train=Source(plan.train.name, pairs) if plan.objectives else None,
         fit=plan.fit,
         report=plan.report,
         rank=plan.rank,

@@ -33,6 +33,7 @@ from training.card import card, plots
 from training.compress import difference
 from training.evaluation import Evidence, Figures, figures_of, read_evidence
 from training.pairs import LabelledPair, class_mix, fingerprint, open_pairs
+from training.progress import Progress
 from training.publishing import document, publish
 from training.splits import assert_disjoint, components
 
@@ -76,7 +77,7 @@ class Recipe:
         assert_enough(np.array([pair.is_duplicate for pair in asked]), components(asked))
 
 
-def make_release(recipe: Recipe, out: Path, device: str = "auto") -> Release:
+def make_release(recipe: Recipe, out: Path, device: str = "auto", progress: Progress | None = None) -> Release:
     """Fit calibration and thresholds of the models as they will be served, and publish them as a release.
 
     Raises CommandError for unusable pairs and when `out` exists, ModelRefused for an unusable model.
@@ -91,7 +92,7 @@ def make_release(recipe: Recipe, out: Path, device: str = "auto") -> Release:
         classifier = (
             PairClassifier.open(*_opened(Path(stage), folder, weights, CLASSIFIER, device)) if has_classifier else None
         )
-        return _publish(recipe, out, folder, weights, encoder, classifier)
+        return _publish(recipe, out, folder, weights, encoder, classifier, progress or Progress())
 
 
 def _publish(
@@ -101,11 +102,13 @@ def _publish(
     weights: Mapping[str, Path],
     encoder: Encoder,
     classifier: PairClassifier | None,
+    progress: Progress,
 ) -> Release:
     """Everything but the weights: fitted, measured, written beside them."""
     base = Encoder.open(folder, encoder.device) if recipe.models else None
     evidence, *reported = (
-        read_evidence(encoder, classifier, open_pairs(source.pairs), base) for source in (recipe.fit, *recipe.report)
+        read_evidence(encoder, classifier, open_pairs(source.pairs), base, progress)
+        for source in (recipe.fit, *recipe.report)
     )
     by_similarity = fit_scale([evidence.similarities], evidence.labels, evidence.components)
     by_pair = None
@@ -114,6 +117,7 @@ def _publish(
     scale = by_pair or by_similarity
 
     def measured(source: Source, of: Evidence) -> Figures:
+        progress.beat()
         return {"pairs_from": source.name, **figures_of(of, scale.calibration)}
 
     fitted = measured(recipe.fit, evidence)

@@ -28,6 +28,7 @@ from app.errors import CommandError
 from training.card import HISTORY
 from training.objectives import OBJECTIVES, Examples, Model, Objective, ObjectiveName, Part
 from training.pairs import LabelledPair
+from training.progress import Progress, TellProgress
 from training.sampling import LengthSortedBatches
 
 EVALUATIONS_PER_EPOCH = 4
@@ -61,6 +62,7 @@ def train(
     fit: Sequence[LabelledPair],
     options: Options,
     work: Path,
+    progress: Progress,
 ) -> Path:
     """Train the model in the folder `start`, and return the folder of the one that ranked `fit` best.
 
@@ -75,6 +77,7 @@ def train(
     if options.lora_rank:
         _add_lora(model, objective.part, options.lora_rank)
     trainer = _trainer(objective, model, examples(), fit, options, work)
+    trainer.add_callback(TellProgress(progress))
     with _room_needed(work):
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     if trainer.is_world_process_zero():

@@ -1,0 +1,211 @@
+"""How often the gate lets challengers through: some no better than the champion, some worse, some truly better.
+
+    python benchmarks/gate.py --keep DIR --json
+
+For each seed a champion is trained, and challengers by the same pipeline: with another seed alone, with a tenth of the
+labels turned round, with half the pairs, and with more of them (truly better, by about two points).
+The models are tiny, the pairs made from templates. Each challenger is judged on evaluation sets of several sizes that
+stand for the labels' and the release's own, and on 480 pairs of words that no model has learnt; how much better it is
+in truth is told by pairs that the gate doesn't see. What each release says is kept in the folder, so that the
+command goes on where it was stopped.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+from transformers.utils.logging import disable_progress_bar
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.corpus import say, show
+from tests.tiny_model import PIECES, build_tiny_model
+from tests.training.generated import ACTIONS, NEGATION, OBJECTS, PLACES, WORDS
+from training import evaluation
+from training.fit import Plan, fit
+from training.gate import MARGIN, Asked, Scored, judge, measure, probabilities
+from training.making import Source
+from training.objectives import ObjectiveName
+from training.pairs import LabelledPair
+from training.progress import Progress
+from training.train import Options
+
+KINDS = (
+    *("old", "new", "shared", "private", "blue", "large", "second", "last", "secret", "broken", "monthly", "foreign"),
+    *("paper", "digital", "printed", "hidden", "missing", "empty", "signed", "urgent"),
+)
+TEMPLATES = (
+    "how do i {} my {} {} {}",
+    "what is the way to {} the {} {} {}",
+    "i want to {} a {} {} {} but how",
+    "can you tell me how to {} one {} {} {}",
+)
+HOME = (ACTIONS, KINDS, OBJECTS, PLACES)
+ABROAD = (
+    ("boil", "peel", "roast", "serve", "freeze", "season"),
+    ("ripe", "sour", "tender", "raw", "green", "smoked"),
+    ("onion", "lentil", "salmon", "pumpkin", "dumpling", "pancake", "noodle", "cabbage"),
+    ("for a crowd", "over a fire", "in a small pot", "without salt", "the day before"),
+)
+PAIRS, MORE = 600, 800  # that a champion learns from; that a truly better challenger learns from
+FIT, JUDGED, TRUTH, ELSEWHERE = 300, 4000, 4000, 480
+SIZES = (250, 500, 1000, 2000)  # pairs of each of the two evaluation sets
+CHALLENGERS = ("seed", "flipped", "half", "better")
+FLIPPED = 0.1
+NOISE = 0.06  # of all labels, those that the gate sees too
+OPTIONS = Options(learning_rate=5e-3, epochs=2, batch_size=32, device="cpu")
+TARGET = 0.90
+
+
+def main() -> None:
+    """Train what is not there yet, then judge it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=100)
+    parser.add_argument("--keep", type=Path, help="folder for what the releases say")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    arguments = parser.parse_args()
+    disable_progress_bar()
+    evaluation.RESAMPLES = 2  # of the releases' own cards, which nobody reads here
+    with TemporaryDirectory() as folder:
+        said = arguments.keep or Path(folder)
+        said.mkdir(parents=True, exist_ok=True)
+        seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        for seed in seeds:
+            release_all(Drawn.of(seed), seed, said)
+        show({str(size): judged(seeds, size, said) for size in SIZES}, as_json=arguments.json)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The pairs of one seed; no question stands in two of these."""
+
+    learnt: Sequence[LabelledPair]
+    fit: Sequence[LabelledPair]
+    judged: Sequence[LabelledPair]  # the evaluation sets are cut from these
+    truth: Sequence[LabelledPair]
+    elsewhere: Sequence[LabelledPair]
+
+    @classmethod
+    def of(cls, seed: int) -> "Drawn":
+        pairs = made(HOME, MORE + FIT + JUDGED + TRUTH, seed)
+        ends = np.cumsum([MORE, FIT, JUDGED])
+        learnt, fitted, held, truth = (pairs[a:b] for a, b in zip([0, *ends], [*ends, None], strict=True))
+        return cls(learnt, fitted, held, truth, made(ABROAD, ELSEWHERE, seed))
+
+    @property
+    def asked(self) -> list[LabelledPair]:
+        """All that a release is asked about, in one list."""
+        return [*self.judged, *self.truth, *self.elsewhere]
+
+
+def made(slots: Sequence[Sequence[str]], count: int, seed: int) -> list[LabelledPair]:
+    """Pairs in two templates: half for the same request, half for its negation or with another word in one place; a
+    few are labelled wrong, as people do."""
+    chances = random.Random(seed)
+    found: list[LabelledPair] = []
+    used: set[str] = set()
+    while len(found) < count:
+        request = [chances.choice(words) for words in slots]
+        first, second = chances.sample(TEMPLATES, 2)
+        other = list(request)
+        if len(found) % 2 == 0:
+            place = chances.randrange(6)
+            other[place % 4] = chances.choice(slots[place]) if place < 4 else f"{NEGATION} {request[place % 4]}"
+        one, two = first.format(*request), second.format(*other)
+        if (other == request) == bool(len(found) % 2) and not {one, two} & used:
+            used |= {one, two}
+            found.append(LabelledPair(one, two, (other == request) ^ (chances.random() < NOISE)))
+    return found
+
+
+def flipped(pairs: Sequence[LabelledPair], seed: int) -> list[LabelledPair]:
+    """A tenth of the labels turned round."""
+    turned = set(random.Random(seed).sample(range(len(pairs)), round(FLIPPED * len(pairs))))
+    return [replace(p, is_duplicate=p.is_duplicate ^ (i in turned)) for i, p in enumerate(pairs)]
+
+
+def release_all(drawn: Drawn, seed: int, said: Path) -> None:
+    """What the champion and each challenger of a seed say, where it isn't there yet."""
+    learnt = drawn.learnt[:PAIRS]
+    recipes = {
+        "champion": (learnt, drawn.fit),
+        "seed": (learnt, drawn.fit),
+        "flipped": (flipped(learnt, seed), flipped(drawn.fit, seed)),
+        "half": (learnt[: PAIRS // 2], drawn.fit),
+        "better": (drawn.learnt, drawn.fit),
+    }
+    for number, (kind, (pairs, fitted)) in enumerate(recipes.items()):
+        file = said / f"{seed}-{kind}.npy"
+        if not file.exists():
+            say(f"seed {seed}: {kind}")
+            aside = file.with_suffix(".part.npy")
+            np.save(aside, spoken(pairs, fitted, drawn.asked, 10 * seed + number))
+            aside.rename(file)
+
+
+def spoken(
+    pairs: Sequence[LabelledPair], fitted: Sequence[LabelledPair], asked: Sequence[LabelledPair], seed: int
+) -> Any:
+    """P(duplicate) of the asked pairs, float64, by a release that learnt from the pairs."""
+    with TemporaryDirectory() as folder:
+        base = build_tiny_model(Path(folder) / "base", pieces=[*PIECES, *sorted({*WORDS, *KINDS})])
+        plan = Plan(
+            [ObjectiveName.JOINT], str(base), Source("pairs", pairs), Source("fit", fitted), [],
+            replace(OPTIONS, seed=seed),
+        )  # fmt: skip
+        release = fit(plan, Path(folder) / "release")
+        if release is None:
+            raise SystemExit("run this in one process")
+        return probabilities(release, [asked], "cpu", Progress())[0]
+
+
+def judged(seeds: Sequence[int], size: int, said: Path) -> dict[str, Any]:
+    """For each kind of challenger how often the gate says what, and how much better it truly is."""
+    found: dict[str, Any] = {}
+    for kind in CHALLENGERS:
+        outcomes, gains = zip(*(one(seed, kind, size, said) for seed in seeds), strict=True)
+        counts = {outcome: outcomes.count(outcome) for outcome in ("passed", "not enough evidence", "failed")}
+        passed = [gain for outcome, gain in zip(outcomes, gains, strict=True) if outcome == "passed"]
+        found[kind] = {
+            **counts,
+            "true_gain": {"mean": round(float(np.mean(gains)), 4), "least": min(gains), "most": max(gains)},
+            "least_true_gain_passed": min(passed, default=None),
+        }
+    return found
+
+
+def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float]:
+    """The gate's outcome, and the true gain in average precision."""
+    drawn = Drawn.of(seed)
+    labels = np.array([pair.is_duplicate for pair in drawn.asked])
+    champion, challenger = (np.load(said / f"{seed}-{name}.npy") for name in ("champion", kind))
+    truth, elsewhere = slice(JUDGED, JUDGED + TRUTH), slice(JUDGED + TRUTH, None)
+    gain = average_precision_score(labels[truth], challenger[truth]) - average_precision_score(
+        labels[truth], champion[truth]
+    )
+    sets = {
+        Asked("labels", (), growth=5.0): slice(0, size),
+        Asked("report", ()): slice(JUDGED // 2, JUDGED // 2 + size),
+        Asked("elsewhere", (), elsewhere=True): elsewhere,
+    }
+    found = [
+        measure(
+            asked,
+            Scored(champion[rows], challenger[rows], labels[rows], np.arange(len(labels[rows]))),
+            TARGET,
+            Progress(),
+        )
+        for asked, rows in sets.items()
+    ]
+    return judge(found, MARGIN).outcome, round(float(gain), 4)
+
+
+if __name__ == "__main__":
+    main()
