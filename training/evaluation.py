@@ -35,7 +35,7 @@ PRECISIONS = ("0.90", "0.95", "0.98")
 RESAMPLES = 200
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
 ECE_BINS = 15
-SLICE = 512  # texts or pairs that are read between two words of progress
+SLICE = 1024  # texts or pairs that are tokenised at a time, and read between two words of progress
 DEPTH = 100  # answers of a search that are looked at
 
 Figures = dict[str, Any]
@@ -69,7 +69,7 @@ def read_evidence(
     asked = [(pair.question1, pair.question2) for pair in pairs]
     return Evidence(
         similarities=_similarities(encoder, pairs, progress),
-        logits=_in_slices(classifier.score, asked, progress) if classifier else None,
+        logits=in_slices(classifier.score, asked, progress) if classifier else None,
         labels=np.array([pair.is_duplicate for pair in pairs], dtype=np.bool_),
         components=components(pairs),
         base=_similarities(base, pairs, progress) if base else None,
@@ -78,7 +78,7 @@ def read_evidence(
 
 def _similarities(encoder: Encoder, pairs: Sequence[LabelledPair], progress: Progress) -> NDArray[np.float32]:
     texts = texts_of(pairs)
-    return similarities(pairs, texts, _in_slices(encoder.encode, texts, progress))
+    return similarities(pairs, texts, in_slices(encoder.encode, texts, progress))
 
 
 def similarities(
@@ -90,7 +90,7 @@ def similarities(
     return similarity(vectors[first], vectors[second])
 
 
-def _in_slices(
+def in_slices(
     read: Callable[[Sequence[Any]], NDArray[np.float32]], items: Sequence[Any], progress: Progress
 ) -> NDArray[np.float32]:
     """What a model says of all the items, with a word of progress after each slice of them."""

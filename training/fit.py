@@ -14,7 +14,7 @@ from app.engine.loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.errors import CommandError
 from training.augmentation import augmented
-from training.evaluation import similarities, texts_of
+from training.evaluation import in_slices, similarities, texts_of
 from training.making import Recipe, Source, make_release
 from training.mining import mine_pairs, mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
@@ -67,7 +67,7 @@ def fit(plan: Plan, out: Path, progress: Progress | None = None) -> Release | No
         models = _saved(plan.parent, work / "parent", save=processes.is_main_process) if plan.parent else {}
     for number, name in enumerate(plan.objectives):
         part = OBJECTIVES[name].part
-        examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base))
+        examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base), progress)
         start = models.get(part, base)
         progress.phase("training")
         models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}", progress)
@@ -150,11 +150,13 @@ def _mixed(plan: Plan, part: Part, start: Path, trained: Path, *, save: bool) ->
     return averaged(part, {**shares, start: keep}, folder) if save else folder
 
 
-def _examples(plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path) -> Examples:
+def _examples(
+    plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path, progress: Progress
+) -> Examples:
     """What an objective learns from; `encoder` is the folder of the bi-encoder that mines."""
     learnt = _learnt(plan, pairs, OBJECTIVES[name].part)
     if plan.teacher and name.startswith("distill"):
-        return _judged(plan, plan.teacher, learnt)
+        return _judged(plan, plan.teacher, learnt, progress)
     return Examples(learnt, triplets=_mined(plan, pairs, name, encoder))
 
 
@@ -164,14 +166,15 @@ def _learnt(plan: Plan, pairs: Sequence[LabelledPair], part: Part) -> Sequence[L
     return pairs if part == ENCODER else [*pairs, *augmented(pairs, plan.augment, plan.options.seed)]
 
 
-def _judged(plan: Plan, teacher: Release, pairs: Sequence[LabelledPair]) -> Examples:
+def _judged(plan: Plan, teacher: Release, pairs: Sequence[LabelledPair], progress: Progress) -> Examples:
     """The pairs, near ones that nobody labelled beside them, and the teacher's probability of each."""
     encoder, classifier = open_models(teacher, plan.options.device)
     texts = texts_of(pairs)
     with quickly(encoder.device, plan.options):
-        vectors = encoder.encode(texts)
+        vectors = in_slices(encoder.encode, texts, progress)
         judged = [*pairs, *(mine_pairs(pairs, texts, vectors, plan.mine) if plan.mine else [])]
-        logits = classifier.score([(pair.question1, pair.question2) for pair in judged]) if classifier else None
+        asked = [(pair.question1, pair.question2) for pair in judged]
+        logits = in_slices(classifier.score, asked, progress) if classifier else None
     return Examples(judged, teacher.scorer("0.90").probability(similarities(judged, texts, vectors), logits))
 
 
