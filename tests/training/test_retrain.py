@@ -19,6 +19,7 @@ from tests.conftest import publish_release
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs
 from training import evaluation, gate, progress
+from training.cli import main
 from training.pairs import LabelledPair, write_pairs
 from training.retrain import Request, assemble, learnt_labels, retrain
 from training.sides import GivenLabel
@@ -44,7 +45,7 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return publish_release(folder / "champion", build_tiny_model(folder / "tiny", pieces=[*PIECES, *WORDS]), 32)
 
 
-def asked(work: Path, champion: Release, labels: Sequence[GivenLabel] = LABELS, **request: object) -> Path:
+def asked(work: Path, champion: Release, labels: Sequence[GivenLabel] = LABELS, /, **request: object) -> Path:
     """The folder of a run as the service writes it."""
     work.mkdir(parents=True)
     told = {"champion": str(champion.path), "release": str(work.parent / "releases" / "new"), "data_set": None}
@@ -273,9 +274,12 @@ def test_a_release_that_is_there_is_never_written_over(champion: Release, tmp_pa
         retrain(work)
 
 
-def test_the_command_says_one_line_and_ends_with_1(champion: Release, tmp_path: Path) -> None:
+def test_the_command_says_one_line_and_ends_with_1(
+    champion: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     work = asked(tmp_path / "run", champion, [])
-    command = [sys.executable, "-m", "training", "retrain", "--work", str(work)]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr.strip() == "training: there is no label to learn from: label pairs first"
+    monkeypatch.setattr(sys, "argv", ["training", "retrain", "--work", str(work)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "training: there is no label to learn from: label pairs first\n"
