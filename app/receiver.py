@@ -165,6 +165,8 @@ def _checked_url(text: str, allowed: set[bytes], *, allow_http: bool) -> httpx.U
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
         raise WebhookRefused("SAMEASK_WEBHOOK_URL is no URL") from error
+    if (url.port or 0) > 65535:
+        raise WebhookRefused("SAMEASK_WEBHOOK_URL has a port past 65535")
     if url.scheme not in ("https", "http") or not url.raw_host:
         raise WebhookRefused("SAMEASK_WEBHOOK_URL must begin with https:// and a host name")
     if url.userinfo:

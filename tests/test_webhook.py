@@ -76,7 +76,7 @@ class ReceivingServer:
                 """Nothing: standard error is for what the service writes."""
 
         self.http = ThreadingHTTPServer((LOOPBACK, 0), Handler, bind_and_activate=False)
-        self.http.handle_error = lambda *_: None  # type: ignore[method-assign,assignment,misc]
+        self.http.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.http.server_bind()
         self.port: int = self.http.server_address[1]
         self._thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -781,7 +781,8 @@ GOOD = {"url": f"https://{HOST}/in", "allowed_hosts": HOST, "allow_private": Non
         ({"url": f"ftp://{HOST}/marker-token"}, "must begin with https://"),
         ({"url": "marker-token"}, "must begin with https://"),
         ({"url": "https:///marker-token"}, "must begin with https://"),
-        ({"url": "https://[marker-token"}, "is no URL"),
+        ({"url": f"https://{HOST}:marker-token/"}, "is no URL"),
+        ({"url": f"https://{HOST}:65536/marker-token"}, "has a port past 65535"),
         ({"url": f"https://anna:marker-token@{HOST}/"}, "no user and no password"),
         ({"url": f"https://{HOST}.evil.example/marker-token"}, f"{HOST}.evil.example, is not in"),
         ({"url": f"https://evil.example/{HOST}/marker-token"}, "evil.example, is not in"),
