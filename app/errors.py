@@ -27,10 +27,12 @@
     │   ├── AddressInUse
     │   ├── KeysNeeded
     │   ├── AdminKeyRefused
+    │   ├── WebhookRefused
     │   ├── ReleaseRefused
     │   └── ModelRefused
     ├── CommandError                    a command can't go on; printed, exit code 1
     │   └── UnreadableFile                  a file is not what its ending says, or has no such column
+    ├── DeliveryFailed                  an event did not reach its receiver; logged, and tried again
     └── Unembeddable                    a text for which the model has no finite vector
 
 Each class carries the HTTP status it is answered with, and the title of its problem document (RFC 9457);
@@ -271,6 +273,10 @@ class AdminKeyRefused(StartupError):
     """The file of the first admin key can't be read, or what it holds is too short or can't be sent."""
 
 
+class WebhookRefused(StartupError):
+    """The webhook's URL, its allow-lists or its secret can't be used."""
+
+
 class ReleaseRefused(StartupError):
     """A release folder is incomplete, or one of its files does not match its digest."""
 
@@ -285,6 +291,15 @@ class CommandError(SameaskError):
 
 class UnreadableFile(CommandError):
     """A file is of no kind that is read here, is not what its ending says, or has no such column."""
+
+
+class DeliveryFailed(SameaskError):
+    """The receiver of the webhook did not take an event. The sentence holds nothing of the event and of the answer."""
+
+    def __init__(self, detail: str, *, retry_after_seconds: float = 0, final: bool = False) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+        self.final = final
 
 
 class Unembeddable(SameaskError):

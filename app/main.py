@@ -25,7 +25,9 @@ from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
+from app.receiver import Receiver
 from app.settings import Settings
+from app.webhook import Webhook
 
 DESCRIPTION = """Has this question been asked before?
 
@@ -72,7 +74,8 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open data directory, store and release; while they are open, `app.state.detector` answers."""
+    """Open data directory, store and release; while they are open, `app.state.detector` answers, and
+    `app.state.webhook` tells of it."""
     settings: Settings = app.state.settings
     routes = guarded(app.routes)
     disable_progress_bar()
@@ -80,6 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)
             app.state.door = Door(keys, routes, (settings.allowed_hosts or "").split(","))
+        app.state.webhook = Webhook(store, _receiver(settings))
         live = LiveRelease.open(
             Release.open(settings.release),
             store,
@@ -93,8 +97,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.detector = Detector(
             store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
         )
-        async with app.state.detector.running():
+        async with app.state.webhook.running(), app.state.detector.running():
             yield
+
+
+def _receiver(settings: Settings) -> Receiver | None:
+    """Where events go, if anywhere. Raises WebhookRefused."""
+    if not settings.webhook_url:
+        return None
+    return Receiver(
+        settings.webhook_url,
+        settings.webhook_secret_file,
+        settings.webhook_allowed_hosts,
+        settings.webhook_allow_private,
+    )
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

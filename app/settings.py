@@ -27,6 +27,18 @@ class Settings(BaseSettings):
     admin_key_file: Path | None = Field(
         None, description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`."
     )
+    webhook_url: str | None = Field(
+        None, description="Where events are sent: `https`; `http` only to an address of SAMEASK_WEBHOOK_ALLOW_PRIVATE."
+    )
+    webhook_secret_file: Path | None = Field(
+        None, description="File that holds what events are signed with: `whsec_` and 24 to 64 random bytes in base64."
+    )
+    webhook_allowed_hosts: str | None = Field(
+        None, description="Host names, by comma, that events may be sent to; the one of SAMEASK_WEBHOOK_URL among them."
+    )
+    webhook_allow_private: str | None = Field(
+        None, description="Private networks, by comma, that events may be sent to, as in `10.1.2.0/24`."
+    )
     data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
     release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -7,12 +7,17 @@ from pydantic import BaseModel, Field
 
 from app.http.dependencies import TheDetector
 from app.http.metrics import Metrics
+from app.webhook import Webhook
 
 router = APIRouter(tags=["health"])
 
 
 def _metrics(request: Request) -> Metrics:
     return cast(Metrics, request.app.state.metrics)
+
+
+def _webhook(request: Request) -> Webhook:
+    return cast(Webhook, request.app.state.webhook)
 
 
 class Alive(BaseModel):
@@ -49,7 +54,11 @@ async def readyz(response: Response, detector: TheDetector) -> object:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(detector: TheDetector, metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
+async def metrics(
+    detector: TheDetector,
+    webhook: Annotated[Webhook, Depends(_webhook)],
+    metrics: Annotated[Metrics, Depends(_metrics)],
+) -> Response:
     """Prometheus metrics."""
-    content, content_type = await metrics.render(detector)
+    content, content_type = await metrics.render(detector, webhook)
     return Response(content, media_type=content_type)

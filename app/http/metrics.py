@@ -4,13 +4,15 @@ from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.detector import Detector
+from app.webhook import Webhook
 
 
 class Metrics:
-    """What the service counts, and a reading of the detector's state at each scrape."""
+    """What the service counts, and a reading of the detector's and the webhook's state at each scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,7 +33,11 @@ class Metrics:
         self._contradicted = self._gauge("labels_contradicted", "Active labels of which another says the opposite.")
         self._quarantined = self._gauge("questions_quarantined", "Stored questions that could not be embedded.")
 
-    async def render(self, detector: Detector) -> tuple[bytes, str]:
+        self._events_waiting = self._gauge("webhook_waiting", "Events that wait for the webhook's receiver.")
+        self._events_delivered = self._gauge("webhook_delivered", "Events delivered in the last 30 days.")
+        self._events_given_up = self._gauge("webhook_given_up", "Events given up in the last 30 days.")
+
+    async def render(self, detector: Detector, webhook: Webhook) -> tuple[bytes, str]:
         """The exposition document and its content type."""
         readiness = await detector.readiness()
         self._waiting.set(detector.live.batcher.waiting)
@@ -43,6 +49,10 @@ class Metrics:
         self._damaged.set(detector.damaged)
         self._contradicted.set(await detector.contradicted_labels())
         self._quarantined.set(await detector.quarantined())
+        events = await run_in_threadpool(webhook.count)
+        self._events_waiting.set(events.waiting)
+        self._events_delivered.set(events.delivered)
+        self._events_given_up.set(events.given_up)
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _gauge(self, name: str, description: str) -> Gauge:

@@ -1,6 +1,7 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, and keys. The only room with SQL in it."""
+"""The truth, in SQL: collections, questions and their revisions, labels, keys, deliveries. SQL is here alone."""
 
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
+from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel, Once
 from app.engine.store.questions import Changes, Contents, Question, Written
@@ -11,6 +12,8 @@ __all__ = [
     "Changes",
     "Collection",
     "Contents",
+    "Deliveries",
+    "Delivery",
     "Ending",
     "Given",
     "Key",

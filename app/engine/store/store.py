@@ -23,6 +23,7 @@ from app.engine.store.collections import (
     insert_collection,
 )
 from app.engine.store.database import Database, is_sound, metadata, rewrite, select
+from app.engine.store.deliveries import Outbox
 from app.engine.store.keys import KeyRecords
 from app.engine.store.labels import Labels
 from app.engine.store.questions import (
@@ -42,7 +43,7 @@ from app.errors import CollectionProtected, DataDamaged, FieldError, InvalidRequ
 
 
 class Store:
-    """Collections and questions, with labels and keys beside them. Safe from many threads; one writes at a time."""
+    """Collections and questions, with labels and the like beside them. Safe from many threads; one writes at a time."""
 
     def __init__(self, path: Path, *, prepare: bool = True) -> None:
         """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable.
@@ -52,6 +53,7 @@ class Store:
         self.database = Database(path)
         self.labels = Labels(self.database)
         self.keys = KeyRecords(self.database)
+        self.deliveries = Outbox(self.database)
         if prepare:
             self.database.prepare(_begin)
 

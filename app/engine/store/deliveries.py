@@ -1,0 +1,141 @@
+"""Deliveries: the webhook's outbox. An event is written here first, and leaves when its receiver has it.
+
+An attempt is written down before it is made, with the moment of the next one: a process that dies in the middle, or
+can't write down how it ended, tries again later instead of at once.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.engine.store.database import Database, metadata, rewrite, sealed
+
+KEPT = timedelta(days=30)  # after it was delivered or given up
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # finer than elsewhere: two events of one second stay in order
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("event", sa.Text),
+    sa.Column("body", sa.Text),
+    sa.Column("created_at", sa.Text),
+    sa.Column("attempts", sa.Integer),
+    sa.Column("due_at", sa.Text),
+    sa.Column("delivered_at", sa.Text),
+    sa.Column("given_up_at", sa.Text),
+    sa.Column("last_error", sa.Text),
+    sa.Column("checksum", sa.BigInteger),
+)
+WAITING = deliveries.c.delivered_at.is_(None) & deliveries.c.given_up_at.is_(None)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An event, and how far it has come. Times are UTC, `2026-01-31T09:30:00.000000Z`."""
+
+    id: str
+    event: str
+    body: str
+    """What is sent, byte for byte the same at each attempt: JSON with `id`, `event`, `created_at`, `data`."""
+    created_at: str
+    attempts: int
+    due_at: str
+    """When the next attempt may begin."""
+    delivered_at: str | None = None
+    given_up_at: str | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """How many events wait, and how many of those that are still kept have ended, either way."""
+
+    waiting: int
+    delivered: int
+    given_up: int
+
+
+class Outbox:
+    """The deliveries. One process at a time makes attempts; any may add."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, event: str, data: Mapping[str, Any], at: datetime) -> Delivery:
+        """Keep an event for delivery. Raises StorageFull, and TypeError for what JSON can't say."""
+        with self._database.writing() as connection:
+            return insert_delivery(connection, event, data, at)
+
+    def due(self, at: datetime) -> Delivery | None:
+        """The oldest that waits and may be tried; a row that fails its checksum is reported and passed over."""
+        query = sa.select(deliveries).where(WAITING, deliveries.c.due_at <= _text(at))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).mappings()
+            return next(map(_as_delivery, self._database.passing(deliveries, rows)), None)
+
+    def begin(self, delivery: Delivery, next_at: datetime) -> Delivery:
+        """Write down an attempt before it is made, and when the next may begin if this one has no outcome."""
+        return self._put(replace(delivery, attempts=delivery.attempts + 1, due_at=_text(next_at)))
+
+    def succeed(self, delivery: Delivery, at: datetime) -> Delivery:
+        """The receiver has it."""
+        return self._end(replace(delivery, delivered_at=_text(at), last_error=None), at)
+
+    def postpone(self, delivery: Delivery, error: str, next_at: datetime) -> Delivery:
+        """The attempt failed; the next may begin at `next_at`."""
+        return self._put(replace(delivery, last_error=error, due_at=_text(next_at)))
+
+    def give_up(self, delivery: Delivery, error: str, at: datetime) -> Delivery:
+        """The attempt failed, and was the last."""
+        return self._end(replace(delivery, last_error=error, given_up_at=_text(at)), at)
+
+    def count(self) -> Deliveries:
+        """Rows by what became of them."""
+        columns = sa.func.count(), sa.func.count(deliveries.c.delivered_at), sa.func.count(deliveries.c.given_up_at)
+        with self._database.reading() as connection:
+            every, delivered, given_up = connection.execute(sa.select(*columns).select_from(deliveries)).one()
+        return Deliveries(every - delivered - given_up, delivered, given_up)
+
+    def all(self) -> list[Delivery]:
+        """Every row that is kept, oldest first."""
+        query = sa.select(deliveries).order_by(deliveries.c.created_at, deliveries.c.id)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).mappings()
+            return [_as_delivery(row) for row in self._database.passing(deliveries, rows)]
+
+    def _put(self, delivery: Delivery) -> Delivery:
+        with self._database.writing() as connection:
+            rewrite(connection, deliveries, asdict(delivery))
+        return delivery
+
+    def _end(self, delivery: Delivery, at: datetime) -> Delivery:
+        """Write down that it has ended, and forget those that ended long ago."""
+        long_ago = _text(at - KEPT)
+        with self._database.writing() as connection:
+            rewrite(connection, deliveries, asdict(delivery))
+            ended_at = sa.func.coalesce(deliveries.c.delivered_at, deliveries.c.given_up_at)
+            connection.execute(sa.delete(deliveries).where(ended_at < long_ago))
+        return delivery
+
+
+def insert_delivery(connection: sa.Connection, event: str, data: Mapping[str, Any], at: datetime) -> Delivery:
+    """Keep an event in the transaction that writes the fact it tells of: both are there, or neither is."""
+    head = {"id": str(uuid.uuid4()), "event": event, "created_at": _text(at)}
+    body = json.dumps({**head, "data": data}, separators=(",", ":"), allow_nan=False)
+    delivery = Delivery(**head, body=body, attempts=0, due_at=head["created_at"])
+    connection.execute(sa.insert(deliveries).values(**sealed(asdict(delivery))))
+    return delivery
+
+
+def _as_delivery(row: Mapping[Any, Any]) -> Delivery:
+    return Delivery(**{name: value for name, value in row.items() if name != "checksum"})
+
+
+def _text(at: datetime) -> str:
+    return at.strftime(TIME)
