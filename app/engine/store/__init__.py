@@ -1,10 +1,14 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, and keys. The only room with SQL in it."""
+"""The truth, in SQL: collections, questions and their revisions, labels, keys, and training runs.
+
+The only room with SQL in it.
+"""
 
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
 from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel, Once
 from app.engine.store.questions import Changes, Contents, Question, Written
 from app.engine.store.store import Store
+from app.engine.store.training_runs import State, TrainingRun
 
 __all__ = [
     "DEFAULT_COLLECTION",
@@ -19,6 +23,8 @@ __all__ = [
     "NewLabel",
     "Once",
     "Question",
+    "State",
     "Store",
+    "TrainingRun",
     "Written",
 ]

@@ -37,12 +37,16 @@ from app.engine.store.questions import (
     sound,
     supersede,
 )
+from app.engine.store.training_runs import TrainingRuns
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import CollectionProtected, DataDamaged, FieldError, InvalidRequest, QuestionNotFound
 
 
 class Store:
-    """Collections and questions, with labels and keys beside them. Safe from many threads; one writes at a time."""
+    """Collections and questions, with labels, keys and training runs beside them.
+
+    Safe from many threads; one writes at a time.
+    """
 
     def __init__(self, path: Path, *, prepare: bool = True) -> None:
         """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable.
@@ -52,6 +56,7 @@ class Store:
         self.database = Database(path)
         self.labels = Labels(self.database)
         self.keys = KeyRecords(self.database)
+        self.training_runs = TrainingRuns(self.database)
         if prepare:
             self.database.prepare(_begin)
 
