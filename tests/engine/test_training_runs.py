@@ -281,6 +281,16 @@ def test_files_are_needed_while_a_run_may_go_on(store: Store, path: Path) -> Non
     assert store.training_runs.needing_files() == {1, 3, 4, 5}
 
 
+@pytest.mark.parametrize("state", ["failed", "interrupted"])
+def test_what_failed_is_cancelled_so_that_nothing_of_it_is_kept(store: Store, state: room.State) -> None:
+    start(store)
+    failed = store.training_runs.end(claimed(store).id, "anna's", state, error="it broke")
+    assert failed is not None
+    cancelled = store.training_runs.cancel(failed.id)
+    assert (cancelled.state, cancelled.error, cancelled.ended_at) == ("cancelled", "it broke", failed.ended_at)
+    assert store.training_runs.needing_files() == set()
+
+
 # Damage
 
 

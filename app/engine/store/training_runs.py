@@ -107,19 +107,18 @@ class TrainingRuns:
             return _as_run(row)
 
     def cancel(self, run_id: int) -> TrainingRun:
-        """End a queued run; note at a running one that it is to stop. One that was cancelled before stays as it is.
+        """End a queued run, note at a running one that it is to stop, and let one that failed never be resumed.
 
-        Raises TrainingRunNotFound, WrongRunState (it has ended otherwise), DataDamaged.
+        One that was cancelled before stays as it is. Raises TrainingRunNotFound, WrongRunState (it has succeeded),
+        DataDamaged.
         """
         with self._database.writing() as connection:
             row = self._find(connection, run_id)
-            if row["state"] == "queued":
-                return self._change(connection, row, state="cancelled", ended_at=now())
+            if row["state"] == "succeeded":
+                raise WrongRunState(run_id, row["state"], "be cancelled")
             if row["state"] == "running":
                 return self._change(connection, row, cancelling=True)
-            if row["state"] != "cancelled":
-                raise WrongRunState(run_id, row["state"], "be cancelled")
-            return _as_run(row)
+            return self._change(connection, row, state="cancelled", ended_at=row["ended_at"] or now())
 
     def resume(self, run_id: int) -> TrainingRun:
         """Queue a failed or interrupted run again.
@@ -130,8 +129,8 @@ class TrainingRuns:
             row = self._find(connection, run_id)
             if row["state"] in RESUMABLE:
                 self._refuse_second(connection, row["collection_key"], row["collection"])
-                fresh = {"ended_at": None, "error": None, "pid": None, "pid_started": None, "announced": False}
-                return self._change(connection, row, state="queued", cancelling=False, **fresh)
+                fresh = dict.fromkeys(("ended_at", "error", "progress", "pid", "pid_started"))
+                return self._change(connection, row, state="queued", cancelling=False, announced=False, **fresh)
             raise WrongRunState(run_id, row["state"], "be resumed")
 
     # Working on them
