@@ -22,6 +22,7 @@ FROM python:3.12-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -o 10001 /data
 WORKDIR /srv/sameask
 COPY releases releases
+COPY tests/data/out_of_domain.tsv tests/data/out_of_domain.tsv
 ENV PATH=/srv/sameask/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SAMEASK_HOST=0.0.0.0 \

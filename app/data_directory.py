@@ -1,4 +1,4 @@
-"""The data directory: whoever serves it holds its lock; keys are made and revoked beside that."""
+"""The data directory: whoever serves it holds its lock; keys are made, and training runs worked on, beside that."""
 
 import os
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[Store]:
 
 @contextmanager
 def shared(folder: Path) -> Iterator[Store]:
-    """The store in it, beside a process that may hold the lock: for keys, which no index and no snapshot follows.
+    """The store in it, beside a process that may hold the lock: for what no index and no snapshot follows.
 
     The lock is taken for a moment only where the database has to be made or brought up to date first.
     Raises DataDirectoryInUse (by a process of another version), DataDirectoryUnusable.

@@ -8,8 +8,12 @@
     │   ├── CollectionNotFound     404
     │   ├── QuestionNotFound       404
     │   ├── LabelNotFound          404
+    │   ├── TrainingRunNotFound    404
     │   ├── CollectionProtected    409
     │   ├── LabelReplaced          409
+    │   ├── TrainingRunning        409  names the run
+    │   ├── NothingToLearn         409
+    │   ├── WrongRunState          409
     │   ├── KeyMissing             401
     │   ├── KeyRefused             401  unknown or revoked
     │   ├── ScopeMissing           403  names the scope
@@ -143,6 +147,47 @@ class LabelReplaced(RequestError):
 
     def __init__(self, label_id: int, replaced_by: int) -> None:
         super().__init__(f"label {label_id} was replaced by label {replaced_by}: undo that one")
+
+
+class TrainingRunNotFound(RequestError):
+    """No training run has this id."""
+
+    status = 404
+    title = "Training run not found"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"there is no training run with id {run_id}")
+
+
+class TrainingRunning(RequestError):
+    """A training run of the collection is queued or running."""
+
+    status = 409
+    title = "Training is running"
+
+    def __init__(self, collection: str, run_id: int) -> None:
+        super().__init__(f"training run {run_id} of collection {collection!r} is under way: wait for it, or cancel it")
+        self.run_id = run_id
+
+
+class NothingToLearn(RequestError):
+    """The collection has no active label."""
+
+    status = 409
+    title = "Nothing to learn"
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(f"collection {collection!r} has no labels to learn from: label pairs with POST /labels first")
+
+
+class WrongRunState(RequestError):
+    """The training run is in a state in which this can't be done with it."""
+
+    status = 409
+    title = "Wrong state of the training run"
+
+    def __init__(self, run_id: int, state: str, wanted: str) -> None:
+        super().__init__(f"training run {run_id} is {state}: it can't {wanted}")
 
 
 class KeyMissing(RequestError):

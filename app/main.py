@@ -16,7 +16,7 @@ from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.errors import InvalidJson, InvalidRequest, SameaskError
-from app.http import collections, duplicates, health, labels, pair_score, questions
+from app.http import collections, duplicates, health, labels, pair_score, questions, training_runs
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
@@ -27,6 +27,8 @@ from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
 from app.receiver import Receiver
 from app.settings import Settings
+from app.training_runs import TrainingRuns
+from app.training_worker import Worker
 from app.webhook import Webhook
 
 DESCRIPTION = """Has this question been asked before?
@@ -59,7 +61,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.in_place = in_place
-    for resource in (duplicates, pair_score, questions, labels, collections, health):
+    for resource in (duplicates, pair_score, questions, labels, collections, training_runs, health):
         app.include_router(resource.router)
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
@@ -97,7 +99,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.detector = Detector(
             store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
         )
-        async with app.state.webhook.running(), app.state.detector.running():
+        app.state.training_runs = TrainingRuns(store, settings, champion=lambda: app.state.detector.live.release.path)
+        worker = Worker(store, settings, works=settings.training_worker and not app.state.in_place)
+        async with app.state.webhook.running(), app.state.detector.running(), worker.running():
             yield
 
 

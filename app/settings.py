@@ -73,6 +73,32 @@ class Settings(BaseSettings):
     max_batch_tokens: int | None = Field(
         None, ge=16, description="Tokens in one batch of the model; unset: 1,024 on a CPU, 32,768 on a GPU."
     )
+    data_sets: Path | None = Field(
+        None, description="Folder whose folders are the data sets that training may use beside labels; unset: none."
+    )
+    elsewhere: Path = Field(
+        Path("tests/data/out_of_domain.tsv"),
+        description="Pairs of other domains, on which a trained release must not be worse; passed over if not there.",
+    )
+    gate_margin: float = Field(
+        0.005, ge=0, lt=1, description="How much worse than the live release a trained one may be, on any measure."
+    )
+    training_worker: bool = Field(
+        True, description="Whether the server works on training runs itself; if not, `sameask worker` does."
+    )
+    training_device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where training runs; `auto` takes CUDA where 8 GiB of the GPU are free beside what is served.",
+    )
+    training_max_bytes: int = Field(
+        8 * 2**30, ge=2**20, description="Resident memory of a training run; past that, it is ended."
+    )
+    training_silence_seconds: float = Field(
+        600, gt=0, description="Seconds without progress or a line in its log after which a training run is ended."
+    )
+    max_events_seconds: float = Field(
+        3600, gt=0, description="Seconds after which a stream of events ends; browsers connect again."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious log line written. No level writes question texts."
     )

@@ -48,6 +48,8 @@ SMALL = {
     "max_page": 20,
     "max_collections": 30,
     "max_body_bytes": 4096,
+    "max_events_seconds": 0.001,
+    "training_worker": False,  # runs wait, and no child is started
 }
 RAW_BODY_BYTES = 200_000
 
@@ -71,6 +73,7 @@ OVERRIDES = (
     Override(422, r"^was used for another request$", "a key is the client's own: no schema says which were used"),
     Override(422, r"^is not one that this service gave$", "a cursor is opaque: the document says only that it is text"),
     Override(422, r"^Input should be a valid integer$", "3.0 is an integer to a schema, but `top_k` is written as one"),
+    Override(422, r"^is none that this server allows", "which data sets there are is a setting"),
     Override(
         422, r"^is 'always', but the live release has no pair classifier$", "no schema says which release is live"
     ),
@@ -81,7 +84,7 @@ OVERRIDES = (
 VALID = {
     "2xx": "done",
     "404": "a schema can't say which collections and questions exist",
-    "409": "no schema says that one collection can't be deleted, and which labels were replaced",
+    "409": "no schema says that one collection can't be deleted, which labels were replaced, and how runs are",
 }
 INVALID = {
     "400": "not JSON",

@@ -54,9 +54,9 @@ def revision(client: TestClient, collection: str = "default") -> int:
     return int(client.get(f"/collections/{collection}").json()["revision"])
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds; fail when it does not in a minute."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_until(condition: Callable[[], bool], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Return when the condition holds; fail when it does not for so long."""
+    deadline = time.monotonic() + patience_seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)

@@ -38,6 +38,12 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "delete_collection": KeyScope.WRITE,
     "label_pairs": KeyScope.LABEL,
     "undo_label": KeyScope.LABEL,
+    "start_training": KeyScope.ADMIN,
+    "list_training_runs": KeyScope.ADMIN,
+    "read_training_run": KeyScope.ADMIN,
+    "follow_training_run": KeyScope.ADMIN,
+    "cancel_training_run": KeyScope.ADMIN,
+    "resume_training_run": KeyScope.ADMIN,
     "livez": NO_KEY,  # orchestrators have none
     "readyz": NO_KEY,
     "root": NO_KEY,  # the documentation is the same for every Sameask, and is where a key can be entered

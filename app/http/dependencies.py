@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request, Response
 from app.detector import Detector, Phases
 from app.http.fields import CollectionName
 from app.settings import Settings
+from app.training_runs import TrainingRuns
 
 T = TypeVar("T")
 
@@ -25,8 +26,13 @@ def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
 
+def _training_runs(request: Request) -> TrainingRuns:
+    return cast(TrainingRuns, request.app.state.training_runs)
+
+
 TheDetector = Annotated[Detector, Depends(_detector)]
 TheSettings = Annotated[Settings, Depends(_settings)]
+TheTrainingRuns = Annotated[TrainingRuns, Depends(_training_runs)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Limit = Annotated[

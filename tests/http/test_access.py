@@ -65,6 +65,12 @@ EXPECTED = {
     "DELETE /collections/{name}": "write",
     "POST /labels": "label",
     "DELETE /labels/{id}": "label",
+    "POST /admin/retrain": "admin",
+    "GET /admin/training-runs": "admin",
+    "GET /admin/training-runs/{id}": "admin",
+    "GET /admin/training-runs/{id}/events": "admin",
+    "POST /admin/training-runs/{id}/cancel": "admin",
+    "POST /admin/training-runs/{id}/resume": "admin",
 }
 
 

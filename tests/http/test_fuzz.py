@@ -80,7 +80,7 @@ def test_what_the_fuzzer_found_stays_mended(small_client: TestClient, case: str)
     check_answer(FOUND[case], send(small_client, app_of(small_client), FOUND[case]))
 
 
-@pytest.mark.parametrize("path", ["/questions", "/collections", "/labels"])
+@pytest.mark.parametrize("path", ["/questions", "/collections", "/labels", "/admin/training-runs"])
 def test_a_page_of_no_said_length_is_never_too_long(small_client: TestClient, path: str) -> None:
     assert small_client.get(path).status_code == 200
 

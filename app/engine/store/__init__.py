@@ -1,4 +1,7 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, keys, deliveries. SQL is here alone."""
+"""The truth, in SQL: collections, questions and their revisions, labels, keys, training runs, deliveries.
+
+The only room with SQL in it.
+"""
 
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
 from app.engine.store.deliveries import Deliveries, Delivery
@@ -6,6 +9,7 @@ from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel, Once
 from app.engine.store.questions import Changes, Contents, Question, Written
 from app.engine.store.store import Store
+from app.engine.store.training_runs import State, TrainingRun
 
 __all__ = [
     "DEFAULT_COLLECTION",
@@ -22,6 +26,8 @@ __all__ = [
     "NewLabel",
     "Once",
     "Question",
+    "State",
     "Store",
+    "TrainingRun",
     "Written",
 ]

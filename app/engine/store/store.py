@@ -38,6 +38,7 @@ from app.engine.store.questions import (
     sound,
     supersede,
 )
+from app.engine.store.training_runs import TrainingRuns
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import CollectionProtected, DataDamaged, FieldError, InvalidRequest, QuestionNotFound
 
@@ -54,6 +55,7 @@ class Store:
         self.labels = Labels(self.database)
         self.keys = KeyRecords(self.database)
         self.deliveries = Outbox(self.database)
+        self.training_runs = TrainingRuns(self.database)
         if prepare:
             self.database.prepare(_begin)
 

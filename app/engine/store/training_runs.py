@@ -1,0 +1,278 @@
+"""Training runs: the queue, the leases of those who work on it, and what came of each.
+
+A run is claimed in one transaction and held by a lease, so any number of workers may share the queue. Every change of
+a claimed run says who makes it, and is refused to whoever has lost the lease.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
+
+import sqlalchemy as sa
+
+from app.engine.store.collections import find_collection
+from app.engine.store.database import TIME, Database, is_sound, metadata, now, rewrite, sealed
+from app.engine.store.labels import ACTIVE, labels
+from app.errors import DataDamaged, NothingToLearn, TrainingRunning, TrainingRunNotFound, WrongRunState
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+RESUMABLE: tuple[State, ...] = ("failed", "interrupted")
+UNDER_WAY: tuple[State, ...] = ("queued", "running")
+JSON_COLUMNS = ("request", "progress", "gate")
+
+training_runs = sa.Table(
+    "training_runs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("collection_key", sa.Integer),
+    sa.Column("collection", sa.Text),
+    sa.Column("request", sa.Text),
+    sa.Column("state", sa.Text),
+    sa.Column("cancelling", sa.Boolean),
+    sa.Column("created_at", sa.Text),
+    sa.Column("started_at", sa.Text),
+    sa.Column("ended_at", sa.Text),
+    sa.Column("leased_by", sa.Text),
+    sa.Column("leased_until", sa.Text),
+    sa.Column("pid", sa.Integer),
+    sa.Column("pid_started", sa.BigInteger),
+    sa.Column("progress", sa.Text),
+    sa.Column("log", sa.Text),
+    sa.Column("release", sa.Text),
+    sa.Column("gate", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("announced", sa.Boolean),
+    sa.Column("checksum", sa.BigInteger),
+)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What is asked of a run, how far it is, and what came of it.
+
+    `cancelling`: somebody wants it to stop, and its worker is to see to that. `log` is the end of what the child wrote.
+    `pid_started` tells the child from another process that was given its number. `release` is the name of the one it
+    made, `gate` what was measured of it. `announced`: whoever wants to know that it has ended was told.
+    """
+
+    id: int
+    collection_key: int
+    collection: str
+    request: dict[str, Any]
+    state: State
+    cancelling: bool
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    leased_by: str | None
+    leased_until: str | None
+    pid: int | None
+    pid_started: int | None
+    progress: dict[str, Any] | None
+    log: str
+    release: str | None
+    gate: dict[str, Any] | None
+    error: str | None
+    announced: bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state not in UNDER_WAY
+
+
+class TrainingRuns:
+    """The training runs of every collection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Asking for runs
+
+    def start(self, collection_name: str, request: Mapping[str, Any]) -> TrainingRun:
+        """Queue a run. Raises CollectionNotFound, NothingToLearn, TrainingRunning."""
+        with self._database.writing() as connection:
+            collection = find_collection(connection, collection_name)
+            self._refuse_second(connection, collection.key, collection.name)
+            active = sa.select(labels.c.id).where(labels.c.collection_key == collection.key, ACTIVE).limit(1)
+            if not connection.execute(active).first():
+                raise NothingToLearn(collection.name)
+            values = _new_row(collection.key, collection.name, request)
+            inserted = connection.execute(sa.insert(training_runs).values(**values, checksum=0))
+            (id_,) = inserted.inserted_primary_key or (0,)
+            row = {"id": id_, **values}
+            connection.execute(sa.update(training_runs).where(training_runs.c.id == id_).values(**sealed(row)))
+            return _as_run(row)
+
+    def cancel(self, run_id: int) -> TrainingRun:
+        """End a queued run, note at a running one that it is to stop, and let one that failed never be resumed.
+
+        One that was cancelled before stays as it is. Raises TrainingRunNotFound, WrongRunState (it has succeeded),
+        DataDamaged.
+        """
+        with self._database.writing() as connection:
+            row = self._find(connection, run_id)
+            if row["state"] == "succeeded":
+                raise WrongRunState(run_id, row["state"], "be cancelled")
+            if row["state"] == "running":
+                return self._change(connection, row, cancelling=True)
+            return self._change(connection, row, state="cancelled", ended_at=row["ended_at"] or now())
+
+    def resume(self, run_id: int) -> TrainingRun:
+        """Queue a failed or interrupted run again.
+
+        Raises TrainingRunNotFound, WrongRunState, TrainingRunning, DataDamaged.
+        """
+        with self._database.writing() as connection:
+            row = self._find(connection, run_id)
+            if row["state"] in RESUMABLE:
+                self._refuse_second(connection, row["collection_key"], row["collection"])
+                fresh = dict.fromkeys(("ended_at", "error", "progress", "pid", "pid_started"))
+                return self._change(connection, row, state="queued", cancelling=False, announced=False, **fresh)
+            raise WrongRunState(run_id, row["state"], "be resumed")
+
+    # Working on them
+
+    def claim(self, holder: str, lease_seconds: float) -> TrainingRun | None:
+        """The next run for this worker, from now on running and its own; None if there is none.
+
+        A running one whose lease has lapsed comes first, as does the holder's own: it must have died while it had it.
+        A lease that ends later than any does was made before the clock was set back; it has lapsed too.
+        """
+        with self._database.reading() as connection:
+            if not self._next(connection, holder, lease_seconds):
+                return None
+        with self._database.writing() as connection:
+            row = self._next(connection, holder, lease_seconds)
+            if row is None:
+                return None
+            started = {"started_at": now()} if row["state"] == "queued" else {}
+            return self._change(connection, row, state="running", **_lease(holder, lease_seconds), **started)
+
+    def hold(self, run_id: int, holder: str, lease_seconds: float, **changes: Any) -> TrainingRun | None:
+        """Make the lease longer, and change columns; None, and nothing done, for a run that is not the holder's now."""
+        with self._database.writing() as connection:
+            row = self._held(connection, run_id, holder)
+            if row is None:
+                return None
+            is_old = row["leased_until"] < _after(lease_seconds * 2 / 3)  # or each call would wait for the disk
+            return self._change(connection, row, **(_lease(holder, lease_seconds) if is_old else {}), **changes)
+
+    def end(self, run_id: int, holder: str, state: State, **changes: Any) -> TrainingRun | None:
+        """Let a run have ended; None, and nothing done, for a run that is not the holder's now."""
+        over = {"state": state, "ended_at": now(), "leased_by": None, "leased_until": None, "cancelling": False}
+        with self._database.writing() as connection:
+            row = self._held(connection, run_id, holder)
+            return self._change(connection, row, **over, **changes) if row else None
+
+    def unannounced(self) -> list[TrainingRun]:
+        """Runs that have ended, and nobody was told yet; the oldest first."""
+        columns = training_runs.c
+        query = sa.select(training_runs).where(~columns.announced, columns.state.not_in(UNDER_WAY)).order_by(columns.id)
+        with self._database.reading() as connection:
+            rows = self._database.passing(training_runs, connection.execute(query).mappings())
+            return [_as_run(row) for row in rows]
+
+    def announce(self, run_id: int) -> None:
+        """Note that the run's end was told."""
+        with self._database.writing() as connection:
+            row = connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id)).mappings().first()
+            if row and is_sound(row) and row["state"] not in UNDER_WAY:
+                self._change(connection, row, announced=True)
+
+    # Reading
+
+    def get(self, run_id: int) -> TrainingRun:
+        """Raises TrainingRunNotFound, DataDamaged."""
+        with self._database.reading() as connection:
+            return _as_run(self._find(connection, run_id))
+
+    def page(self, before: int | None, limit: int) -> list[TrainingRun]:
+        """Runs, the latest first, before the id `before`."""
+        query = sa.select(training_runs).order_by(training_runs.c.id.desc())
+        if before is not None:
+            query = query.where(training_runs.c.id < before)
+        found: list[TrainingRun] = []
+        with self._database.reading() as connection:
+            rows = connection.execution_options(yield_per=limit).execute(query)
+            with rows:
+                for row in self._database.passing(training_runs, rows.mappings()):
+                    found.append(_as_run(row))
+                    if len(found) == limit:
+                        break
+        return found
+
+    def needing_files(self) -> set[int]:
+        """The ids of runs that are under way or may be resumed, and of any whose row is damaged."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(training_runs)).mappings()
+            return {row["id"] for row in rows if row["state"] in (*UNDER_WAY, *RESUMABLE) or not is_sound(row)}
+
+    # Inside
+
+    def _find(self, connection: sa.Connection, run_id: int) -> Mapping[Any, Any]:
+        row = connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id)).mappings().first()
+        if row is None:
+            raise TrainingRunNotFound(run_id)
+        if not is_sound(row):
+            self._database.report(training_runs, run_id)
+            raise DataDamaged(f"the row of training run {run_id} fails its checksum: start another")
+        return row
+
+    def _held(self, connection: sa.Connection, run_id: int, holder: str) -> Mapping[Any, Any] | None:
+        columns = training_runs.c
+        mine = sa.and_(columns.id == run_id, columns.state == "running", columns.leased_by == holder)
+        rows = connection.execute(sa.select(training_runs).where(mine)).mappings()
+        return next(self._database.passing(training_runs, rows), None)
+
+    def _next(self, connection: sa.Connection, holder: str, lease_seconds: float) -> Mapping[Any, Any] | None:
+        columns = training_runs.c
+        lapsed = sa.or_(
+            columns.leased_by == holder,
+            columns.leased_until < now(),
+            columns.leased_until > _after(lease_seconds + 60),  # of somebody whose leases are a little longer
+        )
+        free = sa.or_(columns.state == "queued", sa.and_(columns.state == "running", lapsed))
+        query = sa.select(training_runs).where(free).order_by(columns.state == "queued", columns.id)
+        return next(self._database.passing(training_runs, connection.execute(query).mappings()), None)
+
+    def _refuse_second(self, connection: sa.Connection, collection_key: int, name: str) -> None:
+        columns = training_runs.c
+        mine = sa.and_(columns.collection_key == collection_key, columns.state.in_(UNDER_WAY))
+        rows = connection.execute(sa.select(training_runs).where(mine)).mappings()
+        if running := next(self._database.passing(training_runs, rows), None):
+            raise TrainingRunning(name, running["id"])
+
+    def _change(self, connection: sa.Connection, row: Mapping[Any, Any], **changes: Any) -> TrainingRun:
+        written = {name: _written(name, value) for name, value in changes.items()}
+        changed = {**row, **written}
+        if changed != dict(row):
+            rewrite(connection, training_runs, changed)
+        return _as_run(changed)
+
+
+def _new_row(collection_key: int, collection: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a run that is queued, save for its id and checksum."""
+    empty = dict.fromkeys(column.name for column in training_runs.c if column.name not in ("id", "checksum"))
+    said = {"collection_key": collection_key, "collection": collection, "request": json.dumps(dict(request))}
+    return {**empty, **said, "state": "queued", "created_at": now(), "cancelling": False, "log": "", "announced": False}
+
+
+def _lease(holder: str, seconds: float) -> dict[str, str]:
+    return {"leased_by": holder, "leased_until": _after(seconds)}
+
+
+def _after(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(TIME)
+
+
+def _written(name: str, value: Any) -> Any:
+    return json.dumps(value) if name in JSON_COLUMNS and value is not None else value
+
+
+def _as_run(row: Mapping[Any, Any]) -> TrainingRun:
+    values = {name: value for name, value in row.items() if name != "checksum"}
+    read = {name: json.loads(values[name]) for name in JSON_COLUMNS if values[name] is not None}
+    return TrainingRun(**cast(dict[str, Any], {**values, **read}))

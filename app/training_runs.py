@@ -1,0 +1,109 @@
+"""Training runs as the service's clients see them: asked for, looked at, followed, cancelled and resumed.
+
+What is asked stands in the store, and a worker takes it from there, in this process or beside it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+from app.engine.store import State as State  # for app.http, which knows nothing below this room
+from app.engine.store import Store
+from app.engine.store import TrainingRun as TrainingRun
+from app.errors import FieldError, InvalidRequest, SameaskError
+from app.settings import Settings, TargetPrecision
+
+Recipe = Literal["calibration", "classifier", "encoder", "both"]
+
+FOLLOW_SECONDS = 0.5
+SEED = 20
+
+
+class TrainingRuns:
+    """The queue of training runs."""
+
+    def __init__(self, store: Store, settings: Settings, champion: Callable[[], Path]) -> None:
+        """`champion()` is the folder of the release that a new one has to beat: the live one."""
+        self._runs = store.training_runs
+        self._settings = settings
+        self._champion = champion
+
+    async def start(
+        self, collection: str, recipe: Recipe, data_set: str | None, target_precision: TargetPrecision
+    ) -> TrainingRun:
+        """Queue a run that learns from the collection's labels, and from a data set that this server allows.
+
+        Raises CollectionNotFound, TrainingRunning, NothingToLearn, InvalidRequest, StorageFull.
+        """
+        request = {
+            "champion": str(self._champion().absolute()),
+            "recipe": recipe,
+            "data_set": self._data_set(data_set),
+            "elsewhere": self._elsewhere(),
+            "target_precision": target_precision,
+            "margin": self._settings.gate_margin,
+            "seed": SEED,
+        }
+        return await asyncio.to_thread(self._runs.start, collection, request)
+
+    async def cancel(self, run_id: int) -> TrainingRun:
+        """Stop a run, within 10 s if it runs. Raises TrainingRunNotFound, WrongRunState, DataDamaged, StorageFull."""
+        return await asyncio.to_thread(self._runs.cancel, run_id)
+
+    async def resume(self, run_id: int) -> TrainingRun:
+        """Queue a failed or interrupted run again, to go on from its checkpoints.
+
+        Raises TrainingRunNotFound, WrongRunState, TrainingRunning, DataDamaged, StorageFull.
+        """
+        return await asyncio.to_thread(self._runs.resume, run_id)
+
+    async def get(self, run_id: int) -> TrainingRun:
+        """Raises TrainingRunNotFound, DataDamaged."""
+        return await asyncio.to_thread(self._runs.get, run_id)
+
+    async def page(self, before: int | None, limit: int) -> list[TrainingRun]:
+        """Runs, the latest first."""
+        return await asyncio.to_thread(self._runs.page, before, limit)
+
+    async def follow(self, run: TrainingRun, seconds: float) -> AsyncIterator[TrainingRun]:
+        """The run now, and again whenever something about it has changed; until it is over or no more, or for so long.
+
+        It is read from the store, since any process may be the one that works on it.
+        """
+        deadline = monotonic() + seconds
+        seen = None
+        while True:
+            if _visible(run) != seen:
+                yield run
+                seen = _visible(run)
+            if run.is_over or monotonic() > deadline:
+                return
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                run = await self.get(run.id)
+            except SameaskError:
+                return
+
+    def _data_set(self, name: str | None) -> str | None:
+        """The folder of a data set. Raises InvalidRequest for one that is not allowed."""
+        if name is None:
+            return None
+        allowed = self._settings.data_sets
+        found = allowed.iterdir() if allowed and allowed.is_dir() else ()
+        folders = {folder.name: folder for folder in found if folder.is_dir()}
+        if name not in folders:
+            raise InvalidRequest(FieldError("data_set", "is none that this server allows (SAMEASK_DATA_SETS)"))
+        return str(folders[name].absolute())
+
+    def _elsewhere(self) -> str | None:
+        """The file of pairs of other domains, if there is one."""
+        file = self._settings.elsewhere
+        return str(file.absolute()) if file.is_file() else None
+
+
+def _visible(run: TrainingRun) -> TrainingRun:
+    """What of a run interests those who follow it."""
+    return replace(run, leased_by=None, leased_until=None, pid=None, pid_started=None, announced=False)
