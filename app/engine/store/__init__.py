@@ -1,5 +1,6 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, and keys. The only room with SQL in it."""
+"""The truth, in SQL: collections, questions and their revisions, labels, keys and activations. Only here is SQL."""
 
+from app.engine.store.activations import Activation
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
 from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel, Once
@@ -8,6 +9,7 @@ from app.engine.store.store import Store
 
 __all__ = [
     "DEFAULT_COLLECTION",
+    "Activation",
     "Changes",
     "Collection",
     "Contents",
