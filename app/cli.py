@@ -1,18 +1,14 @@
-"""The `sameask` command. Every command speaks the HTTP contract: to a running server with `--url`, or to the
-same app inside this process without one. torch is loaded only for the latter, by name."""
+"""The `sameask` command. Every command speaks the HTTP contract, through app/client.py."""
 
 import asyncio
 import csv
 import json
 import logging
-import os
-import pkgutil
-import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,11 +22,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text as RichText
 
+from app.client import AsJson, KeyFile, Url, call, create_app, run
 from app.engine.table import Row, read_rows, truth
 from app.engine.text import digest, pair_digest
 from app.errors import AddressInUse, CommandError, SameaskError
 from app.http.fields import Person, QuestionId, Text
 from app.key_commands import keys
+from app.release_commands import releases
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -43,22 +41,11 @@ cli = typer.Typer(
 labels = typer.Typer(help="What people say of pairs.", no_args_is_help=True)
 cli.add_typer(labels, name="labels")
 cli.add_typer(keys, name="keys")
+cli.add_typer(releases, name="releases")
 out = Console()
 err = Console(stderr=True)
 
-Url = Annotated[
-    str | None,
-    typer.Option(help="Address of a running server; without it the data directory is opened here."),
-]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the key for the server at --url; without it SAMEASK_KEY holds one. The key itself is no option:"
-        " whoever lists the processes of a machine reads their options."
-    ),
-]
 InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of CSV.")]
 InFile = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)]
 SkipBad = Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")]
@@ -68,7 +55,6 @@ ID: TypeAdapter[str] = TypeAdapter(QuestionId)
 TEXT: TypeAdapter[str] = TypeAdapter(Text)
 PERSON: TypeAdapter[str] = TypeAdapter(Person)
 IMPORTS_IN_FLIGHT = 6
-KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
 ENVELOPE_BYTES = 512  # of a body around its items: the braces, and the collection's name
 LABEL_COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
 
@@ -163,7 +149,7 @@ def export_labels(
         said = label["is_duplicate"] if as_json else int(label["is_duplicate"])
         return [*label["questions"], said, label["by"], label["note"]]
 
-    _run(url, key_file, lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json))
+    run(url, key_file, lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json))
 
 
 @cli.command()
@@ -177,7 +163,7 @@ def find(
 ) -> None:
     """Has this question been asked before?"""
     body = {"questions": [text], "collection": collection, "top_k": top_k}
-    found = _run(url, key_file, lambda service: _call(service, "POST", "/duplicates", json=body))
+    found = run(url, key_file, lambda service: call(service, "POST", "/duplicates", json=body))
     if as_json:
         out.print_json(data=found)
         return
@@ -199,7 +185,7 @@ def pair(
 ) -> None:
     """Do these two ask the same?"""
     body = {"pairs": [{"question1": question1, "question2": question2}], "collection": collection}
-    scored = _run(url, key_file, lambda service: _call(service, "POST", "/pair-score", json=body))
+    scored = run(url, key_file, lambda service: call(service, "POST", "/pair-score", json=body))
     if as_json:
         out.print_json(data=scored)
         return
@@ -217,11 +203,11 @@ def export(
     def record(question: dict[str, Any]) -> list[object]:
         return [question["id"], question["text"]]
 
-    _run(url, key_file, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
+    run(url, key_file, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
-    app = _create_app(settings)
+    app = create_app(settings)
     config = uvicorn.Config(
         app, lifespan="off", access_log=False, log_level=settings.log_level, timeout_graceful_shutdown=10
     )
@@ -263,85 +249,6 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _create_app(settings: Settings, *, in_place: bool = False) -> Any:
-    """The app, found by name so that commands which only speak to a server never load torch."""
-    return pkgutil.resolve_name("app.main:create_app")(settings, in_place=in_place)
-
-
-@asynccontextmanager
-async def _service(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the server at `url`, or of the app in this process, which asks for no key."""
-    if url:
-        if (httpx.URL(url).port or 0) > 65535:
-            raise httpx.InvalidURL(f"{url} has a port past 65535")
-        async with httpx.AsyncClient(base_url=url, headers=_credentials(key_file), timeout=600) as client:
-            yield client
-        return
-    app = _create_app(Settings(), in_place=True)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None) as client,
-    ):
-        await _until_ready(client)
-        yield client
-
-
-async def _until_ready(service: httpx.AsyncClient) -> None:
-    """Wait for the indexes to catch up, and say how far they are. Raises CommandError when the model fails."""
-    with err.status("opening") as status:
-        while (response := await service.get("/readyz")).status_code != 200:
-            readiness = response.json()
-            if readiness["failure"]:
-                raise CommandError(readiness["failure"])
-            status.update(f"indexing {readiness['questions_indexed']:,} of {readiness['questions']:,} questions")
-            await asyncio.sleep(0.05)
-
-
-def _credentials(key_file: Path | None) -> dict[str, str]:
-    """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
-    try:
-        key = key_file.read_text("utf-8").strip() if key_file else os.environ.get("SAMEASK_KEY", "").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"can't read the key in {key_file}: {type(error).__name__}") from error
-    if re.search("[^!-~]", key) or (key_file and not key):
-        raise CommandError(f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII")
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _run(
-    url: str | None, key_file: Path | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
-) -> Any:
-    async def run() -> Any:
-        async with _service(url, key_file) as service:
-            return await command(service)
-
-    return asyncio.run(run())
-
-
-async def _call(service: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
-    """One request; tried again while the server says it is busy. Raises CommandError with the problem's words."""
-    while True:
-        response = await service.request(method, path, **arguments)
-        if response.status_code == 429:
-            await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
-            continue
-        if not response.is_success:
-            raise CommandError(_words(response) + (KEY_HINT if response.status_code == 401 else ""))
-        try:
-            return response.json()
-        except ValueError as error:
-            raise CommandError(f"what answers at {response.url} is not Sameask") from error
-
-
-def _words(response: httpx.Response) -> str:
-    try:
-        problem = response.json()
-        fields = "".join(f"\n  {e['field']}: {e['detail']}" for e in problem.get("errors", []))
-        return f"{problem['title']}: {problem['detail']}{fields}"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"the server answered {response.status_code}"
-
-
 def _score_cells(score: dict[str, Any]) -> list[RichText]:
     """Verdict, probability and similarity for a table, and whose word the verdict is."""
     verdict = score["verdict"]
@@ -358,7 +265,7 @@ def _load(load: Load, collection: str, skip_bad: bool, url: str | None, key_file
         err.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if bad and not skip_bad:
         raise CommandError(f"{bad:,} broken rows in {load.file}: nothing was imported; --skip-bad imports the others")
-    totals = _run(url, key_file, lambda service: _import(service, collection, load, len(checks) - bad))
+    totals = run(url, key_file, lambda service: _import(service, collection, load, len(checks) - bad))
     out.print(
         ", ".join(f"{totals[name]:,} {name}" for name in load.counts)
         + (f", {bad:,} broken rows skipped" if bad else "")
@@ -375,7 +282,7 @@ async def _import(service: httpx.AsyncClient, collection: str, load: Load, total
         async def work() -> None:
             for batch in batches:
                 body = {"collection": collection, load.items: batch}
-                written = await _call(service, "POST", f"/{load.items}", json=body)
+                written = await call(service, "POST", f"/{load.items}", json=body)
                 for name in totals:
                     totals[name] += written[name]
                 progress.advance(task, len(batch))
@@ -488,7 +395,7 @@ async def _export(
         writer.writerow(columns)
     parameters = {"collection": collection, "limit": min(PAGE, Settings().max_page)}
     while True:
-        page = await _call(service, "GET", f"/{items}", params=parameters)
+        page = await call(service, "GET", f"/{items}", params=parameters)
         for item in page[items]:
             if as_json:
                 found = dict(zip(columns, record(item), strict=True))

@@ -13,10 +13,12 @@ from transformers.utils.logging import disable_progress_bar
 from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
+from app.engine.catalogue import Catalogue
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
+from app.engine.store import Store
 from app.errors import InvalidJson, InvalidRequest, SameaskError
-from app.http import collections, duplicates, health, labels, pair_score, questions
+from app.http import collections, duplicates, health, labels, pair_score, questions, releases
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
@@ -25,6 +27,7 @@ from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
+from app.releases import Opener, Releases, open_chosen
 from app.settings import Settings
 
 DESCRIPTION = """Has this question been asked before?
@@ -33,6 +36,7 @@ Questions live in *collections*. `POST /duplicates` finds stored questions that 
 `POST /pair-score` scores pairs; what people say of a pair with `POST /labels` overrules the model in both. Every
 answer is advice: nothing is closed, merged or deleted by itself."""
 
+SNAPSHOTS = "snapshots"
 NOT_JSON = "the body is not JSON in UTF-8"
 
 
@@ -57,7 +61,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.in_place = in_place
-    for resource in (duplicates, pair_score, questions, labels, collections, health):
+    for resource in (duplicates, pair_score, questions, labels, collections, releases, health):
         app.include_router(resource.router)
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
@@ -80,21 +84,43 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)
             app.state.door = Door(keys, routes, (settings.allowed_hosts or "").split(","))
-        live = LiveRelease.open(
-            Release.open(settings.release),
+        catalogue = Catalogue(settings.release, settings.data_dir / "releases")
+        open_release = _opener(settings, store)
+        live = open_chosen(catalogue, store, open_release, is_server=not app.state.in_place)
+        app.state.detector = detector = Detector(
+            store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
+        )
+        del live  # whoever holds it would keep its memory after it was replaced
+        app.state.releases = Releases(
+            detector,
             store,
-            snapshot_dir=settings.data_dir / "snapshots",
+            catalogue,
+            open_release,
+            snapshot_dir=settings.data_dir / SNAPSHOTS,
+            keep=settings.keep_releases,
+            diff_questions=settings.diff_questions,
+        )
+        async with detector.running(), app.state.releases.running():
+            yield
+
+
+def _opener(settings: Settings, store: Store) -> Opener:
+    """Opens a release with these settings, as a shadow or not. Raises ModelRefused."""
+
+    def open_release(release: Release, is_shadow: bool) -> LiveRelease:
+        return LiveRelease.open(
+            release,
+            store,
+            snapshot_dir=settings.data_dir / SNAPSHOTS,
             device=settings.device,
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,
             max_waiting_pairs=settings.max_waiting_pairs,
             max_batch_tokens=settings.max_batch_tokens,
+            is_shadow=is_shadow,
         )
-        app.state.detector = Detector(
-            store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
-        )
-        async with app.state.detector.running():
-            yield
+
+    return open_release
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

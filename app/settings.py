@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     admin_key_file: Path | None = Field(
         None, description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`."
     )
-    data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the database, the snapshots and trained releases; one process at a time."
+    )
     release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
@@ -60,6 +62,13 @@ class Settings(BaseSettings):
     )
     max_batch_tokens: int | None = Field(
         None, ge=16, description="Tokens in one batch of the model; unset: 1,024 on a CPU, 32,768 on a GPU."
+    )
+    keep_releases: int = Field(
+        3, ge=0, description="Releases that were live before the live one and can't be removed, so as to roll back."
+    )
+    auto_promote: bool = Field(False, description="Make a trained release live when it passes its gate.")
+    diff_questions: int = Field(
+        500, ge=1, description="Questions of a collection whose nearest pairs a diff of two releases looks at."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious log line written. No level writes question texts."

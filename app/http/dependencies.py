@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request, Response
 
 from app.detector import Detector, Phases
 from app.http.fields import CollectionName
+from app.releases import Releases
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -21,11 +22,16 @@ def _detector(request: Request) -> Detector:
     return cast(Detector, request.app.state.detector)
 
 
+def _releases(request: Request) -> Releases:
+    return cast(Releases, request.app.state.releases)
+
+
 def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
 
 TheDetector = Annotated[Detector, Depends(_detector)]
+TheReleases = Annotated[Releases, Depends(_releases)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]

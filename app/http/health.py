@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app.http.dependencies import TheDetector
+from app.http.dependencies import TheDetector, TheReleases
 from app.http.metrics import Metrics
 
 router = APIRouter(tags=["health"])
@@ -26,7 +26,7 @@ class Ready(BaseModel):
 
     ready: bool
     failure: str | None = Field(description="Why the model answers nobody; null while it works.")
-    release: str
+    release: str = Field(description="The live release. One on its way beside it makes nothing unready.")
     collections: int
     collections_ready: int
     questions: int
@@ -49,7 +49,9 @@ async def readyz(response: Response, detector: TheDetector) -> object:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(detector: TheDetector, metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
+async def metrics(
+    detector: TheDetector, releases: TheReleases, metrics: Annotated[Metrics, Depends(_metrics)]
+) -> Response:
     """Prometheus metrics."""
-    content, content_type = await metrics.render(detector)
+    content, content_type = await metrics.render(detector, releases)
     return Response(content, media_type=content_type)
