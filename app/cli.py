@@ -1,5 +1,4 @@
-"""The `sameask` command. Every command speaks the HTTP contract: to a running server with `--url`, or to the
-same app inside this process without one. torch is loaded only for the latter, by name."""
+"""The `sameask` command. Every command speaks the HTTP contract, through app/client.py."""
 
 import asyncio
 import csv
@@ -22,12 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text as RichText
 
-from app.client import KeyFile, Url, call, create_app, log_to_stderr, run
+from app.client import AsJson, KeyFile, Url, call, create_app, log_to_stderr, run
 from app.engine.table import Row, read_rows, truth
 from app.engine.text import digest, pair_digest
 from app.errors import AddressInUse, CommandError, SameaskError
 from app.http.fields import Person, QuestionId, Text
 from app.key_commands import keys
+from app.release_commands import releases
 from app.run_commands import runs, worker
 from app.settings import Settings
 
@@ -43,11 +43,11 @@ cli.add_typer(labels, name="labels")
 cli.add_typer(keys, name="keys")
 cli.add_typer(runs, name="runs")
 cli.command()(worker)
+cli.add_typer(releases, name="releases")
 out = Console()
 err = Console(stderr=True)
 
 InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of CSV.")]
 InFile = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)]
 SkipBad = Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")]

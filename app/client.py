@@ -31,9 +31,11 @@ KeyFile = Annotated[
         " whoever lists the processes of a machine reads their options."
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+err = Console(stderr=True)
 
 KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
-err = Console(stderr=True)
 
 
 def create_app(settings: Settings, *, in_place: bool = False) -> Any:
@@ -42,7 +44,7 @@ def create_app(settings: Settings, *, in_place: bool = False) -> Any:
 
 
 @asynccontextmanager
-async def _service(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
+async def connected(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server at `url`, or of the app in this process, which asks for no key."""
     if url:
         if (httpx.URL(url).port or 0) > 65535:
@@ -84,11 +86,13 @@ def _credentials(key_file: Path | None) -> dict[str, str]:
 def run(
     url: str | None, key_file: Path | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
 ) -> Any:
-    async def run() -> Any:
-        async with _service(url, key_file) as service:
+    """What a command gives, spoken to the server at `url` or to the app in this process."""
+
+    async def speak() -> Any:
+        async with connected(url, key_file) as service:
             return await command(service)
 
-    return asyncio.run(run())
+    return asyncio.run(speak())
 
 
 async def call(service: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
@@ -100,6 +104,8 @@ async def call(service: httpx.AsyncClient, method: str, path: str, **arguments: 
             continue
         if not response.is_success:
             raise CommandError(_words(response) + (KEY_HINT if response.status_code == 401 else ""))
+        if response.status_code == 204:
+            return None
         try:
             return response.json()
         except ValueError as error:

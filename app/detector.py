@@ -1,7 +1,8 @@
 """Questions and pairs in, verdicts out: the one object that holds the live release and the store together.
 
-A request reads `self._live` once and uses nothing else below it. Blocking work (SQL, tokenising, search)
-runs in threads of two pools, one for questions asked and one for writes, so that neither starves the other.
+A request reads `self._live` once and uses nothing else below it. That is replaced whole, by a release which shows
+every write before it is acknowledged since it joined (`join`, `follow`, `replace`). Blocking work (SQL, tokenising,
+search) runs in threads of two pools, one for questions asked and one for writes, so that neither starves the other.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from time import perf_counter
 from typing import Literal, ParamSpec, TypeVar
 
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.labels import Ruling, ruling, rulings
-from app.engine.live_release import LiveRelease
+from app.engine.live_release import NEAR, NEAR_SAMPLE, LiveRelease
 from app.engine.scorer import Verdict, similarity
 from app.engine.store import Collection, Label, Labelled, Question, Store, Written
 from app.engine.store import NewLabel as NewLabel  # for app.http, which knows nothing below this room
@@ -159,6 +161,7 @@ class Detector:
         self._store = store
         self._verify_depth = verify_depth
         self._live = live
+        self._joined: LiveRelease | None = None  # shows what is written, as the live one does, and will replace it
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
         self._catching_up: dict[int, asyncio.Lock] = {}
@@ -172,6 +175,47 @@ class Detector:
         """The live release, for reports on it."""
         return self._live
 
+    @contextmanager
+    def _using(self) -> Iterator[LiveRelease]:
+        """The live release, which is not closed before the context ends."""
+        with in_use(self._live) as live:
+            yield live
+
+    # Replacing the live release
+
+    def join(self, release: LiveRelease) -> None:
+        """From now on, no write is acknowledged before this release shows it too."""
+        self._joined = release
+
+    def part(self, release: LiveRelease) -> None:
+        """End what `join` began."""
+        if self._joined is release:
+            self._joined = None
+
+    async def follow(self, release: LiveRelease, collection: Collection) -> None:
+        """Bring the index of a release that joined to the store's revision.
+
+        Raises ModelFailing, also when a write found that it fails; OSError when the disk is full.
+        """
+        if not _shows(release, collection.key, collection.revision):
+            await self._write(release.reserve, collection.key)
+            await self._write(release.catch_up, collection.key)
+        self._check_joined(release)
+
+    def _check_joined(self, release: LiveRelease) -> None:
+        if self._joined is not release:
+            raise ModelFailing("a write found that it fails")
+
+    def replace(self, release: LiveRelease) -> LiveRelease:
+        """Make the release that joined the live one, in one assignment; returns what was live.
+
+        Since it joined, each collection has followed once: so it shows every write that was acknowledged.
+        Raises ModelFailing if a write found that it fails.
+        """
+        self._check_joined(release)
+        replaced, self._live, self._joined = self._live, release, None
+        return replaced
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Bring every index up to date, and keep retrying what fell behind, until the context ends."""
@@ -182,7 +226,8 @@ class Detector:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._live.batcher.close()
+            for batcher in self._live.batchers:
+                batcher.close()
             for pool in (self._readers, self._writers, self._upkeep):
                 pool.shutdown()
             self._live.close()
@@ -207,7 +252,18 @@ class Detector:
 
         Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
-        live = self._live
+        with self._using() as live:
+            return await self._find(live, questions, collection, top_k, exclude_ids, verify)
+
+    async def _find(
+        self,
+        live: LiveRelease,
+        questions: Sequence[str],
+        collection: str,
+        top_k: int,
+        exclude_ids: Sequence[str],
+        verify: Verify,
+    ) -> Findings:
         depth = _depth(live, verify, top_k, self._verify_depth)
         live.refuse_if_full(len(questions), len(questions) * depth)
         phases = Phases()
@@ -240,7 +296,10 @@ class Detector:
 
         Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
-        live = self._live
+        with self._using() as live:
+            return await self._score(live, pairs, collection)
+
+    async def _score(self, live: LiveRelease, pairs: Sequence[tuple[str, str]], collection: str) -> Scores:
         different = [(i, pair) for i, pair in enumerate(pairs) if normalize(pair[0]) != normalize(pair[1])]
         places = {
             text: f"pairs.{i}.question{side}"
@@ -259,8 +318,8 @@ class Detector:
                 vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
             )
             logits = await self._logits(live, phases, [pair for _, pair in different])
-            for (i, pair), score in zip(different, _scores(live, similarities, logits), strict=True):
-                scores[i] = _overruled(score, ruled.get(pair))
+            for (i, pair), score in zip(different, scores_of(live, similarities, logits), strict=True):
+                scores[i] = overruled(score, ruled.get(pair))
         return Scores(live.release.name, scores, phases)
 
     # Writing
@@ -289,7 +348,8 @@ class Detector:
         """Delete a collection, its questions and its labels. Raises CollectionNotFound, CollectionProtected."""
         with self._admitted_write():
             collection = await self._write(self._store.delete_collection, name)
-            self._live.forget(collection.key)
+            for release in self._followers():
+                release.forget(collection.key)
             self._catching_up.pop(collection.key, None)
             self._behind.discard(collection.key)
 
@@ -351,6 +411,14 @@ class Detector:
         """How many active labels are contradicted by another."""
         return await self._read(self._store.labels.contradicted)
 
+    async def near_pairs(self, collection: str, limit: int) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+        """((id, text), (id, text)) of the nearest stored pairs that nobody has labelled, most similar first.
+
+        Of a large collection, those that a sample of its questions makes. Raises CollectionNotFound, NotReady.
+        """
+        with self._using() as live:
+            return await self._read(self._unlabelled_near_pairs, live, collection, limit)
+
     async def quarantined(self) -> int:
         """How many stored questions could not be embedded."""
         return await self._read(self._store.quarantined)
@@ -411,6 +479,17 @@ class Detector:
         with phases.timed("lookup"):
             labels = self._store.labels.of(self._store.collection(name).key, pairs)
             return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
+
+    def _unlabelled_near_pairs(
+        self, live: LiveRelease, name: str, limit: int
+    ) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+        key = self._store.collection(name).key
+        found = live.near_pairs(key, NEAR * NEAR_SAMPLE)
+        labelled = self._store.labels.of(key, [(pair.first.text, pair.second.text) for pair in found])
+        open_pairs = (pair for pair in found if (pair.first.text, pair.second.text) not in labelled)
+        return [
+            ((pair.first.id, pair.first.text), (pair.second.id, pair.second.text)) for pair in islice(open_pairs, limit)
+        ]
 
     def _tokenize(self, live: LiveRelease, phases: Phases, texts: Sequence[str]) -> list[Tokens]:
         with phases.timed("tokenize"):
@@ -544,18 +623,37 @@ class Detector:
         return written
 
     async def _catch_up(self, collection_key: int, revision: float) -> None:
-        """Wait until the index shows `revision`. Of many writers who wait, the first catches up for all."""
-        live = self._live
+        """Wait until the index shows `revision`, that of the live release and of one that joined. Of many writers who
+        wait, the first catches up for all.
+
+        Which releases these are is asked again after each: the live one may have been replaced meanwhile.
+        """
         async with self._catching_up.setdefault(collection_key, asyncio.Lock()):
-            state = live.state(collection_key)
-            if state.ready and state.revision >= revision:
-                return
-            try:
-                await self._write(live.catch_up, collection_key)
-            except Exception:
+            tried: list[LiveRelease] = []
+            while behind := [
+                r for r in self._followers() if r not in tried and not _shows(r, collection_key, revision)
+            ]:
+                tried.append(behind[0])
+                await self._catch_up_one(behind[0], collection_key)
+            self._behind.discard(collection_key)
+
+    async def _catch_up_one(self, release: LiveRelease, collection_key: int) -> None:
+        """A failure counts where the release is live; one that joined is left out from then on."""
+        try:
+            with in_use(release):
+                if release is self._joined:
+                    await self._write(release.reserve, collection_key)
+                await self._write(release.catch_up, collection_key)
+        except Exception as error:
+            if release is self._live:
                 self._behind.add(collection_key)
                 raise
-            self._behind.discard(collection_key)
+            log.warning("%s can't be made live: %s", release.release.name, error)
+            self.part(release)
+
+    def _followers(self) -> list[LiveRelease]:
+        """Those whose indexes show a write before it is acknowledged."""
+        return [self._live, self._joined] if self._joined else [self._live]
 
     async def _keep_up(self) -> None:
         collections = await self._write(self._store.list_collections)
@@ -574,15 +672,34 @@ class Detector:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             try:
-                await asyncio.get_running_loop().run_in_executor(self._upkeep, self._live.upkeep)
+                await self._maintain_live()
             except Exception:
                 log.exception("the upkeep of the indexes failed; it is tried again")
+
+    async def _maintain_live(self) -> None:
+        with self._using() as live:
+            await asyncio.get_running_loop().run_in_executor(self._upkeep, live.upkeep)
 
     async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
     async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writers, lambda: function(*args, **kwargs))
+
+
+@contextmanager
+def in_use(release: LiveRelease) -> Iterator[LiveRelease]:
+    """The release, counted among those that somebody uses."""
+    release.users += 1
+    try:
+        yield release
+    finally:
+        release.users -= 1
+
+
+def _shows(release: LiveRelease, collection_key: int, revision: float) -> bool:
+    state = release.state(collection_key)
+    return state.ready and state.revision >= revision
 
 
 def _exact_finding(text: str, matches: Sequence[Question], linked: Sequence[Candidate], top_k: int) -> Finding:
@@ -626,8 +743,8 @@ def _candidates(
 ) -> list[Candidate]:
     """The hits with their scores: strongest verdict first, then by probability, then by similarity."""
     candidates = [
-        _candidate(hit.question, _overruled(score, ruled.get(digest(hit.question.text)) if ruled else None))
-        for hit, score in zip(hits, _scores(live, _similarities(hits), logits), strict=True)
+        _candidate(hit.question, overruled(score, ruled.get(digest(hit.question.text)) if ruled else None))
+        for hit, score in zip(hits, scores_of(live, _similarities(hits), logits), strict=True)
     ]
     return sorted(candidates, key=lambda c: (VERDICTS.index(c.verdict), -c.probability, -c.similarity))
 
@@ -636,12 +753,12 @@ def _candidate(question: Question, score: Score) -> Candidate:
     return Candidate(question.id, question.text, score.similarity, score.probability, score.verdict, score.label)
 
 
-def _overruled(score: Score, ruling: Ruling | None) -> Score:
+def overruled(score: Score, ruling: Ruling | None) -> Score:
     """The score with the verdict of what people said, if they said anything."""
     return replace(score, verdict=ruling.verdict, label=ruling) if ruling else score
 
 
-def _scores(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Score]:
+def scores_of(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Score]:
     """By similarity alone where the logit is NaN, by both where the classifier has read the pair."""
     read = ~np.isnan(logits)
     probabilities = live.scorer.probability(similarities)

@@ -19,6 +19,14 @@
     │   ├── ScopeMissing           403  names the scope
     │   ├── HostRefused            421
     │   ├── KeyNotFound            404
+    │   ├── ReleaseNotFound        404
+    │   ├── NoShadow               404
+    │   ├── ReleaseUnusable        409  refused, says why
+    │   ├── GateNotPassed          409
+    │   ├── ReleaseProtected       409  live, a shadow, or kept for rolling back
+    │   ├── ShadowBusy             409  another one is under way
+    │   ├── ShadowNotReady         409
+    │   ├── NothingBefore          409  nothing to roll back to
     │   └── Overloaded             429  with Retry-After
     ├── ServiceError                    the service can't, for now
     │   ├── NotReady               503  an index is catching up
@@ -242,6 +250,88 @@ class KeyNotFound(RequestError):
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"there is no key with id {key_id!r}: `sameask keys list` shows them")
+
+
+class ReleaseNotFound(RequestError):
+    """No release has this name."""
+
+    status = 404
+    title = "Release not found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no release {name!r}: GET /admin/releases lists them")
+
+
+class NoShadow(RequestError):
+    """No release is under way beside the live one."""
+
+    status = 404
+    title = "No shadow"
+
+    def __init__(self) -> None:
+        super().__init__("no release is under way beside the live one: PUT /admin/releases/shadow opens one")
+
+
+class ReleaseUnusable(RequestError):
+    """The release is damaged, incomplete, or goes by another's name; the live one keeps serving."""
+
+    status = 409
+    title = "Release refused"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the release {name!r} is refused, the live one keeps serving: {why}")
+
+
+class ReleaseProtected(RequestError):
+    """The release can't be removed, or opened beside itself."""
+
+    status = 409
+    title = "Release is protected"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the release {name!r} {why}")
+
+
+class GateNotPassed(RequestError):
+    """The release was trained here, and its gate did not let it through."""
+
+    status = 409
+    title = "Gate not passed"
+
+    def __init__(self, name: str, outcome: str) -> None:
+        super().__init__(
+            f"the gate's outcome for the release {name!r} is {outcome!r}: `force`, with a reason, overrules it"
+        )
+
+
+class ShadowBusy(RequestError):
+    """Another release is under way; it has to be finished or cancelled first."""
+
+    status = 409
+    title = "Another release is under way"
+
+    def __init__(self, name: str, phase: str) -> None:
+        super().__init__(f"the release {name!r} is {phase}: wait for it, or DELETE /admin/releases/shadow before")
+
+
+class ShadowNotReady(RequestError):
+    """The release is no shadow that has caught up, so there is nothing to compare the live one with."""
+
+    status = 409
+    title = "Shadow not ready"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the release {name!r} is not a shadow that has caught up: see PUT /admin/releases/shadow")
+
+
+class NothingBefore(RequestError):
+    """No other release was live before, or none that is still there."""
+
+    status = 409
+    title = "Nothing to roll back to"
+
+    def __init__(self) -> None:
+        super().__init__("no other release that is still there was live before")
 
 
 class Overloaded(RequestError):

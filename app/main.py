@@ -1,8 +1,10 @@
 """Builds everything, hangs it on `app.state`, and closes it: the only room that knows all the others."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,10 +15,13 @@ from transformers.utils.logging import disable_progress_bar
 from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
+from app.engine.catalogue import Catalogue
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
+from app.engine.store import Store
 from app.errors import InvalidJson, InvalidRequest, SameaskError
-from app.http import collections, duplicates, health, labels, pair_score, questions, training_runs
+from app.events import Events
+from app.http import collections, duplicates, health, labels, pair_score, questions, releases, training_runs
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
@@ -26,6 +31,7 @@ from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
 from app.receiver import Receiver
+from app.releases import Opener, Releases, open_chosen
 from app.settings import Settings
 from app.training_runs import TrainingRuns
 from app.training_worker import Worker
@@ -37,6 +43,10 @@ Questions live in *collections*. `POST /duplicates` finds stored questions that 
 `POST /pair-score` scores pairs; what people say of a pair with `POST /labels` overrules the model in both. Every
 answer is advice: nothing is closed, merged or deleted by itself."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SNAPSHOTS = "snapshots"
 NOT_JSON = "the body is not JSON in UTF-8"
 
 
@@ -61,7 +71,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.in_place = in_place
-    for resource in (duplicates, pair_score, questions, labels, collections, training_runs, health):
+    for resource in (duplicates, pair_score, questions, labels, collections, training_runs, releases, health):
         app.include_router(resource.router)
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
@@ -86,23 +96,57 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             keys = Keys(store, settings.host, settings.admin_key_file)
             app.state.door = Door(keys, routes, (settings.allowed_hosts or "").split(","))
         app.state.webhook = Webhook(store, _receiver(settings))
-        live = LiveRelease.open(
-            Release.open(settings.release),
+        catalogue = Catalogue(settings.release, settings.data_dir / "releases")
+        open_release = _opener(settings, store)
+        live = open_chosen(catalogue, store, open_release, is_server=not app.state.in_place)
+        app.state.detector = detector = Detector(
+            store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
+        )
+        del live  # whoever holds it would keep its memory after it was replaced
+        app.state.releases = Releases(
+            detector,
             store,
-            snapshot_dir=settings.data_dir / "snapshots",
+            catalogue,
+            open_release,
+            snapshot_dir=settings.data_dir / SNAPSHOTS,
+            keep=settings.keep_releases,
+            diff_questions=settings.diff_questions,
+        )
+        app.state.training_runs = TrainingRuns(store, settings, champion=lambda: detector.live.release.path)
+        worker = Worker(
+            store,
+            settings,
+            works=settings.training_worker and not app.state.in_place,
+            near_pairs=_from_a_thread(detector.near_pairs),
+            on_end=Events(app.state.webhook, app.state.releases, auto_promote=settings.auto_promote).run_ended,
+        )
+        async with app.state.webhook.running(), detector.running(), app.state.releases.running(), worker.running():
+            yield
+
+
+def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """A coroutine function of this event loop, to be called in a thread, which waits for the answer."""
+    loop = asyncio.get_running_loop()
+    return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop).result()
+
+
+def _opener(settings: Settings, store: Store) -> Opener:
+    """Opens a release with these settings, as a shadow or not. Raises ModelRefused."""
+
+    def open_release(release: Release, is_shadow: bool) -> LiveRelease:
+        return LiveRelease.open(
+            release,
+            store,
+            snapshot_dir=settings.data_dir / SNAPSHOTS,
             device=settings.device,
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,
             max_waiting_pairs=settings.max_waiting_pairs,
             max_batch_tokens=settings.max_batch_tokens,
+            is_shadow=is_shadow,
         )
-        app.state.detector = Detector(
-            store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
-        )
-        app.state.training_runs = TrainingRuns(store, settings, champion=lambda: app.state.detector.live.release.path)
-        worker = Worker(store, settings, works=settings.training_worker and not app.state.in_place)
-        async with app.state.webhook.running(), app.state.detector.running(), worker.running():
-            yield
+
+    return open_release
 
 
 def _receiver(settings: Settings) -> Receiver | None:

@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     webhook_allow_private: str | None = Field(
         None, description="Private networks, by comma, that events may be sent to, as in `10.1.2.0/24`."
     )
-    data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the database, the snapshots and trained releases; one process at a time."
+    )
     release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
@@ -98,6 +100,13 @@ class Settings(BaseSettings):
     )
     max_events_seconds: float = Field(
         3600, gt=0, description="Seconds after which a stream of events ends; browsers connect again."
+    )
+    keep_releases: int = Field(
+        3, ge=0, description="Releases that were live before the live one and can't be removed, so as to roll back."
+    )
+    auto_promote: bool = Field(False, description="Make a trained release live when it passes its gate.")
+    diff_questions: int = Field(
+        500, ge=1, description="Questions of a collection whose nearest pairs a diff of two releases looks at."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious log line written. No level writes question texts."

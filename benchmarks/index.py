@@ -126,12 +126,12 @@ def _import_by_command(settings: Settings, texts: Sequence[str]) -> float:
 
 def _measure_restart(settings: Settings) -> dict[str, float]:
     started = time.perf_counter()
-    with serving(settings) as pid:
+    with serving(settings) as server:
         seconds = time.perf_counter() - started
         return {
             "seconds_to_ready": seconds,
-            "resident_mb": memory_mb(pid, "VmRSS"),
-            "peak_resident_mb": memory_mb(pid, "VmHWM"),
+            "resident_mb": memory_mb(server.pid, "VmRSS"),
+            "peak_resident_mb": memory_mb(server.pid, "VmHWM"),
         }
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,14 @@ from app.settings import Settings
 
 SAMEASK = str(Path(sys.executable).with_name("sameask"))
 START_SECONDS = 600  # a server may take this long to be ready
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that is ready: its process, and where it answers."""
+
+    pid: int
+    url: str
 
 
 def run(settings: Settings, *arguments: str) -> float:
@@ -31,19 +40,20 @@ def run(settings: Settings, *arguments: str) -> float:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[int]:
-    """`sameask serve`, ready, on a free port of this machine; its process id."""
+def serving(settings: Settings) -> Iterator[Served]:
+    """`sameask serve`, ready, on a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     deadline = time.monotonic() + START_SECONDS
     process = _start(settings, "serve", SAMEASK_HOST="127.0.0.1", SAMEASK_PORT=str(port))
     try:
-        while not _is_ready(f"http://127.0.0.1:{port}/readyz"):
+        url = f"http://127.0.0.1:{port}"
+        while not _is_ready(f"{url}/readyz"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"the server did not get ready (exit code {process.returncode})")
             time.sleep(0.05)
-        yield process.pid
+        yield Served(process.pid, url)
     finally:
         process.terminate()
         process.wait(60)

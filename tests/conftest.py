@@ -29,6 +29,7 @@ from training.publishing import document, publish
 
 disable_progress_bar()
 
+WIDE_DIMENSION = 48
 RELEASES = Path(__file__).parent.parent / "releases"
 
 
@@ -77,6 +78,13 @@ def tiny_encoder(tiny_model: Path) -> Encoder:
 def tiny_release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Release:
     """A release on the tiny BERT: `duplicate` from a similarity of about 0.92, `review` from 0.90."""
     return publish_release(tmp_path_factory.mktemp("releases") / "tiny", tiny_model, 32)
+
+
+@pytest.fixture(scope="session")
+def wide_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release of another dimension than the tiny one's."""
+    model = build_tiny_model(tmp_path_factory.mktemp("wide") / "model", dimension=WIDE_DIMENSION, seed=1)
+    return publish_release(tmp_path_factory.mktemp("wide-release") / "wide", model, WIDE_DIMENSION)
 
 
 @pytest.fixture

@@ -101,6 +101,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/duplicates": {"questions": ["Where is it?", "Who?"], "collection": "default", "top_k": 3, "exclude_ids": ["a"]},
     "/pair-score": {"pairs": [{"question1": "Where is it?", "question2": "Where?"}]},
     "/questions": {"collection": "default", "questions": [{"id": "a", "text": "Why?"}, {"id": "b", "text": "How?"}]},
+    "/admin/releases/shadow": {"release": "tiny"},
+    "/admin/releases/live": {"release": "tiny", "reason": "Why not?"},
+    "/admin/releases/live/rollback": {"reason": "Why not?"},
     "/labels": {
         "collection": "default",
         "labels": [

@@ -28,7 +28,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app import cli as commands
-from app import key_commands, run_commands
+from app import key_commands, release_commands, run_commands
 from app.cli import main
 from app.engine.release import Release
 from app.main import create_app
@@ -82,6 +82,7 @@ def sameask(
     for console in (
         commands.out,
         key_commands.out,
+        release_commands.out,
         run_commands.out,
     ):  # these took their width at import, from wherever that was
         monkeypatch.setattr(console, "width", 200)
@@ -255,7 +256,7 @@ def test_keys_are_made_without_the_model(sameask: Sameask) -> None:
 def test_help_names_every_command(sameask: Sameask) -> None:
     shown = sameask("--help")
     assert shown.code == 0
-    for command in ("serve", "import", "find", "pair", "export", "labels", "keys"):
+    for command in ("serve", "import", "find", "pair", "export", "labels", "keys", "releases"):
         assert f" {command} " in shown.out
 
 
@@ -872,6 +873,24 @@ def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
     assert watched.err.splitlines() == ["queued", "running  training 1,500/9,000, loss 0.250, 61 s left"]
     assert "not enough evidence" in watched.out
     assert "40 more labels" in watched.out
+
+
+# releases
+
+
+def test_a_release_is_made_live_and_taken_back(sameask: Sameask, settings: Settings, wide_release: Release) -> None:
+    shutil.copytree(wide_release.path, settings.data_dir / "releases" / "wide")
+    listed = json.loads(sameask("releases", "list", "--json").out)["releases"]
+    assert [(one["name"], one["state"]) for one in listed] == [("tiny", "live"), ("wide", "ready")]
+    assert sameask("releases", "shadow", "wide").out == "wide has caught up\n"
+    assert sameask("releases", "activate", "wide", "--reason", "a test").out == "wide is live\n"
+    assert json.loads(sameask("find", "Why?", "--json").out)["release"] == "wide"
+    refused = sameask("releases", "remove", "wide")
+    assert (refused.code, "Release is protected" in refused.err) == (1, True)
+    assert sameask("releases", "rollback").out == "tiny is live\n"
+    assert json.loads(sameask("find", "Why?", "--json").out)["release"] == "tiny"
+    assert "Shadow not ready" in sameask("releases", "diff", "wide").err
+    assert "there is no release 'none'" in sameask("releases", "activate", "none").err
 
 
 # Servers that are not there, or not what they should be

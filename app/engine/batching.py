@@ -4,6 +4,9 @@ There is no wait timer: whatever waits when the model is free is the next batch.
 queue in order of arrival, sorted by cost so that little is padded, and bounded by padded cost. A batch that
 fails is tried again one item at a time, so that one bad item is one error; when even the probe fails, the
 model is at fault, everybody is told, and `failure` says so until a probe succeeds.
+
+A batcher can give way to others: it then runs small batches, and only while the others have been idle for a
+moment, but for a share of the time that keeps it getting on.
 """
 
 import math
@@ -14,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.errors import ModelFailing, Overloaded
 
@@ -23,6 +26,10 @@ Result = TypeVar("Result")
 
 PROBE_INTERVAL_SECONDS = 1.0
 URGENT_SHARE = 0.75  # of a batch, while background work waits as well
+GENTLE_COST = 128  # of a batch that gives way: it is soon over
+GENTLE_SHARE = 0.1  # of the time, that it takes however busy the others are
+QUIET_SECONDS = 0.02  # that the others must have been idle: a request asks one model after the other
+LOOK_SECONDS = 0.005
 
 
 @dataclass(eq=False)
@@ -86,6 +93,8 @@ class Batcher(Generic[Item, Result]):
         self._items_per_second = 100.0
         self._busy_since: float | None = None
         self._closing = False
+        self._others: Sequence[Batcher[Any, Any]] = ()
+        self._busy_until = self._turn_from = 0.0
         self._failure: str | None = None
         self._thread = threading.Thread(target=self._loop, name="model", daemon=True)
         self._thread.start()
@@ -105,6 +114,18 @@ class Batcher(Generic[Item, Result]):
         """How long the batch in progress has been running; 0 when idle."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nothing has waited or run; 0 while something does."""
+        busy = self._admitted or self._background or self._busy_since is not None
+        return 0.0 if busy else time.monotonic() - self._busy_until
+
+    def give_way(self, others: "Sequence[Batcher[Any, Any]]") -> None:
+        """From now on, run small batches while these have nothing to do; with no others, as fast as it goes."""
+        with self._changed:
+            self._others = others
+            self._changed.notify()
 
     def refuse_if_full(self, count: int) -> None:
         """Raise Overloaded if `count` more urgent items would not fit now: a refusal before any work."""
@@ -161,6 +182,7 @@ class Batcher(Generic[Item, Result]):
                 while not (self._urgent or self._background or self._closing):
                     if not self._changed.wait(PROBE_INTERVAL_SECONDS if self._failure else None):
                         break
+                self._wait_for_turn()
                 if self._closing:
                     return
                 batch = self._take()
@@ -169,18 +191,27 @@ class Batcher(Generic[Item, Result]):
                 self._check_model()
             for group in self._cut(batch):
                 self._answer(group)
-            self._busy_since = None
-            self._measure(len(batch), time.monotonic() - started)
+            self._busy_since, self._busy_until = None, time.monotonic()
+            self._turn_from = self._busy_until + (self._busy_until - started) * (1 / GENTLE_SHARE - 1)
+            self._measure(len(batch), self._busy_until - started)
+
+    def _wait_for_turn(self) -> None:
+        """Wait while those that this one gives way to are at work, but not for ever."""
+        while not self._closing and time.monotonic() < self._turn_from:
+            if all(other.idle_seconds > QUIET_SECONDS for other in self._others):
+                return
+            self._changed.wait(LOOK_SECONDS)
 
     def _take(self) -> list[_Waiting[Item, Result]]:
-        """What waited longest, up to `max_cost`; background work gets a share while urgent work waits."""
+        """What waited longest, up to a limit; background work gets a share while urgent work waits."""
         batch: list[_Waiting[Item, Result]] = []
-        turns = [(self._urgent, self._max_cost * (URGENT_SHARE if self._background else 1))]
+        most = min(self._max_cost, GENTLE_COST) if self._others else self._max_cost
+        turns = [(self._urgent, most * (URGENT_SHARE if self._background else 1))]
         if self._background_owed:  # the last batch left it no room
-            turns.insert(0, (self._background, self._max_cost * (1 - URGENT_SHARE)))
+            turns.insert(0, (self._background, most * (1 - URGENT_SHARE)))
         waiting = len(self._background)
         cost = 0
-        for queue, limit in [*turns, (self._background, self._max_cost)]:
+        for queue, limit in [*turns, (self._background, most)]:
             cost = self._take_from(queue, limit, batch, cost)
         self._background_owed = bool(self._background) and len(self._background) == waiting
         return batch

@@ -220,7 +220,7 @@ class Index:
 
         Searches and changes go on meanwhile; what they change is brought over before the bodies are exchanged.
         """
-        with self._rebuilding, _one_thread():
+        with self._rebuilding, one_thread():
             new = Body.empty(self._dimension, graph=len(self) > self._exact_limit)
             while self._copy(new, COPY_CHUNK) == COPY_CHUNK:
                 pass
@@ -278,7 +278,7 @@ class Index:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep FAISS, in this thread, to one core: the others belong to searches and to the model."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)

@@ -3,6 +3,9 @@
 Questions reach an index by one road only: `catch_up` embeds and applies whatever the store holds past the
 index's revision. A release is replaced whole, so that no request ever meets one release's model and
 another's index.
+
+A release can be a shadow first: it follows the store beside the live one, gives way to it, answers nobody, and notes
+nothing in the store.
 """
 
 import logging
@@ -12,18 +15,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.batching import Batcher
 from app.engine.encoder import PROBE_TEXTS, Encoder
-from app.engine.index import Index
+from app.engine.index import Index, one_thread
 from app.engine.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Scorer, similarity
 from app.engine.snapshot import Snapshots
-from app.engine.store import Changes, Store
+from app.engine.store import Changes, Question, Store
+from app.engine.text import digest
 from app.engine.tokens import Tokens
 from app.errors import ModelFailing, NotReady, ServiceError, StorageFull
 
@@ -31,6 +36,9 @@ CATCH_UP_CHUNK = 512  # questions embedded and applied at a time, while the next
 SAVE_AFTER = 3584  # changes over all collections that are not on disk yet: what a restart would embed again
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
 CHECK_SAMPLE, CHECK_K = 50, 10
+NEAR = 5  # others of a question that make near pairs with it
+NEAR_SAMPLE = 2000  # questions of a collection whose near pairs are looked for
+SEARCH_CHUNK = 64
 MAX_BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
 
 log = logging.getLogger(__name__)
@@ -54,6 +62,15 @@ class IndexState:
     size: int
     ready: bool
     recall: float
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two stored questions that are not the same words, the older first."""
+
+    first: Question
+    second: Question
+    similarity: float
 
 
 class _CollectionIndex:
@@ -84,8 +101,11 @@ class LiveRelease:
         classifier: PairClassifier | None = None,
         max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
+        is_shadow: bool = False,
     ) -> None:
         self.release = release
+        self.users = 0  # requests and catching-up that hold this release; counted by whoever replaces it
+        self._is_shadow = is_shadow
         self.encoder = encoder
         self.classifier = classifier
         self.scorer = scorer
@@ -116,6 +136,7 @@ class LiveRelease:
         max_waiting: int,
         max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
+        is_shadow: bool = False,
     ) -> "LiveRelease":
         """Load a release's models. Indexes are opened by `catch_up`. Raises ModelRefused."""
         encoder, classifier = open_models(release, device)
@@ -129,15 +150,34 @@ class LiveRelease:
             classifier=classifier,
             max_waiting_pairs=max_waiting_pairs,
             max_batch_tokens=max_batch_tokens,
+            is_shadow=is_shadow,
         )
 
     def close(self) -> None:
         """Finish the batch in progress, refuse what waits, save the indexes, and let go of them."""
-        self.batcher.close()
-        if self.pair_batcher:
-            self.pair_batcher.close()
+        for batcher in self.batchers:
+            batcher.close()
         self._save_when_due(after=1)
         self._indexes.clear()
+
+    @property
+    def batchers(self) -> Sequence[Batcher[Tokens, Any]]:
+        """Of the encoder, and of the pair classifier if there is one."""
+        return [self.batcher, self.pair_batcher] if self.pair_batcher else [self.batcher]
+
+    def give_way(self, other: "LiveRelease | None") -> None:
+        """From now on, let the other release's models go first; None: take turns with everybody."""
+        for batcher in self.batchers:
+            batcher.give_way(other.batchers if other else ())
+
+    def go_live(self) -> None:
+        """Stop being a shadow: note in the store which texts this release can't embed, and which it can."""
+        self._is_shadow = False
+        for key, of in list(self._indexes.items()):
+            with of.catching_up:
+                embedded = of.index.vectors(self._store.quarantined_revisions(key))
+                of.unnoted.update(dict.fromkeys(embedded))
+                self._note(key, of)
 
     @property
     def failure(self) -> str | None:
@@ -161,6 +201,11 @@ class LiveRelease:
         """The collection's index, for maintenance and tests; empty before its first `catch_up`."""
         return self._of(collection_key).index
 
+    def keep_only(self, collection_keys: Sequence[int]) -> None:
+        """Let go of the indexes of all other collections: they were deleted."""
+        for key in set(self._indexes) - set(collection_keys):
+            self.forget(key)
+
     def forget(self, collection_key: int) -> None:
         """Let go of the index and the snapshots of a deleted collection."""
         with self._indexes_lock:
@@ -171,10 +216,22 @@ class LiveRelease:
         """Unit vectors (d,) float32 of tokenised texts, or an exception in a text's place, through the batcher."""
         return self.batcher.submit(tokens, background=background)
 
-    def read_pairs(self, tokens: Sequence[Tokens]) -> "Future[list[np.float32 | Exception]]":
+    def read_pairs(
+        self, tokens: Sequence[Tokens], *, background: bool = False
+    ) -> "Future[list[np.float32 | Exception]]":
         """Logits of tokenised pairs, or an exception in a pair's place. The release has a pair classifier."""
         assert self.pair_batcher
-        return self.pair_batcher.submit(tokens)
+        return self.pair_batcher.submit(tokens, background=background)
+
+    def reserve(self, collection_key: int) -> None:
+        """Open the collection's index, and keep other releases from purging what it has yet to learn of.
+
+        Needed of one that catches up while another is live. Raises OSError.
+        """
+        of = self._of(collection_key)
+        with of.catching_up:
+            self._open_index(collection_key, of)
+            self._snapshots.reserve(collection_key)
 
     def catch_up(self, collection_key: int) -> int:
         """Bring the collection's index to the store's revision, and return that; 0 if the collection is gone.
@@ -229,6 +286,46 @@ class LiveRelease:
     def vectors(self, collection_key: int, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """The unit vectors (d,) of these questions, of those that are indexed. Raises NotReady like `search`."""
         return self._ready_index(collection_key).vectors(revisions)
+
+    def sample(self, collection_key: int, size: int, seed: int = 0) -> list[int]:
+        """Revisions of indexed questions, at most `size`, the same for the same index and seed; ascending."""
+        ids = self._ready_index(collection_key).ids()
+        chosen = np.random.default_rng(seed).choice(ids, min(size, len(ids)), replace=False)
+        return [int(i) for i in np.sort(chosen)]
+
+    def neighbours(self, collection_key: int, revisions: Sequence[int], count: int) -> set[tuple[int, int]]:
+        """Each of these questions with the `count` indexed ones nearest to it: pairs of revisions, the lesser first."""
+        index = self._ready_index(collection_key)
+        own = list(index.vectors(revisions).items())
+        pairs: set[tuple[int, int]] = set()
+        with one_thread():
+            for start in range(0, len(own), SEARCH_CHUNK):
+                chunk = own[start : start + SEARCH_CHUNK]
+                _, found = index.search(np.stack([vector for _, vector in chunk]), count + 1)
+                for (revision, _), near in zip(chunk, found, strict=True):
+                    others = [int(other) for other in near.ids if other != revision]
+                    pairs.update((min(revision, other), max(revision, other)) for other in others[:count])
+        return pairs
+
+    def similarities(self, collection_key: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Of each pair of revisions: (n,) float32, NaN where one of them is not indexed."""
+        found = self.vectors(collection_key, [revision for pair in pairs for revision in pair])
+        nowhere = np.full(self.encoder.dimension, np.nan, dtype=np.float32)
+        sides = [np.stack([found.get(pair[side], nowhere) for pair in pairs]) for side in (0, 1)] if pairs else []
+        return similarity(*sides) if sides else np.empty(0, dtype=np.float32)
+
+    def near_pairs(self, collection_key: int, limit: int) -> list[NearPair]:
+        """The nearest pairs among the stored questions, most similar first, at most `limit`, none of them the same
+        words. Of a large collection, those that a sample of its questions makes. Raises NotReady."""
+        pairs = sorted(self.neighbours(collection_key, self.sample(collection_key, NEAR_SAMPLE), NEAR))
+        stored = self._store.read(collection_key, sorted({revision for pair in pairs for revision in pair}))
+        similarities = self.similarities(collection_key, pairs)
+        found = [
+            NearPair(stored[one], stored[other], float(near))
+            for (one, other), near in zip(pairs, similarities, strict=True)
+            if one in stored and other in stored and digest(stored[one].text) != digest(stored[other].text)
+        ]
+        return sorted(found, key=lambda pair: -pair.similarity)[:limit]
 
     def _ready_index(self, collection_key: int) -> Index:
         of = self._indexes.get(collection_key)
@@ -291,6 +388,10 @@ class LiveRelease:
             reason = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
             if reason != question.quarantined:
                 of.unnoted[question.revision] = reason
+        if not self._is_shadow:
+            self._note(collection_key, of)
+
+    def _note(self, collection_key: int, of: _CollectionIndex) -> None:
         if of.unnoted:
             try:
                 self._store.quarantine(collection_key, of.unnoted)

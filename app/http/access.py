@@ -44,6 +44,15 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "follow_training_run": KeyScope.ADMIN,
     "cancel_training_run": KeyScope.ADMIN,
     "resume_training_run": KeyScope.ADMIN,
+    "list_releases": KeyScope.ADMIN,
+    "read_shadow": KeyScope.ADMIN,
+    "open_shadow": KeyScope.ADMIN,
+    "cancel_shadow": KeyScope.ADMIN,
+    "read_live_release": KeyScope.ADMIN,
+    "activate_release": KeyScope.ADMIN,
+    "roll_back_release": KeyScope.ADMIN,
+    "compare_release": KeyScope.ADMIN,
+    "remove_release": KeyScope.ADMIN,
     "livez": NO_KEY,  # orchestrators have none
     "readyz": NO_KEY,
     "root": NO_KEY,  # the documentation is the same for every Sameask, and is where a key can be entered

@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request, Response
 
 from app.detector import Detector, Phases
 from app.http.fields import CollectionName
+from app.releases import Releases
 from app.settings import Settings
 from app.training_runs import TrainingRuns
 
@@ -22,6 +23,10 @@ def _detector(request: Request) -> Detector:
     return cast(Detector, request.app.state.detector)
 
 
+def _releases(request: Request) -> Releases:
+    return cast(Releases, request.app.state.releases)
+
+
 def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
@@ -31,6 +36,7 @@ def _training_runs(request: Request) -> TrainingRuns:
 
 
 TheDetector = Annotated[Detector, Depends(_detector)]
+TheReleases = Annotated[Releases, Depends(_releases)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 TheTrainingRuns = Annotated[TrainingRuns, Depends(_training_runs)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]

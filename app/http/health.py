@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app.http.dependencies import TheDetector
+from app.http.dependencies import TheDetector, TheReleases
 from app.http.metrics import Metrics
 from app.webhook import Webhook
 
@@ -31,7 +31,7 @@ class Ready(BaseModel):
 
     ready: bool
     failure: str | None = Field(description="Why the model answers nobody; null while it works.")
-    release: str
+    release: str = Field(description="The live release. One on its way beside it makes nothing unready.")
     collections: int
     collections_ready: int
     questions: int
@@ -56,9 +56,10 @@ async def readyz(response: Response, detector: TheDetector) -> object:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(
     detector: TheDetector,
+    releases: TheReleases,
     webhook: Annotated[Webhook, Depends(_webhook)],
     metrics: Annotated[Metrics, Depends(_metrics)],
 ) -> Response:
     """Prometheus metrics."""
-    content, content_type = await metrics.render(detector, webhook)
+    content, content_type = await metrics.render(detector, releases, webhook)
     return Response(content, media_type=content_type)

@@ -1,5 +1,7 @@
 """Prometheus metrics of one app: its own registry, so that two apps in one process do not mix."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
@@ -8,6 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.detector import Detector
+from app.errors import NoShadow
+from app.releases import Releases
 from app.webhook import Webhook
 
 
@@ -37,9 +41,15 @@ class Metrics:
         self._events_delivered = self._gauge("webhook_delivered", "Events delivered in the last 30 days.")
         self._events_given_up = self._gauge("webhook_given_up", "Events given up in the last 30 days.")
 
-    async def render(self, detector: Detector, webhook: Webhook) -> tuple[bytes, str]:
+        self._live = self._gauge("release_live", "1 for the live release.", ["release"])
+        self._shadow = self._gauge(
+            "shadow_indexed_share", "Share of the questions that the release on its way has indexed.", ["release"]
+        )
+
+    async def render(self, detector: Detector, releases: Releases, webhook: Webhook) -> tuple[bytes, str]:
         """The exposition document and its content type."""
         readiness = await detector.readiness()
+        await self._set_releases(detector, releases)
         self._waiting.set(detector.live.batcher.waiting)
         self._busy.set(detector.live.batcher.busy_seconds)
         self._ready.set(readiness.ready)
@@ -55,8 +65,17 @@ class Metrics:
         self._events_given_up.set(events.given_up)
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
-    def _gauge(self, name: str, description: str) -> Gauge:
-        return Gauge(f"sameask_{name}", description, registry=self.registry)
+    async def _set_releases(self, detector: Detector, releases: Releases) -> None:
+        self._live.clear()
+        self._live.labels(detector.live.release.name).set(1)
+        self._shadow.clear()
+        with suppress(NoShadow):
+            shadow = await releases.shadow()
+            share = shadow.questions_indexed / shadow.questions if shadow.questions else 1.0
+            self._shadow.labels(shadow.release).set(share)
+
+    def _gauge(self, name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"sameask_{name}", description, labels, registry=self.registry)
 
 
 class MeasureRequests:

@@ -470,6 +470,62 @@ def test_costly_background_work_progresses_while_urgent_work_waits(
     assert model.seen.index("b" * cost) < model.seen.index("last")
 
 
+def test_a_batcher_that_gives_way_waits_while_another_is_at_work(
+    start: Start, model: Capitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "GENTLE_SHARE", 1e-9)
+    done: list[str] = []
+
+    def note(texts: Sequence[str]) -> list[str]:
+        done.extend(texts)
+        return shout(texts)
+
+    other, gentle = start(model), start(note)
+    hold(other, model).add_done_callback(lambda _: done.append("other"))
+    gentle.give_way([other])
+    assert gentle.submit(["first"], background=True).result(PATIENCE_SECONDS) == ["FIRST"]
+    second = gentle.submit(["second"], background=True)
+    threading.Event().wait(0.1)  # long enough to go wrong
+    model.free.set()
+    assert second.result(PATIENCE_SECONDS) == ["SECOND"]
+    assert done == ["first", "other", "second"]
+
+
+def test_a_batcher_that_gives_way_gets_on_however_busy_the_other_is(start: Start, model: Capitals) -> None:
+    other, gentle = start(model), start(shout)
+    held = hold(other, model)
+    gentle.give_way([other])
+    for number in range(5):
+        assert gentle.submit([f"a{number}"], background=True).result(PATIENCE_SECONDS) == [f"A{number}"]
+    assert not held.done()
+
+
+def test_a_batcher_gives_way_in_small_batches_until_it_need_not(start: Start) -> None:
+    model, other = Capitals(), start(shout)
+    gentle = start(model, max_cost=1000)
+    texts = ["x" * 64] * 8
+    gentle.give_way([other])
+    gentle.submit(texts, background=True).result(PATIENCE_SECONDS)
+    assert [len(batch) for batch in model.batches] == [batching.GENTLE_COST // 64] * 4
+    model.batches.clear()
+    gentle.give_way([])
+    gentle.submit(texts, background=True).result(PATIENCE_SECONDS)
+    assert [len(batch) for batch in model.batches] == [8]
+
+
+def test_closing_ends_the_wait_of_one_that_gives_way(
+    start: Start, model: Capitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "GENTLE_SHARE", 1e-9)
+    other, gentle = start(model), start(shout)
+    hold(other, model)
+    gentle.give_way([other])
+    gentle.submit(["first"], background=True).result(PATIENCE_SECONDS)
+    waiting = gentle.submit(["second"], background=True)
+    gentle.close()
+    assert isinstance(waiting.result(PATIENCE_SECONDS)[0], ModelFailing)
+
+
 def test_background_work_is_neither_counted_nor_refused(start: Start, model: Capitals) -> None:
     batcher = start(model, max_waiting=2)
     hold(batcher, model)

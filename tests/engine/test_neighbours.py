@@ -15,7 +15,7 @@ def vectors_around(count: int, centres: int, spread: float, seed: int) -> NDArra
     chance = np.random.default_rng(seed)
     found = chance.normal(size=(centres, 24))[chance.integers(centres, size=count)]
     found = found / np.linalg.norm(found, axis=1, keepdims=True) + spread * chance.normal(size=(count, 24))
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
 
 
 def all_pairs(vectors: NDArray[np.float32], least: float) -> dict[tuple[int, int], float]:

@@ -1,8 +1,9 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, keys, training runs, deliveries.
+"""The truth, in SQL: collections, questions and their revisions, labels, keys, training runs, activations, deliveries.
 
 The only room with SQL in it.
 """
 
+from app.engine.store.activations import Activation
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.keys import Key
@@ -13,6 +14,7 @@ from app.engine.store.training_runs import State, TrainingRun
 
 __all__ = [
     "DEFAULT_COLLECTION",
+    "Activation",
     "Changes",
     "Collection",
     "Contents",

@@ -63,7 +63,8 @@ class Changes:
 class Contents:
     """What an index may hold: ids (n,) ascending, digests of their texts (n, 16), and which of them it must hold.
 
-    It may lack a version that was superseded since: one that caught up in chunks never saw it.
+    It may lack a version that was superseded since: one that caught up in chunks never saw it; and one that is
+    quarantined.
     """
 
     ids: NDArray[np.int64]

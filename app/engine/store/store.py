@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from app.engine.store.activations import Activations
 from app.engine.store.collections import (
     DEFAULT_COLLECTION,
     Collection,
@@ -56,6 +57,7 @@ class Store:
         self.keys = KeyRecords(self.database)
         self.deliveries = Outbox(self.database)
         self.training_runs = TrainingRuns(self.database)
+        self.activations = Activations(self.database)
         if prepare:
             self.database.prepare(_begin)
 
@@ -236,13 +238,14 @@ class Store:
     def contents(self, collection_key: int, revision: int) -> Contents | None:
         """What an index at `revision` may hold, and what of it it must; None: no such collection.
 
+        It need not hold what is quarantined: another release's model may be the one that can't embed it.
         True as long as no version that was superseded after `revision` has been purged.
         """
-        query = sa.select(questions.c.revision, questions.c.digest, questions.c.superseded_by).where(
+        required = CURRENT & questions.c.quarantined.is_(None)
+        query = sa.select(questions.c.revision, questions.c.digest, required.label("required")).where(
             questions.c.collection_key == collection_key,
             questions.c.revision <= revision,
             CURRENT | (questions.c.superseded_by > revision),
-            questions.c.quarantined.is_(None),
         )
         with self.database.reading() as connection:
             if not connection.execute(sa.select(collections.c.key).where(collections.c.key == collection_key)).first():
@@ -250,11 +253,19 @@ class Store:
             rows = connection.execute(query.order_by(questions.c.revision)).all()
         return Contents(
             ids=np.array([row.revision for row in rows], dtype=np.int64),
-            required=np.array([row.superseded_by is None for row in rows], dtype=np.bool_),
+            required=np.array([row.required for row in rows], dtype=np.bool_),
             digests=np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8).reshape(
                 len(rows), DIGEST_BYTES
             ),
         )
+
+    def quarantined_revisions(self, collection_key: int) -> list[int]:
+        """The revisions of the collection's current questions that are quarantined."""
+        query = sa.select(questions.c.revision).where(
+            questions.c.collection_key == collection_key, CURRENT, questions.c.quarantined.is_not(None)
+        )
+        with self.database.reading() as connection:
+            return list(connection.execute(query).scalars())
 
     def quarantined(self) -> int:
         """How many current questions could not be embedded, over all collections."""

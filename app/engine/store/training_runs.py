@@ -167,6 +167,13 @@ class TrainingRuns:
             row = self._held(connection, run_id, holder)
             return self._change(connection, row, **over, **changes) if row else None
 
+    def that_made(self, release: str) -> TrainingRun | None:
+        """The latest run that made the release of this name, if one did."""
+        query = sa.select(training_runs).where(training_runs.c.release == release).order_by(training_runs.c.id.desc())
+        with self._database.reading() as connection:
+            rows = self._database.passing(training_runs, connection.execute(query).mappings())
+            return next((_as_run(row) for row in rows), None)
+
     def unannounced(self) -> list[TrainingRun]:
         """Runs that have ended, and nobody was told yet; the oldest first."""
         columns = training_runs.c
