@@ -14,12 +14,15 @@ import argparse
 import random
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from transformers.utils.logging import disable_progress_bar
 
@@ -160,7 +163,8 @@ def spoken(
             [ObjectiveName.JOINT], str(base), Source("pairs", pairs), Source("fit", fitted), [],
             replace(OPTIONS, seed=seed),
         )  # fmt: skip
-        release = fit(plan, Path(folder) / "release")
+        with redirect_stdout(sys.stderr):  # what the trainer logs
+            release = fit(plan, Path(folder) / "release")
         if release is None:
             raise SystemExit("run this in one process")
         return probabilities(release, [asked], "cpu", Progress())[0]
@@ -170,21 +174,27 @@ def judged(seeds: Sequence[int], size: int, said: Path) -> dict[str, Any]:
     """For each kind of challenger how often the gate says what, and how much better it truly is."""
     found: dict[str, Any] = {}
     for kind in CHALLENGERS:
-        outcomes, gains = zip(*(one(seed, kind, size, said) for seed in seeds), strict=True)
+        outcomes, gains, by_all = zip(*(one(seed, kind, size, said) for seed in seeds), strict=True)
         counts = {outcome: outcomes.count(outcome) for outcome in ("passed", "not enough evidence", "failed")}
         passed = [gain for outcome, gain in zip(outcomes, gains, strict=True) if outcome == "passed"]
         found[kind] = {
             **counts,
+            "would_pass_if_every_figure_decided": sum(by_all),
             "true_gain": {"mean": round(float(np.mean(gains)), 4), "least": min(gains), "most": max(gains)},
             "least_true_gain_passed": min(passed, default=None),
         }
     return found
 
 
-def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float]:
-    """The gate's outcome, and the true gain in average precision."""
-    drawn = Drawn.of(seed)
-    labels = np.array([pair.is_duplicate for pair in drawn.asked])
+@cache
+def labelled(seed: int) -> NDArray[np.bool_]:
+    """The labels of all that the releases of a seed are asked about."""
+    return np.array([pair.is_duplicate for pair in Drawn.of(seed).asked])
+
+
+def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float, bool]:
+    """The gate's outcome, the true gain in average precision, and whether it would pass if every figure decided."""
+    labels = labelled(seed)
     champion, challenger = (np.load(said / f"{seed}-{name}.npy") for name in ("champion", kind))
     truth, elsewhere = slice(JUDGED, JUDGED + TRUTH), slice(JUDGED + TRUTH, None)
     gain = average_precision_score(labels[truth], challenger[truth]) - average_precision_score(
@@ -204,7 +214,8 @@ def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float]:
         )
         for asked, rows in sets.items()
     ]
-    return judge(found, MARGIN).outcome, round(float(gain), 4)
+    lows = [figure.interval[0] for of in found for figure in of.figures.values()]
+    return judge(found, MARGIN).outcome, round(float(gain), 4), min(lows) > -MARGIN and max(lows) > 0
 
 
 if __name__ == "__main__":

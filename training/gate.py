@@ -29,6 +29,7 @@ GUARD = 0.05  # by which a figure that doesn't decide may look worse: of equal r
 LOPSIDED = 2.0  # times the variance of the other class from which labels of one class are asked for
 MOST_TO_LABEL, MOST_OF_A_COMPONENT = 50, 2
 
+Wanting = Literal["duplicates", "different", "both"]
 Outcome = Literal["passed", "failed", "not enough evidence"]
 FigureName = Literal["average_precision", "recall_at_precision", "calibration"]
 WORDS: Mapping[FigureName, str] = {
@@ -36,6 +37,7 @@ WORDS: Mapping[FigureName, str] = {
     "recall_at_precision": "recall at the target precision",
     "calibration": "Brier score",
 }
+_CLASSES: Mapping[Wanting, bool] = {"duplicates": True, "different": False}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Measured:
     pairs: int
     components: int
     figures: Mapping[FigureName, Compared]
-    wanting: Literal["duplicates", "different", "both"]  # of which class labels would narrow the intervals
+    wanting: Wanting  # of which class labels would narrow the intervals
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class MoreLabels:
     """About how many more labels, of which class, would give the evidence."""
 
     pairs: int
-    of: Literal["duplicates", "different", "both"]
+    of: Wanting
     why: str
 
 
@@ -155,8 +157,7 @@ def probabilities(
 def measure(asked: Asked, scored: Scored, target: float, progress: Progress) -> Measured:
     """Differences with 95 % intervals: paired bootstrap over components, the same resamples for both releases."""
     count, labels = len(np.unique(scored.components)), scored.labels
-    smallest = min(np.count_nonzero(labels), np.count_nonzero(~labels), count)
-    if smallest < FEWEST:
+    if min(int(labels.sum()), int((~labels).sum()), count) < FEWEST:
         return Measured(asked, len(labels), count, {}, _scarcer(labels))
     once = np.ones((1, len(labels)))
     before, after = (_figures(p, labels, once, target) for p in (scored.champion, scored.challenger))
@@ -222,18 +223,19 @@ def _stacked(
     return {name: np.concatenate([row[name] for row in rows]) for name in WORDS}
 
 
-def _scarcer(labels: NDArray[np.bool_]) -> Literal["duplicates", "different", "both"]:
+def _scarcer(labels: NDArray[np.bool_]) -> Wanting:
     """The class of which a small set lacks pairs."""
-    lacking = (np.count_nonzero(labels) < FEWEST, np.count_nonzero(~labels) < FEWEST)
-    return {(True, False): "duplicates", (False, True): "different"}.get(lacking, "both")  # type: ignore[return-value]
+    few = [name for name, rows in _CLASSES.items() if np.count_nonzero(labels == rows) < FEWEST]
+    return few[0] if len(few) == 1 else "both"
 
 
-def _wanting(scored: Scored, target: float) -> Literal["duplicates", "different", "both"]:
+def _wanting(scored: Scored, target: float) -> Wanting:
     """The class whose pairs make the difference of average precision uncertain: that by whose resampling alone it
     varies most."""
     chances = np.random.default_rng(1)
-    varying = {}
-    for name, rows in (("duplicates", scored.labels), ("different", ~scored.labels)):
+    varying: dict[Wanting, float] = {}
+    for name, value in _CLASSES.items():
+        rows = scored.labels == value
         weights = np.ones((4 * AT_ONCE, len(rows)))
         count = int(rows.sum())
         weights[:, rows] = chances.multinomial(count, np.full(count, 1 / count), size=len(weights))
@@ -313,26 +315,23 @@ def _more_labels(sets: Sequence[Measured], margin: float) -> MoreLabels | None:
     Intervals narrow with the square root of the pairs: a half-width h has to come down to what lies between the
     difference and its bound. None where no number of labels would do.
     """
-    for found in sets:
-        if found.asked.growth and not found.figures:
-            lacking = 2 * FEWEST - found.pairs
+    for small in sets:
+        if small.asked.growth and not small.figures:
             return MoreLabels(
-                math.ceil(max(FEWEST, lacking) * found.asked.growth),
-                found.wanting,
-                f"before anything can be said there must be {FEWEST} evaluation pairs of each class",
+                math.ceil(max(FEWEST, 2 * FEWEST - small.pairs) * small.asked.growth),
+                small.wanting,
+                f"before anything can be said there must be {FEWEST} pairs of each class to measure on",
             )
-    wanted = [
-        (_factor(sets_of, margin), found) for found in sets if found.asked.growth and (sets_of := _deciding([found]))
-    ]
-    factor, found = max(wanted, key=lambda one: one[0], default=(math.inf, None))
-    if found is None or not math.isfinite(factor) or factor <= 1 or not found.asked.growth:
+    growing = [found for found in sets if found.asked.growth]
+    found = max(growing, key=lambda one: _factor(_deciding([one]), margin), default=None)
+    factor = _factor(_deciding([found]), margin) if found else math.inf
+    if not found or not found.asked.growth or not 1 < factor < math.inf:
         return None
-    more = _rounded((factor - 1) * found.pairs * found.asked.growth)
     return MoreLabels(
-        more,
+        _rounded((factor - 1) * found.pairs * found.asked.growth),
         found.wanting,
         f"if the differences on {found.asked.name} stay what they are, their intervals are narrow enough with about"
-        f" {factor:.1f} times its {found.pairs} pairs; a fifth of what is labelled becomes such pairs",
+        f" {factor:.1f} times its {found.pairs} pairs; one of {found.asked.growth:g} labels becomes such a pair",
     )
 
 
@@ -349,7 +348,7 @@ def _growth(figure: Compared, bound: float) -> float:
 
 def _rounded(count: float) -> int:
     """Upwards to two digits: more would be false precision."""
-    unit = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
+    unit = int(10 ** max(0, math.floor(math.log10(max(count, 1))) - 1))
     return math.ceil(count / unit) * unit
 
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +42,7 @@ class Progress:
             replace(self._file, told)
 
 
-class TellProgress(TrainerCallback):  # type: ignore[misc]
+class TellProgress(TrainerCallback):
     """Passes a trainer's steps on, and how long the rest will take at the pace so far."""
 
     def __init__(self, progress: Progress) -> None:
@@ -51,20 +50,21 @@ class TellProgress(TrainerCallback):  # type: ignore[misc]
         self._loss: float | None = None
         self._began = (0, 0.0)  # step, seconds
 
-    def on_train_begin(self, _arguments: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """It may go on from a checkpoint, whose steps took no time now."""
         self._began = (state.global_step, time.monotonic())
 
-    def on_step_end(self, _arguments: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Every step is told."""
         first, began = self._began
         pace = (time.monotonic() - began) / max(1, state.global_step - first)
         left = round(pace * (state.max_steps - state.global_step), 1)
         self._progress.step(state.global_step, state.max_steps, self._loss, left)
 
-    def on_log(self, *_: Any, logs: Mapping[str, Any], **__: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
         """The loss comes with the logs."""
-        self._loss = float(logs["loss"]) if "loss" in logs else self._loss
+        if "loss" in given["logs"]:
+            self._loss = float(given["logs"]["loss"])
 
 
 def replace(file: Path, content: object) -> None:

@@ -51,7 +51,7 @@ def measured(asked: Asked, pairs: Scored) -> Measured:
 def test_figures_are_those_of_scikit_learn_and_weights_repeat_pairs() -> None:
     chances = np.random.default_rng(3)
     labels = chances.uniform(size=200) < 0.4
-    said = np.round(np.clip(labels * 0.3 + chances.uniform(size=200) * 0.7, 0, 1), 2)  # many are equal
+    said = np.asarray(np.round(labels * 0.3 + chances.uniform(size=200) * 0.7, 2), np.float64)  # many are equal
     weights = chances.integers(0, 3, size=(2, 200)).astype(float)
     found = rule._figures(said, labels, weights, 0.8)
     for row, times in enumerate(weights.astype(int)):
@@ -107,8 +107,9 @@ def test_a_wide_interval_is_no_pass_and_the_labels_asked_for_make_one() -> None:
     assert verdict.outcome == "not enough evidence"
     assert verdict.more_labels
     times = 2 + round(verdict.more_labels.pairs / 5 / 150)  # as large, and what is asked for
-    columns = (np.tile(column, times) for column in (few.champion, few.challenger, few.labels))
-    more = Scored(*columns, np.arange(150 * times))
+    more = Scored(
+        np.tile(few.champion, times), np.tile(few.challenger, times), np.tile(few.labels, times), np.arange(150 * times)
+    )
     assert judge([measured(LABELS, more)], MARGIN).outcome == "passed"
     fewer = replace(found, figures={name: replace(f, difference=-0.1) for name, f in found.figures.items()})
     assert judge([fewer], MARGIN).more_labels is None  # no number of labels would do

@@ -48,7 +48,11 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Release:
 def asked(work: Path, champion: Release, labels: Sequence[GivenLabel] = LABELS, /, **request: object) -> Path:
     """The folder of a run as the service writes it."""
     work.mkdir(parents=True)
-    told = {"champion": str(champion.path), "release": str(work.parent / "releases" / "new"), "data_set": None}
+    told: dict[str, object] = {
+        "champion": str(champion.path),
+        "release": str(work.parent / "releases" / "new"),
+        "data_set": None,
+    }
     told |= {"recipe": "calibration", "elsewhere": None, "target_precision": "0.90", "margin": 0.005}
     (work / "request.json").write_text(json.dumps({**told, "device": "cpu", "seed": 20, **request}), "utf-8")
     lines = [json.dumps(vars(label), ensure_ascii=False) for label in labels]
