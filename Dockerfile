@@ -13,7 +13,7 @@ RUN python -m venv .venv
 FROM build AS build-cpu
 # The CPU build of torch satisfies the same pin and is gigabytes smaller.
 ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e .
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[openvino]'
 
 FROM build AS build-cuda
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e .

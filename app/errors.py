@@ -28,7 +28,8 @@
     │   ├── KeysNeeded
     │   ├── AdminKeyRefused
     │   ├── ReleaseRefused
-    │   └── ModelRefused
+    │   ├── ModelRefused
+    │   └── BackendRefused              what should run the model can't, here
     ├── CommandError                    a command can't go on; printed, exit code 1
     │   └── UnreadableFile                  a file is not what its ending says, or has no such column
     └── Unembeddable                    a text for which the model has no finite vector
@@ -277,6 +278,10 @@ class ReleaseRefused(StartupError):
 
 class ModelRefused(StartupError):
     """The base model can't be found, fails its digest, or can't be loaded safely."""
+
+
+class BackendRefused(StartupError):
+    """The backend that is asked for is not installed, has no instructions on this CPU, or can't run this model."""
 
 
 class CommandError(SameaskError):

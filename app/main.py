@@ -85,6 +85,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             store,
             snapshot_dir=settings.data_dir / "snapshots",
             device=settings.device,
+            backend=settings.backend,
+            models_dir=settings.data_dir / "models",
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,
             max_waiting_pairs=settings.max_waiting_pairs,

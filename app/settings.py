@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
+Backend = Literal["auto", "torch", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"]
 
 
 class Settings(BaseSettings):
@@ -27,10 +28,18 @@ class Settings(BaseSettings):
     admin_key_file: Path | None = Field(
         None, description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`."
     )
-    data_dir: Path = Field(Path("data"), description="Folder of the database and the snapshots; one process at a time.")
+    data_dir: Path = Field(
+        Path("data"),
+        description="Folder of the database, the snapshots and the converted models; one process at a time.",
+    )
     release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
+    )
+    backend: Backend = Field(
+        "auto",
+        description="What runs the models on a CPU: `torch`, `torch-bf16`, `openvino-fp32`, `openvino-bf16`,"
+        " `openvino-int8`; `auto` measures once and takes the fastest that is as good as torch. On a GPU: torch.",
     )
     target_precision: TargetPrecision = Field(
         "0.90",

@@ -19,7 +19,7 @@ from training.evaluation import evaluate, read_evidence
 from training.pairs import LabelledPair, read_pairs
 
 ROOT = Path(__file__).parent.parent
-OUT_OF_DOMAIN = ROOT / "tests" / "data" / "out_of_domain.tsv"
+OUT_OF_DOMAIN = ROOT / "app" / "engine" / "data" / "out_of_domain.tsv"
 MOST_BYTES = 12 * 2**20
 
 
