@@ -13,7 +13,7 @@ RUN python -m venv .venv
 FROM build AS build-cpu
 # The CPU build of torch satisfies the same pin and is gigabytes smaller.
 ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e .
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[openvino]'
 
 FROM build AS build-cuda
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e .
@@ -22,7 +22,6 @@ FROM python:3.12-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -o 10001 /data
 WORKDIR /srv/sameask
 COPY releases releases
-COPY tests/data/out_of_domain.tsv tests/data/out_of_domain.tsv
 ENV PATH=/srv/sameask/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SAMEASK_HOST=0.0.0.0 \

@@ -41,7 +41,8 @@
     │   ├── AdminKeyRefused
     │   ├── WebhookRefused
     │   ├── ReleaseRefused
-    │   └── ModelRefused
+    │   ├── ModelRefused
+    │   └── BackendRefused              what should run the model can't, here
     ├── CommandError                    a command can't go on; printed, exit code 1
     │   └── UnreadableFile                  a file is not what its ending says, or has no such column
     ├── DeliveryFailed                  an event did not reach its receiver; logged, and tried again
@@ -418,6 +419,10 @@ class ReleaseRefused(StartupError):
 
 class ModelRefused(StartupError):
     """The base model can't be found, fails its digest, or can't be loaded safely."""
+
+
+class BackendRefused(StartupError):
+    """The backend that is asked for is not installed, has no instructions on this CPU, or can't run this model."""
 
 
 class CommandError(SameaskError):

@@ -139,6 +139,8 @@ def _opener(settings: Settings, store: Store) -> Opener:
             store,
             snapshot_dir=settings.data_dir / SNAPSHOTS,
             device=settings.device,
+            backend=settings.backend,
+            models_dir=settings.data_dir / "models",
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,
             max_waiting_pairs=settings.max_waiting_pairs,

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
+Backend = Literal["auto", "torch", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"]
 
 
 class Settings(BaseSettings):
@@ -40,11 +41,17 @@ class Settings(BaseSettings):
         None, description="Private networks, by comma, that events may be sent to, as in `10.1.2.0/24`."
     )
     data_dir: Path = Field(
-        Path("data"), description="Folder of the database, the snapshots and trained releases; one process at a time."
+        Path("data"),
+        description="Folder of the database, snapshots, trained releases and converted models; one process at a time.",
     )
     release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
+    )
+    backend: Backend = Field(
+        "auto",
+        description="What runs the models on a CPU: `torch`, `torch-bf16`, `openvino-fp32`, `openvino-bf16`,"
+        " `openvino-int8`; `auto` measures once and takes the fastest that is as good as torch. On a GPU: torch.",
     )
     target_precision: TargetPrecision = Field(
         "0.90",
@@ -78,9 +85,9 @@ class Settings(BaseSettings):
     data_sets: Path | None = Field(
         None, description="Folder whose folders are the data sets that training may use beside labels; unset: none."
     )
-    elsewhere: Path = Field(
-        Path("tests/data/out_of_domain.tsv"),
-        description="Pairs of other domains, on which a trained release must not be worse; passed over if not there.",
+    elsewhere: Path | None = Field(
+        None,
+        description="Pairs of other domains, on which a trained release must not be worse; unset: those of Sameask.",
     )
     gate_margin: float = Field(
         0.005, ge=0, lt=1, description="How much worse than the live release a trained one may be, on any measure."

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
+from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import State as State  # for app.http, which knows nothing below this room
 from app.engine.store import Store
 from app.engine.store import TrainingRun as TrainingRun
@@ -42,7 +43,7 @@ class TrainingRuns:
             "champion": str(self._champion().absolute()),
             "recipe": recipe,
             "data_set": self._data_set(data_set),
-            "elsewhere": self._elsewhere(),
+            "elsewhere": str((self._settings.elsewhere or OUT_OF_DOMAIN).absolute()),
             "target_precision": target_precision,
             "margin": self._settings.gate_margin,
             "seed": SEED,
@@ -97,11 +98,6 @@ class TrainingRuns:
         if name not in folders:
             raise InvalidRequest(FieldError("data_set", "is none that this server allows (SAMEASK_DATA_SETS)"))
         return str(folders[name].absolute())
-
-    def _elsewhere(self) -> str | None:
-        """The file of pairs of other domains, if there is one."""
-        file = self._settings.elsewhere
-        return str(file.absolute()) if file.is_file() else None
 
 
 def _visible(run: TrainingRun) -> TrainingRun:

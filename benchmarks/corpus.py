@@ -53,6 +53,8 @@ def opened(settings: Settings) -> Iterator[Opened]:
             store,
             snapshot_dir=settings.data_dir / "snapshots",
             device=settings.device,
+            backend=settings.backend,
+            models_dir=settings.data_dir / "models",
             target_precision=settings.target_precision,
             max_waiting=settings.max_waiting_texts,
             max_batch_tokens=settings.max_batch_tokens,

@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may reach for the hub
+os.environ.setdefault("SAMEASK_BACKEND", "torch")  # what else may run the models has tests of its own
 os.environ.setdefault("SAMEASK_ALLOWED_HOSTS", "testserver")  # as the test client calls every service
 
 from collections.abc import Iterator

@@ -21,9 +21,10 @@ def test_compose_file_follows_the_compose_specification() -> None:
 
 
 def test_image_installs_as_the_makefile_does() -> None:
-    installs = re.findall(r"pip install .*-c constraints\.txt -e \.", DOCKERFILE)
-    assert len(installs) == 2
-    assert re.search(r"pip install .*-c constraints\.txt -e \.$", MAKEFILE, re.MULTILINE)
+    """With OpenVINO, but for the image of the GPU, where nothing uses it."""
+    installs = re.findall(r"pip install .*-c constraints\.txt -e (.+)$", DOCKERFILE, re.MULTILINE)
+    assert installs == ["'.[openvino]'", "."]
+    assert re.search(r"pip install .*-c constraints\.txt -e '\.\[openvino\]'$", MAKEFILE, re.MULTILINE)
 
 
 def test_image_does_not_run_as_root() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.engine.data import OUT_OF_DOMAIN
 from app.engine.encoder import Encoder
 from app.engine.live_release import open_models
 from app.engine.pair_classifier import PairClassifier
@@ -19,7 +20,6 @@ from training.evaluation import evaluate, read_evidence
 from training.pairs import LabelledPair, read_pairs
 
 ROOT = Path(__file__).parent.parent
-OUT_OF_DOMAIN = ROOT / "tests" / "data" / "out_of_domain.tsv"
 MOST_BYTES = 12 * 2**20
 
 

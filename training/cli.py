@@ -12,6 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 from app.engine.release import Release
 from app.engine.table import read_rows
 from app.errors import CommandError, SameaskError
+from app.settings import Backend
 from training.evaluation import evaluate
 from training.fit import SHARES, Plan, fit
 from training.gate import MARGIN, Asked, gate
@@ -225,10 +226,13 @@ def evaluate_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     device: Device = "auto",
+    backend: Annotated[
+        Backend, typer.Option(help="What runs the models on a CPU, as SAMEASK_BACKEND has it.")
+    ] = "torch",
 ) -> None:
     """Measure a release on labelled pairs, through the code that serves."""
     texts = [text for file in corpus for text in _texts(file)] if corpus else None
-    figures = evaluate(Release.open(release), _read(pairs, subset, columns).pairs, texts, device)
+    figures = evaluate(Release.open(release), _read(pairs, subset, columns).pairs, texts, device, backend)
     if as_json:
         out.print_json(json.dumps(figures))
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import faiss
@@ -21,10 +22,11 @@ from sklearn.metrics import (
     precision_recall_curve,
 )
 
+from app.engine.backends import TORCH
 from app.engine.encoder import Encoder
 from app.engine.live_release import open_models
 from app.engine.pair_classifier import PairClassifier
-from app.engine.release import Release
+from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Calibration, similarity
 from app.engine.text import normalize
 from training.pairs import LabelledPair, open_pairs
@@ -107,16 +109,26 @@ def texts_of(pairs: Sequence[LabelledPair]) -> list[str]:
 
 
 def evaluate(
-    release: Release, pairs: Sequence[LabelledPair], corpus: Sequence[str] | None = None, device: str = "auto"
+    release: Release,
+    pairs: Sequence[LabelledPair],
+    corpus: Sequence[str] | None = None,
+    device: str = "auto",
+    backend: str = TORCH,
 ) -> Figures:
     """A release's figures on labelled pairs, and of finding duplicates in a corpus, through the code that serves.
 
     Pairs that are equal after normalisation are left out: the service answers them without a model.
     """
-    encoder, classifier = open_models(release, device)
+    encoder, classifier = open_models(release, device, backend)
     asked = open_pairs(pairs)
+    start = perf_counter()
     evidence = read_evidence(encoder, classifier, asked)
-    figures = figures_of(evidence, (release.by_pair or release.by_similarity).calibration)
+    seconds = perf_counter() - start
+    figures: Figures = {
+        "backend": {ENCODER: encoder.backend} | ({CLASSIFIER: classifier.backend} if classifier else {}),
+        "pairs_per_second": len(asked) / seconds,
+    }
+    figures |= figures_of(evidence, (release.by_pair or release.by_similarity).calibration)
     figures["mining"] = mining(encoder, asked)
     if corpus is not None:
         figures["retrieval"] = retrieval(encoder, asked, corpus)

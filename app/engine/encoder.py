@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from app.engine.forward import Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
 from app.engine.tokens import Tokens, in_batches, padded, rows
 from app.engine.weights import apply_difference
@@ -30,16 +31,20 @@ MIN_HALF_COSINE = 0.999
 class Encoder:
     """A sentence-transformers model on one device; not for use by two threads at once, but for `tokenize`.
 
-    Weights are float32 on a CPU. On a GPU they are float16 where that agrees with float32 on a few probe
+    By torch, weights are float32 on a CPU. On a GPU they are float16 where that agrees with float32 on a few probe
     texts (cosine of at least 0.999), else bfloat16 where that does, else float32.
     """
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    output = "sentence_embedding"  # what is taken of all that the model gives
+
+    def __init__(self, model: SentenceTransformer, forward: Forward | None = None) -> None:
+        """`forward` runs the model; torch does, if there is none."""
         self._model = model.eval()
+        self._forward = forward or TorchForward(model, self.output)
         self._tokenizing = threading.Lock()  # a tokenizer keeps how to cut and pad in itself
         probe = model.preprocess(list(PROBE_TEXTS))
         self._pads = "attention_mask" in probe and "input_ids" in probe
-        if model.device.type == "cuda":
+        if self.device == "cuda":
             self._choose_half_precision()
         self.dimension = int(self.encode(PROBE_TEXTS[:1]).shape[1])
 
@@ -57,19 +62,33 @@ class Encoder:
                 apply_difference(model, difference)
             return cls(model)
 
+    def on(self, forward: Forward) -> "Encoder":
+        """The same encoder, run by something else."""
+        return Encoder(self._model, forward)
+
     def save(self, folder: Path) -> None:
         """Write the model as a sentence-transformers folder."""
         self._model.save_pretrained(str(folder), create_model_card=False)
 
     @property
+    def model(self) -> SentenceTransformer:
+        """The torch model, which tokenises whatever runs it."""
+        return self._model
+
+    @property
+    def backend(self) -> str:
+        """What runs the model: `torch`, `openvino-int8` and so on."""
+        return self._forward.backend
+
+    @property
     def device(self) -> str:
         """`cpu` or `cuda`."""
-        return str(self._model.device.type)
+        return self._forward.device
 
     @property
     def dtype(self) -> str:
-        """The weights' type: `float32`, `float16` or `bfloat16`."""
-        return str(next(self._model.parameters()).dtype).removeprefix("torch.")
+        """The weights' type: `float32`, `float16`, `bfloat16` or `int8`."""
+        return self._forward.dtype
 
     @property
     def max_tokens(self) -> int | None:
@@ -94,13 +113,12 @@ class Encoder:
 
         Raises Unembeddable if any row is not finite or has no direction.
         """
-        with torch.inference_mode():
-            features = self._collate(batch)
-            vectors = self._model(features)["sentence_embedding"].float()
-            norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-            if not bool((torch.isfinite(norms) & (norms > 0)).all()):
-                raise Unembeddable("the model has no finite vector for this text")
-            return np.asarray((vectors / norms).cpu().numpy(), dtype=np.float32)
+        vectors = self._forward(self._collate(batch))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(norms) & (norms > 0)).all():
+            raise Unembeddable("the model has no finite vector for this text")
+        return np.asarray(vectors / norms, dtype=np.float32)
 
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
         """All at once, for notebooks and training: n texts -> (n, dimension) float32 unit vectors, in order."""
@@ -117,8 +135,8 @@ class Encoder:
     def _collate(self, batch: Sequence[Tokens]) -> dict[str, Any]:
         if not self._pads:
             features = self._model.preprocess([tokens.text for tokens in batch])
-            return {k: v.to(self._model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
-        return padded(batch, self._model.tokenizer.pad_token_id or 0, self._model.device)
+            return {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+        return padded(batch, self._model.tokenizer.pad_token_id or 0)
 
     def _choose_half_precision(self) -> None:
         expected = self.encode(PROBE_TEXTS)

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.backends import TORCH, device_for, run_on
 from app.engine.batching import Batcher
 from app.engine.encoder import PROBE_TEXTS, Encoder
 from app.engine.index import Index, one_thread
+from app.engine.model_cache import ModelCache
 from app.engine.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Scorer, similarity
@@ -118,7 +120,7 @@ class LiveRelease:
             max_cost=max_batch_tokens or MAX_BATCH_TOKENS[encoder.device],
         )
         self._store = store
-        self._snapshots = Snapshots(snapshot_dir, release.digest)
+        self._snapshots = Snapshots(snapshot_dir, _vectors_of(release, encoder))
         self._snapshots.keep_only([collection.key for collection in store.list_collections()])
         self._indexes: dict[int, _CollectionIndex] = {}
         self._indexes_lock = threading.Lock()
@@ -137,9 +139,11 @@ class LiveRelease:
         max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
         is_shadow: bool = False,
+        backend: str = TORCH,
+        models_dir: Path | None = None,
     ) -> "LiveRelease":
-        """Load a release's models. Indexes are opened by `catch_up`. Raises ModelRefused."""
-        encoder, classifier = open_models(release, device)
+        """Load a release's models. Indexes are opened by `catch_up`. Raises ModelRefused, BackendRefused."""
+        encoder, classifier = open_models(release, device, backend, models_dir)
         return cls(
             release,
             encoder,
@@ -400,16 +404,28 @@ class LiveRelease:
                 log.warning("%d texts can't be embedded, which is not noted yet: %s", len(of.unnoted), error)
 
 
-def open_models(release: Release, device: str) -> tuple[Encoder, PairClassifier | None]:
-    """A release's bi-encoder, and its pair classifier if it has one. Raises ModelRefused."""
+def open_models(
+    release: Release, device: str, backend: str = TORCH, models_dir: Path | None = None
+) -> tuple[Encoder, PairClassifier | None]:
+    """A release's bi-encoder, and its pair classifier if it has one, run by `backend`.
+
+    Models converted for it are kept in `models_dir`, if there is one. Raises ModelRefused, BackendRefused.
+    """
+    device = device_for(device, backend)
     encoder_files, classifier_files = release.model(ENCODER), release.model(CLASSIFIER)
     assert encoder_files
     (folder, difference) = encoder_files
-    encoder = Encoder.open(folder, device, difference)
-    if not classifier_files:
-        return encoder, None
-    (folder, difference) = classifier_files
-    return encoder, PairClassifier.open(folder, device, difference)
+    encoder, classifier = Encoder.open(folder, device, difference), None
+    if classifier_files:
+        (folder, difference) = classifier_files
+        classifier = PairClassifier.open(folder, device, difference)
+    return run_on(backend, encoder, classifier, ModelCache(models_dir, release.digest))
+
+
+def _vectors_of(release: Release, encoder: Encoder) -> str:
+    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
+    different (a cosine of 0.998, where halves have 0.99999)."""
+    return f"int8-{release.digest}" if encoder.dtype == "int8" else release.digest
 
 
 def _pair_batcher(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
 
+from app.engine.forward import Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
 from app.engine.tokens import Tokens, in_batches, padded, rows
 from app.engine.weights import apply_difference
@@ -33,8 +33,12 @@ class PairClassifier:
     """A sentence-transformers CrossEncoder with one logit, on one device; float32 on a CPU, bfloat16 or float16 on
     a GPU. Not for use by two threads at once, but for `tokenize`."""
 
-    def __init__(self, model: CrossEncoder) -> None:
+    output = "scores"  # what is taken of all that the model gives
+
+    def __init__(self, model: CrossEncoder, forward: Forward | None = None) -> None:
+        """`forward` runs the model; torch does, if there is none."""
         self._model = model.eval()
+        self._forward = forward or TorchForward(model, self.output)
         self._tokenizing = threading.Lock()
         if model.num_labels != 1:
             raise ModelRefused(f"a pair classifier has one logit, this model has {model.num_labels}")
@@ -54,10 +58,29 @@ class PairClassifier:
                 apply_difference(model, difference)
             return cls(model)
 
+    def on(self, forward: Forward) -> "PairClassifier":
+        """The same classifier, run by something else."""
+        return PairClassifier(self._model, forward)
+
+    @property
+    def model(self) -> CrossEncoder:
+        """The torch model, which tokenises whatever runs it."""
+        return self._model
+
+    @property
+    def backend(self) -> str:
+        """What runs the model: `torch`, `openvino-int8` and so on."""
+        return self._forward.backend
+
     @property
     def device(self) -> str:
         """`cpu` or `cuda`."""
-        return str(self._model.device.type)
+        return self._forward.device
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of a pair that the model reads, special ones included; what lies beyond is cut."""
+        return self._model.max_seq_length
 
     def save(self, folder: Path) -> None:
         """Write the model as a sentence-transformers CrossEncoder folder."""
@@ -76,12 +99,10 @@ class PairClassifier:
 
     def score_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised pairs -> (n,) float32 logits. Raises Unembeddable for what is not finite."""
-        with torch.inference_mode():
-            features = padded(batch, self._model.tokenizer.pad_token_id or 0, self._model.device)
-            logits = self._model(features)["scores"].float().reshape(-1)
-            if not bool(torch.isfinite(logits).all()):
-                raise Unembeddable("the model has no finite score for this pair")
-            return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+        logits = self._forward(padded(batch, self._model.tokenizer.pad_token_id or 0)).reshape(-1)
+        if not np.isfinite(logits).all():
+            raise Unembeddable("the model has no finite score for this pair")
+        return logits
 
     def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 64) -> NDArray[np.float32]:
         """All at once, for notebooks and training: n pairs -> (n,) float32 logits, in order."""

@@ -14,31 +14,29 @@ class Tokens:
     """One tokenised text or pair: its model inputs without padding, how many, and whether it was cut."""
 
     text: str
-    features: Mapping[str, torch.Tensor]  # name -> (count,) int64; empty for models that pad nothing
+    features: Mapping[str, NDArray[np.int64]]  # name -> (count,); empty for models that pad nothing
     count: int
     truncated: bool
 
 
-def rows(batch: Mapping[str, Any]) -> list[dict[str, torch.Tensor]]:
-    """The inputs of each text of a padded batch, without its padding."""
-    mask = batch["attention_mask"].bool()
-    names = [name for name, value in batch.items() if isinstance(value, torch.Tensor) and value.shape == mask.shape]
-    return [{name: batch[name][row][mask[row]] for name in names} for row in range(len(mask))]
+def rows(batch: Mapping[str, Any]) -> list[dict[str, NDArray[np.int64]]]:
+    """The inputs of each text of a padded batch of tensors, without its padding."""
+    mask = batch["attention_mask"].numpy().astype(bool)
+    arrays = {name: value.numpy() for name, value in batch.items() if isinstance(value, torch.Tensor)}
+    named = {name: array for name, array in arrays.items() if array.shape == mask.shape}
+    return [{name: array[row][mask[row]] for name, array in named.items()} for row in range(len(mask))]
 
 
-def padded(batch: Sequence[Tokens], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """Inputs of n texts as (n, longest) tensors on the device."""
+def padded(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
+    """Inputs of n texts as (n, longest) arrays."""
     longest = max(tokens.count for tokens in batch)
     padding = {"input_ids": pad_id}
-    return {
-        name: torch.stack(
-            [
-                torch.nn.functional.pad(t.features[name], (0, longest - t.count), value=padding.get(name, 0))
-                for t in batch
-            ]
-        ).to(device, non_blocking=True)
-        for name in batch[0].features
-    }
+    arrays = {}
+    for name in batch[0].features:
+        arrays[name] = np.full((len(batch), longest), padding.get(name, 0), dtype=np.int64)
+        for row, tokens in zip(arrays[name], batch, strict=True):
+            row[: tokens.count] = tokens.features[name]
+    return arrays
 
 
 def in_batches(

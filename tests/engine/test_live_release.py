@@ -26,7 +26,8 @@ class CountingEncoder:
         self.embedded = 0
         self.poison = "\x01"
         self.broken = False
-        self.dimension, self.device, self.tokenize = encoder.dimension, encoder.device, encoder.tokenize
+        self.dimension, self.device, self.dtype = encoder.dimension, encoder.device, encoder.dtype
+        self.tokenize = encoder.tokenize
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         if self.broken:

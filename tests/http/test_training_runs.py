@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from app import main, training_runs, training_worker
 from app.data_directory import DATABASE
+from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import Store, TrainingRun
 from app.main import create_app
 from app.settings import Settings
@@ -89,12 +90,11 @@ def test_retrain_queues_a_run_and_says_where_it_is(client: TestClient, store: St
         "error": None,
     }
     assert client.get(response.headers["Location"]).json() == run
-    elsewhere = Path("tests/data/out_of_domain.tsv").absolute()
     assert store.training_runs.get(1).request == {
         "champion": str(settings.release.absolute()),
         "recipe": "classifier",
         "data_set": str(settings.data_sets and settings.data_sets / "quora"),
-        "elsewhere": str(elsewhere),
+        "elsewhere": str(OUT_OF_DOMAIN),
         "target_precision": "0.90",
         "margin": 0.005,
         "seed": 20,

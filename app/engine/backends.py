@@ -1,0 +1,260 @@
+"""What runs a release's models on this machine: the backend that is asked for, or the fastest that is good enough.
+
+`auto` measures once and writes down what it found. The yardstick are questions of our own writing (five domains, none
+of a user's): models are quantised on one half of the pairs, and compared with torch in float32 on the other half.
+"""
+
+import copy
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, ndcg_score
+
+from app.engine.data import OUT_OF_DOMAIN
+from app.engine.encoder import Encoder
+from app.engine.forward import TorchForward
+from app.engine.model_cache import ModelCache
+from app.engine.openvino_forward import OpenVinoForward, check_can_run, convert, quantize
+from app.engine.pair_classifier import PairClassifier
+from app.engine.release import CLASSIFIER, ENCODER
+from app.engine.scorer import similarity
+from app.engine.table import read_rows
+from app.engine.tokens import Tokens, in_batches, padded
+from app.errors import BackendRefused
+
+AUTO, TORCH, TORCH_BF16, OPENVINO = "auto", "torch", "torch-bf16", "openvino-"
+CANDIDATES = ("openvino-int8", "openvino-bf16", "openvino-fp32", TORCH_BF16)
+CALIBRATION_TEXTS = 300
+MAX_LOSS = 0.003  # of average precision and of nDCG@10
+MIN_AGREEMENT = 0.997
+BATCH_SIZE = 64
+ROUNDS = 3
+
+log = logging.getLogger(__name__)
+
+Part = TypeVar("Part", Encoder, PairClassifier)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    question1: str
+    question2: str
+    is_duplicate: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on one backend: texts or pairs a second, and how good it is on the yardstick.
+
+    `agreement` is the mean cosine of its vectors with torch's, or the correlation of its logits with torch's.
+    """
+
+    per_second: float
+    average_precision: float
+    ndcg_at_10: float | None  # of a bi-encoder
+    agreement: float
+
+    def is_as_good_as(self, torch: "Measured") -> bool:
+        """Whether nothing that counts is lost against torch in float32."""
+        losses = [torch.average_precision - self.average_precision]
+        if self.ndcg_at_10 is not None and torch.ndcg_at_10 is not None:
+            losses.append(torch.ndcg_at_10 - self.ndcg_at_10)
+        return max(losses) <= MAX_LOSS and self.agreement >= MIN_AGREEMENT
+
+
+def device_for(device: str, backend: str) -> str:
+    """Where the models are loaded: on the CPU, if what is asked for runs there alone. Raises BackendRefused."""
+    if backend in (AUTO, TORCH):
+        return device
+    if device == "cuda":
+        raise BackendRefused(f"{backend} runs on a CPU, and SAMEASK_DEVICE is cuda: set SAMEASK_BACKEND=auto")
+    return "cpu"
+
+
+def run_on(
+    backend: str, encoder: Encoder, classifier: PairClassifier | None, cache: ModelCache
+) -> tuple[Encoder, PairClassifier | None]:
+    """A release's models, run by `backend`; the fastest for each on this machine if it is `auto`.
+
+    By OpenVINO they can't be saved any more. Raises BackendRefused where another than `auto` can't run here.
+    """
+    if encoder.device != "cpu" or backend == TORCH:
+        return encoder, classifier
+    if backend == AUTO:
+        encoder, classifier = _run_on_fastest(encoder, classifier, cache)
+    else:
+        encoder = _opened(encoder, backend, cache)
+        classifier = _opened(classifier, backend, cache) if classifier else None
+    for model in (encoder, classifier):
+        if model and model.backend.startswith(OPENVINO):
+            model.model.to("meta")  # torch's weights, which nothing reads any more: 90 MB each
+    return encoder, classifier
+
+
+def _run_on_fastest(
+    encoder: Encoder, classifier: PairClassifier | None, cache: ModelCache
+) -> tuple[Encoder, PairClassifier | None]:
+    machine = {"cpu": _cpu(), "cores": os.cpu_count()}
+    noted = cache.choice(machine)
+    encoder, of_encoder = _fastest(encoder, noted.get(ENCODER), cache)
+    found = {ENCODER: of_encoder}
+    if classifier:
+        classifier, found[CLASSIFIER] = _fastest(classifier, noted.get(CLASSIFIER), cache)
+    if found != noted:
+        cache.keep_choice(machine, found)
+    return encoder, classifier
+
+
+def _fastest(model: Part, noted: Mapping[str, Any] | None, cache: ModelCache) -> tuple[Part, Mapping[str, Any]]:
+    """The model on its best backend here, and what is to be noted of that: as was found before, or measured now."""
+    if noted:
+        try:
+            return _opened(model, noted["backend"], cache), noted
+        except (BackendRefused, LookupError, TypeError) as error:
+            log.warning("what was chosen before can't run any more, backends are measured again: %s", error)
+    log.info("measuring what runs the %s fastest on this machine; once, for about half a minute", _name(model))
+    pairs = _pairs()[1::2]
+    reference = _answers(model, pairs)
+    best, chosen = model, TORCH
+    measured = {TORCH: _measure(model, pairs, reference)}
+    for backend in filter(_can_run, CANDIDATES):
+        try:
+            candidate = _opened(model, backend, cache)
+        except BackendRefused as error:
+            log.warning("the %s goes without %s: %s", _name(model), backend, error)
+            continue
+        measured[backend] = found = _measure(candidate, pairs, reference)
+        if found.is_as_good_as(measured[TORCH]) and found.per_second > measured[chosen].per_second:
+            best, chosen = candidate, backend
+    log.info(
+        "the %s runs on %s, %.1f times as fast as on torch",
+        _name(model),
+        chosen,
+        measured[chosen].per_second / measured[TORCH].per_second,
+    )
+    return best, {"backend": chosen, "measured": {name: asdict(found) for name, found in measured.items()}}
+
+
+def _opened(model: Part, backend: str, cache: ModelCache) -> Part:
+    """The model, run by this backend. Raises BackendRefused."""
+    if backend == TORCH:
+        return model
+    _check_can_run(backend)
+    if backend == TORCH_BF16:
+        return model.on(TorchForward(copy.deepcopy(model.model).to(torch.bfloat16), model.output))
+    precision = backend.removeprefix(OPENVINO)
+    stored = "int8" if precision == "int8" else "fp32"  # bf16 is how float32 weights are computed with
+    graph = cache.model(f"{_name(model)}-{stored}", lambda: _made(model, stored))
+    return model.on(OpenVinoForward(graph, precision, model.max_tokens))
+
+
+def _check_can_run(backend: str) -> None:
+    """Raise BackendRefused where it is not installed, or the CPU has no instructions for it."""
+    if backend != TORCH_BF16:
+        check_can_run(backend.removeprefix(OPENVINO))
+    elif not _multiplies_bf16():
+        raise BackendRefused("this CPU has no instructions for torch-bf16: set SAMEASK_BACKEND=auto")
+
+
+def _can_run(backend: str) -> bool:
+    try:
+        _check_can_run(backend)
+    except BackendRefused as error:
+        log.info("without %s: %s", backend, error)
+        return False
+    return True
+
+
+def _made(model: Part, precision: str) -> Any:
+    samples = [padded([tokens], 0) for tokens in _tokens(model, _pairs()[::2])[:CALIBRATION_TEXTS]]
+    if not samples[0]:
+        raise BackendRefused("OpenVINO can't run a model that reads no padded tokens")
+    graph = convert(model.model, model.output, samples[0])
+    return quantize(graph, samples) if precision == "int8" else graph
+
+
+def _measure(model: Part, pairs: Sequence[_Pair], reference: NDArray[np.float32]) -> Measured:
+    answers = _answers(model, pairs)
+    labels = [pair.is_duplicate for pair in pairs]
+    speed = _per_second(model, _tokens(model, pairs))
+    if isinstance(model, PairClassifier):
+        return Measured(
+            speed, float(average_precision_score(labels, answers)), None, float(np.corrcoef(answers, reference)[0, 1])
+        )
+    first, second = answers[0::2], answers[1::2]
+    return Measured(
+        speed,
+        float(average_precision_score(labels, similarity(first, second))),
+        _ndcg_at_10(first, second, np.asarray(labels)),
+        float(similarity(answers, reference).mean()),
+    )
+
+
+def _answers(model: Part, pairs: Sequence[_Pair]) -> NDArray[np.float32]:
+    """Logits (n,) of the pairs, or vectors (2n, d) of their texts, each pair's two beside each other."""
+    if isinstance(model, PairClassifier):
+        return model.score([(pair.question1, pair.question2) for pair in pairs])
+    return model.encode(_texts(pairs))
+
+
+def _ndcg_at_10(first: NDArray[np.float32], second: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
+    """How well each duplicate's second question is found by its first, among all second questions."""
+    relevant = np.eye(len(labels))[labels]
+    return float(ndcg_score(relevant, first[labels] @ second.T, k=10))
+
+
+def _per_second(model: Encoder | PairClassifier, tokens: Sequence[Tokens]) -> float:
+    """Texts or pairs a second in batches, the best of a few rounds, tokenising left out."""
+    run = model.score_tokens if isinstance(model, PairClassifier) else model.encode_tokens
+    best = float("inf")
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        in_batches(run, tokens, BATCH_SIZE)
+        best = min(best, time.perf_counter() - start)
+    return len(tokens) / best
+
+
+def _tokens(model: Encoder | PairClassifier, pairs: Sequence[_Pair]) -> list[Tokens]:
+    if isinstance(model, PairClassifier):
+        return model.tokenize([(pair.question1, pair.question2) for pair in pairs])
+    return model.tokenize(_texts(pairs))
+
+
+def _texts(pairs: Sequence[_Pair]) -> list[str]:
+    return [text for pair in pairs for text in (pair.question1, pair.question2)]
+
+
+def _pairs() -> list[_Pair]:
+    columns = ("question1", "question2", "is_duplicate")
+    return [_Pair(a, b, label == "1") for a, b, label in (row.values for row in read_rows(OUT_OF_DOMAIN, columns))]
+
+
+def _name(model: Encoder | PairClassifier) -> str:
+    return CLASSIFIER if isinstance(model, PairClassifier) else ENCODER
+
+
+def _cpu() -> str:
+    """What tells one kind of processor from another: its name and a digest of its instructions."""
+    lines = dict.fromkeys(line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features")))
+    return f"{platform.machine()} {platform.processor()} {sha256(''.join(lines).encode()).hexdigest()[:16]}"
+
+
+def _multiplies_bf16() -> bool:
+    return any(flag in line for line in _cpuinfo() for flag in (" avx512_bf16", " amx_bf16"))
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return []

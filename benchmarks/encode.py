@@ -1,0 +1,225 @@
+"""Questions encoded a second, and the time of one, beside sentence-transformers with the same weights.
+
+    python benchmarks/encode.py --json
+    python benchmarks/encode.py --questions train.tsv dev.tsv --backend openvino-int8 --rounds 7
+
+The rivals are `SentenceTransformer.encode` by torch in float32, at the batch size that is the fastest here, and its own
+OpenVINO backend where that can be set up. Every contender goes from texts to unit vectors, tokenising included, in
+rounds that are interleaved; ratios are medians over rounds of the ratio within a round, so that other work on the
+machine weighs on both sides. Without `--questions`: the example questions, and texts of their words and lengths.
+
+FLOPs are counted (torch.utils.flop_counter) for each text at its own length: padding, tokenising and waiting all count
+as loss. The limit they are compared with is the fastest plain matrix product of that precision, the greatest
+that any round reached.
+"""
+
+import argparse
+import csv
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.utils.logging import disable_progress_bar
+
+from app.engine.backends import CANDIDATES, TORCH
+from app.engine.encoder import Encoder
+from app.engine.live_release import open_models
+from app.engine.openvino_forward import versions
+from app.engine.release import ENCODER, Release
+from app.engine.tokens import padded
+from app.errors import BackendRefused
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.corpus import read_questions, say, show
+
+ROOT = Path(__file__).parent.parent
+
+RIVAL = "sentence-transformers"
+RIVAL_OPENVINO = "sentence-transformers, openvino"
+BATCH_SIZES = (16, 32, 64)
+ONE_AT_A_TIME = 100  # questions for the time of one
+SIZE = 2048  # of the square matrices
+SEED = 20
+
+Encode = Callable[[Sequence[str]], Any]
+
+
+def main() -> None:
+    """Measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", nargs="+", type=Path, help="files with question1 and question2")
+    parser.add_argument("--limit", type=int, default=4096, help="questions")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backend", nargs="+", choices=[TORCH, *CANDIDATES], default=[TORCH, *CANDIDATES])
+    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
+    parser.add_argument(
+        "--models", type=Path, help="folder that keeps converted models, as a data directory's `models`"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    arguments = parser.parse_args()
+    disable_progress_bar()
+    texts = read_questions(arguments.questions, arguments.limit) if arguments.questions else _made(arguments.limit)
+    with TemporaryDirectory() as folder:
+        contenders, refused = _contenders(arguments, texts, arguments.models or Path(folder))
+        say(f"{len(texts):,} questions, {', '.join(contenders)}")
+        report = _measure(contenders, texts, arguments.rounds)
+    encoder = Encoder.open(*_files(arguments.release))
+    lengths = Counter(tokens.count for tokens in encoder.tokenize(texts))
+    flops = _flops(encoder, lengths) / len(texts)
+    for name, of in report.items():
+        of["share_of_matrix_peak"] = of["per_second"] * flops / of.pop("peak_flops_per_second")
+        say(f"{name}: {of['ratio']:.2f}x, {of['share_of_matrix_peak']:.0%} of the peak")
+    tokens = sum(length * count for length, count in lengths.items()) / len(texts)
+    about = {
+        "questions": len(texts),
+        "mean_tokens": tokens,
+        "flops_per_question": flops,
+        "threads": torch.get_num_threads(),
+    }
+    show(about | {"versions": versions(), "encode": report, "refused": refused}, as_json=arguments.json)
+
+
+def _contenders(
+    arguments: argparse.Namespace, texts: Sequence[str], models: Path
+) -> tuple[dict[str, Encode], dict[str, str]]:
+    """What encodes, by name, and why others can't."""
+    release = Release.open(arguments.release)
+    encoder = Encoder.open(*_files(arguments.release))
+    contenders: dict[str, Encode] = {RIVAL: _at_its_best(encoder.model, texts)}
+    refused = {}
+    try:
+        with TemporaryDirectory() as folder:
+            encoder.save(Path(folder))
+            rival = SentenceTransformer(folder, device="cpu", backend="openvino", local_files_only=True)
+        contenders[RIVAL_OPENVINO] = _at_its_best(rival, texts)
+    except Exception as error:  # whatever it takes to set it up
+        refused[RIVAL_OPENVINO] = f"{type(error).__name__}: {error}"
+    for backend in arguments.backend:
+        try:
+            contenders[backend] = open_models(release, "cpu", backend, models)[0].encode
+        except BackendRefused as error:
+            refused[backend] = str(error)
+    return contenders, refused
+
+
+def _files(release: Path) -> tuple[Path, str, Path | None]:
+    found = Release.open(release).model(ENCODER)
+    assert found
+    return found[0], "cpu", found[1]
+
+
+def _at_its_best(model: SentenceTransformer, texts: Sequence[str]) -> Encode:
+    """`SentenceTransformer.encode` at the batch size that is the fastest on these texts."""
+
+    def encode(batch_size: int, asked: Sequence[str]) -> Any:
+        return model.encode(list(asked), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+
+    sample = texts[:256]
+    encode(BATCH_SIZES[0], sample)
+    best = min(BATCH_SIZES, key=lambda size: min(_seconds(lambda: encode(size, sample)) for _ in range(2)))
+    return lambda asked: encode(best, asked)
+
+
+def _measure(contenders: dict[str, Encode], texts: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
+    """Each contender's medians over rounds, and ratios to the rival's figures of the same round."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    one: dict[str, list[float]] = {name: [] for name in contenders}
+    peaks: dict[str, list[float]] = {name: [] for name in contenders}
+    products = {precision: _product(precision) for precision in {_precision(name) for name in contenders}}
+    for encode in contenders.values():
+        encode(texts[:512])  # kernels are compiled for shapes as they come
+    for number in range(rounds):
+        for name, encode in contenders.items():
+            seconds[name].append(_seconds(partial(encode, texts)))
+            one[name].append(median(_seconds(partial(encode, [text])) for text in texts[:ONE_AT_A_TIME]))
+            peaks[name].append(max(product() for product in products[_precision(name)]))
+        say(f"round {number + 1}: " + ", ".join(f"{n} {len(texts) / s[-1]:,.0f}/s" for n, s in seconds.items()))
+    return {
+        name: {
+            "per_second": len(texts) / median(seconds[name]),
+            "ratio": median(theirs / own for theirs, own in zip(seconds[RIVAL], seconds[name], strict=True)),
+            "one_p50_ms": 1000 * median(one[name]),
+            "one_ratio": median(theirs / own for theirs, own in zip(one[RIVAL], one[name], strict=True)),
+            "peak_flops_per_second": max(peaks[name]),
+        }
+        for name in contenders
+    }
+
+
+def _precision(name: str) -> str:
+    return next((precision for precision in ("bf16", "int8") if name.endswith(precision)), "fp32")
+
+
+def _product(precision: str) -> list[Callable[[], float]]:
+    """Plain products of two matrices: each gives the operations a second that it reached."""
+    if precision == "int8":
+        first, second = (torch.randint(-127, 127, (SIZE, SIZE), dtype=torch.int8) for _ in range(2))
+        return [lambda: _reached(lambda: torch._int_mm(first, second)), _openvino_product()]
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    a, b = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    return [lambda: _reached(lambda: torch.mm(a, b))]
+
+
+def _openvino_product() -> Callable[[], float]:
+    """An int8 product by OpenVINO: torch's own has no fast path on every CPU."""
+    import openvino
+    from openvino import opset13 as ops
+
+    given = ops.parameter([SIZE, SIZE], np.float32)
+    low, high = (ops.constant(np.float32(edge)) for edge in (-1, 127 / 128))
+    weights = ops.constant(np.random.default_rng(SEED).integers(-127, 127, (SIZE, SIZE)).astype(np.int8))
+    scaled = ops.multiply(ops.convert(weights, np.float32), ops.constant(np.float32(0.01)))
+    quantized = ops.fake_quantize(given, low, high, low, high, levels=256)
+    graph = openvino.Model([ops.matmul(quantized, scaled, False, True)], [given])
+    request = openvino.Core().compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+    values = np.random.default_rng(SEED).uniform(-1, 1, (SIZE, SIZE)).astype(np.float32)
+    return lambda: _reached(lambda: request.infer([values]))
+
+
+def _reached(product: Callable[[], object]) -> float:
+    return float(2 * SIZE**3 / min(_seconds(product) for _ in range(5)))
+
+
+def _flops(encoder: Encoder, lengths: Counter[int]) -> float:
+    """Operations of the model on texts of these lengths, none padded; a multiplication and an addition are two."""
+    total = 0.0
+    for length, count in lengths.items():
+        (tokens,) = encoder.tokenize(["a " * (length - 2)])
+        features = {name: torch.from_numpy(array) for name, array in padded([tokens], 0).items()}
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            encoder.model(features)
+        total += count * counter.get_total_flops()
+    return total
+
+
+def _made(limit: int) -> list[str]:
+    """The example questions, and texts of their words and lengths."""
+    with (ROOT / "examples" / "questions.csv").open(encoding="utf-8", newline="") as file:
+        examples = [row["text"] for row in csv.DictReader(file)]
+    words = [word for text in examples for word in text.split()]
+    chances = random.Random(SEED)
+    made = dict.fromkeys(examples)
+    while len(made) < limit:
+        made[" ".join(chances.choices(words, k=len(chances.choice(examples).split())))] = None
+    return list(made)[:limit]
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
