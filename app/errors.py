@@ -301,7 +301,7 @@ class GateNotPassed(RequestError):
 
     def __init__(self, name: str, outcome: str) -> None:
         super().__init__(
-            f"the gate's outcome for the release {name!r} is {outcome!r}: `force`, with a reason, overrules it"
+            f"the gate's outcome for the release {name!r} is {outcome!r}: `force`, which says why, overrules it"
         )
 
 

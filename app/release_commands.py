@@ -20,7 +20,7 @@ err = Console(stderr=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `sameask releases list` shows it.")]
 Reason = Annotated[str, typer.Option(help="For the record.")]
-Force = Annotated[bool, typer.Option("--force", help="Overrule a gate that did not pass; needs a reason.")]
+Force = Annotated[str | None, typer.Option(help="Why it is to go live although its gate did not pass.")]
 
 
 @releases.command("list")
@@ -79,7 +79,7 @@ def diff(
 
 
 @releases.command()
-def activate(name: Name, reason: Reason = "", force: Force = False, url: Url = None, key_file: KeyFile = None) -> None:
+def activate(name: Name, reason: Reason = "", force: Force = None, url: Url = None, key_file: KeyFile = None) -> None:
     """Make a release live, and wait until it is; no request fails meanwhile."""
     body = {"release": name, "reason": reason, "force": force}
     run(url, key_file, lambda service: _swap(service, "PUT", "/admin/releases/live", body))

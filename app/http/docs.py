@@ -1,6 +1,7 @@
 """`/docs`: the OpenAPI document as a page to try things on, with no asset from elsewhere."""
 
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI
@@ -60,7 +61,17 @@ def mount_docs(app: FastAPI) -> None:
             schemas["Problem"] = problem
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
+            _describe_streams(schema)
             declare(schema)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _describe_streams(document: dict[str, Any]) -> None:
+    """Say of streams what OpenAPI 3.1 can: FastAPI describes their items by a keyword of 3.2."""
+    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+        for response in operation["responses"].values():
+            for media in response.get("content", {}).values():
+                if media.pop("itemSchema", None):
+                    media["schema"] = {"type": "string"}

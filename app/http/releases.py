@@ -1,9 +1,9 @@
 """`/admin/releases`: which release answers, which one is on its way, and what it would change."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.convertors import Convertor, register_url_convertor
 
 from app.errors import (
@@ -19,7 +19,7 @@ from app.errors import (
     StorageFull,
 )
 from app.http.dependencies import InCollection, Limit, TheReleases, TheSettings, while_connected
-from app.http.fields import MAX_ID_CHARACTERS, QuestionId, page_size
+from app.http.fields import MAX_ID_CHARACTERS, QuestionId, Text, page_size
 from app.http.links import link, links
 from app.http.problems import documented
 
@@ -65,13 +65,9 @@ class ToActivate(Named):
     )
 
     reason: Annotated[str, Field(max_length=1000, description="For the record.")] = ""
-    force: bool = Field(False, description="Overrule a gate that did not pass; needs a reason.")
-
-    @model_validator(mode="after")
-    def _forced_for_a_reason(self) -> Self:
-        if self.force and not self.reason.strip():
-            raise ValueError("force needs a reason")
-        return self
+    force: Annotated[Text, Field(max_length=1000)] | None = Field(
+        None, description="Why it is to go live although its gate did not pass; for the record, too."
+    )
 
 
 class ToRollBack(BaseModel):
@@ -220,7 +216,7 @@ async def read_live_release(releases: TheReleases) -> object:
 async def activate_release(body: ToActivate, releases: TheReleases) -> object:
     """Make a release live: the shadow, or another, which is opened first. No request fails, no acknowledged write is
     missing. Rolling back is the same, with the name of one that was live before. If it is live, nothing happens."""
-    await releases.activate(body.release, body.reason, force=body.force)
+    await releases.activate(body.release, body.force or body.reason, force=body.force is not None)
     return await releases.live()
 
 
