@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import pkgutil
 import signal
 import socket
 import sys
@@ -197,6 +198,42 @@ def pair(
 
 
 @cli.command()
+def mine(
+    out_file: Annotated[Path, typer.Option("--out", "-o", help="NDJSON or Parquet, by its ending.")],
+    file: Annotated[Path | None, typer.Argument(help="Questions: CSV, TSV, JSONL or Parquet.", exists=True)] = None,
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Mine this one instead.")] = None,
+    id_column: Annotated[str, typer.Option(help="Column of the ids.")] = "id",
+    text_column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    similarity: Annotated[float | None, typer.Option(help="Least similarity of a pair, above 0 and at most 1.")] = None,
+    probability: Annotated[float | None, typer.Option(help="Least probability, above 0 and at most 1.")] = None,
+    verify: Annotated[bool, typer.Option(help="Let the pair classifier read the pairs.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was killed.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Find all duplicate pairs of a file or a collection, the most similar first.
+
+    Without bounds, all pairs but those called `different`. The data directory of a collection is opened here: of one
+    that a server holds, mine what `export` prints.
+    """
+    if (file is None) == (collection is None):
+        raise CommandError("name either a FILE or a --collection")
+    wanted = pkgutil.resolve_name("app.mining:Wanted")(similarity, probability, verify)
+    wanted.check()
+    with _progress() as progress:
+        tasks: dict[str, Any] = {}
+
+        def advance(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase)
+            progress.update(tasks[phase], completed=done, total=total)
+
+        source = _questions(file, (id_column, text_column)) if file else collection
+        mining = pkgutil.resolve_name(f"app.mining:{'mine_file' if file else 'mine_collection'}")
+        count = mining(source, out_file, wanted, Settings(), advance, resume=resume, overwrite=overwrite)
+    out.print(f"{count:,} pairs in {out_file}", highlight=False, soft_wrap=True)
+
+
+@cli.command()
 def export(
     collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
 ) -> None:
@@ -307,6 +344,16 @@ def _batches(load: Load) -> Iterator[list[dict[str, object]]]:
         room -= size
     if batch:
         yield batch
+
+
+def _questions(file: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
+    """(id, text) of every row. Raises CommandError for a broken one."""
+    found = []
+    for row, problem in _question_rows(file, columns):
+        if problem:
+            raise CommandError(f"{file}:{row.line}: {problem}")
+        found.append((row.values[0], row.values[1]))
+    return found
 
 
 def _question_rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[Row, str | None]]:

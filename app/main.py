@@ -16,9 +16,6 @@ from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
 from app.engine.catalogue import Catalogue
-from app.engine.live_release import LiveRelease
-from app.engine.release import Release
-from app.engine.store import Store
 from app.errors import InvalidJson, InvalidRequest, SameaskError
 from app.events import Events
 from app.http import collections, duplicates, health, labels, pair_score, questions, releases, training_runs
@@ -31,7 +28,7 @@ from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
 from app.receiver import Receiver
-from app.releases import Opener, Releases, open_chosen
+from app.releases import SNAPSHOTS, Releases, open_chosen, opener
 from app.settings import Settings
 from app.training_runs import TrainingRuns
 from app.training_worker import Worker
@@ -46,7 +43,6 @@ answer is advice: nothing is closed, merged or deleted by itself."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SNAPSHOTS = "snapshots"
 NOT_JSON = "the body is not JSON in UTF-8"
 
 
@@ -97,7 +93,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.door = Door(keys, routes, (settings.allowed_hosts or "").split(","))
         app.state.webhook = Webhook(store, _receiver(settings))
         catalogue = Catalogue(settings.release, settings.data_dir / "releases")
-        open_release = _opener(settings, store)
+        open_release = opener(settings, store)
         live = open_chosen(catalogue, store, open_release, is_server=not app.state.in_place)
         app.state.detector = detector = Detector(
             store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
@@ -128,27 +124,6 @@ def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P,
     """A coroutine function of this event loop, to be called in a thread, which waits for the answer."""
     loop = asyncio.get_running_loop()
     return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop).result()
-
-
-def _opener(settings: Settings, store: Store) -> Opener:
-    """Opens a release with these settings, as a shadow or not. Raises ModelRefused."""
-
-    def open_release(release: Release, is_shadow: bool) -> LiveRelease:
-        return LiveRelease.open(
-            release,
-            store,
-            snapshot_dir=settings.data_dir / SNAPSHOTS,
-            device=settings.device,
-            backend=settings.backend,
-            models_dir=settings.data_dir / "models",
-            target_precision=settings.target_precision,
-            max_waiting=settings.max_waiting_texts,
-            max_waiting_pairs=settings.max_waiting_pairs,
-            max_batch_tokens=settings.max_batch_tokens,
-            is_shadow=is_shadow,
-        )
-
-    return open_release
 
 
 def _receiver(settings: Settings) -> Receiver | None:

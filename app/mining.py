@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,18 +20,26 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from app.engine.labels import Ruling
+from app.data_directory import locked
+from app.engine.catalogue import Catalogue
+from app.engine.labels import Ruling, ruling
+from app.engine.live_release import open_models
 from app.engine.neighbours import Pairs, near_pairs
 from app.engine.pair_classifier import PairClassifier
+from app.engine.release import Release
 from app.engine.scorer import Scorer, Verdict
+from app.engine.store import Question, Store
 from app.engine.text import normalize
 from app.errors import CommandError
+from app.releases import open_chosen, opener
+from app.settings import Settings
 
 NDJSON = (".ndjson", ".jsonl")
 PARQUET = ".parquet"
 EMBEDDED_AT_ONCE = 4096  # questions; what a kill may cost
 SCORED_AT_ONCE = 1024  # pairs
 PARQUET_ROWS = 65_536
+PAGE = 1000
 
 Advance = Callable[[str, int, int], None]  # phase, how many of it are done, how many there are
 
@@ -237,8 +246,8 @@ def _judged(
     for row, (probability, verdict) in enumerate(models.scorer.judge(similarities, logits)):
         if is_equal[row]:
             probability, verdict = 1.0, "duplicate"
-        ruling = ruled.get(texts[row])
-        verdict = ruling.verdict if ruling else verdict
+        said = ruled.get(texts[row])
+        verdict = said.verdict if said else verdict
         if wanted.includes(probability, verdict):
             ids = source.ids[first[row]], source.ids[second[row]]
             found.append(MinedPair(*ids, *texts[row], float(similarities[row]), probability, verdict))
@@ -266,3 +275,47 @@ def _replace(file: Path, content: object) -> None:
     aside = file.with_suffix(".writing")
     aside.write_text(json.dumps(content), "utf-8")
     aside.rename(file)
+
+
+def mine_file(
+    questions: Sequence[tuple[str, str]], out: Path, wanted: Wanted, settings: Settings, advance: Advance, **how: bool
+) -> int:
+    """Mine (id, text) pairs with the release of the settings, as `mine` does."""
+    release = Release.open(settings.release)
+    encoder, classifier = open_models(release, settings.device, settings.backend, settings.data_dir / "models")
+    texts = [text for _, text in questions]
+    source = Source([id_ for id_, _ in questions], texts, lambda start, end: encoder.encode(texts[start:end]))
+    models = Models(release.digest, encoder.dimension, release.scorer(settings.target_precision), classifier)
+    return mine(source, models, out, wanted, advance, **how)
+
+
+def mine_collection(name: str, out: Path, wanted: Wanted, settings: Settings, advance: Advance, **how: bool) -> int:
+    """Mine a collection of the data directory with the release that is live there, as `mine` does; its labels overrule.
+
+    Raises CollectionNotFound, DataDirectoryInUse.
+    """
+    with locked(settings.data_dir) as store:
+        catalogue = Catalogue(settings.release, settings.data_dir / "releases")
+        with closing(open_chosen(catalogue, store, opener(settings, store), is_server=False)) as live:
+            key = store.collection(name).key
+            live.catch_up(key)
+            stored = [question for question in _stored(store, name) if not question.quarantined]
+            revisions = [question.revision for question in stored]
+
+            def vectors(start: int, end: int) -> NDArray[np.float32]:
+                found = live.vectors(key, revisions[start:end])
+                return np.stack([found[revision] for revision in revisions[start:end]])
+
+            def ruled(pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Ruling]:
+                return {pair: ruling(labels) for pair, labels in store.labels.of(key, pairs).items()}
+
+            ids, texts = [question.id for question in stored], [question.text for question in stored]
+            models = Models(live.release.digest, live.encoder.dimension, live.scorer, live.classifier)
+            return mine(Source(ids, texts, vectors, ruled), models, out, wanted, advance, **how)
+
+
+def _stored(store: Store, name: str) -> Iterator[Question]:
+    after = None
+    while page := store.list_questions(name, after, PAGE):
+        yield from page
+        after = page[-1].id

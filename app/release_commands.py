@@ -1,6 +1,7 @@
 """`sameask releases`: which releases there are, which one is live, and how another takes its place."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import httpx
@@ -98,7 +99,7 @@ def remove(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
     out.print(Text(f"{name} is removed"))
 
 
-async def _swap(service: httpx.AsyncClient, method: str, path: str, body: dict[str, object]) -> None:
+async def _swap(service: httpx.AsyncClient, method: str, path: str, body: Mapping[str, object]) -> None:
     live: dict[str, Any] = await call(service, method, path, json=body)
     with err.status("") as status:
         while live["swap"]:

@@ -36,11 +36,13 @@ from app.errors import (
     ShadowNotReady,
     StorageFull,
 )
+from app.settings import Settings
 
 LOOK_SECONDS = 0.5  # between two looks of a shadow at what was written
 NEARLY = 64  # changes that a shadow may lack when it joins: writers wait for them
 DRAIN_SECONDS = 0.01
 AT_START = "SAMEASK_RELEASE"
+SNAPSHOTS = "snapshots"
 
 Phase = Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"]
 State = Literal["live", "shadow", "ready", "refused"]
@@ -402,6 +404,27 @@ class Releases:
             await asyncio.to_thread(shadow.opened.close)
         shadow.opened = opened = None
         await asyncio.to_thread(_give_back_memory)
+
+
+def opener(settings: Settings, store: Store) -> Opener:
+    """Opens a release with these settings, as a shadow or not. Raises ModelRefused."""
+
+    def open_release(release: Release, is_shadow: bool) -> LiveRelease:
+        return LiveRelease.open(
+            release,
+            store,
+            snapshot_dir=settings.data_dir / SNAPSHOTS,
+            device=settings.device,
+            backend=settings.backend,
+            models_dir=settings.data_dir / "models",
+            target_precision=settings.target_precision,
+            max_waiting=settings.max_waiting_texts,
+            max_waiting_pairs=settings.max_waiting_pairs,
+            max_batch_tokens=settings.max_batch_tokens,
+            is_shadow=is_shadow,
+        )
+
+    return open_release
 
 
 def open_chosen(catalogue: Catalogue, store: Store, open_release: Opener, *, is_server: bool = True) -> LiveRelease:

@@ -61,9 +61,7 @@ def walk(
     wait(lambda: call(client, "GET", "/admin/releases/shadow"), lambda shadow: shadow["phase"] == "ready")
     diff = call(client, "GET", f"/admin/releases/{name}/diff?collection={collection}&limit=3")
     print(f"diff: {diff['changed']:,} of {diff['pairs']:,} verdicts would change")
-    call(
-        client, "PUT", "/admin/releases/live", {"release": name, "reason": force or "retrain.py", "force": bool(force)}
-    )
+    call(client, "PUT", "/admin/releases/live", {"release": name, "reason": force or "retrain.py", "force": force})
     wait(lambda: call(client, "GET", "/admin/releases/live"), lambda live: live["swap"] is None)
     after = scores(client, collection, asked)
     print(f"live: {name}; {changed(before, after):,} of {len(asked):,} probabilities changed")

@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
         "app.webhook",
     },
     "app.data_directory": {"app.engine"},
-    "app.mining": {"app.engine"},
+    "app.mining": {"app.data_directory", "app.engine", "app.releases"},
     "app.keys": {"app.engine"},
     "app.receiver": set(),
     "app.webhook": {"app.engine", "app.receiver"},
