@@ -211,9 +211,15 @@ def _resamples(of: NDArray[np.int64], labels: NDArray[np.bool_], progress: Progr
     count = int(member.max()) + 1
     chances = np.random.default_rng(0)
     for _ in range(RESAMPLES // AT_ONCE):
-        drawn = chances.multinomial(count, np.full(count, 1 / count), size=AT_ONCE)[:, member].astype(np.float64)
+        drawn = _counts(chances, count, AT_ONCE)[:, member]
         progress.beat()
         yield drawn[(drawn @ labels > 0) & (drawn @ ~labels > 0)]
+
+
+def _counts(chances: np.random.Generator, count: int, times: int) -> NDArray[np.float64]:
+    """How often each of `count` things comes when as many are drawn with replacement: (times, count)."""
+    drawn = chances.integers(0, count, (times, count)) + count * np.arange(times)[:, None]
+    return np.bincount(drawn.ravel(), minlength=times * count).reshape(times, count).astype(np.float64)
 
 
 def _stacked(
@@ -237,8 +243,7 @@ def _wanting(scored: Scored, target: float) -> Wanting:
     for name, value in _CLASSES.items():
         rows = scored.labels == value
         weights = np.ones((4 * AT_ONCE, len(rows)))
-        count = int(rows.sum())
-        weights[:, rows] = chances.multinomial(count, np.full(count, 1 / count), size=len(weights))
+        weights[:, rows] = _counts(chances, int(rows.sum()), len(weights))
         varying[name] = float(_difference(scored, weights, target)["average_precision"].var())
     if max(varying.values()) < LOPSIDED * min(varying.values()):
         return "both"

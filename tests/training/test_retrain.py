@@ -117,6 +117,18 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
     assert not list(release.path.parent.glob(".*"))  # no checkpoints are left
 
 
+def test_without_an_evaluation_pair_there_is_a_release_and_no_evidence(champion: Release, tmp_path: Path) -> None:
+    evaluation = assemble(request(champion, tmp_path), LABELS, learnt_before=False).asked[0].pairs
+    measured = {pair.question1 for pair in evaluation}
+    work = asked(tmp_path / "run", champion, [label for label in LABELS if label.question1 not in measured])
+    retrain(work)
+    found = result(work)["gate"]
+    assert found["sets"] == [{"name": "labels", "pairs": 0, "components": 0, "figures": {}}]
+    assert found["outcome"] == "not enough evidence"
+    assert (found["more_labels"]["pairs"], found["more_labels"]["of"]) == (100, "both")
+    assert found["to_label"] == []
+
+
 class Killed(BaseException):
     """As if the process had ended there."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engine.text import digest
@@ -30,6 +30,7 @@ def drawing(side: str, start: int = 0) -> GivenLabel:
     return next(one for one in made if getattr(take_sides([one]), side))
 
 
+@settings(deadline=None)
 @given(LABELS, st.integers(0, 40))
 def test_labels_that_come_later_never_make_learnt_what_was_measured_on(labels: list[GivenLabel], cut: int) -> None:
     before, after = take_sides(labels[:cut]), take_sides(labels)
@@ -39,6 +40,7 @@ def test_labels_that_come_later_never_make_learnt_what_was_measured_on(labels: l
     assert not questions(before.train) & questions(after.fit)
 
 
+@settings(deadline=None)
 @given(LABELS)
 def test_no_question_stands_on_two_sides(labels: list[GivenLabel]) -> None:
     sides = take_sides(labels)
@@ -46,6 +48,7 @@ def test_no_question_stands_on_two_sides(labels: list[GivenLabel]) -> None:
     assert not questions(sides.train, sides.fit) & questions(sides.evaluation)
 
 
+@settings(deadline=None)
 @given(LABELS)
 def test_what_was_ended_or_contradicted_ties_and_is_no_pair(labels: list[GivenLabel]) -> None:
     whole, some = take_sides([replace(one, active=True, contradicted=False) for one in labels]), take_sides(labels)
