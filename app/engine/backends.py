@@ -30,7 +30,7 @@ from app.engine.release import CLASSIFIER, ENCODER
 from app.engine.scorer import similarity
 from app.engine.table import read_rows
 from app.engine.tokens import Tokens, in_batches, padded
-from app.errors import BackendRefused
+from app.errors import BackendRefused, Unembeddable
 
 AUTO, TORCH, TORCH_BF16, OPENVINO = "auto", "torch", "torch-bf16", "openvino-"
 CANDIDATES = ("openvino-int8", "openvino-bf16", "openvino-fp32", TORCH_BF16)
@@ -124,16 +124,20 @@ def _fastest(model: Part, noted: Mapping[str, Any] | None, cache: ModelCache) ->
             log.warning("what was chosen before can't run any more, backends are measured again: %s", error)
     log.info("measuring what runs the %s fastest on this machine; once, for about half a minute", _name(model))
     pairs = _pairs()[1::2]
-    reference = _answers(model, pairs)
+    try:
+        reference = _answers(model, pairs)
+    except Unembeddable as error:
+        log.warning("the %s stays on torch, the yardstick can't be read: %s", _name(model), error)
+        return model, {"backend": TORCH, "measured": {}}
     best, chosen = model, TORCH
     measured = {TORCH: _measure(model, pairs, reference)}
     for backend in filter(_can_run, CANDIDATES):
         try:
             candidate = _opened(model, backend, cache)
-        except BackendRefused as error:
+            measured[backend] = found = _measure(candidate, pairs, reference)
+        except (BackendRefused, Unembeddable) as error:
             log.warning("the %s goes without %s: %s", _name(model), backend, error)
             continue
-        measured[backend] = found = _measure(candidate, pairs, reference)
         if found.is_as_good_as(measured[TORCH]) and found.per_second > measured[chosen].per_second:
             best, chosen = candidate, backend
     log.info(

@@ -8,10 +8,12 @@
 All of it can be made again: what is damaged, or made by other versions, is.
 """
 
+import errno
 import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +97,10 @@ class ModelCache:
             save(graph, new / MODEL)
             files = {name: sha256(new / name) for name in (MODEL, WEIGHTS)}
             (new / MANIFEST).write_text(json.dumps({"made_of": self._made_of, "files": files}, indent=2), "utf-8")
-            if folder.exists():
+            with suppress(FileNotFoundError):
                 folder.rename(old)  # a process that reads it has it open
             try:
                 new.rename(folder)
-            except OSError:
-                if not self._is_good(folder):  # another process was first, with the same
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was first, with the same
                     raise
