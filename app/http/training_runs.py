@@ -33,7 +33,6 @@ NEXT = links(
     follow_training_run=link("Follow it.", id=ID),
     cancel_training_run=link("Cancel it.", id=ID),
     resume_training_run=link("Resume it, once it has failed or was interrupted.", id=ID),
-    list_training_runs=link("List all runs."),
 )
 
 ThisRun = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The training run's id.")]
