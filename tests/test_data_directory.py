@@ -19,7 +19,8 @@ BEFORE_KEYS = import_module("app.engine.store.migrations.versions.0003_keys").do
 def age(folder: Path) -> None:
     """Let the database be of the version that came before keys."""
     with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
-        connection.execute("DROP TABLE keys")
+        for table in ("keys", "training_runs", "activations", "deliveries"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = ?", (BEFORE_KEYS,))
 
 

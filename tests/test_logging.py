@@ -10,6 +10,8 @@ import pytest
 from app.data_directory import DATABASE, shared
 from app.engine.encoder import Encoder
 from app.engine.store import Store
+from app.engine.store.keys import KeyRecords
+from app.engine.store.labels import Labels
 from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 from app.keys import make_key
@@ -131,7 +133,7 @@ def test_a_text_that_can_not_be_embedded_is_not_in_the_log(
         (Encoder, "tokenize", FIND),
         (Encoder, "tokenize", SCORE),
         (Store, "upsert", WRITE),
-        (Store, "label", LABEL),
+        (Labels, "write", LABEL),
         (Encoder, "tokenize", WRITE),
     ],
     ids=["look up", "tokenise to find", "tokenise to score", "write", "label", "tokenise to index"],
@@ -187,7 +189,7 @@ def test_a_key_that_opens_or_fails_is_not_in_the_log(
     headers, secret = {"Authorization": f"Bearer {key}"}, key.rpartition("_")[2]
     answers = [client.get("/questions", headers=headers), client.delete("/questions/a", headers=headers)]
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "key", lambda *_: 1 / 0)
+        patch.setattr(KeyRecords, "get", lambda *_: 1 / 0)
         answers.append(client.get("/questions", headers=headers))
     behind_its_back(settings.data_dir / DATABASE, "UPDATE keys SET name = 'damaged' WHERE id = ?", kept.id)
     answers.append(client.get("/questions", headers=headers))

@@ -71,7 +71,7 @@ def quantize(graph: Any, samples: Sequence[Mapping[str, NDArray[np.int64]]]) -> 
     SmoothQuant (Xiao et al., 2023), as NNCF does it. Raises BackendRefused if that fails.
     """
     nncf = _load("nncf")
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger(nncf.__name__).setLevel(logging.ERROR)  # its own way would quieten the handlers of others too
     advanced = nncf.AdvancedQuantizationParameters(
         disable_bias_correction=True,  # was measured to change nothing but the time taken
         smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from app.engine.labels import Ruling, ruling, rulings
 from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store
 from app.engine.store import labels as label_room
-from app.engine.store.database import _configure, migrate
+from app.engine.store.database import _configure, metadata, migrate
 from app.engine.text import digest, pair_digest
 from app.errors import (
     CollectionNotFound,
@@ -528,13 +528,9 @@ def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
     sa.event.listen(engine, "connect", _configure)
     with engine.begin() as connection:
-        for statement in (
-            "DROP TABLE labels",
-            "DROP TABLE label_requests",
-            "DROP TABLE keys",
-            "UPDATE alembic_version SET version_num = '0001'",
-        ):
-            connection.exec_driver_sql(statement)
+        for table in metadata.tables.keys() - {"collections", "questions"}:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
         migrate(connection, "0001")
     engine.dispose()
     with closing(Store(path)) as store:

@@ -436,7 +436,9 @@ def test_contents_are_what_an_index_at_a_revision_holds(store: Store, key: int) 
     expected = [[], [1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4]]
     assert [held(store, key, revision).ids.tolist() for revision in range(6)] == expected
     store.quarantine(key, {3: "no vector"})
-    assert held(store, key, 5).ids.tolist() == [4]
+    contents = held(store, key, 5)
+    assert contents.ids[contents.required].tolist() == [4]
+    assert contents.ids.tolist() == [3, 4]  # another release's model may have a vector for it
 
 
 def test_what_was_superseded_since_may_be_there_and_need_not(store: Store, key: int) -> None:
