@@ -115,6 +115,25 @@ def test_a_wide_interval_is_no_pass_and_the_labels_asked_for_make_one() -> None:
     assert judge([fewer], MARGIN).more_labels is None  # no number of labels would do
 
 
+def test_a_wide_interval_on_one_set_withholds_the_pass_that_another_earns() -> None:
+    verdict = judge(
+        [measured(LABELS, scored(4000, 0.3)), measured(Asked("report", ()), scored(150, 0.2, seed=1))], MARGIN
+    )
+    assert verdict.outcome == "not enough evidence"
+    assert verdict.reasons[0].startswith("report, average precision")
+    assert "may be worse by more than 0.005" in verdict.reasons[0]
+    assert verdict.more_labels is None  # it is not of labels that the evidence lacks
+
+
+def test_labels_are_asked_for_by_the_square_of_what_an_interval_must_narrow() -> None:
+    found = measured(LABELS, scored(150, 0.2, seed=1))
+    wide = replace(found.figures["calibration"], difference=0.01, interval=(-0.02, 0.04))
+    found = replace(found, figures={**found.figures, "average_precision": wide, "calibration": wide})
+    more = judge([found], MARGIN).more_labels
+    assert more
+    assert more.pairs == (3**2 - 1) * 150 * 5  # from 0.03 to 0.01, of which one in five is measured on
+
+
 def test_releases_that_hardly_differ_have_nothing_to_gain() -> None:
     verdict = judge([measured(LABELS, scored(6000, 0.0, like=0.999))], MARGIN)
     assert verdict.outcome == "failed"
