@@ -9,17 +9,20 @@ import pytest
 
 from app.data_directory import DATABASE, locked, shared
 from app.engine.store import Store
+from app.engine.store.database import metadata
 from app.errors import DataDirectoryInUse, DataDirectoryUnusable
 from app.keys import make_key
 from app.scopes import KeyScope
 
 BEFORE_KEYS = import_module("app.engine.store.migrations.versions.0003_keys").down_revision
+OLDER_TABLES = {"alembic_version", "collections", "questions", "labels", "label_requests"}
 
 
 def age(folder: Path) -> None:
     """Let the database be of the version that came before keys."""
     with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
-        connection.execute("DROP TABLE keys")
+        for table in metadata.tables.keys() - OLDER_TABLES:
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = ?", (BEFORE_KEYS,))
 
 
