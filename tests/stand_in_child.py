@@ -62,7 +62,8 @@ def do(word: str, work: Path) -> None:
         case "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "fork":
-            subprocess.Popen([sys.executable, __file__, "deaf", "hang", "--work", str(work)])
+            other = subprocess.Popen([sys.executable, __file__, "deaf", "hang", "--work", str(work)])
+            replace(work / "forked", str(other.pid))
         case "hang":
             time.sleep(10_000)
         case _:

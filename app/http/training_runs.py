@@ -32,7 +32,6 @@ NEXT = links(
     read_training_run=link("Read it again.", id=ID),
     follow_training_run=link("Follow it.", id=ID),
     cancel_training_run=link("Cancel it.", id=ID),
-    resume_training_run=link("Resume it, once it has failed or was interrupted.", id=ID),
 )
 
 ThisRun = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The training run's id.")]

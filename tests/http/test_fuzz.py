@@ -52,7 +52,7 @@ def small_client(small: Settings) -> Iterator[TestClient]:
 @pytest.mark.timeout(600)
 def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path, tiny_release: Release) -> None:
     report = Report()
-    fuzz_document(fuzz_settings(tmp_path / "data", tiny_release.path), report, requests=700, seed=SEED, examples=15)
+    fuzz_document(fuzz_settings(tmp_path / "data", tiny_release.path), report, requests=700, seed=SEED, examples=25)
     assert report.failures == {}
     assert report.requests >= 700
     assert {method for method, _, status in report.sent if status < 300} == {"GET", "POST", "PUT", "DELETE"}
