@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from app.engine.table import read_rows, truth
+from app.engine.text import digest
 
 COLUMNS = ("question1", "question2", "is_duplicate")
 BATCH = 100
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="both", help="calibration, classifier, encoder or both")
     parser.add_argument("--force", metavar="REASON", help="go live whatever the gate says")
     arguments = parser.parse_args()
-    pairs = [(row.values[0], row.values[1], truth(row.values[2])) for row in read_rows(arguments.pairs, COLUMNS)]
+    rows = [(row.values[0], row.values[1], truth(row.values[2])) for row in read_rows(arguments.pairs, COLUMNS)]
+    pairs = [row for row in rows if digest(row[0]) != digest(row[1])]  # nobody can label a question and itself
     headers = {"Authorization": f"Bearer {os.environ['SAMEASK_KEY']}"} if "SAMEASK_KEY" in os.environ else {}
     with httpx.Client(base_url=arguments.url, headers=headers, timeout=120) as client:
         walk(client, arguments.collection, pairs, arguments.recipe, arguments.force)

@@ -77,6 +77,9 @@ OVERRIDES = (
     Override(
         422, r"^is 'always', but the live release has no pair classifier$", "no schema says which release is live"
     ),
+    Override(
+        422, r"^String should have at least 1 character$", "a line feed alone, before which a pattern's $ matches"
+    ),
     Override(422, r"^must not be blank", "described in words: a pattern's idea of white space is not Python's"),
 )
 

@@ -9,6 +9,7 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPResponse
@@ -398,12 +399,13 @@ def _ask_server(url: str, request: RawRequest) -> Answer | None:
     lines.extend(name + b": " + value for name, value in request.headers)
     with socket.create_connection((address.hostname or "", address.port or 0), PATIENCE_SECONDS) as connection:
         connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
-        for chunk in request.chunks:
-            if chunk:
-                connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may say no before it has read the body
+            for chunk in request.chunks:
+                if chunk:
+                    connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+            connection.sendall(b"0\r\n\r\n" if chunked and not request.leaves else b"")
         if request.leaves:
             return None
-        connection.sendall(b"0\r\n\r\n" if chunked else b"")
         response = HTTPResponse(connection, method=request.method)
         response.begin()
         headers = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in response.getheaders()}
