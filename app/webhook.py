@@ -122,11 +122,11 @@ class Webhook:
         self._quiet_until = max(self._quiet_until, told)
         said = f"{receiver.host} did not take event {begun.id} ({begun.event}), attempt {begun.attempts}: {failure}"
         if failure.final or begun.attempts >= MAX_ATTEMPTS:
+            log.error("%s; it is given up", said)  # before it is noted: a stop in between must not leave it unsaid
             await self._do(self._outbox.give_up, begun, str(failure), now)
-            log.error("%s; it is given up", said)
         else:
-            await self._do(self._outbox.postpone, begun, str(failure), max(next_at, told))
             log.warning("%s; it is sent again", said)
+            await self._do(self._outbox.postpone, begun, str(failure), max(next_at, told))
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
