@@ -760,14 +760,8 @@ def overruled(score: Score, ruling: Ruling | None) -> Score:
 
 def scores_of(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Score]:
     """By similarity alone where the logit is NaN, by both where the classifier has read the pair."""
-    read = ~np.isnan(logits)
-    probabilities = live.scorer.probability(similarities)
-    if read.any():
-        probabilities[read] = live.scorer.probability(similarities[read], logits[read])
-    return [
-        Score(float(s), float(p), live.scorer.verdict(float(p), verified=bool(verified)))
-        for s, p, verified in zip(similarities, probabilities, read, strict=True)
-    ]
+    judged = zip(similarities, live.scorer.judge(similarities, logits), strict=True)
+    return [Score(float(similarity), probability, verdict) for similarity, (probability, verdict) in judged]
 
 
 def _judge(text: str, tokens: Tokens, candidates: list[Candidate]) -> Finding:

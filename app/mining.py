@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -28,7 +28,6 @@ from app.engine.neighbours import Pairs, near_pairs
 from app.engine.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.scorer import Scorer, Verdict
-from app.engine.store import Question, Store
 from app.engine.text import normalize
 from app.errors import CommandError
 from app.releases import open_chosen, opener
@@ -39,7 +38,6 @@ PARQUET = ".parquet"
 EMBEDDED_AT_ONCE = 4096  # questions; what a kill may cost
 SCORED_AT_ONCE = 1024  # pairs
 PARQUET_ROWS = 65_536
-PAGE = 1000
 
 Advance = Callable[[str, int, int], None]  # phase, how many of it are done, how many there are
 
@@ -299,7 +297,7 @@ def mine_collection(name: str, out: Path, wanted: Wanted, settings: Settings, ad
         with closing(open_chosen(catalogue, store, opener(settings, store), is_server=False)) as live:
             key = store.collection(name).key
             live.catch_up(key)
-            stored = [question for question in _stored(store, name) if not question.quarantined]
+            stored = [question for question in store.every_question(name) if not question.quarantined]
             revisions = [question.revision for question in stored]
 
             def vectors(start: int, end: int) -> NDArray[np.float32]:
@@ -312,10 +310,3 @@ def mine_collection(name: str, out: Path, wanted: Wanted, settings: Settings, ad
             ids, texts = [question.id for question in stored], [question.text for question in stored]
             models = Models(live.release.digest, live.encoder.dimension, live.scorer, live.classifier)
             return mine(Source(ids, texts, vectors, ruled), models, out, wanted, advance, **how)
-
-
-def _stored(store: Store, name: str) -> Iterator[Question]:
-    after = None
-    while page := store.list_questions(name, after, PAGE):
-        yield from page
-        after = page[-1].id

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from transformers.utils.logging import disable_progress_bar
 
+from app.data_directory import locked
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Question, Store
 from app.engine.table import read_rows
+from app.releases import opener
 from app.settings import Settings
 
 COLUMNS = ("question1", "question2")
 WRITE_BATCH = 500
-PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -46,31 +46,18 @@ def read_questions(files: Sequence[Path], limit: int | None) -> list[str]:
 def opened(settings: Settings) -> Iterator[Opened]:
     """Open a data directory as the service does, and bring its index up to date."""
     disable_progress_bar()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.data_dir / "lock", timeout=0), closing(Store(settings.data_dir / "sameask.db")) as store:
-        live = LiveRelease.open(
-            Release.open(settings.release),
-            store,
-            snapshot_dir=settings.data_dir / "snapshots",
-            device=settings.device,
-            backend=settings.backend,
-            models_dir=settings.data_dir / "models",
-            target_precision=settings.target_precision,
-            max_waiting=settings.max_waiting_texts,
-            max_batch_tokens=settings.max_batch_tokens,
-        )
-        with closing(live):
-            key = store.collection(DEFAULT_COLLECTION).key
-            live.catch_up(key)
-            yield Opened(store, live, key)
+    with (
+        locked(settings.data_dir) as store,
+        closing(opener(settings, store)(Release.open(settings.release), False)) as live,
+    ):
+        key = store.collection(DEFAULT_COLLECTION).key
+        live.catch_up(key)
+        yield Opened(store, live, key)
 
 
 def stored(store: Store) -> list[Question]:
     """Every question of the default collection."""
-    found: list[Question] = []
-    while page := store.list_questions(DEFAULT_COLLECTION, found[-1].id if found else None, PAGE):
-        found += page
-    return found
+    return list(store.every_question(DEFAULT_COLLECTION))
 
 
 def holds(data_dir: Path, texts: Sequence[str]) -> bool:
@@ -80,7 +67,7 @@ def holds(data_dir: Path, texts: Sequence[str]) -> bool:
     """
     if not data_dir.exists() or not any(data_dir.iterdir()):
         return False
-    with FileLock(data_dir / "lock", timeout=0), closing(Store(data_dir / "sameask.db")) as store:
+    with locked(data_dir) as store:
         found = stored(store)
     if {question.text for question in found} != set(texts):
         raise SystemExit(f"{data_dir} holds {len(found):,} questions, not these {len(texts):,}: name another")

@@ -7,6 +7,7 @@ os.environ.setdefault("SAMEASK_BACKEND", "torch")  # what else may run the model
 os.environ.setdefault("SAMEASK_ALLOWED_HOSTS", "testserver")  # as the test client calls every service
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from app.engine.release import (
     thresholds_document,
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
+from app.engine.store import Store
 from app.main import create_app
 from app.settings import Settings
 from tests.tiny_model import build_tiny_model
@@ -61,6 +63,25 @@ def publish_release(
         "README.md": f"# {out.name}\n",
     }
     return publish(out, manifest, files)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a database may be made."""
+    return tmp_path / "sameask.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """An empty store there."""
+    with closing(Store(path)) as store:
+        yield store
+
+
+@pytest.fixture
+def key(store: Store) -> int:
+    """The key of the default collection."""
+    return store.collection("default").key
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,17 +16,6 @@ from app.scopes import KeyScope
 ALL = frozenset({"read", "write", "label", "admin"})
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 SECRET = "xyzzy" * 7
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sameask.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(Store(path)) as store:
-        yield store
 
 
 def admin_key_file(tmp_path: Path, content: bytes) -> Path:

@@ -136,17 +136,6 @@ def server() -> Iterator[ReceivingServer]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sameask.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(Store(path)) as store:
-        yield store
-
-
-@pytest.fixture
 def clock(store: Store) -> Clock:
     return Clock(store)
 

@@ -1,19 +1,9 @@
 """The history of what was made live."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from app.engine.store import Activation, Store
 from tests.engine.test_store import behind_its_back
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "sameask.db")
-    yield store
-    store.close()
 
 
 def test_activations_come_back_the_latest_first(store: Store) -> None:

@@ -3,7 +3,7 @@
 import random
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -32,23 +32,6 @@ from app.errors import (
 PAIR = ("How do I reset my password?", "How can I change my password?")
 OTHER = ("Where is my invoice?", "Who sent me this invoice?")
 ONCE = Once("a key", b"a fingerprint of")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sameask.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(Store(path)) as store:
-        yield store
-
-
-@pytest.fixture
-def key(store: Store) -> int:
-    """The key of the default collection."""
-    return store.collection("default").key
 
 
 def said(by: str, is_duplicate: bool, pair: Sequence[str] = PAIR, note: str | None = None) -> NewLabel:

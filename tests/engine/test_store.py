@@ -3,7 +3,7 @@
 import random
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -32,23 +32,6 @@ from app.errors import (
 )
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sameask.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(Store(path)) as store:
-        yield store
-
-
-@pytest.fixture
-def key(store: Store) -> int:
-    """The key of the default collection."""
-    return store.collection("default").key
 
 
 def question(id_: str, text: str, revision: int) -> Question:

@@ -28,11 +28,6 @@ LEASE = 30.0
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sameask.db"
-
-
-@pytest.fixture
 def store(path: Path) -> Iterator[Store]:
     with closing(Store(path)) as store:
         label(store, "default")

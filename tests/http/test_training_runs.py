@@ -224,6 +224,17 @@ def at_work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         labels = [{"questions": ["One?", "Two?"], "is_duplicate": True, "by": "anna"}]
         assert httpx.post(f"{url}/labels", json={"labels": labels}).status_code == 200
         yield url
+        _end_all(url)  # what a failed test has left
+
+
+def _end_all(url: str) -> None:
+    def under_way() -> list[int]:
+        runs = httpx.get(f"{url}/admin/training-runs").json()["training_runs"]
+        return [run["id"] for run in runs if run["ended_at"] is None]
+
+    for run_id in under_way():
+        httpx.post(f"{url}/admin/training-runs/{run_id}/cancel")
+    wait_until(lambda: not under_way())
 
 
 def test_a_run_is_followed_to_its_end(at_work: str, settings: Settings) -> None:

@@ -6,7 +6,7 @@ an index knows a text: it never means anything else again. A replaced version ke
 for indexes that have not caught up; a deleted one loses it at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ from app.engine.store.questions import (
 from app.engine.store.training_runs import TrainingRuns
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import CollectionProtected, DataDamaged, FieldError, InvalidRequest, QuestionNotFound
+
+PAGE = 1000  # questions that `every_question` holds at a time
 
 
 class Store:
@@ -178,6 +180,13 @@ class Store:
                     if len(found) == limit:
                         break
             return found
+
+    def every_question(self, collection_name: str) -> Iterator[Question]:
+        """Current questions in the order of their ids, some at a time."""
+        after = None
+        while page := self.list_questions(collection_name, after, PAGE):
+            yield from page
+            after = page[-1].id
 
     def revisions(self, collection_key: int, ids: Sequence[str]) -> dict[str, int]:
         """The revision of the current version of each id that the collection holds."""
