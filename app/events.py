@@ -1,11 +1,10 @@
-"""What follows when a training run ends or a release goes live: the webhook tells of it, and a release that passed its
-gate may go live."""
+"""What follows when a training run ends: the webhook tells of it, and a release that passed its gate may go live."""
 
 import asyncio
 import logging
 from typing import Any
 
-from app.engine.store import Activation, TrainingRun
+from app.engine.store import TrainingRun
 from app.errors import SameaskError
 from app.releases import Releases
 from app.webhook import Webhook
@@ -20,7 +19,6 @@ class Events:
         self._webhook = webhook
         self._releases = releases
         self._auto_promote = auto_promote
-        releases.on_swapped.append(self.went_live)
 
     async def run_ended(self, run: TrainingRun) -> None:
         """A run has ended, however it did; with `auto_promote`, a release that passed its gate is made live."""
@@ -35,11 +33,6 @@ class Events:
                 await self._releases.activate(run.release, f"training run {run.id} passed its gate")
             except SameaskError as error:
                 log.warning("the release %s passed its gate and was not made live: %s", run.release, error)
-
-    async def went_live(self, activation: Activation, before: str) -> None:
-        """Another release is live."""
-        told = {"release": activation.release, "before": before, "reason": activation.reason}
-        await self._tell("release.activated", {**told, "at": activation.activated_at})
 
     async def _tell(self, event: Any, data: dict[str, Any]) -> None:
         await asyncio.to_thread(self._webhook.notify, event, data)

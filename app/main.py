@@ -107,6 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             snapshot_dir=settings.data_dir / SNAPSHOTS,
             keep=settings.keep_releases,
             diff_questions=settings.diff_questions,
+            tells=bool(settings.webhook_url),
         )
         app.state.training_runs = TrainingRuns(store, settings, champion=lambda: detector.live.release.path)
         worker = Worker(

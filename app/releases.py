@@ -9,7 +9,7 @@ request that holds it has ended; its snapshots stay, so that rolling back takes 
 import asyncio
 import ctypes
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from app.engine.catalogue import Catalogue, Entry
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.snapshot import Snapshots
-from app.engine.store import Activation, Store
+from app.engine.store import Store
 from app.errors import (
     GateNotPassed,
     ModelFailing,
@@ -47,7 +47,6 @@ SNAPSHOTS = "snapshots"
 Phase = Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"]
 State = Literal["live", "shadow", "ready", "refused"]
 Opener = Callable[[Release, bool], LiveRelease]
-OnSwapped = Callable[[Activation, str], Awaitable[None]]  # and the name of what was live before
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +118,10 @@ class Releases:
         snapshot_dir: Path,
         keep: int,
         diff_questions: int,
+        tells: bool = False,
     ) -> None:
-        """`open_release` opens a release, as a shadow or not; `keep` is how many that were live can't be removed."""
+        """`open_release` opens a release, as a shadow or not; `keep` is how many that were live can't be removed;
+        `tells`: a webhook is told of what goes live."""
         self._detector = detector
         self._store = store
         self._catalogue = catalogue
@@ -129,7 +130,7 @@ class Releases:
         self._keep = keep
         self._diff_questions = diff_questions
         self._shadow: _Shadow | None = None
-        self.on_swapped: list[OnSwapped] = []  # called after a release went live, in order
+        self._tells = tells
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -352,32 +353,25 @@ class Releases:
             await self._detector.follow(opened, collection)
         shadow.phase = "swapping"
         before = self._detector.live.release
-        activation = await self._note(opened.release, shadow.reason or "")
+        await self._note(opened.release, shadow.reason or "", before)
         try:
             shadow.opened = self._detector.replace(opened)
         except ModelFailing:
-            await self._note(before, f"{opened.release.name} failed while it was made live")
+            await self._note(before, f"{opened.release.name} failed while it was made live", opened.release)
             raise
         shadow.phase = "draining"
         log.info("the release %s is live in place of %s", opened.release.name, before.name)
         await asyncio.to_thread(opened.go_live)
-        await self._tell(activation, before.name)
         while shadow.opened.users:
             await asyncio.sleep(DRAIN_SECONDS)
         await self._close(shadow)
         self._shadow = None
 
-    async def _note(self, release: Release, reason: str) -> Activation:
+    async def _note(self, release: Release, reason: str, before: Release) -> None:
         """Note the activation first: whoever is answered by a release finds it live after a crash, too."""
-        setting = str(self._catalogue.setting)
-        return await asyncio.to_thread(self._store.activations.add, release.name, release.digest, reason, setting)
-
-    async def _tell(self, activation: Activation, before: str) -> None:
-        for tell in self.on_swapped:
-            try:
-                await tell(activation, before)
-            except Exception:
-                log.exception("who was to be told that %s is live could not be", activation.release)
+        add, setting = self._store.activations.add, str(self._catalogue.setting)
+        told = before.name if self._tells else None
+        await asyncio.to_thread(add, release.name, release.digest, reason, setting, told)
 
     async def _fail(self, shadow: _Shadow, error: Exception) -> None:
         """The live release keeps serving; what failed is closed, and stays for people to see why."""

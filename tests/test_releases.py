@@ -20,7 +20,7 @@ from app.engine import live_release as live_release_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import Activation, NewLabel, Store
+from app.engine.store import NewLabel, Store
 from app.engine.tokens import Tokens
 from app.errors import (
     ModelFailing,
@@ -271,21 +271,6 @@ async def test_what_was_replaced_is_let_go_of(detector: Detector, releases: Rele
         await swap(releases, name)
     gc.collect()
     assert [reference() for reference in gone] == [None] * len(gone)
-
-
-async def test_who_asked_is_told_of_a_swap_and_may_fail(detector: Detector, releases: Releases) -> None:
-    told: list[Activation] = []
-
-    async def fail(_: Activation, _before: str) -> None:
-        raise RuntimeError("nobody answers")
-
-    async def note(activation: Activation, before: str) -> None:
-        assert before == "tiny"
-        told.append(activation)
-
-    releases.on_swapped += [fail, note]
-    await swap(releases, WIDE)
-    assert [(a.release, a.digest, a.reason) for a in told] == [(WIDE, detector.live.release.digest, "a test")]
 
 
 async def test_labels_hold_after_a_swap(detector: Detector, releases: Releases) -> None:

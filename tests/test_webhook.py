@@ -25,6 +25,7 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
+from app.engine.release import Release
 from app.engine.store import Deliveries, Delivery, Store
 from app.engine.store.deliveries import KEPT, insert_delivery
 from app.errors import DeliveryFailed, SameaskError, StorageFull, WebhookRefused
@@ -872,6 +873,16 @@ def test_the_service_delivers_and_counts(hooked: Settings, server: ReceivingServ
         assert samples(client) == {"waiting": 0, "delivered": 1, "given_up": 1}
     events = [json.loads(request.body)["event"] for request in server.received]
     assert events == ["training_run.finished", "release.activated"]
+
+
+def test_the_service_tells_of_a_swap(hooked: Settings, server: ReceivingServer, wide_release: Release) -> None:
+    shutil.copytree(wide_release.path, hooked.data_dir / "releases" / "wide")
+    with TestClient(create_app(hooked)) as client:
+        client.put("/admin/releases/live", json={"release": "wide", "reason": "it is wider"}).raise_for_status()
+        wait_until(lambda: samples(client)["delivered"] == 1)
+    (request,) = server.received
+    told = json.loads(request.body)["data"]
+    assert (told["release"], told["before"], told["reason"]) == ("wide", "tiny", "it is wider")
 
 
 def test_the_service_does_not_start_with_a_webhook_that_is_refused(hooked: Settings, secret_file: Path) -> None:

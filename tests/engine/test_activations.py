@@ -1,8 +1,11 @@
 """The history of what was made live."""
 
+import json
 from pathlib import Path
 
-from app.engine.store import Activation, Store
+import pytest
+
+from app.engine.store import Activation, Store, activations
 from tests.engine.test_store import behind_its_back
 
 
@@ -12,6 +15,24 @@ def test_activations_come_back_the_latest_first(store: Store) -> None:
     second = store.activations.add("two", "d2", "it is better", "releases/one")
     assert store.activations.latest_first() == [second, first]
     assert second == Activation(2, "two", "d2", "it is better", "releases/one", second.activated_at)
+
+
+def test_an_activation_and_what_the_webhook_tells_of_it_stand_together_or_not_at_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = store.activations.add("two", "d2", "it is better", "releases/one", before="one")
+    (kept,) = store.deliveries.all()
+    told = {"release": "two", "before": "one", "reason": "it is better", "at": made.activated_at}
+    assert (kept.event, json.loads(kept.body)["data"]) == ("release.activated", told)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the process is killed here")
+
+    monkeypatch.setattr(activations, "insert_delivery", fail)
+    with pytest.raises(RuntimeError):
+        store.activations.add("three", "d3", "", "releases/one", before="two")
+    assert store.activations.latest_first() == [made]
+    assert store.deliveries.all() == [kept]
 
 
 def test_a_damaged_activation_is_reported_and_left_out(store: Store, tmp_path: Path) -> None:

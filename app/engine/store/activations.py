@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.engine.store.database import Database, metadata, now, sealed
+from app.engine.store.deliveries import insert_delivery
 
 activations = sa.Table(
     "activations",
@@ -39,12 +41,16 @@ class Activations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, release: str, digest: str, reason: str, setting: str) -> Activation:
-        """Note that a release is made live. Raises StorageFull."""
+    def add(self, release: str, digest: str, reason: str, setting: str, before: str | None = None) -> Activation:
+        """Note that a release is made live; with `before`, the name of what was live, the webhook has to tell of it,
+        whatever becomes of this process. Raises StorageFull."""
         with self._database.writing() as connection:
             last = connection.execute(sa.select(sa.func.max(activations.c.id))).scalar() or 0
             made = Activation(last + 1, release, digest, reason, setting, activated_at=now())
             connection.execute(sa.insert(activations).values(**sealed(asdict(made))))
+            if before is not None:
+                told = {"release": release, "before": before, "reason": reason, "at": made.activated_at}
+                insert_delivery(connection, "release.activated", told, datetime.now(UTC))
         return made
 
     def latest_first(self) -> list[Activation]:
