@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all durability fuzz check static readme format clean
+.PHONY: demo serve test test-all test-backends durability fuzz check static readme format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -27,6 +27,13 @@ test: static ## every check and every test but the slow ones, in two processes
 
 test-all: static ## the slow tests too
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+BACKENDS := torch-bf16 openvino-fp32 openvino-bf16 openvino-int8
+ON_EACH := tests/engine/test_state_machine.py tests/engine/test_durability.py tests/engine/test_live_release.py \
+  tests/engine/test_batching.py tests/engine/test_backends.py tests/test_detector.py
+test-backends: $(VENV)/.installed-dev ## what must hold on every backend, on each but torch, which `test` runs
+	for backend in $(BACKENDS); do HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_BACKEND=$$backend \
+	  $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ON_EACH) || exit 1; done
 
 durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost
 	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \

@@ -20,6 +20,7 @@ from app.engine.tokens import Tokens
 from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
 from app.main import create_app
 from app.settings import Settings
+from tests.backend import WITHIN
 from tests.serving import PATIENCE_SECONDS, Model, watched_model, write
 
 pytestmark = pytest.mark.anyio
@@ -129,7 +130,7 @@ async def test_answers_among_50_writers_are_right_by_value(detector: Detector, t
     writers = [detector.add(COLLECTION, [(str(n), text)]) for n, text in enumerate(_texts(50))]
     answers = await asyncio.gather(*(ask(n % 3) for n in range(50)), *writers)
     similarities = (vectors[1:] @ vectors[0]).tolist()
-    assert answers[:50] == pytest.approx([similarities[n % 3] for n in range(50)], abs=1e-6)
+    assert answers[:50] == pytest.approx([similarities[n % 3] for n in range(50)], abs=WITHIN)
 
 
 async def test_a_find_that_is_cancelled_gives_its_place_back(detector: Detector, model: Model) -> None:

@@ -135,6 +135,7 @@ def _threshold(threshold: Threshold) -> str:
 def _data(manifest: Mapping[str, Any]) -> str:
     data = manifest["data"]
     sets = [
+        *(("train, before", of) for of in data.get("before", [])),
         *((name, data[name]) for name in ("train", "fit") if name in data),
         *(("report", of) for of in data["report"]),
     ]
@@ -149,6 +150,9 @@ def _data(manifest: Mapping[str, Any]) -> str:
 def _disjoint(manifest: Mapping[str, Any]) -> str:
     if manifest["leaks"]:
         return "**Rows were split at random: questions leak between these sets, and the figures are too good.**"
+    if unknown := manifest["data"].get("unknown"):
+        names = ", ".join(f"`{name}`" for name in unknown)
+        return f"Whether the release it goes on from had learnt from questions of {names} is **not known**."
     return "No question stands in two of these sets."
 
 

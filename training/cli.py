@@ -100,9 +100,14 @@ def fit_command(
         bool, typer.Option(help="Keep the base's dropout; slower, and of use over many epochs.")
     ] = False,
     lora_rank: Annotated[int | None, typer.Option(min=1, help="Train low-rank terms of this rank alone.")] = None,
-    rank: Annotated[
+    bits: Annotated[
         int | None,
-        typer.Option(min=1, help="Publish differences from the base, of this rank; whole models unless said."),
+        typer.Option(
+            min=1,
+            max=8,
+            help="Publish differences from the base, in so many bits for each weight; 3 lose next to"
+            " nothing. Whole models unless said.",
+        ),
     ] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Learn from so many pairs only.")] = None,
@@ -161,7 +166,7 @@ def fit_command(
             device=device,
             seed=seed,
         ),
-        rank=rank,
+        bits=bits,
         parent=Release.open(parent) if parent else None,
         teacher=Release.open(teacher) if teacher else None,
         hard_negatives=hard_negatives,

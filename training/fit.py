@@ -35,7 +35,7 @@ class Plan:
     fit: Source
     report: Sequence[Source]
     options: Options = field(default_factory=Options)
-    rank: int | None = None  # of the published differences; None: whole models
+    bits: int | None = None  # for each weight of the published differences; None: whole models
     parent: Release | None = None  # its models are where training starts, and stay where no objective trains them
     teacher: Release | None = None
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
@@ -90,8 +90,8 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
         train=Source(plan.train.name, pairs) if plan.objectives else None,
         fit=plan.fit,
         report=plan.report,
-        rank=plan.rank,
-        parent=plan.parent.name if plan.parent else None,
+        bits=plan.bits,
+        parent=plan.parent,
         seed=plan.options.seed,
         training=told,
         leaks=plan.leaks,

@@ -59,8 +59,8 @@ class Recipe:
     report: Sequence[Source]  # pairs for figures alone
     train: Source | None = None  # pairs that the models learnt from
     models: Mapping[Part, Path] | None = None  # trained models' folders, by ENCODER and CLASSIFIER
-    rank: int | None = None  # of the differences from the base; None: whole models
-    parent: str | None = None
+    bits: int | None = None  # for each weight of the differences from the base; None: whole models
+    parent: Release | None = None  # whose models these go on from, or are
     seed: int | None = None
     training: Mapping[str, Any] | None = None  # how the models were trained: objectives and their settings
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
@@ -123,19 +123,23 @@ def _publish(
     fitted = measured(recipe.fit, evidence)
     figures = [measured(source, of) for source, of in zip(recipe.report, reported, strict=True)]
     manifest = {
-        "parent": recipe.parent,
+        "parent": recipe.parent.name if recipe.parent else None,
         "base_model": {"name": recipe.base, "files": _digests(folder)},
         "dimension": encoder.dimension,
         "data": {
             **({"train": _told(recipe.train)} if recipe.train else {}),
             "fit": _told(recipe.fit),
             "report": [_told(source) for source in recipe.report],
+            **({"before": _learnt_before(recipe.parent), "unknown": _unknown(recipe)} if recipe.parent else {}),
         },
         "training": recipe.training,
         "leaks": recipe.leaks,
         "seed": recipe.seed,
     }
-    pictures = plots([*reported, evidence][0], scale, recipe.models or {})
+    pictures: dict[str, bytes | Path] = {
+        **(_curves(recipe.parent) if recipe.parent else {}),  # of what is not trained anew
+        **plots([*reported, evidence][0], scale, recipe.models or {}),
+    }
     files: dict[str, str | bytes | Path] = {
         "calibration.json": document(calibration_document(by_similarity, by_pair)),
         "thresholds.json": document(
@@ -153,18 +157,38 @@ def _told(source: Source) -> dict[str, Any]:
     return {"from": source.name, **class_mix(source.pairs), "sha256": fingerprint(source.pairs)}
 
 
+def _curves(release: Release) -> dict[str, Path]:
+    return {name: release.path / name for name in release.manifest["files"] if name.startswith("training-")}
+
+
+def _learnt_before(parent: Release) -> list[dict[str, Any]]:
+    """The sets that a release's models learnt from, and those of the ones that they went on from."""
+    data = parent.manifest["data"]
+    return [*data.get("before", []), *([data["train"]] if "train" in data else [])]
+
+
+def _unknown(recipe: Recipe) -> list[str]:
+    """The sets of which nobody can tell whether the parent learnt from their questions: it names the sets that its
+    pairs were kept apart from by their fingerprints, and has not kept what it learnt from."""
+    if not recipe.parent or not _learnt_before(recipe.parent):
+        return []
+    data = recipe.parent.manifest["data"]
+    apart = {of["sha256"] for of in (data["fit"], *data["report"]) if of["from"] not in data.get("unknown", [])}
+    return [source.name for source in (recipe.fit, *recipe.report) if fingerprint(source.pairs) not in apart]
+
+
 def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:
     """The files of the models as the release will have them, by their names in it."""
     kinds = {ENCODER: SentenceTransformer, CLASSIFIER: CrossEncoder}
     files: dict[str, Path] = {}
     for part, trained in (recipe.models or {}).items():
-        if recipe.rank is None:
+        if recipe.bits is None:
             files |= {f"{part}/{file.relative_to(trained)}": file for file in _model_files(trained)}
             continue
         base, tuned = (_open(kinds[part], at).state_dict() for at in (folder, trained))
         saved = {name: base[name] for name in base if _is_saved(name, folder)}
         name = part + DIFFERENCE
-        save_file(difference(saved, tuned, recipe.rank), str(stage / name))
+        save_file(difference(saved, tuned, recipe.bits), str(stage / name))
         files[name] = stage / name
     return files
 

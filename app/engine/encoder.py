@@ -64,7 +64,7 @@ class Encoder:
 
     def on(self, forward: Forward) -> "Encoder":
         """The same encoder, run by something else."""
-        return Encoder(self._model, forward)
+        return type(self)(self._model, forward)
 
     def save(self, folder: Path) -> None:
         """Write the model as a sentence-transformers folder."""

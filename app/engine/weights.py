@@ -1,19 +1,22 @@
 """A model's weights as a small difference from a base model's, in one safetensors file.
 
-For each parameter that differs, under its name and a suffix: `|up` (m, r) and `|down` (r, n), whose product
-is added to the base's (m, n); or `|plus`, which is added; or `|is`, which stands in place of it.
+For each parameter that differs, under its name and a suffix: `|codes` (m, ceil(n · bits / 8)) uint8 and `|step` (m,),
+of which step · (code - (2^bits - 1) / 2) is added to the base's (m, n), a code being `bits` bits, the highest first;
+or `|plus`, which is added; or `|is`, which stands in place of it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from app.errors import ModelRefused
 
 SEPARATOR = "|"
-UP, DOWN, PLUS, IS = "up", "down", "plus", "is"
+CODES, STEP, PLUS, IS = "codes", "step", "plus", "is"
 
 
 def apply_difference(model: nn.Module, file: Path) -> None:
@@ -21,7 +24,7 @@ def apply_difference(model: nn.Module, file: Path) -> None:
     differences: dict[str, dict[str, Tensor]] = {}
     for key, value in load_file(file).items():
         name, _, kind = key.rpartition(SEPARATOR)
-        differences.setdefault(name, {})[kind] = value.float()
+        differences.setdefault(name, {})[kind] = value
     state = model.state_dict()
     if unknown := sorted(differences.keys() - state.keys()):
         raise ModelRefused(f"{file} changes {unknown[0]!r}, which the model does not have")
@@ -29,7 +32,7 @@ def apply_difference(model: nn.Module, file: Path) -> None:
     for name, parts in differences.items():
         try:
             changed[name] = _changed(state[name], parts)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise ModelRefused(f"{file} has {name!r} in parts that are not known, or of another shape") from error
         if changed[name].shape != state[name].shape:
             raise ModelRefused(f"{file} has {name!r} in parts that are not known, or of another shape")
@@ -39,8 +42,20 @@ def apply_difference(model: nn.Module, file: Path) -> None:
 def _changed(weight: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
     match sorted(parts):
         case ["is"]:
-            return parts[IS]
+            return parts[IS].float()
         case ["plus"]:
-            return weight + parts[PLUS].to(weight.device)
+            return weight + parts[PLUS].float().to(weight.device)
         case _:
-            return weight + (parts[UP] @ parts[DOWN]).to(weight.device)
+            change = decoded(parts[CODES], weight.shape[1]) * parts[STEP].float()[:, None]
+            return weight + change.to(weight.device)
+
+
+def decoded(codes: Tensor, columns: int) -> Tensor:
+    """Codes (m, bytes) uint8 -> (m, columns) float32: how many steps each entry is above 0. There are 8 columns or
+    more, so that the number of bytes says how many bits a code has. Raises TypeError, ValueError."""
+    bits = codes.shape[1] * 8 // columns
+    if not 1 <= bits <= 8:
+        raise ValueError(f"{codes.shape[1]} bytes don't hold {columns} codes of 1 to 8 bits")
+    single = np.unpackbits(codes.numpy(), axis=1, count=columns * bits).reshape(len(codes), columns, bits)
+    values = np.packbits(single, axis=2)[:, :, 0] >> (8 - bits)
+    return torch.from_numpy(values.astype(np.float32) - (2**bits - 1) / 2)

@@ -25,6 +25,7 @@ from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import Collection, Store
+from tests.backend import WITHIN, on_backend
 from tests.durability import (
     EMPTY,
     UNEMBEDDABLE,
@@ -113,8 +114,8 @@ def tally() -> Iterator[Tally]:
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_model: Path) -> Encoder:
-    return PickyEncoder.open(tiny_model, "cpu")
+def encoder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return on_backend(PickyEncoder.open(tiny_model, "cpu"), tmp_path_factory.mktemp("converted"))
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +229,11 @@ def _assert_index_is_right(store: Store, live: LiveRelease, collection: Collecti
     expected = live.encoder.encode([questions[id_].text for id_ in ids])
     with index.reading() as (_, body):
         _, vectors = body.living_after(-1, len(body))
-    assert np.abs(vectors - expected).max() < 1e-3
+    assert np.abs(vectors - expected).max() < max(1e-3, WITHIN)
     queries = expected[:: len(expected) // 4 + 1]
     _, found = live.search(collection.key, queries, 5)
     for query, hits in zip(queries, found, strict=True):
-        assert np.abs(hits.similarities - np.sort(expected @ query)[::-1][:5]).max() < 1e-3
+        assert np.abs(hits.similarities - np.sort(expected @ query)[::-1][:5]).max() < max(1e-3, WITHIN)
 
 
 def _difference(state: State, allowed: Sequence[State]) -> str:

@@ -25,6 +25,7 @@ from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Store
 from app.errors import QuestionNotFound
+from tests.backend import WITHIN
 
 IDS = st.sampled_from([f"q{i}" for i in range(40)])
 TEXTS = st.text("abcdefgh ", min_size=1, max_size=12).filter(lambda text: text.strip())
@@ -145,7 +146,7 @@ class StoreAndIndex(RuleBasedStateMachine):
         assert {q.id: q.text for q in stored.values()}.items() <= self.truth.items()
         if self.truth:
             expected = np.sort(self.encoder.encode(list(self.truth.values())) @ query[0])[::-1][:TOP_K]
-            assert hits.similarities == pytest.approx(expected, abs=1e-3)
+            assert hits.similarities == pytest.approx(expected, abs=max(1e-3, WITHIN))
         else:
             assert hits.revisions == []
 

@@ -75,7 +75,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base: Path, pairs_file: 
 def classified(tmp_path_factory: pytest.TempPathFactory, base: Path, pairs_file: Path) -> Release:
     """A release with a pair classifier, as small differences from the base."""
     out = tmp_path_factory.mktemp("classified") / "classified"
-    fit(pairs_file, base, out, "joint", "cross-encoder", "--rank", 8)
+    fit(pairs_file, base, out, "joint", "cross-encoder", "--bits", 3)
     return Release.open(out)
 
 
@@ -166,7 +166,7 @@ def test_a_model_of_the_older_layout_is_trained_and_served(
     """DistilBERT, mean pooling and no normalising module, as the documented Quora models and stsb-distilbert-base."""
     base = build_tiny_model(tmp_path / "tiny", "distilbert", pieces=[*PIECES, *WORDS])
     run("calibrate", "--base", base, "--pairs", pairs_file, "--out", tmp_path / "untrained", "--device", "cpu")
-    release = fit(pairs_file, base, tmp_path / "mine", "multi-task", "cross-encoder", "--rank", 8)
+    release = fit(pairs_file, base, tmp_path / "mine", "multi-task", "cross-encoder", "--bits", 3)
     before = evaluate(Release.open(tmp_path / "untrained"), held_out, device="cpu")["similarity"]
     after = evaluate(release, held_out, device="cpu")["similarity"]
     assert after["average_precision"] > before["average_precision"] + 0.05
@@ -276,10 +276,13 @@ def test_a_release_scores_the_same_each_time_it_is_opened(classified: Release, h
 def test_training_goes_on_from_a_parent(
     base: Path, pairs_file: Path, held_out: list[LabelledPair], classified: Release, tmp_path: Path
 ) -> None:
-    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--rank", 8)
+    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--bits", 3)
     assert release.parent == "classified"
     assert list(release.manifest["training"]["encoder"]) == ["joint"]
     assert {"encoder.safetensors", "classifier.safetensors"} <= release.manifest["files"].keys()
+    assert {"training-encoder.png", "training-classifier.png"} <= release.manifest["files"].keys()
+    assert [of["from"] for of in release.manifest["data"]["before"]] == [classified.manifest["data"]["train"]["from"]]
+    assert release.manifest["data"]["unknown"] == []  # the same sets were kept apart from both trainings
     assert average_precision(release, held_out) > average_precision(classified, held_out) - 0.03
 
 

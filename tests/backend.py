@@ -1,0 +1,16 @@
+"""What runs the encoders of the tests that ask for it: torch, or what TEST_BACKEND names (`make test-backends`)."""
+
+import os
+from pathlib import Path
+
+from app.engine.backends import TORCH, run_on
+from app.engine.encoder import Encoder
+from app.engine.model_cache import ModelCache
+
+BACKEND = os.environ.get("TEST_BACKEND", TORCH)
+WITHIN = 1e-6 if BACKEND == TORCH else 5e-3  # by which similarities of one text may differ from batch to batch
+
+
+def on_backend(encoder: Encoder, models_dir: Path) -> Encoder:
+    """The encoder, run by that; what is converted for it is kept in the folder."""
+    return run_on(BACKEND, encoder, None, ModelCache(models_dir, "test"))[0]
