@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 import uvicorn
+from fastapi import FastAPI
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -92,7 +93,12 @@ def serve() -> None:
     settings = Settings()
     with _listen(settings) as listening:
         log_to_stderr(settings)
-        asyncio.run(_serve(settings, listening))
+        app = create_app(settings)
+        config = uvicorn.Config(
+            app, lifespan="off", access_log=False, log_level=settings.log_level, timeout_graceful_shutdown=10
+        )
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve(app, uvicorn.Server(config), listening))
 
 
 @cli.command("import")
@@ -245,12 +251,7 @@ def export(
     run(url, key_file, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> None:
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app, lifespan="off", access_log=False, log_level=settings.log_level, timeout_graceful_shutdown=10
-    )
-    server = uvicorn.Server(config)
+async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket) -> None:
     async with app.router.lifespan_context(app):
         host, port = listening.getsockname()[:2]
         err.print(
@@ -265,9 +266,13 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Take the address before anything is loaded. Raises AddressInUse."""
+    """Take the address before anything is loaded. Raises AddressInUse.
+
+    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket, and with
+    it an answer, which is written in two parts, waits 40 ms for the client to acknowledge the first.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

@@ -1,5 +1,6 @@
 """The `sameask` command: what it prints, what it writes, and how it ends."""
 
+import asyncio
 import csv
 import gzip
 import io
@@ -1074,3 +1075,23 @@ def test_sigterm_ends_serve_with_0_and_leaves_its_data_closed(
     assert sorted(path.name for path in server.data_dir.glob("sameask.db*")) == ["sameask.db"]  # no log left to fold in
     monkeypatch.setenv("SAMEASK_DATA_DIR", str(server.data_dir))
     assert _stored(sameask) == ROWS
+
+
+def test_answers_are_not_held_back_by_nagles_algorithm(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    async def no_delay() -> int:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = commands._listen(settings.model_copy(update={"port": port}))
+        async with await asyncio.start_server(accept, sock=listening):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return await accepted
+
+    assert asyncio.run(no_delay())
