@@ -14,7 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
+
+import uvloop
 
 SCRIPT = Path(__file__).with_name("ask.lua")
 TRIVIAL = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -96,12 +99,12 @@ def one_at_a_time(asking: Asking, texts: Sequence[str]) -> list[Timed]:
 
 def at_rate(asking: Asking, texts: Sequence[str], per_second: float) -> list[Timed]:
     """Ask at a fixed rate, whether or not what was asked before is answered; timed from when each was due."""
-    return asyncio.run(_at_rate(asking, texts, per_second))
+    return uvloop.run(_at_rate(asking, texts, per_second))
 
 
 def ceiling(questions: Path, seconds: int) -> float:
     """Requests a second of wrk against a server that reads nothing and always answers the same."""
-    return asyncio.run(_ceiling(questions, seconds))
+    return uvloop.run(_ceiling(questions, seconds))
 
 
 def _wrk(asking: Asking, questions: Path, connections: int, seconds: int, part: int, pool: int) -> list[str]:
@@ -156,8 +159,7 @@ async def _ceiling(questions: Path, seconds: int) -> float:
 
 class _Trivial(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:  # noqa: ARG002
         self._transport.write(TRIVIAL)

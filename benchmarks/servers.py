@@ -1,9 +1,9 @@
 """The servers that are compared, each at work with the same questions and the same weights (all-MiniLM-L6-v2).
 
 *sameask* serves its release (that base, trained further: the same size and cost). *plain* is plain_server.py, exact
-search. *infinity* (infinity-emb) makes embeddings and searches nothing; it gets its fastest engine, ONNX in int8.
-*txtai* is its own API over its own index. The last two live in environments of their own, which `make peers`
-makes; where one is missing, it is left out and the report says so.
+search. *infinity* (infinity-emb) makes embeddings and searches nothing; it is asked on both of its engines that may be
+the fastest on a CPU. *txtai* is its own API over its own index. The last two live in environments of their own,
+which `make peers` makes; where one is missing, it is left out and the report says so.
 """
 
 import csv
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,19 +112,30 @@ def plain(corpus: Corpus) -> Iterator[Served]:
         yield server
 
 
-@contextmanager
-def infinity(corpus: Corpus, environment: Path) -> Iterator[Contender]:
-    """infinity-emb, on a model that was exported to ONNX and quantised by optimum, as its documentation advises."""
+def infinity_int8(corpus: Corpus, environment: Path) -> AbstractContextManager[Contender]:
+    """infinity-emb on onnxruntime, the model exported and quantised by optimum, as its documentation advises."""
     exported, quantized = corpus.folder / "onnx", corpus.folder / "onnx-int8"
     if not quantized.exists():
-        optimum, base = str(environment / "bin" / "optimum-cli"), str(find_base(MODEL))
-        _run(optimum, "export", "onnx", "--model", base, "--task", "feature-extraction", str(exported))
-        _run(optimum, "onnxruntime", "quantize", "--onnx_model", str(exported), _vectors(), "-o", str(quantized))
+        optimum, base = environment / "bin" / "optimum-cli", find_base(MODEL)
+        kind = ("--task", "feature-extraction", "--library-name", "transformers")
+        _run(optimum, "export", "onnx", "--model", base, *kind, exported)
+        _run(optimum, "onnxruntime", "quantize", "--onnx_model", exported, _instructions(), "-o", quantized)
+    return _infinity(environment, quantized, "--engine", "optimum", "--pooling-method", "mean")
+
+
+def infinity_bfloat16(corpus: Corpus, environment: Path) -> AbstractContextManager[Contender]:  # noqa: ARG001
+    """infinity-emb on torch in bfloat16."""
+    options = ("--engine", "torch", "--dtype", "bfloat16", "--no-compile", "--no-bettertransformer")
+    return _infinity(environment, find_base(MODEL), *options)
+
+
+@contextmanager
+def _infinity(environment: Path, model: Path, *options: str) -> Iterator[Contender]:
+    """It starts in the model's folder: optimum finds no ONNX file by an absolute path."""
     port = free_port()
     command = [str(environment / "bin" / "infinity_emb"), "v2", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--model-id", ".", "--served-model-name", MODEL, "--pooling-method", "mean"]
-    command += ["--engine", "optimum", "--device", "cpu", "--log-level", "error"]
-    with started(command, port, "/health", QUIET, quantized) as server:
+    command += ["--model-id", ".", "--served-model-name", MODEL, "--device", "cpu", "--log-level", "error", *options]
+    with started(command, port, "/health", QUIET, model) as server:
         yield Contender(_asking(server, "/embeddings", f'{{"model": "{MODEL}", "input": ["'), _nothing)
 
 
@@ -135,7 +146,7 @@ def txtai(corpus: Corpus, environment: Path) -> Iterator[Contender]:
     if not index.exists():
         given = (find_base(MODEL), corpus.lines, corpus.vectors, index)
         _run(environment / "bin" / "python", Path(__file__).with_name("txtai_index.py"), *given)
-    configuration.write_text(f"path: {index}\n", "utf-8")
+    configuration.write_text(f"path: {index}\nembeddings:\n  path: {find_base(MODEL)}\n", "utf-8")
     port = free_port()
     command = [str(environment / "bin" / "python"), "-m", "uvicorn", "txtai.api:app", "--port", str(port)]
     command += ["--log-level", "warning", "--no-access-log"]
@@ -143,13 +154,20 @@ def txtai(corpus: Corpus, environment: Path) -> Iterator[Contender]:
         yield Contender(_asking(server, "/batchsearch", '{"limit": 5, "queries": ["'), _of_rows)
 
 
+INSTALLED = {
+    "infinity, int8": ("infinity", infinity_int8),
+    "infinity, bfloat16": ("infinity", infinity_bfloat16),
+    "txtai": ("txtai", txtai),
+}
+
+
 def rivals(stack: ExitStack, corpus: Corpus, environments: Path) -> tuple[dict[str, Contender], list[str]]:
     """All that can be had, started, by name; and the names of those that are not installed."""
     found = {"plain": Contender(_asking(stack.enter_context(plain(corpus)), "/duplicates"), _of_results)}
     missing = []
-    for name, start in (("infinity", infinity), ("txtai", txtai)):
-        if (environments / name).is_dir():
-            found[name] = stack.enter_context(start(corpus, (environments / name).resolve()))
+    for name, (environment, start) in INSTALLED.items():
+        if (environments / environment).is_dir():
+            found[name] = stack.enter_context(start(corpus, (environments / environment).resolve()))
         else:
             missing.append(name)
     return found, missing
@@ -182,8 +200,8 @@ def _nothing(answer: Any) -> None:
     assert len(answer["data"][0]["embedding"]) > 1
 
 
-def _vectors() -> str:
-    """The instructions that the quantised model is made for."""
+def _instructions() -> str:
+    """The processor's, that the quantised model is made for, as an option of optimum."""
     flags = Path("/proc/cpuinfo").read_text("utf-8").split()
     return next(f"--{name}" for name in ("avx512_vnni", "avx512", "avx2", "arm64") if name in flags or name == "arm64")
 
