@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all test-backends durability fuzz check static readme format clean
+.PHONY: demo serve test test-all test-backends durability fuzz bench peers soak check static readme format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -41,6 +41,24 @@ durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see 
 
 fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, and a quarter as many raw ones
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(or $(REQUESTS),20000) $(if $(SEED),--seed $(SEED))
+
+BENCH_QUESTIONS ?= examples/questions.csv
+bench: $(VENV)/.installed ## every benchmark over BENCH_QUESTIONS (and BENCH_PAIRS, labelled), its tables into docs/performance.md; needs wrk
+	-$(MAKE) peers
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/report.py --questions $(BENCH_QUESTIONS) \
+	  $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS)) $(if $(BENCH_LIMIT),--limit $(BENCH_LIMIT)) $(if $(BENCH_KEEP),--keep $(BENCH_KEEP))
+
+peers: $(VENV)/peers/infinity/.installed $(VENV)/peers/txtai/.installed ## the servers that `make bench` compares with, each in an environment of its own
+
+$(VENV)/peers/infinity/.installed: PEER := infinity-emb[torch,optimum,server]==0.0.78
+$(VENV)/peers/txtai/.installed: PEER := txtai[api]==9.14.0
+$(VENV)/peers/%/.installed: constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check "$(PEER)" $(shell grep '^torch==' constraints.txt)
+	touch $@
+
+soak: $(VENV)/.installed ## MINUTES of mixed load; fails if resident memory grows by more than 5 %
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20)
 
 check: static ## ruff, formatting, types, architecture, container files
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_containers.py

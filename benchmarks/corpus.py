@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from app.engine.table import read_rows
 from app.releases import opener
 from app.settings import Settings
 
-COLUMNS = ("question1", "question2")
+COLUMNS = ("question1", "question2", "text")  # of files of pairs, and of files of questions
 WRITE_BATCH = 500
 
 
@@ -32,13 +32,15 @@ class Opened:
 
 
 def read_questions(files: Sequence[Path], limit: int | None) -> list[str]:
-    """The distinct questions of files of pairs, in order of appearance, at most `limit`."""
+    """The distinct questions of files of pairs or of questions, in order of appearance, at most `limit`."""
     texts: dict[str, None] = {}
     for file in files:
-        for row in read_rows(file, COLUMNS):
+        for row in read_rows(file, (), COLUMNS):
             if row.error:
                 raise SystemExit(f"{file}:{row.line}: {row.error}")
-            texts.update(dict.fromkeys(row.values))
+            texts.update(dict.fromkeys(value for value in row.values if value is not None))
+    if not texts:
+        raise SystemExit(f"no questions: the files need one of the columns {', '.join(COLUMNS)}")
     return list(texts)[:limit]
 
 
@@ -94,14 +96,47 @@ def say(words: object) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def show(report: dict[str, Any], *, as_json: bool, indent: str = "") -> None:
-    """The report on stdout: one JSON object, or a line for each figure."""
-    if as_json:
-        print(json.dumps(report))
-        return
-    for name, value in report.items():
+def show(report: dict[str, Any], *, as_json: bool) -> None:
+    """The report on stdout: one JSON object, or tables in Markdown."""
+    print(json.dumps(report) if as_json else "\n\n".join(_tables(report)))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table in Markdown; the first row names the columns."""
+    lines = [[_cell(value) for value in row.values()] for row in rows]
+    head = [[name.replace("_", " ") for name in rows[0]], ["---"] * len(rows[0])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in head + lines)
+
+
+def _tables(report: dict[str, Any]) -> Iterator[str]:
+    """One table of all single figures, and one for each list of rows or group whose members have the same figures."""
+    groups = {name: of for name, of in report.items() if _is_group(of)}
+    single = {name: value for name, value in report.items() if name not in groups}
+    if single:
+        yield table([{"figure": name.replace("_", " "), "value": value} for name, value in _flat(single)])
+    for name, of in groups.items():
+        yield table(of if isinstance(of, list) else [{name: member, **figures} for member, figures in of.items()])
+
+
+def _is_group(of: Any) -> bool:
+    members = list(of.values()) if isinstance(of, dict) else of if isinstance(of, list) else []
+    return bool(members) and all(
+        isinstance(member, dict)
+        and list(member) == list(members[0])
+        and not any(isinstance(value, dict) for value in member.values())
+        for member in members
+    )
+
+
+def _flat(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in figures.items():
         if isinstance(value, dict):
-            print(f"{indent}{name}:")
-            show(value, as_json=False, indent=indent + "  ")
+            yield from _flat(value, f"{prefix}{name}: ")
         else:
-            print(f"{indent}{name}: {value:,.4g}" if isinstance(value, float) else f"{indent}{name}: {value}")
+            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")

@@ -1,6 +1,8 @@
 """The server to compare with: FastAPI, sentence-transformers and FAISS, as one writes them in half an hour.
 
-Started by first.py: `plain_server.py MODEL_FOLDER QUESTIONS.json PORT`.
+    python plain_server.py MODEL_FOLDER QUESTIONS VECTORS.npy PORT
+
+Started by servers.py. Embeds the questions itself if there is no file of vectors.
 """
 
 import json
@@ -9,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import faiss
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer
 
-folder, file, port = sys.argv[1:]
-questions = json.loads(Path(file).read_text("utf-8"))
+folder, file, vectors_file, port = sys.argv[1:]
+lines = Path(file).read_text("utf-8").split("\n")[:-1]
+questions = [{"id": f"q{number}", "text": json.loads(f'"{line}"')} for number, line in enumerate(lines)]
 model = SentenceTransformer(folder)
-vectors = model.encode([question["text"] for question in questions], normalize_embeddings=True)
+if Path(vectors_file).exists():
+    vectors = np.load(vectors_file)
+else:
+    vectors = model.encode([question["text"] for question in questions], normalize_embeddings=True)
 index = faiss.IndexFlatIP(vectors.shape[1])
 index.add(vectors)
 app = FastAPI()

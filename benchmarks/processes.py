@@ -1,4 +1,4 @@
-"""The `sameask` command as a child process: started with settings, waited for, measured."""
+"""Servers and the `sameask` command as child processes: started, waited for, measured."""
 
 import os
 import resource
@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,8 @@ class Served:
 
 def run(settings: Settings, *arguments: str) -> float:
     """Run a command to its end; the most memory that was resident, in MB."""
-    process = _start(settings, *arguments)
+    command = [SAMEASK, *arguments]
+    process = subprocess.Popen(command, env=os.environ | _environment(settings), stdout=sys.stderr)
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, memory_mb(process.pid, "VmHWM"))
@@ -42,21 +43,39 @@ def run(settings: Settings, *arguments: str) -> float:
 @contextmanager
 def serving(settings: Settings) -> Iterator[Served]:
     """`sameask serve`, ready, on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
+    address = {"SAMEASK_HOST": "127.0.0.1", "SAMEASK_PORT": str(port)}
+    with started([SAMEASK, "serve"], port, "/readyz", _environment(settings) | address) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    command: Sequence[str], port: int, ready: str, environment: Mapping[str, str], folder: Path | None = None
+) -> Iterator[Served]:
+    """A server as a child process, once it answers 200 at the path `ready`; what it prints goes to stderr.
+
+    It runs in `folder`, else where this process does.
+    """
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=sys.stderr)
     deadline = time.monotonic() + START_SECONDS
-    process = _start(settings, "serve", SAMEASK_HOST="127.0.0.1", SAMEASK_PORT=str(port))
     try:
         url = f"http://127.0.0.1:{port}"
-        while not _is_ready(f"{url}/readyz"):
+        while not _is_ready(url + ready):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the server did not get ready (exit code {process.returncode})")
+                raise SystemExit(f"{' '.join(command)} did not get ready (exit code {process.returncode})")
             time.sleep(0.05)
         yield Served(process.pid, url)
     finally:
         process.terminate()
         process.wait(60)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def memory_mb(pid: int, field: str) -> float:
@@ -71,10 +90,9 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _start(settings: Settings, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
-    """The command as a child; what it prints goes to stderr."""
-    environment |= {"SAMEASK_DATA_DIR": str(settings.data_dir.resolve()), "SAMEASK_RELEASE": str(settings.release)}
-    return subprocess.Popen([SAMEASK, *arguments], env=os.environ | environment, stdout=sys.stderr)
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings that were given."""
+    return {f"SAMEASK_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
 
 
 def _is_ready(url: str) -> bool:
