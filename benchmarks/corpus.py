@@ -105,3 +105,17 @@ def show(report: dict[str, Any], *, as_json: bool, indent: str = "") -> None:
             show(value, as_json=False, indent=indent + "  ")
         else:
             print(f"{indent}{name}: {value:,.4g}" if isinstance(value, float) else f"{indent}{name}: {value}")
+
+
+def show_table(rows: dict[str, dict[str, Any]]) -> None:
+    """A Markdown table on stdout: a line for each name, a column for each figure that any of them has."""
+    columns = list(dict.fromkeys(column for figures in rows.values() for column in figures))
+    print(f"\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for name, figures in rows.items():
+        print(f"| {name} | {' | '.join(_cell(figures.get(column, '')) for column in columns)} |")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
