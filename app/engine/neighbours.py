@@ -15,7 +15,7 @@ from app.engine.scorer import similarity
 
 EXACT_LIMIT = 500_000  # vectors; see docs/decisions/0018
 SLACK = 2**-7  # by which a product in bfloat16 may err: 2 ** -9 for each factor, the product and the bound
-BLOCK = 2048  # vectors whose products with as many others are made at a time
+BLOCK = 1024  # vectors whose products with as many others are made at a time
 GRAPH = "HNSW32_SQfp16"
 EF_CONSTRUCTION = 40  # what is nearer than a bound lies close by: less search than for the ten nearest
 EF_SEARCH = 32
