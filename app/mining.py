@@ -214,7 +214,7 @@ def _write(
             advance("judging", start, len(first))
             some = slice(start, start + SCORED_AT_ONCE)
             found = _judged(source, models, wanted, first[some], second[some], similarities[some])
-            file.write("".join(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in found).encode())
+            file.write("".join(json.dumps(vars(pair), ensure_ascii=False) + "\n" for pair in found).encode())
             file.flush()
             os.fsync(file.fileno())
             count += len(found)

@@ -102,14 +102,15 @@ def show(report: dict[str, Any], *, as_json: bool) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table in Markdown; the first row names the columns."""
-    lines = [[_cell(value) for value in row.values()] for row in rows]
-    head = [[name.replace("_", " ") for name in rows[0]], ["---"] * len(rows[0])]
+    """A table in Markdown, with a column for each figure that any row has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[_cell(row.get(name, "")) for name in columns] for row in rows]
+    head = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
     return "\n".join(f"| {' | '.join(line)} |" for line in head + lines)
 
 
 def _tables(report: dict[str, Any]) -> Iterator[str]:
-    """One table of all single figures, and one for each list of rows or group whose members have the same figures."""
+    """One table of all single figures, and one for each list of rows, or group of figures by name."""
     groups = {name: of for name, of in report.items() if _is_group(of)}
     single = {name: value for name, value in report.items() if name not in groups}
     if single:
@@ -121,10 +122,7 @@ def _tables(report: dict[str, Any]) -> Iterator[str]:
 def _is_group(of: Any) -> bool:
     members = list(of.values()) if isinstance(of, dict) else of if isinstance(of, list) else []
     return bool(members) and all(
-        isinstance(member, dict)
-        and list(member) == list(members[0])
-        and not any(isinstance(value, dict) for value in member.values())
-        for member in members
+        isinstance(member, dict) and not any(isinstance(value, dict) for value in member.values()) for member in members
     )
 
 

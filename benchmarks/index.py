@@ -1,6 +1,7 @@
 """An index of many questions: import, restart, search, deletes, each through the real thing.
 
     python benchmarks/index.py --questions train.tsv.gz dev.tsv --json --keep /tmp/data
+    python benchmarks/index.py --vectors kept/vectors.npy --synthetic 200000 1000000
 
 *Import*: `sameask import` in a process of its own, in seconds from its start to its end, beside what the encoder
 alone does on a sample right before and right after. *Restart*: `sameask serve` from its start until /readyz says
@@ -8,6 +9,10 @@ alone does on a sample right before and right after. *Restart*: `sameask serve` 
 `LiveRelease.search` in this process. The vectors asked are those of indexed questions, so a question itself is one
 of its ten; recall is against the exactly nearest ten by the same vectors. *Deletes* are made in a copy of the data
 directory, one transaction each; nothing is rebuilt before they are measured, though a server would have begun.
+
+*Beside* others: exact, FAISS's graph as it comes, and ours, over vectors alone (`benchmarks/indexes.py` says how): of
+the questions, of a file (such as `benchmarks/mine.py` keeps), and made ones in clusters. The last 1,000 vectors are
+asked and not indexed, so that nobody finds himself; three tenths of the others are then deleted.
 """
 
 import argparse
@@ -32,40 +37,78 @@ from app.engine.store import DEFAULT_COLLECTION
 from app.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.corpus import Opened, holds, ids_of, import_by_engine, opened, read_questions, say, show, stored
+from benchmarks.corpus import (
+    Opened,
+    holds,
+    ids_of,
+    import_by_engine,
+    opened,
+    read_questions,
+    say,
+    show,
+    stored,
+)
+from benchmarks.indexes import compare, write_clustered
 from benchmarks.processes import cpu_seconds, memory_mb, run, serving
 
 SEED = 20
 SAMPLE = 2000  # questions the encoder's own speed is measured on
 QUERIES, WARM_UP, TOP_K = 1000, 200, 10
 DELETED_SHARE = 0.3
+DIMENSION = 384  # of made vectors
+QUESTIONS = "questions.npy"  # the vectors of the questions
 FIGURES = "import.json"  # in a kept data directory: what its import took
 
 
 def main() -> None:
     """Measure all of it, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, required=True, help="files with question1 and question2")
+    parser.add_argument("--questions", nargs="+", type=Path, help="files with question1 and question2")
+    parser.add_argument("--vectors", nargs="+", type=Path, default=[], help=".npy files of (n, d) unit vectors")
+    parser.add_argument("--synthetic", nargs="+", type=int, default=[], help="sizes of made sets of vectors")
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
     parser.add_argument("--keep", type=Path, help="data directory to make, or to use if it holds the questions")
     parser.add_argument("--engine", action="store_true", help="import in this process, without the command")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
+    report: dict[str, Any] = {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.questions:
+            report |= _measure_questions(arguments, folder)
+        beside = _measure_beside(arguments, folder)
+    show(report | {"beside": beside}, as_json=arguments.json)
+
+
+def _measure_questions(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What the service does with them; their vectors are left in a file."""
     texts = read_questions(arguments.questions, arguments.limit)
     say(f"{len(texts):,} questions")
-    report: dict[str, Any] = {"questions": len(texts), "cores": os.cpu_count(), "load_average": os.getloadavg()[0]}
-    with TemporaryDirectory() as folder:
-        settings = Settings(data_dir=arguments.keep or Path(folder, "data"), release=arguments.release.resolve())
-        report["import"] = _said(_import_or_recall(settings, texts, by_engine=arguments.engine))
-        report["restart"] = _said(_measure_restart(settings))
-        copy = Path(copytree(settings.data_dir, Path(folder, "copy")))
-        with opened(settings.model_copy(update={"data_dir": copy})) as data:
-            data.live.upkeep()  # as a server does, a second after its start
-            report["search"] = _said(_measure_search(data))
-            report["after_deletes"] = _said(_measure_deletes(data))
-            report["after_deletes"]["after_rebuild"] = _said(_measure_rebuild(data))
-    show(report, as_json=arguments.json)
+    report: dict[str, Any] = {"questions": len(texts)}
+    settings = Settings(data_dir=arguments.keep or folder / "data", release=arguments.release.resolve())
+    report["import"] = _said(_import_or_recall(settings, texts, by_engine=arguments.engine))
+    report["restart"] = _said(_measure_restart(settings))
+    copy = Path(copytree(settings.data_dir, folder / "copy"))
+    with opened(settings.model_copy(update={"data_dir": copy})) as data:
+        data.live.upkeep()  # as a server does, a second after its start
+        with data.live.index(data.key).reading() as (_, body):
+            np.save(folder / QUESTIONS, body.living_after(-1, len(body))[1])
+        report["search"] = _said(_measure_search(data))
+        report["after_deletes"] = _said(_measure_deletes(data))
+        report["after_deletes"]["after_rebuild"] = _said(_measure_rebuild(data))
+    return report
+
+
+def _measure_beside(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    """The figures of each index over each set of vectors."""
+    files = [*folder.glob(QUESTIONS), *arguments.vectors]
+    found = {f"{file.stem}, {name}": _said(of) for file in files for name, of in compare(file)}
+    for size in arguments.synthetic:
+        file = folder / "made.npy"
+        write_clustered(file, size, DIMENSION)
+        found |= {f"made {size:,}, {name}": _said(of) for name, of in compare(file)}
+    return found
 
 
 def _said(figures: dict[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Index:
         self, dimension: int, *, exact_limit: int | None = None, body: Body | None = None, revision: int = 0
     ) -> None:
         self._exact_limit = EXACT_LIMIT if exact_limit is None else exact_limit
-        self._body = body or Body.empty(dimension, graph=False)
+        self._body = Body.empty(dimension, graph=False) if body is None else body  # one with nothing in it is false
         self._dimension = dimension
         self._revision = revision
         self._lock = ReadWriteLock()

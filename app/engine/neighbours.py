@@ -1,38 +1,40 @@
-"""Vectors in, all pairs of them that are at least so similar out: exact up to a size, through a graph above it."""
+"""Vectors in, all pairs of them that are at least so similar out: by products up to a size, through a graph above.
+
+Both look in half precision a little below the bound; the similarities of what they find are made in float32.
+"""
 
 from collections.abc import Callable, Iterator
+from timeit import repeat
 
 import faiss
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from app.engine.scorer import similarity
 
-EXACT_LIMIT = 5_000  # vectors
+EXACT_LIMIT = 500_000  # vectors; see docs/decisions/0018
+SLACK = 2**-7  # by which a product in bfloat16 may err: 2 ** -9 for each factor, the product and the bound
+BLOCK = 1024  # vectors whose products with as many others are made at a time
 GRAPH = "HNSW32_SQfp16"
-EF_CONSTRUCTION = (
-    40  # what is nearer than a threshold lies close by: less search than for the ten nearest, whatever they are
-)
+EF_CONSTRUCTION = 40  # what is nearer than a bound lies close by: less search than for the ten nearest
 EF_SEARCH = 32
 FIRST_LOOK = 8  # neighbours of each vector that are looked at; four times as many where all of them are near enough
 MOST_NEIGHBOURS = 2048
-ROWS = 4096  # vectors that are added or searched for at a time
-SLACK = 2e-3  # by which half precision may err
+ROWS = 4096  # vectors that the graph is given, or asked for, at a time
 
+Advance = Callable[[int], None]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
-def near_pairs(vectors: NDArray[np.float32], least: float, advance: Callable[[int], None] = lambda _: None) -> Pairs:
+def near_pairs(vectors: NDArray[np.float32], least: float, advance: Advance = lambda _: None) -> Pairs:
     """Rows i < j (m,) of (n, d) unit vectors, and their similarities (m,) of `least` or more, greatest first.
 
+    Of a vector with more than 2,048 near ones, no more than so many are sure to be among them.
     `advance` is told how many vectors were searched for since it was last called.
     """
-    index = _built(vectors)
-    found = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(vectors), ROWS):
-        rows = np.arange(start, min(start + ROWS, len(vectors)))
-        found += [_keys(of, others, len(vectors)) for of, others in _near(index, vectors, rows, least - SLACK)]
-        advance(len(rows))
+    search = _by_products if len(vectors) <= EXACT_LIMIT else _by_graph
+    found = [np.empty(0, dtype=np.int64), *search(vectors, least - SLACK, advance)]
     first, second = np.divmod(np.unique(np.concatenate(found)), max(1, len(vectors)))
     similarities = np.empty(len(first), dtype=np.float32)
     for start in range(0, len(first), ROWS):
@@ -43,15 +45,45 @@ def near_pairs(vectors: NDArray[np.float32], least: float, advance: Callable[[in
     return first[order], second[order], similarities[order]
 
 
-def _built(vectors: NDArray[np.float32]) -> faiss.Index:
-    if len(vectors) <= EXACT_LIMIT:
-        index = faiss.IndexFlatIP(vectors.shape[1])
-    else:
-        index = faiss.index_factory(vectors.shape[1], GRAPH, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = EF_CONSTRUCTION
+def _by_products(vectors: NDArray[np.float32], least: float, advance: Advance) -> Iterator[NDArray[np.int64]]:
+    """The near ones among those that follow each vector: exact but for the many near ones of one vector."""
+    rows = torch.from_numpy(np.asarray(vectors)).to(_fastest())
+    for start in range(0, len(rows), BLOCK):
+        asked = rows[start : start + BLOCK]
+        room = np.full(len(asked), MOST_NEIGHBOURS)
+        for past in range(start, len(rows), BLOCK):
+            products = asked @ rows[past : past + BLOCK].T
+            some = np.flatnonzero((products.amax(1) >= least).numpy() & (room > 0))
+            found, others = (part.numpy() for part in (products[some] >= least).nonzero(as_tuple=True))
+            after = others + past > some[found] + start
+            found, others = some[found[after]], others[after]
+            rank = np.arange(len(found)) - np.searchsorted(found, found)
+            is_kept = rank < room[found]
+            room -= np.bincount(found[is_kept], minlength=len(room))
+            yield (found[is_kept] + start) * len(rows) + others[is_kept] + past
+        advance(len(asked))
+
+
+def _fastest() -> torch.dtype:
+    """float32, or bfloat16 where its products are faster here: on many processors they are far slower."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        square = torch.ones(512, 512, dtype=dtype)
+        return min(repeat(lambda: square @ square, number=1, repeat=3))
+
+    return min((torch.float32, torch.bfloat16), key=seconds)
+
+
+def _by_graph(vectors: NDArray[np.float32], least: float, advance: Advance) -> Iterator[NDArray[np.int64]]:
+    index = faiss.index_factory(vectors.shape[1], GRAPH, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = EF_CONSTRUCTION
     for start in range(0, len(vectors), ROWS):
         index.add(np.ascontiguousarray(vectors[start : start + ROWS]))
-    return index
+    for start in range(0, len(vectors), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(vectors)))
+        for of, others in _near(index, vectors, rows, least):
+            yield _keys(of, others, len(vectors))
+        advance(len(rows))
 
 
 def _near(
@@ -60,18 +92,13 @@ def _near(
     """For all near enough: the row, and the other. Where the last one looked at is near enough, more are looked at."""
     k = min(FIRST_LOOK, index.ntotal)
     while len(rows):
-        similarities, others = _search(index, np.ascontiguousarray(vectors[rows]), k)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(EF_SEARCH, 2 * k))
+        similarities, others = index.search(np.ascontiguousarray(vectors[rows]), k, params=parameters)
         near = (similarities >= least) & (others >= 0)
         is_full = near.all(axis=1) & (k < min(MOST_NEIGHBOURS, index.ntotal))
         done, column = np.nonzero(near & ~is_full[:, None])
         yield rows[done], others[done, column]
         rows, k = rows[is_full], min(4 * k, index.ntotal)
-
-
-def _search(index: faiss.Index, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    if not isinstance(index, faiss.IndexHNSW):
-        return index.search(queries, k)  # type: ignore[no-any-return]
-    return index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=max(EF_SEARCH, 2 * k)))  # type: ignore[no-any-return]
 
 
 def _keys(first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.engine.index import Index
+from app.engine.index import Body, Index
 
 DIMENSION = 16
 Vectors = NDArray[np.float32]
@@ -170,3 +170,10 @@ def test_vectors_by_id_are_those_of_the_living(exact_limit: int) -> None:
     for id_, vector in found.items():
         assert vector == pytest.approx(vectors[id_ - 1], abs=1e-3)
     assert index.vectors([]) == Index(DIMENSION).vectors([1]) == {}
+
+
+def test_a_graph_with_nothing_in_it_stays_one() -> None:
+    index = Index(2, body=Body.empty(2, graph=True))
+    index.apply(1, [1], np.array([[1, 0]], dtype=np.float32), [])
+    with index.reading() as (_, body):
+        assert body.is_graph
