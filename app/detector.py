@@ -456,7 +456,7 @@ class Detector:
         name: str,
         exclude_ids: Sequence[str],
     ) -> _Asked:
-        with phases.timed("lookup"):
+        with phases.timed("lookup"), self._store.view():
             collection = self._store.collection(name)
             excluded = set(self._store.revisions(collection.key, exclude_ids).values())
             matches = self._store.exact_matches(collection.key, questions)
@@ -476,7 +476,7 @@ class Detector:
         self, phases: Phases, name: str, pairs: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], Ruling]:
         """What people said of these pairs. Raises CollectionNotFound."""
-        with phases.timed("lookup"):
+        with phases.timed("lookup"), self._store.view():
             labels = self._store.labels.of(self._store.collection(name).key, pairs)
             return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
 
