@@ -63,6 +63,7 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.text": set(),
     "app.engine.table": set(),
     "app.engine.batching": set(),
+    "app.engine.steps": set(),
     "app.engine.tokens": set(),
     "app.engine.loading": set(),
     "app.engine.weights": set(),
