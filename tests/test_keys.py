@@ -100,10 +100,11 @@ def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store)
     kept, key = make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK)
     assert held.remembers(key) is False
-    assert (held.scopes(key), held.remembers(key), held.scopes(key)) == ({"read"}, True, {"read"})
+    read = frozenset({"read"})
+    assert (held.scopes(key), held.remembers(key), held.scopes(key)) == (read, True, read)
     store.upsert("default", [("a", "one")])
     assert held.remembers(key) is False
-    assert (held.scopes(key), held.remembers(key)) == ({"read"}, True)
+    assert (held.scopes(key), held.remembers(key)) == (read, True)
     with closing(Store(path, prepare=False)) as other:
         other.keys.revoke(kept.id)
     assert (held.remembers(key), held.scopes(key), held.remembers(key)) == (False, frozenset(), False)
