@@ -513,8 +513,7 @@ class Detector:
     ) -> Steps[NDArray[np.float32]]:
         """(n, d) unit vectors; a text that can't be embedded is the fault of the field in its place."""
         with phases.timed("encode"):
-            yield (embedding := live.embed(tokens))
-        outcomes = embedding.result()
+            outcomes = yield from live.embed_asked(tokens)
         vectors = [o for o in outcomes if not isinstance(o, Exception)]
         if len(vectors) < len(outcomes):
             raise _blame(outcomes, places)
