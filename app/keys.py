@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def make_key(store: Store, scopes: Sequence[KeyScope], name: str = "") -> tuple[
     return store.keys.add(key_id, _digest(key), ordered, name), key
 
 
+@lru_cache(64)  # hardly more are asked about, and each request without a key asks about three
 def is_loopback(host: str) -> bool:
     """Whether an address or a name leads to this machine alone."""
     if host.lower() == "localhost":
