@@ -53,9 +53,12 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Do the work, unless the client leaves first: then it is cancelled, and what waits for the model is dropped."""
     working = asyncio.current_task()
     assert working
+    left = over = False
 
-    def leave(leaving: "asyncio.Task[None]") -> None:
-        if not leaving.cancelled():
+    def leave(_: object) -> None:
+        nonlocal left
+        if not over:  # the two may end in one turn of the loop
+            left = True
             working.cancel()
 
     leaving = asyncio.create_task(_disconnected(request))
@@ -63,11 +66,11 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         return await work
     except asyncio.CancelledError:
-        if leaving.done() and not leaving.cancelled() and not working.uncancel():  # nobody else cancelled it too
+        if left and not working.uncancel():  # nobody else cancelled it too
             raise ClientLeft from None
         raise
     finally:
-        leaving.remove_done_callback(leave)
+        over = True
         leaving.cancel()
 
 

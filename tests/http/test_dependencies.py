@@ -54,6 +54,24 @@ async def test_who_stays_gets_the_answer() -> None:
     assert not work.cancelled
 
 
+async def test_who_leaves_in_the_turn_in_which_the_work_ends_cancels_nothing_after_it() -> None:
+    client, work = Client(), Work()
+
+    async def answer() -> str:
+        answer = await while_connected(client.request, work())
+        for _ in range(3):
+            await asyncio.sleep(0)  # as an answer is sent
+        return answer
+
+    asked = asyncio.create_task(answer())
+    await work.begun.wait()
+    await asyncio.sleep(0)
+    client.left.set()
+    work.finish.set()
+    assert await asked == "done"
+    assert not work.cancelled
+
+
 async def test_who_stays_gets_the_error() -> None:
     async def fail() -> None:
         raise LookupError("xyzzy")
