@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from app.engine.labels import Ruling, ruling, rulings
 from app.engine.live_release import NEAR, NEAR_SAMPLE, LiveRelease
 from app.engine.scorer import Verdict, similarity
+from app.engine.steps import Steps, run
 from app.engine.store import Collection, Label, Labelled, Question, Store, Written
 from app.engine.store import NewLabel as NewLabel  # for app.http, which knows nothing below this room
 from app.engine.store import Once as Once
@@ -253,26 +254,28 @@ class Detector:
         Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         with self._using() as live:
-            return await self._find(live, questions, collection, top_k, exclude_ids, verify)
+            depth = _depth(live, verify, top_k, self._verify_depth)
+            live.refuse_if_full(len(questions), len(questions) * depth)
+            found = self._find(live, questions, collection, top_k, exclude_ids, depth, every=verify == "always")
+            return await asyncio.wrap_future(run(self._readers, found))
 
-    async def _find(
+    def _find(
         self,
         live: LiveRelease,
         questions: Sequence[str],
         collection: str,
         top_k: int,
         exclude_ids: Sequence[str],
-        verify: Verify,
-    ) -> Findings:
-        depth = _depth(live, verify, top_k, self._verify_depth)
-        live.refuse_if_full(len(questions), len(questions) * depth)
+        depth: int,
+        *,
+        every: bool,
+    ) -> Steps[Findings]:
         phases = Phases()
-        asked = await self._read(self._look_up, live, phases, questions, collection, exclude_ids)
-        vectors = await self._embed(
-            live, phases, asked.tokens, [f"questions.{questions.index(t)}" for t in asked.open_texts]
-        )
-        ranked = await self._read(self._rank, live, phases, asked, vectors, top_k)
-        logits = await self._verify(live, phases, asked, ranked.of_open, depth, every=verify == "always")
+        asked = self._look_up(live, phases, questions, collection, exclude_ids)
+        places = [f"questions.{questions.index(text)}" for text in asked.open_texts]
+        vectors = yield from self._embed(live, phases, asked.tokens, places)
+        ranked = self._rank(live, phases, asked, vectors, top_k)
+        logits = yield from self._verify(live, phases, asked, ranked.of_open, depth, every=every)
         open_findings = {
             text: _judge(text, tokens, _candidates(live, of_text, of_logits, asked.rulings.get(text, {}))[:top_k])
             for text, tokens, of_text, of_logits in zip(
@@ -297,27 +300,37 @@ class Detector:
         Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         with self._using() as live:
-            return await self._score(live, pairs, collection)
+            different = [(i, pair) for i, pair in enumerate(pairs) if normalize(pair[0]) != normalize(pair[1])]
+            places = {
+                text: f"pairs.{i}.question{side}"
+                for i, pair in reversed(different)
+                for side, text in ((2, pair[1]), (1, pair[0]))
+            }
+            live.refuse_if_full(len(places), len(different))
+            scored = self._score(live, len(pairs), different, places, collection)
+            return await asyncio.wrap_future(run(self._readers, scored))
 
-    async def _score(self, live: LiveRelease, pairs: Sequence[tuple[str, str]], collection: str) -> Scores:
-        different = [(i, pair) for i, pair in enumerate(pairs) if normalize(pair[0]) != normalize(pair[1])]
-        places = {
-            text: f"pairs.{i}.question{side}"
-            for i, pair in reversed(different)
-            for side, text in ((2, pair[1]), (1, pair[0]))
-        }
-        live.refuse_if_full(len(places), len(different))
+    def _score(
+        self,
+        live: LiveRelease,
+        count: int,
+        different: Sequence[tuple[int, tuple[str, str]]],
+        places: Mapping[str, str],
+        collection: str,
+    ) -> Steps[Scores]:
+        """`different` are the pairs that are not one text twice, by their number; `places` has the fields of their
+        texts."""
         phases = Phases()
-        ruled = await self._read(self._look_up_pairs, phases, collection, [pair for _, pair in different])
-        tokens = await self._read(self._tokenize, live, phases, list(places))
-        vectors = await self._embed(live, phases, tokens, list(places.values()))
+        ruled = self._look_up_pairs(phases, collection, [pair for _, pair in different])
+        tokens = self._tokenize(live, phases, list(places))
+        vectors = yield from self._embed(live, phases, tokens, list(places.values()))
         row = {text: i for i, text in enumerate(places)}
-        scores = [Score(1.0, 1.0, "duplicate")] * len(pairs)
+        scores = [Score(1.0, 1.0, "duplicate")] * count
         if different:
             similarities = similarity(
                 vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
             )
-            logits = await self._logits(live, phases, [pair for _, pair in different])
+            logits = yield from self._logits(live, phases, [pair for _, pair in different])
             for (i, pair), score in zip(different, scores_of(live, similarities, logits), strict=True):
                 scores[i] = overruled(score, ruled.get(pair))
         return Scores(live.release.name, scores, phases)
@@ -456,7 +469,7 @@ class Detector:
         name: str,
         exclude_ids: Sequence[str],
     ) -> _Asked:
-        with phases.timed("lookup"):
+        with phases.timed("lookup"), self._store.view():
             collection = self._store.collection(name)
             excluded = set(self._store.revisions(collection.key, exclude_ids).values())
             matches = self._store.exact_matches(collection.key, questions)
@@ -476,7 +489,7 @@ class Detector:
         self, phases: Phases, name: str, pairs: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], Ruling]:
         """What people said of these pairs. Raises CollectionNotFound."""
-        with phases.timed("lookup"):
+        with phases.timed("lookup"), self._store.view():
             labels = self._store.labels.of(self._store.collection(name).key, pairs)
             return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
 
@@ -495,12 +508,12 @@ class Detector:
         with phases.timed("tokenize"):
             return live.encoder.tokenize(texts)
 
-    async def _embed(
+    def _embed(
         self, live: LiveRelease, phases: Phases, tokens: Sequence[Tokens], places: Sequence[str]
-    ) -> NDArray[np.float32]:
+    ) -> Steps[NDArray[np.float32]]:
         """(n, d) unit vectors; a text that can't be embedded is the fault of the field in its place."""
         with phases.timed("encode"):
-            outcomes = await asyncio.wrap_future(live.embed(tokens))
+            outcomes = yield from live.embed_asked(tokens)
         vectors = [o for o in outcomes if not isinstance(o, Exception)]
         if len(vectors) < len(outcomes):
             raise _blame(outcomes, places)
@@ -568,7 +581,7 @@ class Detector:
             if text in own
         }
 
-    async def _verify(
+    def _verify(
         self,
         live: LiveRelease,
         phases: Phases,
@@ -577,7 +590,7 @@ class Detector:
         depth: int,
         *,
         every: bool,
-    ) -> list[NDArray[np.float32]]:
+    ) -> Steps[list[NDArray[np.float32]]]:
         """The pair classifier's logit for each hit, NaN where it has not read the pair."""
         found = [_unread(len(of_text)) for of_text in hits]
         if not depth:
@@ -589,18 +602,22 @@ class Detector:
             if every or is_open
         ][: len(hits) * depth]  # no more than the queue was asked about, however many labels link or set aside
         pairs = [(asked.open_texts[i], hits[i][j].question.text) for i, j in places]
-        for (i, j), logit in zip(places, await self._logits(live, phases, pairs), strict=True):
+        logits = yield from self._logits(live, phases, pairs)
+        for (i, j), logit in zip(places, logits, strict=True):
             found[i][j] = logit
         return found
 
-    async def _logits(self, live: LiveRelease, phases: Phases, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+    def _logits(
+        self, live: LiveRelease, phases: Phases, pairs: Sequence[tuple[str, str]]
+    ) -> Steps[NDArray[np.float32]]:
         """The pair classifier's logits (n,), NaN without a classifier. Raises ModelFailing, Overloaded."""
         if not pairs or not live.classifier:
             return _unread(len(pairs))
         with phases.timed("tokenize"):
-            tokens = await self._read(live.classifier.tokenize, pairs)
+            tokens = live.classifier.tokenize(pairs)
         with phases.timed("verify"):
-            outcomes = await asyncio.wrap_future(live.read_pairs(tokens))
+            yield (reading := live.read_pairs(tokens))
+        outcomes = reading.result()
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))

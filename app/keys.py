@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from app.scopes import KeyScope
 ID_BYTES, SECRET_BYTES = 8, 32
 KEY = re.compile(f"sameask_([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
 ADMIN_KEY = re.compile("[!-~]{32,1024}")  # what a header can carry
+NO_KEY = b""  # stands for a request without one where others stand by their digest
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def make_key(store: Store, scopes: Sequence[KeyScope], name: str = "") -> tuple[
     return store.keys.add(key_id, _digest(key), ordered, name), key
 
 
+@lru_cache(64)  # hardly more are asked about, and each request without a key asks about three
 def is_loopback(host: str) -> bool:
     """Whether an address or a name leads to this machine alone."""
     if host.lower() == "localhost":
@@ -56,24 +59,50 @@ class Keys:
         self._store = store
         self._admin = _digest(_admin_key(admin_key_file)) if admin_key_file else None
         self._needed = self._admin is not None or not is_loopback(host)
+        self._version: int | None = None  # of the store, when this was found there:
+        self._scopes: dict[bytes, frozenset[str]] = {}  # by digest, of keys that are good for something
         if not self._admin and all(key.revoked_at for key in store.keys.all()):
             self._warn_or_refuse(host)
 
     def are_needed(self) -> bool:
         """Whether a request needs a key. Never false again after it was true."""
-        self._needed = self._needed or self._store.keys.exist()
+        if not self._needed and NO_KEY not in (known := self._known()):
+            self._needed = self._store.keys.exist()
+            known[NO_KEY] = frozenset()
         return self._needed
 
     def scopes(self, key: str) -> frozenset[str]:
         """What a key lets its holder do: nothing if it is unknown or revoked. Raises DataDamaged."""
         digest = _digest(key)
-        if self._admin and hmac.compare_digest(digest, self._admin):
+        if self._is_admin(digest):
             return frozenset(KeyScope)
+        known = self._known()
+        if digest not in known and (found := self._found(key, digest)):
+            known[digest] = found
+        return known.get(digest, frozenset())
+
+    def remembers(self, key: str | None) -> bool:
+        """Whether what there is to say of a key, or of a request without one, is known without reading the store."""
+        if key is None:
+            return self._needed or NO_KEY in self._known()
+        return self._is_admin(digest := _digest(key)) or digest in self._known()
+
+    def _known(self) -> dict[bytes, frozenset[str]]:
+        """What was found in the store since anything was last written there. To be asked for before looking."""
+        version = self._store.database.version()
+        if version is None or version != self._version:
+            self._scopes, self._version = {}, version
+        return self._scopes
+
+    def _found(self, key: str, digest: bytes) -> frozenset[str]:
         named = KEY.fullmatch(key)
         stored = self._store.keys.get(named[1]) if named else None
         if stored is None or not hmac.compare_digest(digest, stored.digest) or stored.revoked_at:
             return frozenset()
         return frozenset(KeyScope) if KeyScope.ADMIN in stored.scopes else frozenset(stored.scopes)
+
+    def _is_admin(self, digest: bytes) -> bool:
+        return self._admin is not None and hmac.compare_digest(digest, self._admin)
 
     def _warn_or_refuse(self, host: str) -> None:
         if not is_loopback(host):

@@ -415,6 +415,7 @@ def opener(settings: Settings, store: Store) -> Opener:
             max_waiting=settings.max_waiting_texts,
             max_waiting_pairs=settings.max_waiting_pairs,
             max_batch_tokens=settings.max_batch_tokens,
+            max_cached_embeddings=settings.max_cached_embeddings,
             is_shadow=is_shadow,
         )
 

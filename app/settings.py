@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     max_batch_tokens: int | None = Field(
         None, ge=16, description="Tokens in one batch of the model; unset: 1,024 on a CPU, 32,768 on a GPU."
     )
+    max_cached_embeddings: int = Field(
+        10_000,
+        ge=0,
+        description="Embeddings of texts asked lately that are kept, 4 bytes times the dimension each (10,000: 15 MiB"
+        " with 384); 0: none.",
+    )
     data_sets: Path | None = Field(
         None, description="Folder whose folders are the data sets that training may use beside labels; unset: none."
     )

@@ -96,6 +96,38 @@ def test_what_another_process_does_counts_at_once(path: Path, store: Store) -> N
         assert held.scopes(key) == frozenset()
 
 
+def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store) -> None:
+    kept, key = make_key(store, [KeyScope.READ])
+    held = Keys(store, LOOPBACK)
+    assert held.remembers(key) is False
+    read = frozenset({"read"})
+    assert (held.scopes(key), held.remembers(key), held.scopes(key)) == (read, True, read)
+    store.upsert("default", [("a", "one")])
+    assert held.remembers(key) is False
+    assert (held.scopes(key), held.remembers(key)) == (read, True)
+    with closing(Store(path, prepare=False)) as other:
+        other.keys.revoke(kept.id)
+    assert (held.remembers(key), held.scopes(key), held.remembers(key)) == (False, frozenset(), False)
+
+
+def test_that_no_key_was_made_is_remembered_until_one_is(path: Path, store: Store) -> None:
+    held = Keys(store, LOOPBACK)
+    assert (held.are_needed(), held.remembers(None), held.are_needed()) == (False, True, False)
+    with closing(Store(path, prepare=False)) as other:
+        make_key(other, [KeyScope.READ])
+    assert (held.remembers(None), held.are_needed(), held.remembers(None)) == (False, True, True)
+
+
+def test_what_is_no_key_takes_no_memory(store: Store, tmp_path: Path) -> None:
+    make_key(store, [KeyScope.READ])
+    held = Keys(store, LOOPBACK, admin_key_file(tmp_path, SECRET.encode()))
+    for number in range(100):
+        assert held.scopes(f"sameask_{number:016}_{number:064}") == frozenset()
+    assert held.remembers(f"sameask_{1:016}_{1:064}") is False
+    assert held.remembers(SECRET) is True
+    assert held._scopes == {}
+
+
 def test_no_file_holds_a_key(path: Path, store: Store) -> None:
     kept, key = make_key(store, [KeyScope.ADMIN], "for the test")
     secret = key.rpartition("_")[2]

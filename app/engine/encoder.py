@@ -17,13 +17,20 @@ from sentence_transformers import SentenceTransformer
 
 from app.engine.forward import Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
-from app.engine.tokens import Tokens, in_batches, padded, rows
+from app.engine.tokens import DirectTokenizer, Tokens, equal, in_batches, padded, rows
 from app.engine.weights import apply_difference
 from app.errors import Unembeddable
 
 PROBE_TEXTS = (
     "Has this question been asked before?",
     "How do I reset my password when I no longer have access to my old email address?",
+)
+TRICKY_TEXTS = (
+    *PROBE_TEXTS,
+    "",
+    "  Ünïcode,\tİstanbul  und ｆｕｌｌ width?\n",
+    "special [CLS] [SEP] [MASK] <s> </s> <mask> tokens",
+    "日本語 и кириллица 👩‍👩‍👧 e\u0301 \u200b",
 )
 MIN_HALF_COSINE = 0.999
 
@@ -44,6 +51,7 @@ class Encoder:
         self._tokenizing = threading.Lock()  # a tokenizer keeps how to cut and pad in itself
         probe = model.preprocess(list(PROBE_TEXTS))
         self._pads = "attention_mask" in probe and "input_ids" in probe
+        self._direct = self._without_detours() if self._pads else None
         if self.device == "cuda":
             self._choose_half_precision()
         self.dimension = int(self.encode(PROBE_TEXTS[:1]).shape[1])
@@ -102,11 +110,9 @@ class Encoder:
             return []
         if not self._pads:
             return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
-        with self._tokenizing:
-            return [
-                Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
-                for text, row in zip(texts, rows(self._model.preprocess(list(texts))), strict=True)
-            ]
+        if self._direct:
+            return self._direct.tokenize(texts)
+        return self._preprocess(texts)
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised texts -> (n, dimension) float32, every row of norm 1.
@@ -125,6 +131,23 @@ class Encoder:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         return in_batches(self.encode_tokens, self.tokenize(texts), batch_size)
+
+    def _preprocess(self, texts: Sequence[str]) -> list[Tokens]:
+        with self._tokenizing:
+            return [
+                Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
+                for text, row in zip(texts, rows(self._model.preprocess(list(texts))), strict=True)
+            ]
+
+    def _without_detours(self) -> DirectTokenizer | None:
+        """The model's own tokenizer by itself, if that makes the same tokens of texts that leave little room for
+        another way of cutting, stripping, folding or special tokens."""
+        direct = DirectTokenizer.of(self._model.tokenizer, self.max_tokens)
+        if direct is None:
+            return None
+        texts = [*TRICKY_TEXTS, " ".join(PROBE_TEXTS * (self.max_tokens or 1))]
+        same = all(map(equal, direct.tokenize(texts), self._preprocess(texts)))
+        return direct if same else None
 
     def _is_cut(self, text: str, count: int) -> bool:
         """Whether the text has more tokens than were kept: only one that fills the limit can have."""

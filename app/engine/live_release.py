@@ -26,9 +26,11 @@ from app.engine.encoder import PROBE_TEXTS, Encoder
 from app.engine.index import Index, one_thread
 from app.engine.model_cache import ModelCache
 from app.engine.pair_classifier import PROBE_PAIR, PairClassifier
+from app.engine.recent import RecentVectors
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Scorer, similarity
 from app.engine.snapshot import Snapshots
+from app.engine.steps import Steps
 from app.engine.store import Changes, Question, Store
 from app.engine.text import digest
 from app.engine.tokens import Tokens
@@ -103,6 +105,7 @@ class LiveRelease:
         classifier: PairClassifier | None = None,
         max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
+        max_cached_embeddings: int = 0,
         is_shadow: bool = False,
     ) -> None:
         self.release = release
@@ -119,6 +122,7 @@ class LiveRelease:
             max_waiting=max_waiting,
             max_cost=max_batch_tokens or MAX_BATCH_TOKENS[encoder.device],
         )
+        self.recent = RecentVectors(max_cached_embeddings)
         self._store = store
         self._snapshots = Snapshots(snapshot_dir, _vectors_of(release, encoder))
         self._snapshots.keep_only([collection.key for collection in store.list_collections()])
@@ -138,6 +142,7 @@ class LiveRelease:
         max_waiting: int,
         max_waiting_pairs: int = 0,
         max_batch_tokens: int | None = None,
+        max_cached_embeddings: int = 0,
         is_shadow: bool = False,
         backend: str = TORCH,
         models_dir: Path | None = None,
@@ -154,6 +159,7 @@ class LiveRelease:
             classifier=classifier,
             max_waiting_pairs=max_waiting_pairs,
             max_batch_tokens=max_batch_tokens,
+            max_cached_embeddings=max_cached_embeddings,
             is_shadow=is_shadow,
         )
 
@@ -219,6 +225,17 @@ class LiveRelease:
     def embed(self, tokens: Sequence[Tokens], *, background: bool = False) -> "Future[Outcomes]":
         """Unit vectors (d,) float32 of tokenised texts, or an exception in a text's place, through the batcher."""
         return self.batcher.submit(tokens, background=background)
+
+    def embed_asked(self, tokens: Sequence[Tokens]) -> Steps[Outcomes]:
+        """Like `embed`, but for texts that were asked lately: their vectors are kept, and given again to the bit."""
+        known = self.recent.get(tokens)
+        missing = [of_text for of_text, vector in zip(tokens, known, strict=True) if vector is None]
+        yield (embedding := self.embed(missing))
+        outcomes = embedding.result()
+        new = [(of_text, o) for of_text, o in zip(missing, outcomes, strict=True) if not isinstance(o, Exception)]
+        self.recent.keep([of_text for of_text, _ in new], [vector for _, vector in new])
+        embedded = iter(outcomes)
+        return [next(embedded) if vector is None else vector for vector in known]
 
     def read_pairs(
         self, tokens: Sequence[Tokens], *, background: bool = False

@@ -107,6 +107,10 @@ class Door:
         elif needed and needed not in scopes:
             raise ScopeMissing(needed)
 
+    def is_quick(self, connection: HTTPConnection) -> bool:
+        """Whether `check` would read nothing that may have to be waited for."""
+        return self._keys.remembers(_bearer(connection))
+
     def _check_nearness(self, connection: HTTPConnection) -> None:
         """Without keys: only from this machine (`uvicorn` may listen elsewhere than the settings say), and for no page
         of another server (its own name may lead to 127.0.0.1, or its script may post here; browsers say so)."""
@@ -135,7 +139,11 @@ class AskForKey:
                 known = door.route_of(scope)
                 try:
                     if known is None or known.scope is not NO_KEY:
-                        await run_in_threadpool(door.check, connection, known.scope if known else None)
+                        needed = known.scope if known else None
+                        if door.is_quick(connection):
+                            door.check(connection, needed)
+                        else:
+                            await run_in_threadpool(door.check, connection, needed)
                 except SameaskError as error:
                     scope["route"] = known.route if known else None  # for the metrics
                     await answer(error, _challenge(error))(scope, receive, send)

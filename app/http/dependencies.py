@@ -19,19 +19,22 @@ class ClientLeft(Exception):
     """The client closed the connection; its work was cancelled."""
 
 
-def _detector(request: Request) -> Detector:
+# They wait for nothing, yet are coroutines: FastAPI calls any other function in a thread, and waits for that.
+
+
+async def _detector(request: Request) -> Detector:
     return cast(Detector, request.app.state.detector)
 
 
-def _releases(request: Request) -> Releases:
+async def _releases(request: Request) -> Releases:
     return cast(Releases, request.app.state.releases)
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
 
-def _training_runs(request: Request) -> TrainingRuns:
+async def _training_runs(request: Request) -> TrainingRuns:
     return cast(TrainingRuns, request.app.state.training_runs)
 
 
@@ -48,17 +51,27 @@ Limit = Annotated[
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Do the work, unless the client leaves first: then it is cancelled, and what waits for the model is dropped."""
-    task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
+    working = asyncio.current_task()
+    assert working
+    left = over = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        if not over:  # the two may end in one turn of the loop
+            left = True
+            working.cancel()
+
+    leaving = asyncio.create_task(_disconnected(request))
+    leaving.add_done_callback(leave)
     try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeft
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if left and not working.uncancel():  # nobody else cancelled it too
+            raise ClientLeft from None
+        raise
     finally:
-        for future in (task, leaving):
-            future.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
+        over = True
+        leaving.cancel()
 
 
 def report(response: Response, phases: Phases) -> None:

@@ -7,11 +7,12 @@ import string
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -25,6 +26,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from app.engine.encoder import Encoder
 from app.engine.release import WEIGHTS, find_base
+from app.engine.tokens import equal
 from app.errors import ModelRefused, Unembeddable
 from tests.tiny_model import MAX_TOKENS, PIECES, build_tiny_model
 
@@ -248,6 +250,45 @@ def test_tokens_are_what_the_models_tokenizer_gives(tiny_model: Path, tiny_encod
         assert tokens.features["input_ids"].tolist() == expected["input_ids"]
         assert tokens.features["attention_mask"].tolist() == expected["attention_mask"]
         assert tokens.count == len(expected["input_ids"])
+
+
+@pytest.mark.parametrize("kind", ["tiny_model", "distilbert", "multilingual"])
+def test_tokens_are_made_without_detours_and_the_same(kind: str, request: pytest.FixtureRequest) -> None:
+    encoder = Encoder.open(request.getfixturevalue(kind), "cpu")
+    assert encoder._direct is not None
+    texts = [
+        *QUESTIONS,
+        "",
+        " ",
+        "[SEP] how [PAD] OLD?",
+        "İß ｆｕｌｌ\u200b\t日本語",
+        words(48),
+        words(49),
+        words(3000),
+    ]
+    for asked in (texts, *([text] for text in texts)):
+        for tokens, expected in zip(encoder.tokenize(asked), encoder._preprocess(asked), strict=True):
+            assert equal(tokens, expected)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
+def test_any_text_has_the_tokens_that_the_model_makes_of_it(tiny_encoder: Encoder, texts: list[str]) -> None:
+    assert all(map(equal, tiny_encoder.tokenize(texts), tiny_encoder._preprocess(texts)))
+
+
+def test_a_model_that_does_more_to_texts_than_tokenize_them_does_all_of_it(
+    tiny_model: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess = SentenceTransformer.preprocess
+
+    def prompted(model: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
+        return dict(preprocess(model, [f"a {text}" for text in texts]))
+
+    monkeypatch.setattr(SentenceTransformer, "preprocess", prompted)
+    encoder = Encoder.open(tiny_model, "cpu")
+    (tokens,), (expected,) = encoder.tokenize(["b"]), tiny_encoder.tokenize(["a b"])
+    assert (encoder._direct, tokens.features["input_ids"].tolist()) == (None, expected.features["input_ids"].tolist())
 
 
 @pytest.mark.parametrize(

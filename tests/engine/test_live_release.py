@@ -1,6 +1,7 @@
 """A release at work: what a restart costs, what a bad text does, and what a full disk does not."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from app.engine import live_release as live_release_module
 from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
+from app.engine.steps import run
 from app.engine.store import DEFAULT_COLLECTION, Store
 from app.engine.tokens import Tokens
 from app.errors import ModelFailing, NotReady, Unembeddable
@@ -56,6 +58,7 @@ def open_live(tmp_path: Path, tiny_release: Release, encoder: CountingEncoder) -
             store,
             snapshot_dir=tmp_path / "snapshots",
             max_waiting=10,
+            max_cached_embeddings=100,
         )
         return store, live
 
@@ -190,3 +193,55 @@ def test_a_deleted_collection_is_forgotten_with_its_snapshots(open_live: Open, t
 
 def no_room() -> None:
     raise OSError("no room")
+
+
+def asked(live: LiveRelease, *texts: str) -> list[NDArray[np.float32] | Exception]:
+    """What comes of texts that are asked."""
+    with ThreadPoolExecutor(1) as pool:
+        return run(pool, live.embed_asked(live.encoder.tokenize(texts))).result()
+
+
+def test_what_was_asked_is_not_embedded_again(open_live: Open, encoder: CountingEncoder) -> None:
+    store, live = open_live()
+    encoder.embedded = 0
+    first = asked(live, "One?", "Two?")
+    assert encoder.embedded == 2
+    again = asked(live, "Three?", "two?", "One?")
+    assert encoder.embedded == 3
+    assert [v.tobytes() for v in (again[2], again[1])] == [v.tobytes() for v in first]  # type: ignore[union-attr]
+    alone = encoder.encode_tokens(encoder.tokenize(["Three?"]))[0]
+    np.testing.assert_allclose(np.asarray(again[0]), alone, atol=1e-6)
+    live.close()
+    store.close()
+
+
+def test_a_text_that_can_not_be_embedded_is_asked_for_again(open_live: Open, encoder: CountingEncoder) -> None:
+    store, live = open_live()
+    encoder.poison = "wo"
+    (one, two) = asked(live, "One?", "Two?")
+    assert (type(one), type(two)) == (np.ndarray, Unembeddable)
+    encoder.poison = "\x01"
+    assert [type(o) for o in asked(live, "One?", "Two?")] == [np.ndarray, np.ndarray]
+    assert (live.recent.hits, live.recent.misses) == (1, 3)
+    live.close()
+    store.close()
+
+
+def test_what_is_written_takes_no_place_of_what_was_asked(open_live: Open) -> None:
+    store, live = open_live()
+    asked(live, "One?")
+    write(store, 300)
+    live.catch_up(1)
+    assert (len(live.recent), live.recent.misses) == (1, 1)
+    live.close()
+    store.close()
+
+
+def test_another_release_knows_nothing_of_what_was_asked(open_live: Open, encoder: CountingEncoder) -> None:
+    (store, live), (other_store, other) = open_live(), open_live()
+    asked(live, "One?")
+    encoder.embedded = 0
+    asked(other, "One?")
+    assert encoder.embedded == 1
+    for opened in (live, store, other, other_store):
+        opened.close()

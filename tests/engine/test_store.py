@@ -549,6 +549,52 @@ def test_a_key_is_found_by_its_index(store: Store) -> None:
     assert [step.detail for step in plan] == ["SEARCH keys USING INDEX sqlite_autoindex_keys_1 (id=?)"]
 
 
+# Views, and what changes under them
+
+
+def test_a_view_is_of_one_moment_whatever_is_written_meanwhile(store: Store, key: int) -> None:
+    store.upsert("default", [("a", "one")])
+    with ThreadPoolExecutor(1) as other, store.view():
+        before = store.collection("default")
+        other.submit(store.upsert, "default", [("a", "uno"), ("b", "two")]).result()
+        assert (store.collection("default"), store.revisions(key, ["a", "b"])) == (before, {"a": 1})
+        assert other.submit(store.revisions, key, ["a", "b"]).result() == {"a": 2, "b": 3}  # a view is of one thread
+    assert store.revisions(key, ["a", "b"]) == {"a": 2, "b": 3}
+
+
+def test_a_view_ends_with_an_error_inside(store: Store, key: int) -> None:
+    with pytest.raises(CollectionNotFound), store.view():
+        store.collection("unknown")
+    store.upsert("default", [("a", "one")])
+    assert store.revisions(key, ["a"]) == {"a": 1}
+
+
+def test_a_view_is_one_transaction(store: Store, key: int) -> None:
+    statements: list[str] = []
+    sa.event.listen(store.database._engine, "before_cursor_execute", lambda *of: statements.append(of[2]))
+    with store.view():
+        store.collection("default")
+        store.exact_matches(key, ["one"])
+        store.labels.on(key, ["one"])
+    assert [statement.split()[0] for statement in statements] == ["BEGIN", *4 * ["SELECT"]]
+
+
+def test_the_version_is_another_after_each_commit_of_whomever(path: Path, store: Store, key: int) -> None:
+    with closing(Store(path, prepare=False)) as other:
+        seen = [store.database.version()]
+        for change in (
+            lambda: store.upsert("default", [("a", "one")]),
+            lambda: other.upsert("default", [("a", "uno")]),
+            lambda: store.quarantine(key, {2: "no vector"}),
+            lambda: behind_its_back(path, "UPDATE questions SET text = 'secret' WHERE revision = 2"),
+        ):
+            change()
+            seen.append(store.database.version())
+            assert store.database.version() == seen[-1]
+    assert None not in seen
+    assert len(set(seen)) == 5
+
+
 # Damage
 
 

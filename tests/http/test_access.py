@@ -441,6 +441,25 @@ def test_a_damaged_key_is_refused_as_such_and_others_open(settings: Settings) ->
         assert client.get("/collections").status_code == 401
 
 
+def test_a_known_key_is_let_in_without_a_thread_and_out_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise LookupError("every thread is busy")
+
+    with shared(settings.data_dir) as store, running(settings) as client:
+        kept, key = make_key(store, [KeyScope.READ])
+        for headers, status in ((bearer(key), 200), ({}, 401)):
+            assert client.get("/collections", headers=headers).status_code == status
+        with monkeypatch.context() as patch:
+            patch.setattr("app.http.access.run_in_threadpool", busy)
+            assert client.get("/collections", headers=bearer(key)).status_code == 200
+            assert client.post("/admin/retrain", headers=bearer(key)).status_code == 403
+            assert client.get("/collections").status_code == 401
+        store.keys.revoke(kept.id)
+        assert client.get("/collections", headers=bearer(key)).status_code == 401
+
+
 def test_a_fault_at_the_door_lets_nobody_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise LookupError("xyzzy")

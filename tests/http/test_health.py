@@ -172,6 +172,17 @@ def test_metrics_say_what_is_stored_and_indexed(client: TestClient) -> None:
     assert [_sample(client, f"sameask_{name}") for name in names] == [1, 1, 1, 0, 0, 0]
 
 
+def test_metrics_count_what_was_asked_before(client: TestClient) -> None:
+    write(client, a="One?", b="Two?")
+    first = ask(client, "Another?", "A third?")
+    assert (
+        ask(client, "a THIRD?", "another?", "A fourth?")["results"][1]["candidates"]
+        == (first["results"][0]["candidates"])
+    )
+    names = ("embeddings_cached", "embedding_cache_hits", "embedding_cache_misses")
+    assert [_sample(client, f"sameask_{name}") for name in names] == [3, 2, 3]
+
+
 def test_metrics_hold_route_templates_and_nothing_that_clients_wrote(client: TestClient) -> None:
     client.put(f"/collections/{MARKER}")
     write(client, MARKER, **{f"{MARKER}/1": f"What is {MARKER}?"})

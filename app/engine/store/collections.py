@@ -21,6 +21,7 @@ collections = sa.Table(
     sa.Column("created_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
 )
+NAMED = sa.select(collections).where(collections.c.name == sa.bindparam("called"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Collection:
 
 
 def find_collection(connection: sa.Connection, name: str) -> Collection:
-    row = connection.execute(sa.select(collections).where(collections.c.name == name)).mappings().first()
+    row = connection.execute(NAMED, {"called": name}).mappings().first()
     if row is None:
         raise CollectionNotFound(name)
     return as_collection(row)

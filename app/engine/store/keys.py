@@ -21,6 +21,8 @@ keys = sa.Table(
     sa.Column("revoked_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
 )
+WITH_ID = sa.select(keys).where(keys.c.id == sa.bindparam("wanted"))
+ANY = sa.select(keys.c.id).limit(1)
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +54,7 @@ class KeyRecords:
     def get(self, key_id: str) -> Key | None:
         """The key with this id, revoked or not. Raises DataDamaged."""
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().first()
+            row = connection.execute(WITH_ID, {"wanted": key_id}).mappings().first()
         if row and not is_sound(row):
             raise DataDamaged(f"the row of key {key_id!r} fails its checksum: revoke it, and make another")
         return _as_key(row) if row else None
@@ -69,12 +71,12 @@ class KeyRecords:
     def exist(self) -> bool:
         """Whether a key was ever made, revoked and damaged ones included."""
         with self._database.reading() as connection:
-            return connection.execute(sa.select(keys.c.id).limit(1)).first() is not None
+            return connection.execute(ANY).first() is not None
 
     def revoke(self, key_id: str) -> Key:
         """The key, from now on good for nothing; revoked before, it stays as it was. Raises KeyNotFound."""
         with self._database.writing() as connection:
-            row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().first()
+            row = connection.execute(WITH_ID, {"wanted": key_id}).mappings().first()
             if row is None:
                 raise KeyNotFound(key_id)
             revoked = sealed({**row, "revoked_at": row["revoked_at"] or now()})

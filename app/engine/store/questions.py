@@ -26,6 +26,7 @@ questions = sa.Table(
 )
 
 CURRENT = questions.c.superseded_by.is_(None)
+NOT_DELETED = questions.c.text != ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ for indexes that have not caught up; a deleted one loses it at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from app.engine.store.keys import KeyRecords
 from app.engine.store.labels import Labels
 from app.engine.store.questions import (
     CURRENT,
+    NOT_DELETED,
     Changes,
     Contents,
     Question,
@@ -66,6 +68,10 @@ class Store:
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the database."""
         self.database.close()
+
+    def view(self) -> AbstractContextManager[object]:
+        """What this thread reads inside the context is as it was at one moment, and costs one transaction."""
+        return self.database.reading()
 
     # Collections
 
@@ -213,7 +219,7 @@ class Store:
         with self.database.reading() as connection:
             found = sound(
                 self.database,
-                select(connection, questions, collection_key, "revision", revisions, questions.c.text != ""),
+                select(connection, questions, collection_key, "revision", revisions, NOT_DELETED),
             )
         return {question.revision: question for question in found}
 
