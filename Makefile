@@ -48,10 +48,15 @@ bench: $(VENV)/.installed ## every benchmark over BENCH_QUESTIONS (and BENCH_PAI
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/report.py --questions $(BENCH_QUESTIONS) \
 	  $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS)) $(if $(BENCH_LIMIT),--limit $(BENCH_LIMIT)) $(if $(BENCH_KEEP),--keep $(BENCH_KEEP))
 
-peers: $(VENV)/peers/infinity/.installed $(VENV)/peers/txtai/.installed ## the servers that `make bench` compares with, each in an environment of its own
+peers: $(VENV)/peers/infinity/.installed $(VENV)/peers/txtai/.installed $(VENV)/peers/semhash/.installed ## what `make bench` compares with
 
 $(VENV)/peers/infinity/.installed: PEER := infinity-emb[torch,optimum,server]==0.0.78
 $(VENV)/peers/txtai/.installed: PEER := txtai[api]==9.14.0
+$(VENV)/peers/semhash/.installed: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --target $(@D) --no-deps semhash==0.5.0 \
+	  vicinity==0.4.6 usearch==2.26.6 numkong==7.8.6 model2vec==0.10.0 pyversity==0.2.0 frozendict==2.5.1 orjson==3.13.0
+	touch $@
+
 $(VENV)/peers/%/.installed: constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check "$(PEER)" $(shell grep '^torch==' constraints.txt)

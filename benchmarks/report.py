@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
+SEMHASH = ROOT / ".venv" / "peers" / "semhash"
 EXAMPLE = ROOT / "examples" / "questions.csv"
 NAMES = ("encode", "serve", "index", "mine", "start", "retrieval")
 LARGE = ("retrieval",)  # needs labelled pairs, which the example corpus lacks
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", type=Path, default=[EXAMPLE], help="files of questions or of pairs")
     parser.add_argument("--pairs", type=Path, help="file of labelled pairs, for retrieval")
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--keep", type=Path, help="folder that keeps what serve.py and start.py make of the questions")
+    parser.add_argument("--keep", type=Path, help="folder that keeps what is made of the questions")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--put", choices=NAMES, help="run nothing: take these tables from standard input")
     arguments = parser.parse_args()
@@ -58,8 +59,10 @@ def _options(name: str, arguments: argparse.Namespace) -> list[str]:
     options = ["--questions", *map(str, arguments.questions)]
     if arguments.limit:
         options += ["--limit", str(arguments.limit)]
-    if arguments.keep and name in ("serve", "start"):
-        options += ["--keep", str(arguments.keep)]
+    if arguments.keep and name in ("serve", "start", "mine"):
+        options += ["--keep", str(arguments.keep / ("mine" if name == "mine" else "serve"))]
+    if name == "mine" and SEMHASH.is_dir():
+        options += ["--semhash", str(SEMHASH)]
     return options + (["--pairs", str(arguments.pairs)] if name in LARGE else [])
 
 

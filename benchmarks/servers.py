@@ -30,7 +30,7 @@ from benchmarks.processes import Served, free_port, run, serving, started
 
 MODEL = "all-MiniLM-L6-v2"
 SETTINGS: dict[str, Any] = {"max_waiting_pairs": 2048}  # 256 connections with 5 pairs each must find room
-NO_CACHE: dict[str, Any] = {}  # what keeps no embedding of what was asked
+NO_CACHE: dict[str, Any] = {"max_cached_embeddings": 0}
 QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
 
 
