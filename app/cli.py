@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gc
 import json
 import pkgutil
 import signal
@@ -259,6 +260,8 @@ async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket)
             highlight=False,
             soft_wrap=True,
         )
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays; walking through all of it would hold everybody up for 0.3 s at times
         # uvicorn raises the signal that ended it once more, for us: what is open here still has to be closed.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)

@@ -8,6 +8,7 @@ search) runs in threads of two pools, one for questions asked and one for writes
 import asyncio
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -33,7 +34,7 @@ from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overl
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READING_THREADS = 16
+READING_THREADS = max(2, os.cpu_count() or 2)  # nobody waits in one; more than cores would but pass the GIL around
 WRITING_THREADS = 4
 RETRY_SECONDS = 1.0
 VERDICTS: Sequence[Verdict] = ("duplicate", "review", "different")  # the strongest first

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ SMOOTH_QUANT_ALPHA = 0.9
 
 # Every shape that a model sees has kernels compiled for it, megabytes each: batches are cut into few shapes.
 ROWS = (32, 16, 8, 4, 2, 1)
+CORES_A_STREAM = 2  # that take turns at one part: when a request's Python has one of them, the other does more
 MAX_PART_TOKENS = 512  # of one part; larger ones gain next to nothing
 RUNTIME_CACHE = 2000  # kernels kept for a model: some 30 shapes', which bounds its memory
 
@@ -111,7 +113,8 @@ class OpenVinoForward:
         self.dtype = DTYPES[precision]
         self._max_tokens = max_tokens
         wanted = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": max(1, (os.cpu_count() or 1) // CORES_A_STREAM),
             "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and _has("BF16") else "f32",
             "ENABLE_CPU_PINNING": False,  # two models and a web server share the cores
             "CPU_RUNTIME_CACHE_CAPACITY": RUNTIME_CACHE,
