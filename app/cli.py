@@ -96,7 +96,12 @@ def serve() -> None:
         log_to_stderr(settings)
         app = create_app(settings)
         config = uvicorn.Config(
-            app, lifespan="off", access_log=False, log_level=settings.log_level, timeout_graceful_shutdown=10
+            app,
+            lifespan="off",
+            access_log=False,
+            log_level=settings.log_level,
+            timeout_graceful_shutdown=10,
+            timeout_keep_alive=75,  # by default 5 seconds, as long as httpx trusts an idle connection: that is a race
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, uvicorn.Server(config), listening))

@@ -152,12 +152,10 @@ def main() -> None:
 async def _measure(
     server: Served, texts: Sequence[str], arguments: argparse.Namespace, others: Sequence[str]
 ) -> dict[str, Any]:
-    # The server closes what was idle for 5 s: a client that trusts such a connection at that moment finds it closed.
-    limits = httpx.Limits(max_connections=arguments.clients + 4, keepalive_expiry=2.0)
-    no_reuse = httpx.Limits(max_keepalive_connections=0)
+    limits = httpx.Limits(max_connections=arguments.clients + 4)
     async with (
         httpx.AsyncClient(base_url=server.url, timeout=120, limits=limits) as http,
-        httpx.AsyncClient(base_url=server.url, timeout=120, limits=no_reuse) as admin,
+        httpx.AsyncClient(base_url=server.url, timeout=120) as admin,
     ):
         await _fill(http, texts)
         first = (await admin.get("/admin/releases/live")).json()["release"]
