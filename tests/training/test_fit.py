@@ -247,7 +247,7 @@ def test_hard_negatives_large_batches_and_low_rank_learn_too(
 def test_a_low_rank_classifier_keeps_its_head(
     base: Path, pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
 ) -> None:
-    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--lora-rank", 16, "--rank", 16, "--epochs", 8)
+    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--lora-rank", 16, "--bits", 3, "--epochs", 8)
     assert average_precision(release, held_out) > 0.6
     assert {"classifier.safetensors"} == {name for name in release.manifest["files"] if name.startswith("class")}
 
