@@ -115,9 +115,9 @@ class StoreAndIndex(RuleBasedStateMachine):
     def change_while_others_search(self, questions: dict[str, str]) -> None:
         done = threading.Event()
         wrong: list[object] = []
+        queries = self.encoder.encode(["abc", "hgf e"])  # one thread at a time may ask a model
 
         def search() -> None:
-            queries = self.encoder.encode(["abc", "hgf e"])
             while not done.is_set():
                 _, hits = self.live.search(self.key, queries, TOP_K)
                 found = [self.store.read(self.key, hit.revisions) for hit in hits]
