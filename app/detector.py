@@ -2,7 +2,7 @@
 
 A request reads `self._live` once and uses nothing else below it. That is replaced whole, by a release which shows
 every write before it is acknowledged since it joined (`join`, `follow`, `replace`). Blocking work (SQL, tokenising,
-search) runs in threads of two pools, one for questions asked and one for writes, so that neither starves the other.
+search) runs in threads of three pools, for asking, for other reading and for writes, so that none starves another.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overl
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READING_THREADS = max(2, os.cpu_count() or 2)  # nobody waits in one; more than cores would but pass the GIL around
+ASKING_THREADS = max(2, os.cpu_count() or 2)  # nobody waits in one; more than cores would but pass the GIL around
+READING_THREADS = 16
 WRITING_THREADS = 4
 RETRY_SECONDS = 1.0
 VERDICTS: Sequence[Verdict] = ("duplicate", "review", "different")  # the strongest first
@@ -168,6 +169,7 @@ class Detector:
         self._waiting_writes = 0
         self._catching_up: dict[int, asyncio.Lock] = {}
         self._behind: set[int] = set()
+        self._askers = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="ask")
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         self._writers = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="write")
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
@@ -230,7 +232,7 @@ class Detector:
             await asyncio.gather(*tasks, return_exceptions=True)
             for batcher in self._live.batchers:
                 batcher.close()
-            for pool in (self._readers, self._writers, self._upkeep):
+            for pool in (self._askers, self._readers, self._writers, self._upkeep):
                 pool.shutdown()
             self._live.close()
 
@@ -258,7 +260,7 @@ class Detector:
             depth = _depth(live, verify, top_k, self._verify_depth)
             live.refuse_if_full(len(questions), len(questions) * depth)
             found = self._find(live, questions, collection, top_k, exclude_ids, depth, every=verify == "always")
-            return await asyncio.wrap_future(run(self._readers, found))
+            return await asyncio.wrap_future(run(self._askers, found))
 
     def _find(
         self,
@@ -309,7 +311,7 @@ class Detector:
             }
             live.refuse_if_full(len(places), len(different))
             scored = self._score(live, len(pairs), different, places, collection)
-            return await asyncio.wrap_future(run(self._readers, scored))
+            return await asyncio.wrap_future(run(self._askers, scored))
 
     def _score(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.detector import Candidate, Detector
+from app.detector import READING_THREADS, Candidate, Detector
 from app.engine.encoder import Encoder
 from app.engine.store import Store, Written
 from app.engine.tokens import Tokens
@@ -131,6 +131,18 @@ async def test_answers_among_50_writers_are_right_by_value(detector: Detector, t
     answers = await asyncio.gather(*(ask(n % 3) for n in range(50)), *writers)
     similarities = (vectors[1:] @ vectors[0]).tolist()
     assert answers[:50] == pytest.approx([similarities[n % 3] for n in range(50)], abs=WITHIN)
+
+
+async def test_who_asks_waits_for_no_other_reading(detector: Detector) -> None:
+    await detector.add(COLLECTION, [("fixed", "Can I cancel my order?")])
+    over = threading.Event()
+    long = [detector._readers.submit(over.wait, 30) for _ in range(READING_THREADS)]
+    try:
+        found = await asyncio.wait_for(detector.find(["Can I cancel an order?"], COLLECTION, 1), 20)
+    finally:
+        over.set()
+    assert [c.id for c in found.results[0].candidates] == ["fixed"]
+    assert all(reading.result() for reading in long)
 
 
 async def test_a_find_that_is_cancelled_gives_its_place_back(detector: Detector, model: Model) -> None:
