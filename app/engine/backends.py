@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from app.engine.data import OUT_OF_DOMAIN
@@ -56,7 +57,8 @@ class _Pair:
 class Measured:
     """A model on one backend: texts or pairs a second, and how good it is on the yardstick.
 
-    `agreement` is the mean cosine of its vectors with torch's, or the correlation of its logits with torch's.
+    `agreement` is the mean cosine of its vectors with torch's, or the correlation of its probabilities (the sigmoid of
+    its logits) with torch's: how far beyond doubt a logit lies decides nothing.
     """
 
     per_second: float
@@ -192,9 +194,8 @@ def _measure(model: Part, pairs: Sequence[_Pair], reference: NDArray[np.float32]
     labels = [pair.is_duplicate for pair in pairs]
     speed = _per_second(model, _tokens(model, pairs))
     if isinstance(model, PairClassifier):
-        return Measured(
-            speed, float(average_precision_score(labels, answers)), None, float(np.corrcoef(answers, reference)[0, 1])
-        )
+        agreement = float(np.corrcoef(expit(answers), expit(reference))[0, 1])
+        return Measured(speed, float(average_precision_score(labels, answers)), None, agreement)
     first, second = answers[0::2], answers[1::2]
     return Measured(
         speed,

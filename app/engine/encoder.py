@@ -5,7 +5,6 @@ runs on the thread that owns the model.
 """
 
 import math
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,14 @@ from sentence_transformers import SentenceTransformer
 
 from app.engine.forward import Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
-from app.engine.tokens import DirectTokenizer, Tokens, equal, in_batches, padded, rows
+from app.engine.tokenizing import ModelTokenizer
+from app.engine.tokens import Tokens, in_batches, padded
 from app.engine.weights import apply_difference
 from app.errors import Unembeddable
 
 PROBE_TEXTS = (
     "Has this question been asked before?",
     "How do I reset my password when I no longer have access to my old email address?",
-)
-TRICKY_TEXTS = (
-    *PROBE_TEXTS,
-    "",
-    "  Ünïcode,\tİstanbul  und ｆｕｌｌ width?\n",
-    "special [CLS] [SEP] [MASK] <s> </s> <mask> tokens",
-    "日本語 и кириллица 👩‍👩‍👧 e\u0301 \u200b",
 )
 MIN_HALF_COSINE = 0.999
 
@@ -48,10 +41,9 @@ class Encoder:
         """`forward` runs the model; torch does, if there is none."""
         self._model = model.eval()
         self._forward = forward or TorchForward(model, self.output)
-        self._tokenizing = threading.Lock()  # a tokenizer keeps how to cut and pad in itself
         probe = model.preprocess(list(PROBE_TEXTS))
         self._pads = "attention_mask" in probe and "input_ids" in probe
-        self._direct = self._without_detours() if self._pads else None
+        self._tokenizer = ModelTokenizer(model, self.max_tokens) if self._pads else None
         if self.device == "cuda":
             self._choose_half_precision()
         self.dimension = int(self.encode(PROBE_TEXTS[:1]).shape[1])
@@ -106,13 +98,9 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Model inputs for each text, cut to `max_tokens`. Safe from any thread."""
-        if not texts:
-            return []
-        if not self._pads:
-            return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
-        if self._direct:
-            return self._direct.tokenize(texts)
-        return self._preprocess(texts)
+        if self._tokenizer:
+            return self._tokenizer.tokenize(texts)
+        return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised texts -> (n, dimension) float32, every row of norm 1.
@@ -131,29 +119,6 @@ class Encoder:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         return in_batches(self.encode_tokens, self.tokenize(texts), batch_size)
-
-    def _preprocess(self, texts: Sequence[str]) -> list[Tokens]:
-        with self._tokenizing:
-            return [
-                Tokens(text, row, count := len(row["input_ids"]), truncated=self._is_cut(text, count))
-                for text, row in zip(texts, rows(self._model.preprocess(list(texts))), strict=True)
-            ]
-
-    def _without_detours(self) -> DirectTokenizer | None:
-        """The model's own tokenizer by itself, if that makes the same tokens of texts that leave little room for
-        another way of cutting, stripping, folding or special tokens."""
-        direct = DirectTokenizer.of(self._model.tokenizer, self.max_tokens)
-        if direct is None:
-            return None
-        texts = [*TRICKY_TEXTS, " ".join(PROBE_TEXTS * (self.max_tokens or 1))]
-        same = all(map(equal, direct.tokenize(texts), self._preprocess(texts)))
-        return direct if same else None
-
-    def _is_cut(self, text: str, count: int) -> bool:
-        """Whether the text has more tokens than were kept: only one that fills the limit can have."""
-        if self.max_tokens is None or count < self.max_tokens:
-            return False
-        return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]) > count
 
     def _collate(self, batch: Sequence[Tokens]) -> dict[str, Any]:
         if not self._pads:

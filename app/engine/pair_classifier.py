@@ -1,6 +1,5 @@
 """Pairs of texts in, logits out, through a cross-encoder. Symmetric: both orders are read as one."""
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from sentence_transformers import CrossEncoder
 
 from app.engine.forward import Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
-from app.engine.tokens import Tokens, in_batches, padded, rows
+from app.engine.tokenizing import ModelTokenizer
+from app.engine.tokens import Tokens, in_batches, padded
 from app.engine.weights import apply_difference
 from app.errors import ModelRefused, Unembeddable
 
@@ -39,9 +39,9 @@ class PairClassifier:
         """`forward` runs the model; torch does, if there is none."""
         self._model = model.eval()
         self._forward = forward or TorchForward(model, self.output)
-        self._tokenizing = threading.Lock()
         if model.num_labels != 1:
             raise ModelRefused(f"a pair classifier has one logit, this model has {model.num_labels}")
+        self._tokenizer = ModelTokenizer(model, self.max_tokens, pairs=True)
         self.score([PROBE_PAIR])
 
     @classmethod
@@ -88,14 +88,7 @@ class PairClassifier:
 
     def tokenize(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """Model inputs for each pair, in the one order. Safe from any thread."""
-        if not pairs:
-            return []
-        with self._tokenizing:
-            batch = self._model.preprocess([list(in_order(a, b)) for a, b in pairs])
-        return [
-            Tokens(" ".join(in_order(*pair)), row, len(row["input_ids"]), truncated=False)
-            for pair, row in zip(pairs, rows(batch), strict=True)
-        ]
+        return self._tokenizer.tokenize([in_order(*pair) for pair in pairs])
 
     def score_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised pairs -> (n,) float32 logits. Raises Unembeddable for what is not finite."""

@@ -26,7 +26,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from app.engine.encoder import Encoder
 from app.engine.release import WEIGHTS, find_base
-from app.engine.tokens import equal
+from app.engine.tokenizing import equal
 from app.errors import ModelRefused, Unembeddable
 from tests.tiny_model import MAX_TOKENS, PIECES, build_tiny_model
 
@@ -255,7 +255,8 @@ def test_tokens_are_what_the_models_tokenizer_gives(tiny_model: Path, tiny_encod
 @pytest.mark.parametrize("kind", ["tiny_model", "distilbert", "multilingual"])
 def test_tokens_are_made_without_detours_and_the_same(kind: str, request: pytest.FixtureRequest) -> None:
     encoder = Encoder.open(request.getfixturevalue(kind), "cpu")
-    assert encoder._direct is not None
+    assert encoder._tokenizer
+    assert encoder._tokenizer.core
     texts = [
         *QUESTIONS,
         "",
@@ -267,14 +268,15 @@ def test_tokens_are_made_without_detours_and_the_same(kind: str, request: pytest
         words(3000),
     ]
     for asked in (texts, *([text] for text in texts)):
-        for tokens, expected in zip(encoder.tokenize(asked), encoder._preprocess(asked), strict=True):
+        for tokens, expected in zip(encoder.tokenize(asked), encoder._tokenizer.by_the_model(asked), strict=True):
             assert equal(tokens, expected)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
 def test_any_text_has_the_tokens_that_the_model_makes_of_it(tiny_encoder: Encoder, texts: list[str]) -> None:
-    assert all(map(equal, tiny_encoder.tokenize(texts), tiny_encoder._preprocess(texts)))
+    assert tiny_encoder._tokenizer
+    assert all(map(equal, tiny_encoder.tokenize(texts), tiny_encoder._tokenizer.by_the_model(texts)))
 
 
 def test_a_model_that_does_more_to_texts_than_tokenize_them_does_all_of_it(
@@ -288,7 +290,9 @@ def test_a_model_that_does_more_to_texts_than_tokenize_them_does_all_of_it(
     monkeypatch.setattr(SentenceTransformer, "preprocess", prompted)
     encoder = Encoder.open(tiny_model, "cpu")
     (tokens,), (expected,) = encoder.tokenize(["b"]), tiny_encoder.tokenize(["a b"])
-    assert (encoder._direct, tokens.features["input_ids"].tolist()) == (None, expected.features["input_ids"].tolist())
+    assert encoder._tokenizer
+    assert encoder._tokenizer.core is None
+    assert tokens.features["input_ids"].tolist() == expected.features["input_ids"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,21 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
 
 from app.engine.pair_classifier import PairClassifier, in_order
+from app.engine.tokenizing import equal
 from app.errors import ModelRefused
 from tests.tiny_model import build_tiny_classifier
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +68,43 @@ def test_long_pairs_are_cut(classifier: PairClassifier) -> None:
     (tokens,) = classifier.tokenize([("why " * 500, "short?")])
     assert tokens.count == 64  # as many positions as the model has
     assert np.isfinite(classifier.score_tokens([tokens])).all()
+
+
+def test_tokens_of_pairs_are_made_without_detours_and_the_same(classifier: PairClassifier) -> None:
+    tokenizer = classifier._tokenizer
+    assert tokenizer.core
+    long = "why " * 500
+    texts = ["", " ", "How old?", "[SEP] how [PAD] OLD?", "İß ｆｕｌｌ\u200b\t日本語", "so " * 5, long]
+    pairs = [(a, b) for a in texts for b in texts]
+    for asked in (pairs, *([pair] for pair in pairs)):
+        in_one_order = [in_order(*pair) for pair in asked]
+        assert all(map(equal, classifier.tokenize(asked), tokenizer.by_the_model(in_one_order)))
+    cut = {pair: tokens.truncated for pair, tokens in zip(pairs, classifier.tokenize(pairs), strict=True)}
+    assert (cut["How old?", long], cut["How old?", "so " * 5]) == (True, False)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1, max_size=4))
+def test_any_pair_has_the_tokens_that_the_model_makes_of_it(
+    classifier: PairClassifier, pairs: list[tuple[str, str]]
+) -> None:
+    expected = classifier._tokenizer.by_the_model([in_order(*pair) for pair in pairs])
+    assert all(map(equal, classifier.tokenize(pairs), expected))
+
+
+def test_a_model_that_does_more_to_pairs_than_tokenize_them_does_all_of_it(
+    folder: Path, classifier: PairClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess = CrossEncoder.preprocess
+
+    def prompted(model: CrossEncoder, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+        return dict(preprocess(model, [(f"a {one}", other) for one, other in pairs]))
+
+    monkeypatch.setattr(CrossEncoder, "preprocess", prompted)
+    prompting = PairClassifier.open(folder, "cpu")
+    assert prompting._tokenizer.core is None
+    (tokens,), (expected,) = prompting.tokenize([("b", "c")]), classifier.tokenize([("a b", "c")])
+    assert tokens.features["input_ids"].tolist() == expected.features["input_ids"].tolist()
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
