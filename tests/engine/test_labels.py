@@ -551,6 +551,7 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
     for filters in ({}, {"is_duplicate": True}, {"by": "anna"}, {"contradicted": True}, {"history": True}):
         store.labels.page("default", 1, 10, **filters)
     store.labels.on(key, PAIR)
+    store.labels.on(key, PAIR[:1])
     store.labels.of(key, [PAIR, OTHER])
     store.labels.contradicted()
     sa.event.remove(store.database._engine, "before_cursor_execute", remember)

@@ -166,17 +166,22 @@ def select(
     condition: sa.ColumnElement[bool],
 ) -> Iterator[sa.RowMapping]:
     """The collection's rows in which the column has one of these values. `condition` is a constant of its module."""
-    query = _selection(table, column, condition)
+    if len(values) == 1:
+        query = _selection(table, column, condition, one=True)
+        yield from connection.execute(query, {"key": collection_key, "values": values[0]}).mappings()
+        return
+    query = _selection(table, column, condition, one=False)
     for start in range(0, len(values), SELECT_CHUNK):
         chosen = {"key": collection_key, "values": values[start : start + SELECT_CHUNK]}
         yield from connection.execute(query, chosen).mappings()
 
 
 @cache
-def _selection(table: sa.Table, column: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The statement of `select`: to build one takes three times as long as to run it."""
-    values: sa.BindParameter[Any] = sa.bindparam("values", expanding=True)
-    return sa.select(table).where(table.c.collection_key == sa.bindparam("key"), table.c[column].in_(values), condition)
+def _selection(table: sa.Table, column: str, condition: sa.ColumnElement[bool], *, one: bool) -> sa.Select[Any]:
+    """The statement of `select`: to build one takes three times as long as to run it, to unfold a list half as long."""
+    values: sa.BindParameter[Any] = sa.bindparam("values", expanding=not one)
+    chosen = table.c[column] == values if one else table.c[column].in_(values)
+    return sa.select(table).where(table.c.collection_key == sa.bindparam("key"), chosen, condition)
 
 
 def rewrite(connection: sa.Connection, table: sa.Table, row: Mapping[Any, Any]) -> None:
