@@ -55,7 +55,21 @@ class TorchForward:
         return str(next(self._model.parameters()).dtype).removeprefix("torch.")
 
     def __call__(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Arrays go to the model's device; what is no array is passed on as it is."""
+        """Arrays go to the model's device; what is no array is passed on as it is.
+
+        A batch that a GPU has no memory for is run in halves, until one row alone does not fit.
+        """
+        try:
+            return self._run(features)
+        except torch.OutOfMemoryError:
+            rows = len(features.get("attention_mask", ()))  # other models take flat inputs, and little memory
+            if rows < 2:
+                raise
+        torch.cuda.empty_cache()  # out of the handler, whose error holds on to what was being computed
+        halves = (slice(None, rows // 2), slice(rows // 2, None))
+        return np.concatenate([self({name: value[half] for name, value in features.items()}) for half in halves])
+
+    def _run(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
         with torch.inference_mode():
             inputs = {
                 name: torch.from_numpy(value).to(self.device, non_blocking=True)

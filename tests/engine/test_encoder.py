@@ -359,6 +359,40 @@ def test_cuda_without_a_gpu_is_refused_and_the_setting_named(tiny_model: Path, m
         Encoder.open(tiny_model, "cuda")
 
 
+# A GPU that has too little memory
+
+
+def test_a_batch_that_does_not_fit_is_run_in_halves(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [words(count) for count in (3, 9, 2, 30, 12, 1, 5)]
+    encoder = Encoder.open(tiny_model, "cpu")
+    expected = encoder.encode(texts)
+    sizes = crowded(monkeypatch, room=2)
+    np.testing.assert_allclose(encoder.encode_tokens(encoder.tokenize(texts)), expected, rtol=0, atol=1e-6)
+    assert sizes == [7, 3, 1, 2, 4, 2, 2]
+
+
+def test_a_text_that_does_not_fit_alone_is_an_error(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder.open(tiny_model, "cpu")
+    crowded(monkeypatch, room=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder.encode(["how old?", "why?"])
+
+
+def crowded(monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
+    """Models have memory for so many rows at once; the sizes that they were asked."""
+    sizes: list[int] = []
+    run = SentenceTransformer.forward
+
+    def forward(model: SentenceTransformer, features: dict[str, torch.Tensor]) -> Any:
+        sizes.append(len(features["attention_mask"]))
+        if sizes[-1] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(model, features)
+
+    monkeypatch.setattr(SentenceTransformer, "forward", forward)
+    return sizes
+
+
 # Models that give no numbers
 
 
