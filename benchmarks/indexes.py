@@ -10,7 +10,7 @@ import gc
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -100,9 +100,9 @@ class Ours:
 CONTENDERS: dict[str, Callable[[int], Contender]] = {"exact": Exact, "hnsw": Hnsw, "sameask": Ours}
 
 
-def compare(vectors: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def compare(vectors: Path, names: Iterable[str] = CONTENDERS) -> Iterator[tuple[str, dict[str, Any]]]:
     """The figures of each contender over a .npy file of (n, d) unit vectors, of which the last 1,000 are asked."""
-    for name in CONTENDERS:
+    for name in names:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
             yield name, child.submit(_measure, name, vectors).result()
 

@@ -18,11 +18,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 SEMHASH = ROOT / ".venv" / "peers" / "semhash"
 EXAMPLE = ROOT / "examples" / "questions.csv"
-NAMES = ("encode", "serve", "index", "mine", "start", "retrieval")
+NAMES = ("encode", "serve", "index", "mine", "start", "retrieval", "gpu")
 LARGE = ("retrieval",)  # needs labelled pairs, which the example corpus lacks
 
 
@@ -39,9 +41,14 @@ def main() -> None:
     if arguments.put:
         _put(arguments.put, sys.stdin.read().strip())
         return
-    failed = [name for name in arguments.only if (name not in LARGE or arguments.pairs) and not _renew(name, arguments)]
+    failed = [name for name in arguments.only if _can(name, arguments) and not _renew(name, arguments)]
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def _can(name: str, arguments: argparse.Namespace) -> bool:
+    """Whether there is what the benchmark needs."""
+    return bool(arguments.pairs) if name in LARGE else name != "gpu" or torch.cuda.is_available()
 
 
 def _renew(name: str, arguments: argparse.Namespace) -> bool:
