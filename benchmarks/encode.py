@@ -11,6 +11,10 @@ machine weighs on both sides. Without `--questions`: the example questions, and 
 FLOPs are counted (torch.utils.flop_counter) for each text at its own length: padding, tokenising and waiting all count
 as loss. The limit they are compared with is the fastest plain matrix product of that precision, the greatest
 that any round reached.
+
+Beside the speed stands what each backend is worth, both models of the release run by it: average precision of
+similarity and of probability on labelled pairs (`--pairs`, else the 480 of other domains that backends are chosen by),
+and nDCG@10 of finding duplicates among the questions of these pairs.
 """
 
 import argparse
@@ -33,12 +37,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine.backends import CANDIDATES, TORCH
+from app.engine.data import OUT_OF_DOMAIN
 from app.engine.encoder import Encoder
 from app.engine.live_release import open_models
 from app.engine.openvino_forward import versions
 from app.engine.release import ENCODER, Release
 from app.engine.tokens import padded
 from app.errors import BackendRefused
+from training.evaluation import evaluate, texts_of
+from training.pairs import read_pairs
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show
@@ -61,6 +68,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", type=Path, help="files with question1 and question2")
     parser.add_argument("--limit", type=int, default=4096, help="questions")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=Path, default=OUT_OF_DOMAIN, help="file of labelled pairs")
     parser.add_argument("--backend", nargs="+", choices=[TORCH, *CANDIDATES], default=[TORCH, *CANDIDATES])
     parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
     parser.add_argument(
@@ -81,13 +89,15 @@ def main() -> None:
         of["share_of_matrix_peak"] = of["per_second"] * flops / of.pop("peak_flops_per_second")
         say(f"{name}: {of['ratio']:.2f}x, {of['share_of_matrix_peak']:.0%} of the peak")
     tokens = sum(length * count for length, count in lengths.items()) / len(texts)
-    about = {
+    about: dict[str, Any] = {
         "questions": len(texts),
         "mean_tokens": tokens,
         "flops_per_question": flops,
         "threads": torch.get_num_threads(),
     }
-    show(about | {"versions": versions(), "encode": report, "refused": refused}, as_json=arguments.json)
+    quality = _quality(arguments.release, [name for name in arguments.backend if name in report], arguments.pairs)
+    about |= {"pairs": arguments.pairs.name, "versions": versions()}
+    show(about | {"encode": report, "quality": quality, "refused": refused}, as_json=arguments.json)
 
 
 def _contenders(
@@ -129,6 +139,19 @@ def _at_its_best(model: SentenceTransformer, texts: Sequence[str]) -> Encode:
     encode(BATCH_SIZES[0], sample)
     best = min(BATCH_SIZES, key=lambda size: min(_seconds(lambda: encode(size, sample)) for _ in range(2)))
     return lambda asked: encode(best, asked)
+
+
+def _quality(release: Path, backends: Sequence[str], file: Path) -> dict[str, dict[str, float]]:
+    """By backend, how well it tells and finds the duplicates among the labelled pairs of a file."""
+    pairs = list(read_pairs(file))
+    found = {}
+    for backend in backends:
+        figures = evaluate(Release.open(release), pairs, texts_of(pairs), "cpu", backend)
+        kinds = ("similarity", "probability")
+        found[backend] = {f"{kind} AP": figures[kind]["average_precision"] for kind in kinds}
+        found[backend]["nDCG@10"] = figures["retrieval"]["ndcg@10"]
+        say({backend: found[backend]})
+    return found
 
 
 def _measure(contenders: dict[str, Encode], texts: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:

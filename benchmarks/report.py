@@ -70,7 +70,9 @@ def _options(name: str, arguments: argparse.Namespace) -> list[str]:
         options += ["--keep", str(arguments.keep / ("mine" if name == "mine" else "serve"))]
     if name == "mine" and SEMHASH.is_dir():
         options += ["--semhash", str(SEMHASH)]
-    return options + (["--pairs", str(arguments.pairs)] if name in LARGE else [])
+    if arguments.pairs and name in (*LARGE, "encode"):
+        options += ["--pairs", str(arguments.pairs)]
+    return options
 
 
 def _put(name: str, tables: str) -> None:
