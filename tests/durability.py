@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from pathlib import Path
@@ -287,13 +287,14 @@ def die_at(function: str, nth: int, journal: Journal) -> None:
 
     @wraps(original)
     def deadly(*args: object, **kwargs: object) -> object:
-        last = next(calls) == nth
-        if not (last and moment == "before"):
-            result = original(*args, **kwargs)
-        if last:
-            journal.note(died=function)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        if next(calls) != nth:
+            return original(*args, **kwargs)
+        with suppress(Exception):  # a call that failed is over, too
+            if moment == "after":
+                original(*args, **kwargs)
+        journal.note(died=function)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("SIGKILL is not survived")
 
     setattr(owner, attribute, deadly)
 

@@ -33,6 +33,12 @@ LETTERS = "abcdefgh "
 
 
 @pytest.fixture(scope="module")
+def tiny_encoder(tiny_model: Path) -> Encoder:
+    """The tiny BERT by torch, whatever the other tests take: what the backends are held against."""
+    return Encoder.open(tiny_model, "cpu")
+
+
+@pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Release:
     folder = tmp_path_factory.mktemp("releases")
     classifier = build_tiny_classifier(tiny_model, folder / "classifier")
