@@ -6,6 +6,7 @@ process of its own. Its percentiles are corrected for the requests that a slow a
 
 import asyncio
 import json
+import math
 import re
 import shutil
 import socket
@@ -57,7 +58,10 @@ class Asking:
 
 @dataclass(frozen=True)
 class Load:
-    """What one server did under wrk; latencies in milliseconds, refused requests (4xx, 5xx) not counted as done."""
+    """What one server did under wrk; refused requests (4xx, 5xx) are not counted as done.
+
+    Latencies are in milliseconds, infinite where nothing was answered in all of the time.
+    """
 
     requests_per_second: float
     p50_ms: float
@@ -119,7 +123,8 @@ def _load(asking: Asking, said: str) -> Load:
     if figures["broken"]:
         raise SystemExit(f"{asking.url}: {figures['broken']} requests were not answered")
     done = figures["requests"] - figures["refused"]
-    return Load(done / figures["seconds"], figures["p50_ms"], figures["p99_ms"], figures["refused"])
+    p50, p99 = (figures[name] if figures["requests"] else math.inf for name in ("p50_ms", "p99_ms"))
+    return Load(done / figures["seconds"], p50, p99, figures["refused"])
 
 
 async def _at_rate(asking: Asking, texts: Sequence[str], per_second: float) -> list[Timed]:

@@ -124,7 +124,12 @@ def _rows(measured: Measured, others: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _ratio(loads: Sequence[Load], others: Sequence[Load]) -> float:
-    return median(a.requests_per_second / b.requests_per_second for a, b in zip(loads, others, strict=True))
+    """Infinite where the other answered nothing in most rounds."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return median(
+            float(np.divide(one.requests_per_second, other.requests_per_second))
+            for one, other in zip(loads, others, strict=True)
+        )
 
 
 def _alone(name: str, contender: Contender, measured: Measured, corpus: Corpus) -> dict[str, Any]:
