@@ -76,6 +76,7 @@ def _beside_rivals(corpus: Corpus, arguments: argparse.Namespace) -> dict[str, A
         sample = random.Random(SEED).sample(corpus.texts, min(SAMPLE, len(corpus.texts)))
         found = {name: share_found(contender, sample) for name, contender in contenders.items()}
         measured = _measure(contenders, corpus, arguments)
+    with sameask(imported(corpus, arguments.release, **NO_CACHE)) as ours:  # the others are gone, and all that they do
         alone = [_alone(name, of, measured, corpus) for name, of in ours.items()]
     return {"missing": missing, "first": found, "serve": _rows(measured, list(others)), "alone": alone}
 
@@ -93,6 +94,7 @@ def _measure(
     for part, (name, connections, warm_up) in enumerate(_turns(list(contenders), arguments)):
         seconds = WARM_UP_SECONDS if warm_up else arguments.seconds
         load = by_wrk(contenders[name].asking, corpus.lines, connections, seconds, part, pool)
+        share_found(contenders[name], corpus.texts[:1])  # what wrk left unanswered is done before another's turn
         if not warm_up:
             measured[name, connections].append(load)
             say(f"{name}, {connections}: {load}")
@@ -135,6 +137,7 @@ def _ratio(loads: Sequence[Load], others: Sequence[Load]) -> float:
 def _alone(name: str, contender: Contender, measured: Measured, corpus: Corpus) -> dict[str, Any]:
     """One lone request, and half of the greatest load at a fixed rate."""
     greatest = max(load.requests_per_second for (of, _), loads in measured.items() if of == name for load in loads)
+    one_at_a_time(contender.asking, _asked(corpus, name + "warm", LONE))
     lone = one_at_a_time(contender.asking, _asked(corpus, name + "lone", LONE))
     seconds = 10
     half = at_rate(contender.asking, _asked(corpus, name + "half", int(greatest / 2 * seconds)), greatest / 2)
