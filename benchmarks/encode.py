@@ -21,12 +21,9 @@ import argparse
 import csv
 import random
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -49,17 +46,15 @@ from training.pairs import read_pairs
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show
+from benchmarks.rounds import Encode, at_its_best, by_turns, seconds
 
 ROOT = Path(__file__).parent.parent
 
 RIVAL = "sentence-transformers"
 RIVAL_OPENVINO = "sentence-transformers, openvino"
 BATCH_SIZES = (16, 32, 64)
-ONE_AT_A_TIME = 100  # questions for the time of one
 SIZE = 2048  # of the square matrices
 SEED = 20
-
-Encode = Callable[[Sequence[str]], Any]
 
 
 def main() -> None:
@@ -106,13 +101,13 @@ def _contenders(
     """What encodes, by name, and why others can't."""
     release = Release.open(arguments.release)
     encoder = Encoder.open(*_files(arguments.release))
-    contenders: dict[str, Encode] = {RIVAL: _at_its_best(encoder.model, texts)}
+    contenders: dict[str, Encode] = {RIVAL: at_its_best(encoder.model, texts[:256], BATCH_SIZES)}
     refused = {}
     try:
         with TemporaryDirectory() as folder:
             encoder.save(Path(folder))
             rival = SentenceTransformer(folder, device="cpu", backend="openvino", local_files_only=True)
-        contenders[RIVAL_OPENVINO] = _at_its_best(rival, texts)
+        contenders[RIVAL_OPENVINO] = at_its_best(rival, texts[:256], BATCH_SIZES)
     except Exception as error:  # whatever it takes to set it up
         refused[RIVAL_OPENVINO] = f"{type(error).__name__}: {error}"
     for backend in arguments.backend:
@@ -129,18 +124,6 @@ def _files(release: Path) -> tuple[Path, str, Path | None]:
     return found[0], "cpu", found[1]
 
 
-def _at_its_best(model: SentenceTransformer, texts: Sequence[str]) -> Encode:
-    """`SentenceTransformer.encode` at the batch size that is the fastest on these texts."""
-
-    def encode(batch_size: int, asked: Sequence[str]) -> Any:
-        return model.encode(list(asked), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
-
-    sample = texts[:256]
-    encode(BATCH_SIZES[0], sample)
-    best = min(BATCH_SIZES, key=lambda size: min(_seconds(lambda: encode(size, sample)) for _ in range(2)))
-    return lambda asked: encode(best, asked)
-
-
 def _quality(release: Path, backends: Sequence[str], file: Path) -> dict[str, dict[str, float]]:
     """By backend, how well it tells and finds the duplicates among the labelled pairs of a file."""
     pairs = list(read_pairs(file))
@@ -155,29 +138,17 @@ def _quality(release: Path, backends: Sequence[str], file: Path) -> dict[str, di
 
 
 def _measure(contenders: dict[str, Encode], texts: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Each contender's medians over rounds, and ratios to the rival's figures of the same round."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    one: dict[str, list[float]] = {name: [] for name in contenders}
-    peaks: dict[str, list[float]] = {name: [] for name in contenders}
+    """The figures of each, and the greatest product of matrices of its precision that any round reached."""
+    peaks = dict.fromkeys(contenders, 0.0)
     products = {precision: _product(precision) for precision in {_precision(name) for name in contenders}}
     for encode in contenders.values():
         encode(texts[:512])  # kernels are compiled for shapes as they come
-    for number in range(rounds):
-        for name, encode in contenders.items():
-            seconds[name].append(_seconds(partial(encode, texts)))
-            one[name].append(median(_seconds(partial(encode, [text])) for text in texts[:ONE_AT_A_TIME]))
-            peaks[name].append(max(product() for product in products[_precision(name)]))
-        say(f"round {number + 1}: " + ", ".join(f"{n} {len(texts) / s[-1]:,.0f}/s" for n, s in seconds.items()))
-    return {
-        name: {
-            "per_second": len(texts) / median(seconds[name]),
-            "ratio": median(theirs / own for theirs, own in zip(seconds[RIVAL], seconds[name], strict=True)),
-            "one_p50_ms": 1000 * median(one[name]),
-            "one_ratio": median(theirs / own for theirs, own in zip(one[RIVAL], one[name], strict=True)),
-            "peak_flops_per_second": max(peaks[name]),
-        }
-        for name in contenders
-    }
+
+    def note_peak(name: str) -> None:
+        peaks[name] = max(peaks[name], *(product() for product in products[_precision(name)]))
+
+    figures = by_turns(contenders, RIVAL, texts, rounds, note_peak)
+    return {name: {**of, "peak_flops_per_second": peaks[name]} for name, of in figures.items()}
 
 
 def _precision(name: str) -> str:
@@ -211,7 +182,7 @@ def _openvino_product() -> Callable[[], float]:
 
 
 def _reached(product: Callable[[], object]) -> float:
-    return float(2 * SIZE**3 / min(_seconds(product) for _ in range(5)))
+    return float(2 * SIZE**3 / min(seconds(product) for _ in range(5)))
 
 
 def _flops(encoder: Encoder, lengths: Counter[int]) -> float:
@@ -236,12 +207,6 @@ def _made(limit: int) -> list[str]:
     while len(made) < limit:
         made[" ".join(chances.choices(words, k=len(chances.choice(examples).split())))] = None
     return list(made)[:limit]
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ one query at a time and 64 at once. Beside it stands the graph that a server sea
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine.encoder import Encoder
@@ -32,15 +30,13 @@ from app.engine.release import ENCODER, Release
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show
 from benchmarks.indexes import BATCH, QUERIES, TOP_K, compare, write_clustered
+from benchmarks.rounds import Encode, at_its_best, by_turns, seconds
 
 ROOT = Path(__file__).parent.parent
 RIVAL, OURS = "sentence-transformers, float16", "sameask"
 BATCH_SIZES = (64, 256, 1024)
-ONE_AT_A_TIME = 100  # questions for the time of one
 OURS_AT_ONCE = 1024  # rows of a batch of short texts
 CHUNK = 65_536  # vectors that are copied to the GPU at a time
-
-Encode = Callable[[Sequence[str]], Any]
 
 
 def main() -> None:
@@ -73,40 +69,12 @@ def _encoding(arguments: argparse.Namespace, texts: Sequence[str]) -> dict[str, 
     rival = Encoder.open(files[0], arguments.device, files[1]).model.half()
     ours = Encoder.open(files[0], arguments.device, files[1])
     encodes: dict[str, Encode] = {
-        RIVAL: _at_its_best(rival, texts),
+        RIVAL: at_its_best(rival, texts[:8192], BATCH_SIZES),
         OURS: partial(ours.encode, batch_size=OURS_AT_ONCE),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in encodes}
-    one: dict[str, list[float]] = {name: [] for name in encodes}
     for encode in encodes.values():
         encode(texts)
-    for number in range(arguments.rounds):
-        for name, encode in encodes.items():
-            seconds[name].append(_seconds(partial(encode, texts)))
-            one[name].append(median(_seconds(partial(encode, [text])) for text in texts[:ONE_AT_A_TIME]))
-        say(f"round {number + 1}: " + ", ".join(f"{n} {len(texts) / s[-1]:,.0f}/s" for n, s in seconds.items()))
-    return {
-        name: {
-            "per_second": len(texts) / median(seconds[name]),
-            "ratio": median(theirs / own for theirs, own in zip(seconds[RIVAL], seconds[name], strict=True)),
-            "one_p50_ms": 1000 * median(one[name]),
-            "one_ratio": median(theirs / own for theirs, own in zip(one[RIVAL], one[name], strict=True)),
-        }
-        for name in encodes
-    }
-
-
-def _at_its_best(model: SentenceTransformer, texts: Sequence[str]) -> Encode:
-    """`SentenceTransformer.encode` at the batch size that is the fastest on these texts."""
-
-    def encode(batch_size: int, asked: Sequence[str]) -> Any:
-        return model.encode(list(asked), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
-
-    sample = texts[:8192]
-    encode(BATCH_SIZES[0], sample)
-    return partial(
-        encode, min(BATCH_SIZES, key=lambda size: min(_seconds(partial(encode, size, sample)) for _ in "12"))
-    )
+    return by_turns(encodes, RIVAL, texts, arguments.rounds)
 
 
 def _searching(size: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -137,8 +105,8 @@ def _exact(file: Path, size: int, device: str) -> dict[str, float]:
 
     search(queries[:BATCH])
     search(queries[:1])
-    times = [_seconds(partial(search, query[None])) for query in queries]
-    batched = _seconds(lambda: [search(queries[start : start + BATCH]) for start in range(0, QUERIES, BATCH)])
+    times = [seconds(partial(search, query[None])) for query in queries]
+    batched = seconds(lambda: [search(queries[start : start + BATCH]) for start in range(0, QUERIES, BATCH)])
     memory = vectors.numel() * vectors.element_size() / 1e6
     return {
         "per_s": len(queries) / sum(times),
@@ -146,13 +114,6 @@ def _exact(file: Path, size: int, device: str) -> dict[str, float]:
         "batches_per_s": len(queries) / batched,
         "memory_mb": memory,
     }
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    """What is measured ends with its answer on the CPU, so nothing is left running."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from app.engine.openvino_forward import read, save, versions
 from app.engine.release import sha256, verify_files
 from app.errors import ReleaseRefused
 
-FORMAT = 1
+FORMAT = 2  # of what is kept, and of what a choice is made by
 MODEL, WEIGHTS, MANIFEST, CHOICE = "model.xml", "model.bin", "manifest.json", "choice.json"
 
 log = logging.getLogger(__name__)

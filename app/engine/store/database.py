@@ -166,14 +166,11 @@ def select(
     condition: sa.ColumnElement[bool],
 ) -> Iterator[sa.RowMapping]:
     """The collection's rows in which the column has one of these values. `condition` is a constant of its module."""
-    if len(values) == 1:
-        query = _selection(table, column, condition, one=True)
-        yield from connection.execute(query, {"key": collection_key, "values": values[0]}).mappings()
-        return
-    query = _selection(table, column, condition, one=False)
+    one = len(values) == 1
+    query = _selection(table, column, condition, one=one)
     for start in range(0, len(values), SELECT_CHUNK):
-        chosen = {"key": collection_key, "values": values[start : start + SELECT_CHUNK]}
-        yield from connection.execute(query, chosen).mappings()
+        chosen = values[0] if one else values[start : start + SELECT_CHUNK]
+        yield from connection.execute(query, {"key": collection_key, "values": chosen}).mappings()
 
 
 @cache
