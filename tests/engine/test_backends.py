@@ -281,6 +281,21 @@ def test_the_yardstick_measures_what_it_says(release: Release) -> None:
     assert found.agreement == pytest.approx(1, abs=1e-6)
 
 
+def test_a_classifier_agrees_by_what_its_logits_mean(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far beyond doubt a pair is makes no difference; which side it is on does."""
+    _, classifier = open_models(release, "cpu")
+    assert classifier
+    pairs = backends_module._pairs()[:4]
+    reference = np.array([-9, -2, 2, 9], dtype=np.float32)
+
+    def agreement(*logits: float) -> float:
+        monkeypatch.setattr(backends_module, "_answers", lambda *_: np.array(logits, dtype=np.float32))
+        return backends_module._measure(classifier, pairs, reference).agreement
+
+    assert agreement(-30, -2, 2, 9) > 0.9999
+    assert agreement(-9, 2, -2, 9) < 0.7
+
+
 # Converted models on disk
 
 
