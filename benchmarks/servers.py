@@ -1,9 +1,9 @@
 """The servers that are compared, each at work with the same questions and the same weights (all-MiniLM-L6-v2).
 
 *sameask* serves its release (that base, trained further: the same size and cost). *plain* is plain_server.py, exact
-search. *infinity* (infinity-emb) makes embeddings and searches nothing; it is asked on both of its engines that may be
-the fastest on a CPU. *txtai* is its own API over its own index. The last two live in environments of their own,
-which `make peers` makes; where one is missing, it is left out and the report says so.
+search. *infinity* (infinity-emb) makes embeddings and searches nothing; it is asked as it comes (torch in float32) and
+in both ways that may be its fastest on a CPU. *txtai* is its own API over its own index. The last two live in
+environments of their own, which `make peers` makes; where one is missing, it is left out and the report says so.
 """
 
 import csv
@@ -122,10 +122,10 @@ def infinity_int8(corpus: Corpus, environment: Path) -> AbstractContextManager[C
     return _infinity(environment, quantized, "--engine", "optimum", "--pooling-method", "mean")
 
 
-def infinity_bfloat16(corpus: Corpus, environment: Path) -> AbstractContextManager[Contender]:  # noqa: ARG001
-    """infinity-emb on torch in bfloat16."""
-    options = ("--engine", "torch", "--dtype", "bfloat16", "--no-compile", "--no-bettertransformer")
-    return _infinity(environment, find_base(MODEL), *options)
+def infinity_torch(dtype: str) -> Callable[[Corpus, Path], AbstractContextManager[Contender]]:
+    """infinity-emb on torch, its default, in float32 or bfloat16."""
+    options = ("--engine", "torch", "--dtype", dtype, "--no-compile", "--no-bettertransformer")
+    return lambda _, environment: _infinity(environment, find_base(MODEL), *options)
 
 
 @contextmanager
@@ -155,7 +155,8 @@ def txtai(corpus: Corpus, environment: Path) -> Iterator[Contender]:
 
 INSTALLED = {
     "infinity, int8": ("infinity", infinity_int8),
-    "infinity, bfloat16": ("infinity", infinity_bfloat16),
+    "infinity, bfloat16": ("infinity", infinity_torch("bfloat16")),
+    "infinity, float32": ("infinity", infinity_torch("float32")),
     "txtai": ("txtai", txtai),
 }
 

@@ -28,6 +28,7 @@ from app.errors import (
     LabelReplaced,
     QuestionNotFound,
 )
+from tests.statements import plan, statements_of
 
 PAIR = ("How do I reset my password?", "How can I change my password?")
 OTHER = ("Where is my invoice?", "Who sent me this invoice?")
@@ -538,29 +539,19 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
 
 
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
-    statements: list[tuple[str, Any]] = []
-
-    def remember(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        statements.append((statement, parameters))
-
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
-    sa.event.listen(store.database._engine, "before_cursor_execute", remember)
-    store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE)
-    store.labels.write("default", [said("anna", False)], ONCE_MORE)
-    store.labels.undo("default", 3, "anna")
-    for filters in ({}, {"is_duplicate": True}, {"by": "anna"}, {"contradicted": True}, {"history": True}):
-        store.labels.page("default", 1, 10, **filters)
-    store.labels.on(key, PAIR)
-    store.labels.on(key, PAIR[:1])
-    store.labels.of(key, [PAIR, OTHER])
-    store.labels.contradicted()
-    sa.event.remove(store.database._engine, "before_cursor_execute", remember)
-    read = []
-    with store.database._engine.connect() as connection:
-        for statement, parameters in statements:
-            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
-                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-                read += [step.detail for step in plan if " labels " in step.detail or " label_requests " in step.detail]
+    with statements_of(store) as statements:
+        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE)
+        store.labels.write("default", [said("anna", False)], ONCE_MORE)
+        store.labels.undo("default", 3, "anna")
+        for filters in ({}, {"is_duplicate": True}, {"by": "anna"}, {"contradicted": True}, {"history": True}):
+            store.labels.page("default", 1, 10, **filters)
+        store.labels.on(key, PAIR)
+        store.labels.on(key, PAIR[:1])
+        store.labels.of(key, [PAIR, OTHER])
+        store.labels.contradicted()
+    steps = [step for statement in statements for step in plan(store, statement)]
+    read = [step for step in steps if " labels " in step or " label_requests " in step]
     assert len(read) > 15
     for detail in read:  # the covering one: the greatest id, which SQLite takes from the end of the index
         assert re.search(r"\(collection_key=\? AND |\(key=\?\)|COVERING|ix_labels_contradicted", detail), detail

@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -30,6 +29,7 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
+from tests.statements import plan, statements_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -569,14 +569,31 @@ def test_a_view_ends_with_an_error_inside(store: Store, key: int) -> None:
     assert store.revisions(key, ["a"]) == {"a": 1}
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8, 511, 512, 513, 1100])
+def test_any_number_of_values_is_looked_for(store: Store, key: int, count: int) -> None:
+    store.upsert("default", [(f"q{n}", f"question {n}") for n in range(1, 1101)])
+    expected = {n: question(f"q{n}", f"question {n}", n) for n in random.Random(count).sample(range(1, 1101), count)}
+    assert store.read(key, list(expected)) == expected
+    assert store.revisions(key, [of.id for of in expected.values()]) == {of.id: of.revision for of in expected.values()}
+
+
 def test_a_view_is_one_transaction(store: Store, key: int) -> None:
-    statements: list[str] = []
-    sa.event.listen(store.database._engine, "before_cursor_execute", lambda *of: statements.append(of[2]))
-    with store.view():
+    with statements_of(store) as statements, store.view():
         store.collection("default")
         store.exact_matches(key, ["one"])
         store.labels.on(key, ["one"])
-    assert [statement.split()[0] for statement in statements] == ["BEGIN", *4 * ["SELECT"]]
+    assert [statement.split()[0] for statement in statements] == ["BEGIN", *4 * ["SELECT"], "ROLLBACK"]
+
+
+def test_a_view_that_fails_leaves_nothing_behind(store: Store) -> None:
+    with suppress(ValueError), store.view():
+        assert store.collection("default").revision == 0
+        raise ValueError
+    store.upsert("default", [("a", "one")])
+    assert store.collection("default").revision == 1
+    store.close()
+    assert store.collection("default").revision == 1  # closed is not gone, and nothing holds on to what was
+    store.close()
 
 
 def test_the_version_is_another_after_each_commit_of_whomever(path: Path, store: Store, key: int) -> None:
@@ -870,33 +887,22 @@ def test_reads_go_on_while_another_writes(path: Path, store: Store) -> None:
 
 
 def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
-    statements: list[tuple[str, Any]] = []
-
-    def remember(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        statements.append((statement, parameters))
-
-    sa.event.listen(store.database._engine, "before_cursor_execute", remember)
-    store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
-    store.upsert("default", [("a", "uno"), ("b", "two")])
-    store.quarantine(key, {2: "no vector"})
-    store.delete("default", "a")
-    store.purge(key, 4)
-    store.get("default", "b")
-    store.list_questions("default", "a", 10)
-    store.revisions(key, ["b", "c"])
-    store.exact_matches(key, ["one", "two"])
-    store.read(key, [1, 2])
-    store.changes_since(key, 2, 10)
-    store.quarantined()
-    sa.event.remove(store.database._engine, "before_cursor_execute", remember)
+    with statements_of(store) as statements:
+        store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+        store.upsert("default", [("a", "uno"), ("b", "two")])
+        store.quarantine(key, {2: "no vector"})
+        store.delete("default", "a")
+        store.purge(key, 4)
+        store.get("default", "b")
+        store.list_questions("default", "a", 10)
+        store.revisions(key, ["b", "c"])
+        store.exact_matches(key, ["one", "two"])
+        store.read(key, [1, 2])
+        store.changes_since(key, 2, 10)
+        store.quarantined()
     assert len(statements) > 20
-    with store.database._engine.connect() as connection:
-        for statement, parameters in statements:
-            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
-                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-                read = [step.detail for step in plan if " questions " in f"{step.detail} "]
-                if statement.startswith("SELECT") and "id IN" in statement:
-                    assert all(" AND id=?)" in detail for detail in read)
-                assert all(
-                    "(collection_key=? AND " in detail or "ix_questions_quarantined" in detail for detail in read
-                )
+    for statement in statements:
+        read = [detail for detail in plan(store, statement) if " questions " in f"{detail} "]
+        if statement.startswith("SELECT") and "id IN" in statement:
+            assert all(" AND id=?)" in detail for detail in read)
+        assert all("(collection_key=? AND " in detail or "ix_questions_quarantined" in detail for detail in read)

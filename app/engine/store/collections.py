@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.engine.store.database import is_sound, metadata, now, sealed
+from app.engine.store.database import Prepared, is_sound, metadata, now, sealed
 from app.errors import CollectionNotFound, DataDamaged
 
 DEFAULT_COLLECTION = "default"
@@ -21,7 +21,7 @@ collections = sa.Table(
     sa.Column("created_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
 )
-NAMED = sa.select(collections).where(collections.c.name == sa.bindparam("called"))
+NAMED = Prepared(collections, collections.c.name == sa.bindparam("called"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Collection:
 
 
 def find_collection(connection: sa.Connection, name: str) -> Collection:
-    row = connection.execute(NAMED, {"called": name}).mappings().first()
+    row = next(NAMED.rows(connection, {"called": name}), None)
     if row is None:
         raise CollectionNotFound(name)
     return as_collection(row)

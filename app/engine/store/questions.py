@@ -83,7 +83,7 @@ def sound(database: Database, rows: Iterable[Mapping[Any, Any]]) -> list[Questio
 
 def current(
     connection: sa.Connection, collection_key: int, column: str, values: Sequence[Any]
-) -> Iterator[sa.RowMapping]:
+) -> Iterator[dict[str, Any]]:
     return select(connection, questions, collection_key, column, values, CURRENT)
 
 
