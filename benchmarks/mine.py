@@ -31,7 +31,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -54,7 +53,7 @@ from benchmarks.corpus import read_questions, say, show
 from benchmarks.processes import memory_mb
 
 SEED = 20
-BLOCK = 2048  # rows of the exact product
+BLOCK = 512  # rows of the exact product at a time, with all that follow
 OURS, RIVAL, SEMHASH = "sameask", "paraphrase_mining", "semhash"
 TARGET_PRECISION = "0.90"
 SEARCHING = ("building", "finding")  # parts of the search; what else there is counts from end to end
@@ -147,11 +146,10 @@ def _exact_pairs(vectors: Path, least: float) -> NDArray[np.int64]:
     if not file.exists():
         rows = torch.from_numpy(np.load(vectors))
         found = []
-        for start, past in product(range(0, len(rows), BLOCK), repeat=2):
-            if past >= start:
-                near = (rows[start : start + BLOCK] @ rows[past : past + BLOCK].T >= least).nonzero()
-                first, second = near[:, 0] + start, near[:, 1] + past
-                found.append((first * len(rows) + second)[first < second].numpy())
+        for start in range(0, len(rows), BLOCK):  # large enough that the heap is not left in pieces by what is kept
+            near = (rows[start : start + BLOCK] @ rows[start:].T >= least).nonzero() + start
+            first, second = near.unbind(1)
+            found.append((first * len(rows) + second)[first < second].numpy())
         _save(file, np.sort(np.concatenate(found)))
     return np.asarray(np.load(file))
 

@@ -596,6 +596,16 @@ def test_a_view_that_fails_leaves_nothing_behind(store: Store) -> None:
     store.close()
 
 
+def test_a_view_takes_no_option_over_from_the_one_before(store: Store) -> None:
+    with store.database.reading() as connection:
+        before = connection.get_execution_options()
+    store.list_questions("default", None, 1)
+    store.labels.page("default", 0, 1)
+    store.training_runs.page(None, 1)
+    with store.database.reading() as connection:
+        assert connection.get_execution_options() == before
+
+
 def test_the_version_is_another_after_each_commit_of_whomever(path: Path, store: Store, key: int) -> None:
     with closing(Store(path, prepare=False)) as other:
         seen = [store.database.version()]

@@ -183,7 +183,7 @@ class Labels:
             key = find_collection(connection, collection_name).key
             query = sa.select(labels).where(labels.c.collection_key == key, labels.c.id > after, *conditions)
             query = (query if history else query.where(ACTIVE)).order_by(labels.c.id)
-            with connection.execution_options(yield_per=limit).execute(query) as rows:
+            with connection.execute(query, execution_options={"yield_per": limit}) as rows:
                 return [_as_label(row) for row in islice(self._database.passing(labels, rows.mappings()), limit)]
 
     def on(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Label]]:

@@ -180,7 +180,7 @@ class Store:
             if after is not None:
                 query = query.where(questions.c.id > after)
             found: list[Question] = []
-            with connection.execution_options(yield_per=limit).execute(query) as rows:
+            with connection.execute(query, execution_options={"yield_per": limit}) as rows:
                 for row in rows.mappings():
                     found += sound(self.database, [row])
                     if len(found) == limit:

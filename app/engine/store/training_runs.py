@@ -203,8 +203,7 @@ class TrainingRuns:
             query = query.where(training_runs.c.id < before)
         found: list[TrainingRun] = []
         with self._database.reading() as connection:
-            rows = connection.execution_options(yield_per=limit).execute(query)
-            with rows:
+            with connection.execute(query, execution_options={"yield_per": limit}) as rows:
                 for row in self._database.passing(training_runs, rows.mappings()):
                     found.append(_as_run(row))
                     if len(found) == limit:
