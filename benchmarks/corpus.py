@@ -110,13 +110,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tables(report: dict[str, Any]) -> Iterator[str]:
-    """One table of all single figures, and one for each list of rows, or group of figures by name."""
+    """One table of all single figures, and one for each list of rows (under its name), or group of figures by name."""
     groups = {name: of for name, of in report.items() if _is_group(of)}
     single = {name: value for name, value in report.items() if name not in groups}
     if single:
         yield table([{"figure": name.replace("_", " "), "value": value} for name, value in _flat(single)])
     for name, of in groups.items():
-        yield table(of if isinstance(of, list) else [{name: member, **figures} for member, figures in of.items()])
+        if isinstance(of, list):
+            yield f"{name.capitalize()}:\n\n{table(of)}"
+        else:
+            yield table([{name: member, **figures} for member, figures in of.items()])
 
 
 def _is_group(of: Any) -> bool:
