@@ -202,12 +202,14 @@ class TrainingRuns:
         if before is not None:
             query = query.where(training_runs.c.id < before)
         found: list[TrainingRun] = []
-        with self._database.reading() as connection:
-            with connection.execute(query, execution_options={"yield_per": limit}) as rows:
-                for row in self._database.passing(training_runs, rows.mappings()):
-                    found.append(_as_run(row))
-                    if len(found) == limit:
-                        break
+        with (
+            self._database.reading() as connection,
+            connection.execute(query, execution_options={"yield_per": limit}) as rows,
+        ):
+            for row in self._database.passing(training_runs, rows.mappings()):
+                found.append(_as_run(row))
+                if len(found) == limit:
+                    break
         return found
 
     def needing_files(self) -> set[int]:
