@@ -23,6 +23,7 @@ import uvloop
 SCRIPT = Path(__file__).with_name("ask.lua")
 TRIVIAL = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+REFUSED = b"429"
 ENCODER = re.compile(rb"\bencode;dur=([\d.]+)")
 
 
@@ -71,7 +72,8 @@ class Load:
 
 @dataclass(frozen=True)
 class Timed:
-    """One answered request, in milliseconds: until its answer was read, and what its encoder phase took of it."""
+    """One request, in milliseconds: until its answer was read, infinite if it was refused (429), and what its encoder
+    phase took of it."""
 
     milliseconds: float
     encoder_milliseconds: float
@@ -171,13 +173,19 @@ class _Trivial(asyncio.Protocol):
 
 
 def _length(head: bytes) -> int:
-    """Of the body; exits unless the answer is 200."""
+    """Of the body; exits unless the answer is 200, or 429."""
     length = LENGTH.search(head)
-    if not length or head.split(maxsplit=2)[1] != b"200":
+    if not length or _status(head) not in (b"200", REFUSED):
         raise SystemExit(f"answered {head.decode(errors='replace')}")
     return int(length[1])
 
 
+def _status(head: bytes) -> bytes:
+    return head.split(maxsplit=2)[1]
+
+
 def _timed(started: float, head: bytes) -> Timed:
+    if _status(head) == REFUSED:
+        return Timed(math.inf, 0.0)
     encoder = ENCODER.search(head)
     return Timed((time.perf_counter() - started) * 1000, float(encoder[1]) if encoder else 0.0)
