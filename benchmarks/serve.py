@@ -11,8 +11,8 @@ same for each request to any server, so it hides a part of what a faster one gai
 
 Then ours alone. *Lone*: one request after the other over one connection; what it took beyond the encoder is its time
 at the client less the phase `encode` of its Server-Timing header. *Half load*: half of the greatest load that wrk
-saw, as a fixed rate that waits for nobody, timed from when each request was due. *Cached*: the cache on, and each
-question one of a few that are asked again and again.
+saw, as a fixed rate that waits for nobody, timed from when each request was due; a refused one counts as never
+answered. *Cached*: the cache on, and each question one of a few that are asked again and again.
 """
 
 import argparse

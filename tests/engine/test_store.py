@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.engine.store import Changes, Contents, Key, Question, Store, Written
+from app.engine.store.collections import NAMED
 from app.engine.store.database import PRAGMAS, metadata
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
@@ -575,6 +576,11 @@ def test_any_number_of_values_is_looked_for(store: Store, key: int, count: int) 
     expected = {n: question(f"q{n}", f"question {n}", n) for n in random.Random(count).sample(range(1, 1101), count)}
     assert store.read(key, list(expected)) == expected
     assert store.revisions(key, [of.id for of in expected.values()]) == {of.id: of.revision for of in expected.values()}
+
+
+def test_a_statement_without_one_of_its_values_is_an_error(store: Store) -> None:
+    with store.database.reading() as connection, pytest.raises(KeyError, match="called"):
+        next(NAMED.rows(connection, {}))
 
 
 def test_a_view_is_one_transaction(store: Store, key: int) -> None:

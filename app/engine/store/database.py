@@ -32,9 +32,7 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_FSYNC}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
-
 DIALECT = sqlite.dialect()
-OF_VIEWS = "of_views"  # an execution option: this connection only reads, in transactions that are begun elsewhere
 
 metadata = sa.MetaData()
 log = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ class Database:
                 migrate(connection)
                 _check_schema(connection)
                 begin(connection)
-        except (DBAPIError, CommandError, DataDamaged, StorageFull) as error:
+        except (DBAPIError, sqlite3.Error, CommandError, DataDamaged, StorageFull) as error:
             self.close()
             raise DataDirectoryUnusable(f"can't use the database {self._path}: {_words(error)}") from error
 
@@ -130,7 +128,7 @@ class Database:
         try:
             connection = self._viewing.pop()
         except IndexError:
-            connection = self._engine.connect().execution_options(**{OF_VIEWS: True})
+            connection = self._engine.connect().execution_options(begun=True)
         try:
             driver_of(connection).execute("BEGIN")
             yield connection
@@ -197,15 +195,16 @@ class Prepared:
         """The conditions hold `sa.bindparam`s with names for what is given later."""
         compiled = sa.select(table).where(*conditions).compile(dialect=DIALECT)
         self._sql = str(compiled)
-        self._places = [(name, compiled.params[name]) for name in compiled.positiontup or ()]
+        self._places = compiled.positiontup or ()
+        self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self._names = [column.name for column in table.c]
         processors = {c.name: c.type.dialect_impl(DIALECT).result_processor(DIALECT, None) for c in table.c}
         self._processors = [(name, process) for name, process in processors.items() if process]
 
     def rows(self, connection: sa.Connection, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The rows, by column, for these values of the parameters."""
-        given = [values.get(name, constant) for name, constant in self._places]
-        for found in driver_of(connection).execute(self._sql, given):
+        """The rows, by column, for these values of the parameters. Raises KeyError if one is missing."""
+        given = {**self._constants, **values}
+        for found in driver_of(connection).execute(self._sql, [given[name] for name in self._places]):
             row = dict(zip(self._names, found, strict=True))
             for name, process in self._processors:
                 row[name] = process(row[name])
@@ -296,7 +295,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
-    if not options.get(OF_VIEWS):  # those have begun
+    if not options.get("begun"):  # by the view that it is lent to
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")
 
 
