@@ -84,6 +84,9 @@ def fit_command(
     report_pairs: ReportPairs = None,
     base: Base = "all-MiniLM-L6-v2",
     parent: Annotated[Path | None, typer.Option(help="A release whose models are where training starts.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="What the first objective starts from instead of these; named as a base is.")
+    ] = None,
     teacher: Annotated[Path | None, typer.Option(help="The release that `distill` learns from.")] = None,
     epochs: Annotated[float | None, typer.Option(help="How often each pair is seen; 1 unless said.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs in a batch; 64 unless said.")] = None,
@@ -168,6 +171,7 @@ def fit_command(
         ),
         bits=bits,
         parent=Release.open(parent) if parent else None,
+        start=start,
         teacher=Release.open(teacher) if teacher else None,
         hard_negatives=hard_negatives,
         mine=mine,

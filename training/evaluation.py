@@ -9,6 +9,8 @@ import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 from sentence_transformers import SentenceTransformerModelCardData
 from sentence_transformers.sentence_transformer.evaluation import (
     InformationRetrievalEvaluator,
@@ -95,9 +97,10 @@ def similarities(
 def in_slices(
     read: Callable[[Sequence[Any]], NDArray[np.float32]], items: Sequence[Any], progress: Progress
 ) -> NDArray[np.float32]:
-    """What a model says of all the items, with a word of progress after each slice of them."""
+    """What a model says of all the items, with a word of progress after each slice of them, and a bar on a terminal."""
     parts = []
-    for start in range(0, max(1, len(items)), SLICE):
+    starts = range(0, max(1, len(items)), SLICE)
+    for start in track(starts, "reading", console=Console(stderr=True), transient=True, disable=len(starts) == 1):
         parts.append(read(items[start : start + SLICE]))
         progress.beat()
     return np.concatenate(parts)

@@ -14,14 +14,15 @@ from app.engine.loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.errors import CommandError
 from training.augmentation import augmented
-from training.evaluation import in_slices, similarities, texts_of
+from training.judging import judge, keep, kept
 from training.making import Recipe, Source, make_release
-from training.mining import mine_pairs, mine_triplets
+from training.mining import mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
 from training.pairs import LabelledPair, fingerprint
 from training.progress import Progress
-from training.train import Options, averaged, quickly, train
+from training.train import Options, averaged, train
 
+JUDGED = "judged.parquet"  # what a teacher said, beside the checkpoints
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}  # where sets are cut from one
 
 
@@ -37,6 +38,7 @@ class Plan:
     options: Options = field(default_factory=Options)
     bits: int | None = None  # for each weight of the published differences; None: whole models
     parent: Release | None = None  # its models are where training starts, and stay where no objective trains them
+    start: str | None = None  # what the first objective starts from instead; named as a base is
     teacher: Release | None = None
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
     mine: int = 0  # near pairs that nobody labelled, for a teacher to judge
@@ -60,14 +62,19 @@ def fit(plan: Plan, out: Path, progress: Progress | None = None) -> Release | No
     recipe.check(out)
     if not plan.teacher and (lacking := [name for name in plan.objectives if name.startswith("distill")]):
         raise CommandError(f"{lacking[0]} needs a teacher: name a release with --teacher")
+    if plan.start and plan.bits:
+        raise CommandError("--bits are differences from the base, which --start leaves: publish whole models")
     base, work = find_base(recipe.base), out.parent / f".{out.name}.training"
+    other = find_base(plan.start) if plan.start else None
     processes = PartialState(cpu=choose_device(plan.options.device) == "cpu")
     with processes.main_process_first():
         _claim(work, plan, pairs)
         models = _saved(plan.parent, work / "parent", save=processes.is_main_process) if plan.parent else {}
+    if other:
+        models[OBJECTIVES[plan.objectives[0]].part] = other
     for number, name in enumerate(plan.objectives):
         part = OBJECTIVES[name].part
-        examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base), progress)
+        examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base), work, progress)
         start = models.get(part, base)
         progress.phase("training")
         models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}", progress)
@@ -101,6 +108,7 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
 def _how(plan: Plan, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
     """What is told of one step of training."""
     options = {name: value for name, value in asdict(plan.options).items() if value is not None}
+    options |= {"start": plan.start} if plan.start else {}
     told: dict[str, Any] = {"teacher": plan.teacher.name, "mine": plan.mine} if plan.teacher else {}
     if plan.average:
         told |= {"average": [release.name for release in plan.average], "share": plan.share}
@@ -112,6 +120,7 @@ def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
     told = {
         "objectives": [str(name) for name in plan.objectives],
         "base": plan.base,
+        "start": plan.start,
         "releases": [release.digest for release in (plan.parent, plan.teacher) if release],
         "pairs": [fingerprint(pairs), fingerprint(plan.fit.pairs)],
         "hard_negatives": plan.hard_negatives,
@@ -151,31 +160,37 @@ def _mixed(plan: Plan, part: Part, start: Path, trained: Path, *, save: bool) ->
 
 
 def _examples(
-    plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path, progress: Progress
+    plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path, work: Path, progress: Progress
 ) -> Examples:
-    """What an objective learns from; `encoder` is the folder of the bi-encoder that mines."""
-    learnt = _learnt(plan, pairs, OBJECTIVES[name].part)
+    """What an objective learns from; `encoder` is the folder of the bi-encoder that mines.
+
+    Pairs that are made by rule are for a classifier: a bi-encoder can't see the order of words well enough to learn
+    from them.
+    """
+    made = augmented(pairs, plan.augment, plan.options.seed)
+    for_classifier = OBJECTIVES[name].part == CLASSIFIER
     if plan.teacher and name.startswith("distill"):
-        return _judged(plan, plan.teacher, learnt, progress)
+        judged = _judged(plan, plan.teacher, pairs, made, work / JUDGED, progress)
+        return judged if for_classifier else judged.first(len(judged.pairs) - len(made))
+    learnt = [*pairs, *made] if for_classifier else pairs
     return Examples(learnt, triplets=_mined(plan, pairs, name, encoder))
 
 
-def _learnt(plan: Plan, pairs: Sequence[LabelledPair], part: Part) -> Sequence[LabelledPair]:
-    """The pairs, and for a classifier those that are made from them: a bi-encoder can't see the order of words well
-    enough to learn from them."""
-    return pairs if part == ENCODER else [*pairs, *augmented(pairs, plan.augment, plan.options.seed)]
-
-
-def _judged(plan: Plan, teacher: Release, pairs: Sequence[LabelledPair], progress: Progress) -> Examples:
-    """The pairs, near ones that nobody labelled beside them, and the teacher's probability of each."""
-    encoder, classifier = open_models(teacher, plan.options.device)
-    texts = texts_of(pairs)
-    with quickly(encoder.device, plan.options):
-        vectors = in_slices(encoder.encode, texts, progress)
-        judged = [*pairs, *(mine_pairs(pairs, texts, vectors, plan.mine) if plan.mine else [])]
-        asked = [(pair.question1, pair.question2) for pair in judged]
-        logits = in_slices(classifier.score, asked, progress) if classifier else None
-    return Examples(judged, teacher.scorer("0.90").probability(similarities(judged, texts, vectors), logits))
+def _judged(
+    plan: Plan,
+    teacher: Release,
+    pairs: Sequence[LabelledPair],
+    made: Sequence[LabelledPair],
+    file: Path,
+    progress: Progress,
+) -> Examples:
+    """What the teacher says, asked once for both parts, and not again after a kill."""
+    if file.exists():
+        return kept(file)
+    judged = judge(teacher, pairs, made, plan.mine, plan.options.device, progress)
+    if PartialState().is_main_process:
+        keep(judged, file)
+    return judged
 
 
 def _mined(

@@ -61,6 +61,10 @@ class Examples:
     teacher: NDArray[np.float64] | None = None  # (n,) P(duplicate) by a teacher, for `distill`
     triplets: Sequence[tuple[str, str, str]] = ()  # anchor, duplicate, hard negative, for `mnrl`
 
+    def first(self, count: int) -> "Examples":
+        """The first so many of the pairs, and what a teacher says of them."""
+        return Examples(self.pairs[:count], None if self.teacher is None else self.teacher[:count])
+
 
 @dataclass(frozen=True)
 class Objective:

@@ -76,9 +76,9 @@ def train(
     model = open_model(objective.part, start, options)
     if options.lora_rank:
         _add_lora(model, objective.part, options.lora_rank)
-    trainer = _trainer(objective, model, examples(), fit, options, work)
-    trainer.add_callback(TellProgress(progress))
     with _room_needed(work):
+        trainer = _trainer(objective, model, examples(), fit, options, work)
+        trainer.add_callback(TellProgress(progress))
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     if trainer.is_world_process_zero():
         if options.lora_rank:
@@ -106,11 +106,11 @@ def _last_checkpoint(work: Path) -> str | None:
 
 @contextmanager
 def _room_needed(work: Path) -> Iterator[None]:
-    """Turn what torch and others raise on a full disk into CommandError."""
+    """Turn what torch and others raise on a full disk into CommandError; `work` need not be there yet."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        if shutil.disk_usage(work).free > LITTLE_ROOM_BYTES:
+        if shutil.disk_usage(work.parent).free > LITTLE_ROOM_BYTES:
             raise
         raise CommandError(
             f"no room for checkpoints in {work}: make some, then start the same command again"
@@ -169,13 +169,6 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-@contextmanager
-def quickly(device: str, options: Options) -> Iterator[None]:
-    """Let models run in bfloat16 inside, where training would."""
-    with torch.autocast(device, torch.bfloat16, enabled=_is_bf16(torch.device(device), options)):
-        yield
 
 
 def _is_bf16(device: torch.device, options: Options) -> bool:

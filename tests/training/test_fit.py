@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -25,11 +26,15 @@ from tests.conftest import wait_until_ready
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs, write_pairs
 from training import evaluation
+from training import fit as training_fit
+from training.augmentation import augmented
 from training.card import HISTORY, curves
 from training.cli import cli
 from training.evaluation import evaluate
+from training.fit import JUDGED
+from training.judging import kept
 from training.objectives import OBJECTIVES, ObjectiveName
-from training.pairs import LabelledPair, read_pairs
+from training.pairs import COLUMNS, LabelledPair, read_pairs
 from training.train import averaged
 
 PAIRS = 2000
@@ -140,24 +145,62 @@ def test_an_objective_learns_and_its_release_serves(
     assert (release.by_pair is not None) == (part == CLASSIFIER)
 
 
-@pytest.mark.parametrize(
-    "objective",
-    [ObjectiveName.DISTILL_ENCODER, pytest.param(ObjectiveName.DISTILL_CLASSIFIER, marks=pytest.mark.slow)],
-)
-def test_a_teacher_is_distilled(
-    objective: ObjectiveName,
+def test_a_teacher_is_distilled_into_both_parts(
     base: Path,
     pairs_file: Path,
     held_out: list[LabelledPair],
     untrained: Release,
     classified: Release,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mined = 500 if objective is ObjectiveName.DISTILL_ENCODER else 0
-    release = fit(pairs_file, base, tmp_path / "mine", objective, "--teacher", classified.path, "--mine", mined)
+    """It is asked once, and not again when the training goes on; pairs made by rule are the classifier's alone."""
+    asked = (ObjectiveName.DISTILL_CLASSIFIER, ObjectiveName.DISTILL_ENCODER)
+    options = ("--teacher", classified.path, "--mine", 500, "--augment", 0.1)
+    release = fit(pairs_file, base, tmp_path / "mine", *asked, *options)
     assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
-    told = next(iter(release.manifest["training"].values()))[str(objective)]
-    assert (told["teacher"], told["mine"]) == (classified.name, mined)
+    for part, objective in zip((CLASSIFIER, ENCODER), asked, strict=True):
+        told = release.manifest["training"][part][str(objective)]
+        assert (told["teacher"], told["mine"]) == (classified.name, 500)
+    work = tmp_path / ".mine.training"
+    judged = kept(work / JUDGED)
+    learnt, made = told["pairs"], len(judged.pairs) - told["pairs"] - 500
+    assert made == len(augmented(judged.pairs[:learnt], 0.1, seed=1)) > 0
+    texts = {text for pair in judged.pairs[:learnt] for text in (pair.question1, pair.question2)}
+    assert all({pair.question1, pair.question2} <= texts for pair in judged.pairs[learnt : learnt + 500])
+    histories = [json.loads((work / f"{n}-{name}" / HISTORY).read_text("utf-8")) for n, name in enumerate(asked)]
+    assert max(at["step"] for at in histories[0]) > max(at["step"] for at in histories[1])
+    encoder, classifier = open_models(classified, "cpu")
+    assert classifier
+    some = [*judged.pairs[:learnt:40], *judged.pairs[-made:]]
+    first, second = (encoder.encode([getattr(pair, side) for pair in some]) for side in COLUMNS[:2])
+    logits = classifier.score([(pair.question1, pair.question2) for pair in some])
+    expected = classified.scorer("0.90").probability((first * second).sum(axis=1), logits)
+    assert judged.teacher is not None
+    said = np.concatenate([judged.teacher[:learnt:40], judged.teacher[-made:]])
+    np.testing.assert_allclose(said, expected, atol=0.05)
+    shutil.rmtree(release.path)
+    shutil.rmtree(work / "1-distill")
+    monkeypatch.setattr(training_fit, "judge", lambda *_: pytest.fail("the teacher was asked again"))
+    again = fit(pairs_file, base, tmp_path / "mine", *asked, *options)
+    assert again.metrics == release.metrics
+
+
+def test_a_classifier_of_another_base_stands_beside_a_parents_bi_encoder(
+    base: Path, pairs_file: Path, held_out: list[LabelledPair], classified: Release, tmp_path: Path
+) -> None:
+    """Of another architecture, with its own tokenizer; and it serves."""
+    larger = build_tiny_model(tmp_path / "larger", "distilbert", 48, pieces=[*PIECES, *WORDS])
+    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--start", larger)
+    assert json.loads((release.path / "classifier" / "config.json").read_text("utf-8"))["model_type"] == "distilbert"
+    vectors, of_parent = (open_models(of, "cpu")[0].encode(["Who pays?"]) for of in (release, classified))
+    np.testing.assert_allclose(vectors, of_parent, atol=1e-6)
+    assert average_precision(release, held_out) > 0.6
+    same, other = scores(release, tmp_path / "data")
+    assert same > other
+    command = ("fit", "--objective", "cross-encoder", "--pairs", pairs_file, "--base", base, "--start", larger)
+    assert "--bits" in refused(*command, "--bits", 3, "--out", tmp_path / "other")
+    assert not (tmp_path / ".other.training").exists()
 
 
 def test_a_model_of_the_older_layout_is_trained_and_served(
