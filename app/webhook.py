@@ -112,8 +112,8 @@ class Webhook:
             log.exception("a fault kept the event %s from being sent", begun.id)
             await self._fail(receiver, begun, DeliveryFailed(f"a fault: {type(error).__name__}"), next_at)
         else:
+            log.info("%s has event %s (%s)", receiver.host, begun.id, begun.event)  # before it is noted, as below
             await self._do(self._outbox.succeed, begun, self._clock())
-            log.info("%s has event %s (%s)", receiver.host, begun.id, begun.event)
 
     async def _fail(self, receiver: Receiver, begun: Delivery, failure: DeliveryFailed, next_at: datetime) -> None:
         """Try again later, or never. A receiver that asks for quiet gets it, from all events."""
