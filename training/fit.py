@@ -120,7 +120,7 @@ def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
     told = {
         "objectives": [str(name) for name in plan.objectives],
         "base": plan.base,
-        "start": plan.start,
+        **({"start": plan.start} if plan.start else {}),  # as before it could be said: trainings under way go on
         "releases": [release.digest for release in (plan.parent, plan.teacher) if release],
         "pairs": [fingerprint(pairs), fingerprint(plan.fit.pairs)],
         "hard_negatives": plan.hard_negatives,
