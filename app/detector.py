@@ -34,7 +34,7 @@ from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overl
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ASKING_THREADS = max(2, os.cpu_count() or 2)  # nobody waits in one; more than cores would but pass the GIL around
+ASKING_THREADS = min(4, max(2, os.cpu_count() or 2))  # nobody waits in one; more would but pass the GIL around
 READING_THREADS = 16
 WRITING_THREADS = 4
 RETRY_SECONDS = 1.0
