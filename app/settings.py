@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
-Backend = Literal["auto", "torch", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"]
+Backend = Literal["auto", "torch", "torch-fp16", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"]
 
 
 class Settings(BaseSettings):
@@ -50,8 +50,9 @@ class Settings(BaseSettings):
     )
     backend: Backend = Field(
         "auto",
-        description="What runs the models on a CPU: `torch`, `torch-bf16`, `openvino-fp32`, `openvino-bf16`,"
-        " `openvino-int8`; `auto` measures once and takes the fastest that is as good as torch. On a GPU: torch.",
+        description="What runs the models: `torch` (float32), `torch-bf16`; on a GPU `torch-fp16`; on a CPU"
+        " `openvino-fp32`, `openvino-bf16`, `openvino-int8`. `auto` measures once and takes the fastest that is as good"
+        " as `torch`.",
     )
     target_precision: TargetPrecision = Field(
         "0.90",

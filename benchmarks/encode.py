@@ -49,6 +49,7 @@ from benchmarks.corpus import read_questions, say, show
 from benchmarks.rounds import Encode, at_its_best, by_turns, seconds
 
 ROOT = Path(__file__).parent.parent
+BACKENDS = (TORCH, *CANDIDATES["cpu"])
 
 RIVAL = "sentence-transformers"
 RIVAL_OPENVINO = "sentence-transformers, openvino"
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=4096, help="questions")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pairs", type=Path, default=OUT_OF_DOMAIN, help="file of labelled pairs")
-    parser.add_argument("--backend", nargs="+", choices=[TORCH, *CANDIDATES], default=[TORCH, *CANDIDATES])
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
     parser.add_argument(
         "--models", type=Path, help="folder that keeps converted models, as a data directory's `models`"

@@ -86,7 +86,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--least", type=float, default=0.8, help="similarity from which pairs count")
     parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
-    parser.add_argument("--backend", choices=[AUTO, TORCH, *CANDIDATES], default=AUTO, help="what Sameask runs by")
+    parser.add_argument(
+        "--backend", choices=[AUTO, TORCH, *CANDIDATES["cpu"]], default=AUTO, help="what Sameask runs by"
+    )
     parser.add_argument(
         "--models", type=Path, help="folder that keeps converted models, as a data directory's `models`"
     )

@@ -21,6 +21,8 @@ folder, file, vectors_file, port = sys.argv[1:]
 lines = Path(file).read_text("utf-8").split("\n")[:-1]
 questions = [{"id": f"q{number}", "text": json.loads(f'"{line}"')} for number, line in enumerate(lines)]
 model = SentenceTransformer(folder)
+if model.device.type == "cuda":
+    model.half()  # a GPU's own precision
 if Path(vectors_file).exists():
     vectors = np.load(vectors_file)
 else:

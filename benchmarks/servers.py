@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
 
 from app.engine.release import find_base
@@ -70,7 +71,7 @@ def prepare(texts: Sequence[str], folder: Path) -> Corpus:
     corpus.lines.write_text(lines, "utf-8")
     if not corpus.vectors.exists():
         say("sentence-transformers embeds the questions for the rivals")
-        model = SentenceTransformer(str(find_base(MODEL)), device="cpu")
+        model = SentenceTransformer(str(find_base(MODEL)))
         np.save(corpus.vectors, model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False))
     return corpus
 
@@ -119,12 +120,13 @@ def infinity_int8(corpus: Corpus, environment: Path) -> AbstractContextManager[C
         kind = ("--task", "feature-extraction", "--library-name", "transformers")
         _run(optimum, "export", "onnx", "--model", base, *kind, exported)
         _run(optimum, "onnxruntime", "quantize", "--onnx_model", exported, _instructions(), "-o", quantized)
-    return _infinity(environment, quantized, "--engine", "optimum", "--pooling-method", "mean")
+    return _infinity(environment, quantized, "--device", "cpu", "--engine", "optimum", "--pooling-method", "mean")
 
 
 def infinity_torch(dtype: str) -> Callable[[Corpus, Path], AbstractContextManager[Contender]]:
-    """infinity-emb on torch, its default, in float32 or bfloat16."""
-    options = ("--engine", "torch", "--dtype", dtype, "--no-compile", "--no-bettertransformer")
+    """infinity-emb on torch, its default, in float32 or bfloat16; on the GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = ("--device", device, "--engine", "torch", "--dtype", dtype, "--no-compile", "--no-bettertransformer")
     return lambda _, environment: _infinity(environment, find_base(MODEL), *options)
 
 
@@ -133,7 +135,7 @@ def _infinity(environment: Path, model: Path, *options: str) -> Iterator[Contend
     """It starts in the model's folder: optimum finds no ONNX file by an absolute path."""
     port = free_port()
     command = [str(environment / "bin" / "infinity_emb"), "v2", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--model-id", ".", "--served-model-name", MODEL, "--device", "cpu", "--log-level", "error", *options]
+    command += ["--model-id", ".", "--served-model-name", MODEL, "--log-level", "error", *options]
     with started(command, port, "/health", QUIET, model) as server:
         yield Contender(_asking(server, "/embeddings", f'{{"model": "{MODEL}", "input": ["'), _nothing)
 

@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
-from app.engine.backends import TORCH, run_on
+from app.engine.backends import TORCH, TORCH_FP16, run_on
 from app.engine.encoder import Encoder
 from app.engine.model_cache import ModelCache
 
 BACKEND = os.environ.get("TEST_BACKEND", TORCH)
+DEVICE = "cuda" if BACKEND == TORCH_FP16 else "cpu"
 WITHIN = 1e-6 if BACKEND == TORCH else 5e-3  # by which similarities of one text may differ from batch to batch
 
 

@@ -27,7 +27,7 @@ from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
 from app.engine.store import Store
 from app.main import create_app
 from app.settings import Settings
-from tests.backend import on_backend
+from tests.backend import DEVICE, on_backend
 from tests.tiny_model import build_tiny_model
 from training.publishing import document, publish
 
@@ -94,7 +94,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     """The tiny BERT, loaded; use it from one thread at a time."""
-    return on_backend(Encoder.open(tiny_model, "cpu"), tmp_path_factory.mktemp("converted"))
+    return on_backend(Encoder.open(tiny_model, DEVICE), tmp_path_factory.mktemp("converted"))
 
 
 @pytest.fixture(scope="session")

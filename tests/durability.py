@@ -40,7 +40,7 @@ from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store, database
 from app.engine.tokens import Tokens
 from app.errors import Unembeddable
-from tests.backend import on_backend
+from tests.backend import DEVICE, on_backend
 
 DATABASE, SNAPSHOTS = "sameask.db", "snapshots"
 OTHER_COLLECTION = "other"
@@ -150,7 +150,7 @@ class Writer:
     def session(self) -> None:
         """Open, write for a while with maintenance beside it, and close."""
         with self._journal.phase("open"):
-            opened = PickyEncoder.open(self._release.base.open(), "cpu")
+            opened = PickyEncoder.open(self._release.base.open(), DEVICE)
             encoder = on_backend(opened, self._data_dir.parent / "converted")
             self._store, self._live = open_engine(self._data_dir, self._release, encoder)
             self._keys = {c.name: c.key for c in self._store.list_collections()}

@@ -7,12 +7,9 @@ of a user's): models are quantised on one half of the pairs, and compared with t
 import copy
 import logging
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,22 +20,27 @@ from sklearn.metrics import average_precision_score, ndcg_score
 
 from app.engine.data import OUT_OF_DOMAIN
 from app.engine.encoder import Encoder
-from app.engine.forward import TorchForward
+from app.engine.forward import BATCH_SIZE, TorchForward
+from app.engine.machine import has_instructions, processor
 from app.engine.model_cache import ModelCache
 from app.engine.openvino_forward import OpenVinoForward, check_can_run, convert, quantize
 from app.engine.pair_classifier import PairClassifier
+from app.engine.recorded_forward import RecordedForward
 from app.engine.release import CLASSIFIER, ENCODER
 from app.engine.scorer import similarity
 from app.engine.table import read_rows
 from app.engine.tokens import Tokens, in_batches, padded
 from app.errors import BackendRefused, Unembeddable
 
-AUTO, TORCH, TORCH_BF16, OPENVINO = "auto", "torch", "torch-bf16", "openvino-"
-CANDIDATES = ("openvino-int8", "openvino-bf16", "openvino-fp32", TORCH_BF16)
+AUTO, TORCH, TORCH_FP16, TORCH_BF16, OPENVINO = "auto", "torch", "torch-fp16", "torch-bf16", "openvino-"
+CANDIDATES = {
+    "cpu": ("openvino-int8", "openvino-bf16", "openvino-fp32", TORCH_BF16),
+    "cuda": (TORCH_FP16, TORCH_BF16),
+}
+HALVES = {TORCH_FP16: torch.float16, TORCH_BF16: torch.bfloat16}
 CALIBRATION_TEXTS = 300
 MAX_LOSS = 0.003  # of average precision and of nDCG@10
 MIN_AGREEMENT = 0.997
-BATCH_SIZE = 64
 ROUNDS = 3
 
 log = logging.getLogger(__name__)
@@ -75,12 +77,18 @@ class Measured:
 
 
 def device_for(device: str, backend: str) -> str:
-    """Where the models are loaded: on the CPU, if what is asked for runs there alone. Raises BackendRefused."""
-    if backend in (AUTO, TORCH):
+    """Where the models are loaded: where what is asked for runs, if that is one place. Raises BackendRefused."""
+    runs_on = [kind for kind, names in CANDIDATES.items() if backend in names]
+    if len(runs_on) != 1:
         return device
-    if device == "cuda":
-        raise BackendRefused(f"{backend} runs on a CPU, and SAMEASK_DEVICE is cuda: set SAMEASK_BACKEND=auto")
-    return "cpu"
+    if device not in ("auto", *runs_on):
+        kinds = {"cpu": "a CPU", "cuda": "a GPU"}
+        raise BackendRefused(
+            f"{backend} runs on {kinds[runs_on[0]]}, and SAMEASK_DEVICE is {device}: set SAMEASK_BACKEND=auto"
+        )
+    if runs_on == ["cuda"] and not torch.cuda.is_available():
+        raise BackendRefused(f"{backend} runs on a GPU, and torch sees none here: set SAMEASK_BACKEND=auto")
+    return runs_on[0]
 
 
 def run_on(
@@ -88,9 +96,10 @@ def run_on(
 ) -> tuple[Encoder, PairClassifier | None]:
     """A release's models, run by `backend`; the fastest for each on this machine if it is `auto`.
 
-    By OpenVINO they can't be saved any more. Raises BackendRefused where another than `auto` can't run here.
+    By another than `torch` they can't be saved any more. Raises BackendRefused where another than `auto` can't run
+    here.
     """
-    if encoder.device != "cpu" or backend == TORCH:
+    if backend == TORCH:
         return encoder, classifier
     if backend == AUTO:
         encoder, classifier = _run_on_fastest(encoder, classifier, cache)
@@ -98,15 +107,17 @@ def run_on(
         encoder = _opened(encoder, backend, cache)
         classifier = _opened(classifier, backend, cache) if classifier else None
     for model in (encoder, classifier):
-        if model and model.backend.startswith(OPENVINO):
-            model.model.to("meta")  # torch's weights, which nothing reads any more: 90 MB each
+        if model and model.backend != TORCH:
+            model.model.to("meta")  # its weights in float32, which nothing reads any more: 90 MB each
     return encoder, classifier
 
 
 def _run_on_fastest(
     encoder: Encoder, classifier: PairClassifier | None, cache: ModelCache
 ) -> tuple[Encoder, PairClassifier | None]:
-    machine = {"cpu": _cpu(), "cores": os.cpu_count()}
+    machine = {"cpu": processor(), "cores": os.cpu_count()}
+    if encoder.device == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name()
     noted = cache.choice(machine)
     encoder, of_encoder = _fastest(encoder, noted.get(ENCODER), cache)
     found = {ENCODER: of_encoder}
@@ -133,7 +144,9 @@ def _fastest(model: Part, noted: Mapping[str, Any] | None, cache: ModelCache) ->
         return model, {"backend": TORCH, "measured": {}}
     best, chosen = model, TORCH
     measured = {TORCH: _measure(model, pairs, reference)}
-    for backend in filter(_can_run, CANDIDATES):
+    for backend in CANDIDATES[model.device]:
+        if not _can_run(backend, model.device):
+            continue
         try:
             candidate = _opened(model, backend, cache)
             measured[backend] = found = _measure(candidate, pairs, reference)
@@ -155,26 +168,31 @@ def _opened(model: Part, backend: str, cache: ModelCache) -> Part:
     """The model, run by this backend. Raises BackendRefused."""
     if backend == TORCH:
         return model
-    _check_can_run(backend)
-    if backend == TORCH_BF16:
-        return model.on(TorchForward(copy.deepcopy(model.model).to(torch.bfloat16), model.output))
+    _check_can_run(backend, model.device)
+    if backend in HALVES:
+        half = copy.deepcopy(model.model).to(HALVES[backend])
+        on_gpu = model.device == "cuda"
+        return model.on(
+            RecordedForward(half, model.output, model.max_tokens) if on_gpu else TorchForward(half, model.output)
+        )
     precision = backend.removeprefix(OPENVINO)
     stored = "int8" if precision == "int8" else "fp32"  # bf16 is how float32 weights are computed with
     graph = cache.model(f"{_name(model)}-{stored}", lambda: _made(model, stored))
     return model.on(OpenVinoForward(graph, precision, model.max_tokens))
 
 
-def _check_can_run(backend: str) -> None:
-    """Raise BackendRefused where it is not installed, or the CPU has no instructions for it."""
-    if backend != TORCH_BF16:
+def _check_can_run(backend: str, device: str) -> None:
+    """Raise BackendRefused where it is not installed, or the device has no instructions for it."""
+    if backend.startswith(OPENVINO):
         check_can_run(backend.removeprefix(OPENVINO))
-    elif not _multiplies_bf16():
-        raise BackendRefused("this CPU has no instructions for torch-bf16: set SAMEASK_BACKEND=auto")
+    elif backend == TORCH_BF16 and not _multiplies_bf16(device):
+        here = "GPU" if device == "cuda" else "CPU"
+        raise BackendRefused(f"this {here} has no instructions for torch-bf16: set SAMEASK_BACKEND=auto")
 
 
-def _can_run(backend: str) -> bool:
+def _can_run(backend: str, device: str) -> bool:
     try:
-        _check_can_run(backend)
+        _check_can_run(backend, device)
     except BackendRefused as error:
         log.info("without %s: %s", backend, error)
         return False
@@ -224,7 +242,7 @@ def _per_second(model: Encoder | PairClassifier, tokens: Sequence[Tokens]) -> fl
     best = float("inf")
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        in_batches(run, tokens, BATCH_SIZE)
+        in_batches(run, tokens, BATCH_SIZE[model.device])
         best = min(best, time.perf_counter() - start)
     return len(tokens) / best
 
@@ -248,18 +266,7 @@ def _name(model: Encoder | PairClassifier) -> str:
     return CLASSIFIER if isinstance(model, PairClassifier) else ENCODER
 
 
-def _cpu() -> str:
-    """What tells one kind of processor from another: its name and a digest of its instructions."""
-    lines = dict.fromkeys(line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features")))
-    return f"{platform.machine()} {platform.processor()} {sha256(''.join(lines).encode()).hexdigest()[:16]}"
-
-
-def _multiplies_bf16() -> bool:
-    return any(flag in line for line in _cpuinfo() for flag in (" avx512_bf16", " amx_bf16"))
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return []
+def _multiplies_bf16(device: str) -> bool:
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return has_instructions("avx512_bf16", "amx_bf16")

@@ -6,6 +6,7 @@ runs on the thread that owns the model.
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,24 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from app.engine.forward import Forward, TorchForward
+from app.engine.forward import BATCH_SIZE, Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
 from app.engine.tokenizing import ModelTokenizer
 from app.engine.tokens import Tokens, in_batches, padded
 from app.engine.weights import apply_difference
 from app.errors import Unembeddable
 
+BLOCK = 8192  # texts that are sorted by length and cut into batches
 PROBE_TEXTS = (
     "Has this question been asked before?",
     "How do I reset my password when I no longer have access to my old email address?",
 )
-MIN_HALF_COSINE = 0.999
 
 
 class Encoder:
-    """A sentence-transformers model on one device; not for use by two threads at once, but for `tokenize`.
+    """A sentence-transformers model on one device, in float32 unless something else runs it (`backends.py`).
 
-    By torch, weights are float32 on a CPU. On a GPU they are float16 where that agrees with float32 on a few probe
-    texts (cosine of at least 0.999), else bfloat16 where that does, else float32.
+    Not for use by two threads at once, but for `tokenize`.
     """
 
     output = "sentence_embedding"  # what is taken of all that the model gives
@@ -44,8 +44,6 @@ class Encoder:
         probe = model.preprocess(list(PROBE_TEXTS))
         self._pads = "attention_mask" in probe and "input_ids" in probe
         self._tokenizer = ModelTokenizer(model, self.max_tokens) if self._pads else None
-        if self.device == "cuda":
-            self._choose_half_precision()
         self.dimension = int(self.encode(PROBE_TEXTS[:1]).shape[1])
 
     @classmethod
@@ -114,25 +112,23 @@ class Encoder:
             raise Unembeddable("the model has no finite vector for this text")
         return np.asarray(vectors / norms, dtype=np.float32)
 
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
-        """All at once, for notebooks and training: n texts -> (n, dimension) float32 unit vectors, in order."""
+    def encode(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+        """All at once, for notebooks and training: n texts -> (n, dimension) float32 unit vectors, in order.
+
+        Batches hold 64 texts on a CPU and 4,096 on a GPU, unless said. Of many texts, the next are tokenised meanwhile.
+        """
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        return in_batches(self.encode_tokens, self.tokenize(texts), batch_size)
+        batch_size = batch_size or BATCH_SIZE[self.device]
+        if len(texts) <= BLOCK:
+            return in_batches(self.encode_tokens, self.tokenize(texts), batch_size)
+        blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
+        with ThreadPoolExecutor(1, "tokenize") as pool:
+            found = [in_batches(self.encode_tokens, tokens, batch_size) for tokens in pool.map(self.tokenize, blocks)]
+        return np.concatenate(found)
 
     def _collate(self, batch: Sequence[Tokens]) -> dict[str, Any]:
         if not self._pads:
             features = self._model.preprocess([tokens.text for tokens in batch])
             return {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in features.items()}
         return padded(batch, self._model.tokenizer.pad_token_id or 0)
-
-    def _choose_half_precision(self) -> None:
-        expected = self.encode(PROBE_TEXTS)
-        for dtype in (torch.float16, torch.bfloat16):
-            self._model.to(dtype)
-            try:
-                if (self.encode(PROBE_TEXTS) * expected).sum(axis=1).min() >= MIN_HALF_COSINE:
-                    return
-            except Unembeddable:
-                pass
-            self._model.to(torch.float32)

@@ -11,6 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+# What torch is called by the type of its weights.
+NAMES = {"float32": "torch", "float16": "torch-fp16", "bfloat16": "torch-bf16"}
+BATCH_SIZE = {"cpu": 64, "cuda": 4096}  # texts or pairs that keep a device busy
+
 
 class Forward(Protocol):
     """What runs a model; not for use by two threads at once."""
@@ -41,8 +45,8 @@ class TorchForward:
 
     @property
     def backend(self) -> str:
-        """`torch`, or `torch-bf16` on a CPU."""
-        return "torch-bf16" if (self.device, self.dtype) == ("cpu", "bfloat16") else "torch"
+        """`torch`, `torch-fp16` or `torch-bf16`."""
+        return NAMES[self.dtype]
 
     @property
     def device(self) -> str:
@@ -55,26 +59,49 @@ class TorchForward:
         return str(next(self._model.parameters()).dtype).removeprefix("torch.")
 
     def __call__(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Arrays go to the model's device; what is no array is passed on as it is.
+        """Arrays go to the model's device; what is no array is passed on as it is."""
+        with torch.inference_mode():
+            return fetched(self.rows(features))
+
+    def rows(self, features: Mapping[str, Any]) -> torch.Tensor:
+        """The n rows, still on the device; for use within `torch.inference_mode()`.
 
         A batch that a GPU has no memory for is run in halves, until one row alone does not fit.
         """
         try:
-            return self._run(features)
+            return self.run(self.sent(features))
         except torch.OutOfMemoryError:
-            rows = len(features.get("attention_mask", ()))  # other models take flat inputs, and little memory
-            if rows < 2:
+            count = len(features.get("attention_mask", ()))  # other models take flat inputs, and little memory
+            if count < 2:
                 raise
         torch.cuda.empty_cache()  # out of the handler, whose error holds on to what was being computed
-        halves = (slice(None, rows // 2), slice(rows // 2, None))
-        return np.concatenate([self({name: value[half] for name, value in features.items()}) for half in halves])
+        halves = (slice(None, count // 2), slice(count // 2, None))
+        return torch.cat([self.rows({name: value[half] for name, value in features.items()}) for half in halves])
 
-    def _run(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            inputs = {
-                name: torch.from_numpy(value).to(self.device, non_blocking=True)
-                if isinstance(value, np.ndarray)
-                else value
-                for name, value in features.items()
-            }
-            return np.asarray(self._model(inputs)[self._output].float().cpu().numpy(), dtype=np.float32)
+    def run(self, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """The model's rows of inputs on its device, in float32."""
+        found: torch.Tensor = self._model(dict(inputs))[self._output]
+        return found.float()
+
+    def sent(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays as tensors on the model's device."""
+        return {
+            name: pinned(value, self.device).to(self.device, non_blocking=True)
+            if isinstance(value, np.ndarray)
+            else value
+            for name, value in features.items()
+        }
+
+
+def pinned(array: NDArray[np.int64], device: str) -> torch.Tensor:
+    """The array where a GPU can fetch it while the processor goes on; as it is for a CPU."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory() if device == "cuda" else tensor
+
+
+def fetched(rows: torch.Tensor) -> NDArray[np.float32]:
+    """Rows on any device as an array, once they are computed."""
+    if rows.device.type == "cuda":
+        rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True).copy_(rows, non_blocking=True)
+        torch.cuda.current_stream().synchronize()
+    return np.asarray(rows.numpy(), dtype=np.float32)

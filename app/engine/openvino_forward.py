@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import io
 import logging
+import math
 import os
 import sys
 import warnings
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from app.engine.shapes import fitted, width
 from app.errors import BackendRefused
 
 # What each precision asks of a CPU, and the type that everything is computed in which is not int8.
@@ -31,6 +33,7 @@ SMOOTH_QUANT_ALPHA = 0.9
 
 # Every shape that a model sees has kernels compiled for it, megabytes each: batches are cut into few shapes.
 ROWS = (32, 16, 8, 4, 2, 1)
+WIDTHS = ((32, 4), (64, 8), (256, 32), (math.inf, 128))
 CORES_A_STREAM = 2  # that take turns at one part: when a request's Python has one of them, the other does more
 MAX_PART_TOKENS = 512  # of one part; larger ones gain next to nothing
 RUNTIME_CACHE = 2000  # kernels kept for a model: some 30 shapes', which bounds its memory
@@ -132,8 +135,8 @@ class OpenVinoForward:
         outcomes: list[NDArray[np.float32]] = []
         for start in range(0, len(parts), len(self._requests)):
             at_once = list(zip(parts[start : start + len(self._requests)], self._requests, strict=False))
-            for (rows, width), request in at_once:
-                request.start_async({name: _fitted(features[name][rows], width) for name in self._names})
+            for (rows, columns), request in at_once:
+                request.start_async({name: fitted(features[name][rows], columns) for name in self._names})
             for _, request in at_once:
                 request.wait()
                 outcomes.append(request.get_output_tensor(0).data.copy())
@@ -144,17 +147,11 @@ class OpenVinoForward:
         share = -(-len(order) // len(self._requests))
         start = 0
         while start < len(order):
-            width = self._width(int(lengths[order[start]]))
-            most = min(len(order) - start, share, max(1, MAX_PART_TOKENS // width))
+            columns = width(int(lengths[order[start]]), WIDTHS, self._max_tokens)
+            most = min(len(order) - start, share, max(1, MAX_PART_TOKENS // columns))
             count = next(rows for rows in ROWS if rows <= most)
-            yield order[start : start + count], width
+            yield order[start : start + count], columns
             start += count
-
-    def _width(self, longest: int) -> int:
-        """The least of a few widths that holds so many tokens, within the model's positions."""
-        step = next((step for limit, step in ((32, 4), (64, 8), (256, 32)) if longest <= limit), 128)
-        width = -(-longest // step) * step
-        return min(width, self._max_tokens) if self._max_tokens else width
 
 
 class _Graph(nn.Module):
@@ -183,13 +180,6 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         transformers_logging.set_verbosity(told)
-
-
-def _fitted(array: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """The same rows in another width; what is cut or added is padding."""
-    if width <= array.shape[1]:
-        return np.ascontiguousarray(array[:, :width])
-    return np.pad(array, ((0, 0), (0, width - array.shape[1])))
 
 
 @cache

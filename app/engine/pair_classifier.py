@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
 
-from app.engine.forward import Forward, TorchForward
+from app.engine.forward import BATCH_SIZE, Forward, TorchForward
 from app.engine.loading import SAFELY, choose_device, loading
 from app.engine.tokenizing import ModelTokenizer
 from app.engine.tokens import Tokens, in_batches, padded
@@ -30,8 +30,8 @@ def most_tokens(model: CrossEncoder, wanted: int) -> int:
 
 
 class PairClassifier:
-    """A sentence-transformers CrossEncoder with one logit, on one device; float32 on a CPU, bfloat16 or float16 on
-    a GPU. Not for use by two threads at once, but for `tokenize`."""
+    """A sentence-transformers CrossEncoder with one logit, on one device, in float32 unless something else runs it
+    (`backends.py`). Not for use by two threads at once, but for `tokenize`."""
 
     output = "scores"  # what is taken of all that the model gives
 
@@ -97,8 +97,11 @@ class PairClassifier:
             raise Unembeddable("the model has no finite score for this pair")
         return logits
 
-    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 64) -> NDArray[np.float32]:
-        """All at once, for notebooks and training: n pairs -> (n,) float32 logits, in order."""
+    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int | None = None) -> NDArray[np.float32]:
+        """All at once, for notebooks and training: n pairs -> (n,) float32 logits, in order.
+
+        Batches hold 64 pairs on a CPU and 4,096 on a GPU, unless said.
+        """
         if not pairs:
             return np.empty(0, dtype=np.float32)
-        return in_batches(self.score_tokens, self.tokenize(pairs), batch_size)
+        return in_batches(self.score_tokens, self.tokenize(pairs), batch_size or BATCH_SIZE[self.device])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -98,19 +99,33 @@ class TokenizerCore:
         return cls(core, names)
 
     def tokenize(self, items: Sequence[Item]) -> list[Tokens]:
-        """Model inputs of each item."""
-        return [self._tokens(item, encoding) for item, encoding in zip(items, self._encoded(items), strict=True)]
+        """Model inputs of each item, as parts of one array for all."""
+        encodings = self._encoded(items)
+        ends = list(accumulate(map(len, encodings), initial=0))
+        flat = {name: self._flat(name, encodings, ends[-1]) for name in self._names}
+        return [
+            Tokens(
+                _text(item),
+                {name: values[start:end] for name, values in flat.items()},
+                end - start,
+                truncated=bool(encoding.overflowing),
+            )
+            for item, encoding, (start, end) in zip(items, encodings, pairwise(ends), strict=True)
+        ]
 
     def _encoded(self, items: Sequence[Item]) -> list[Encoding]:
         """Of a few without a look at the other cores: they would take longer to wake."""
-        return self._core.encode_batch(list(items)) if len(items) > FEW else list(map(self._encode, items))
+        return self._core.encode_batch_fast(list(items)) if len(items) > FEW else list(map(self._encode, items))
 
     def _encode(self, item: Item) -> Encoding:
         return self._core.encode(item) if isinstance(item, str) else self._core.encode(*item)
 
-    def _tokens(self, item: Item, encoding: Encoding) -> Tokens:
-        inputs = {name: np.array(getattr(encoding, INPUTS[name]), dtype=np.int64) for name in self._names}
-        return Tokens(_text(item), inputs, len(encoding), truncated=bool(encoding.overflowing))
+    def _flat(self, name: str, encodings: Sequence[Encoding], count: int) -> NDArray[np.int64]:
+        """One input of all items, (count,)."""
+        if name == "attention_mask":  # nothing is padded here
+            return np.ones(count, dtype=np.int64)
+        inputs = chain.from_iterable(getattr(encoding, INPUTS[name]) for encoding in encodings)
+        return np.fromiter(inputs, np.int64, count)
 
 
 def equal(one: Tokens, other: Tokens) -> bool:

@@ -19,13 +19,13 @@ class Tokens:
 
 def padded(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
     """Inputs of n texts as (n, longest) arrays."""
-    longest = max(tokens.count for tokens in batch)
+    counts = np.array([tokens.count for tokens in batch])
+    filled = np.arange(counts.max()) < counts[:, None]
     padding = {"input_ids": pad_id}
     arrays = {}
     for name in batch[0].features:
-        arrays[name] = np.full((len(batch), longest), padding.get(name, 0), dtype=np.int64)
-        for row, tokens in zip(arrays[name], batch, strict=True):
-            row[: tokens.count] = tokens.features[name]
+        arrays[name] = np.full(filled.shape, padding.get(name, 0), dtype=np.int64)
+        arrays[name][filled] = np.concatenate([tokens.features[name] for tokens in batch])
     return arrays
 
 

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import threading
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from app.engine import backends as backends_module
@@ -73,7 +75,7 @@ def texts(count: int, longest: int = 60, seed: int = 0) -> list[str]:
 
 
 def test_the_setting_names_every_backend() -> None:
-    assert set(get_args(Backend)) == {AUTO, TORCH, *CANDIDATES}
+    assert set(get_args(Backend)) == {AUTO, TORCH, *chain(*CANDIDATES.values())}
 
 
 # Values
@@ -156,7 +158,7 @@ def test_a_model_that_cannot_be_converted_stays_on_torch_with_a_warning(
         raise BackendRefused("OpenVINO can't convert this model: for the test")
 
     monkeypatch.setattr(backends_module, "convert", refuse)
-    monkeypatch.setattr(backends_module, "CANDIDATES", ["openvino-fp32"])
+    monkeypatch.setattr(backends_module, "CANDIDATES", {"cpu": ["openvino-fp32"]})
     encoder, classifier = open_models(release, "cpu", AUTO)
     assert (encoder.backend, classifier and classifier.backend) == (TORCH, TORCH)
     assert "for the test" in caplog.text
@@ -169,7 +171,7 @@ def test_without_openvino_auto_is_torch_and_a_forced_one_says_how_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     openvino_forward._core.cache_clear()
-    monkeypatch.setattr(backends_module, "_multiplies_bf16", lambda: False)
+    monkeypatch.setattr(backends_module, "_multiplies_bf16", lambda _: False)
     encoder, _ = open_models(release, "cpu", AUTO)
     assert encoder.backend == TORCH
     with pytest.raises(BackendRefused, match=r"pip install .*openvino"):
@@ -178,10 +180,29 @@ def test_without_openvino_auto_is_torch_and_a_forced_one_says_how_to_install(
         open_models(release, "cpu", "torch-bf16")
 
 
-def test_a_cpu_backend_with_cuda_is_refused_and_with_auto_takes_the_cpu() -> None:
-    assert [device_for("auto", b) for b in (AUTO, TORCH, "openvino-int8")] == ["auto", "auto", "cpu"]
-    with pytest.raises(BackendRefused, match="SAMEASK_DEVICE is cuda"):
-        device_for("cuda", "openvino-int8")
+@pytest.mark.parametrize(
+    ("backend", "taken"),
+    [(AUTO, "auto"), (TORCH, "auto"), ("torch-bf16", "auto"), ("openvino-int8", "cpu"), ("torch-fp16", "cuda")],
+)
+def test_a_backend_of_one_kind_of_device_takes_that(backend: str, taken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_for("auto", backend) == taken
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "why"),
+    [
+        ("cuda", "openvino-int8", "runs on a CPU, and SAMEASK_DEVICE is cuda"),
+        ("cpu", "torch-fp16", "runs on a GPU, and SAMEASK_DEVICE is cpu"),
+        ("auto", "torch-fp16", "runs on a GPU, and torch sees none here"),
+    ],
+)
+def test_a_backend_of_another_device_is_refused(
+    device: str, backend: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendRefused, match=why):
+        device_for(device, backend)
 
 
 def test_torch_alone_loads_no_openvino(release: Release) -> None:
@@ -233,7 +254,7 @@ def test_auto_takes_the_fastest_that_is_good_and_notes_it(
         return figures[model.backend]
 
     monkeypatch.setattr(backends_module, "_measure", measure)
-    monkeypatch.setattr(backends_module, "CANDIDATES", [name for name in figures if name != TORCH])
+    monkeypatch.setattr(backends_module, "CANDIDATES", {"cpu": [name for name in figures if name != TORCH]})
     encoder, classifier = open_models(release, "cpu", AUTO, tmp_path)
     assert (encoder.backend, classifier and classifier.backend) == ("openvino-bf16", "openvino-bf16")
     assert asked == [*figures, *figures]
@@ -242,16 +263,35 @@ def test_auto_takes_the_fastest_that_is_good_and_notes_it(
     assert {part: of["backend"] for part, of in parts.items()} == dict.fromkeys((ENCODER, CLASSIFIER), "openvino-bf16")
     assert open_models(release, "cpu", AUTO, tmp_path)[0].backend == "openvino-bf16"
     assert len(asked) == 8  # nothing was measured again
-    monkeypatch.setattr(backends_module, "_cpu", lambda: "another machine")
+    monkeypatch.setattr(backends_module, "processor", lambda: "another machine")
     open_models(release, "cpu", AUTO, tmp_path)
     assert len(asked) == 16
+
+
+@pytest.mark.parametrize("backend", ["torch-fp16", "torch-bf16"])
+def test_halves_by_torch_are_near_it_and_named(
+    release: Release, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder, backend: str
+) -> None:
+    """As a GPU has them, but for the recording: on a CPU they are slow."""
+    monkeypatch.setattr(backends_module, "CANDIDATES", {"cpu": [backend]})
+    monkeypatch.setattr(backends_module, "_multiplies_bf16", lambda _: True)
+    encoder, classifier = open_models(release, "cpu", backend)
+    assert classifier
+    assert (encoder.backend, classifier.backend) == (backend, backend)
+    assert {parameter.device.type for parameter in encoder.model.parameters()} == {"meta"}
+    asked = texts(80)
+    assert float((encoder.encode(asked) * tiny_encoder.encode(asked)).sum(axis=1).min()) >= 0.999
+    pairs = list(zip(texts(80, 20), texts(80, 20, seed=1), strict=True))
+    reference = open_models(release, "cpu", TORCH)[1]
+    assert reference
+    np.testing.assert_allclose(classifier.score(pairs), reference.score(pairs), rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"made_of": 1, "parts": 2}'])
 def test_a_damaged_choice_is_made_again(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
-    monkeypatch.setattr(backends_module, "CANDIDATES", [])
+    monkeypatch.setattr(backends_module, "CANDIDATES", {"cpu": []})
     open_models(release, "cpu", AUTO, tmp_path)
     (noted,) = tmp_path.glob(f"*/{CHOICE}")
     before = json.loads(noted.read_text("utf-8"))["made_of"]

@@ -25,7 +25,7 @@ from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import Collection, Store
-from tests.backend import WITHIN, on_backend
+from tests.backend import DEVICE, WITHIN, on_backend
 from tests.durability import (
     EMPTY,
     UNEMBEDDABLE,
@@ -115,7 +115,7 @@ def tally() -> Iterator[Tally]:
 
 @pytest.fixture(scope="module")
 def encoder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return on_backend(PickyEncoder.open(tiny_model, "cpu"), tmp_path_factory.mktemp("converted"))
+    return on_backend(PickyEncoder.open(tiny_model, DEVICE), tmp_path_factory.mktemp("converted"))
 
 
 @pytest.fixture(scope="module")

@@ -184,17 +184,6 @@ def test_the_real_minilm_equals_sentence_transformers() -> None:
     np.testing.assert_allclose(encoder.encode(QUESTIONS), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_computes_in_half_precision_and_agrees_with_the_cpu(tiny_model: Path, tiny_encoder: Encoder) -> None:
-    encoder = Encoder.open(tiny_model, "cuda")
-    assert encoder.device == "cuda"
-    assert encoder.dtype in ("float16", "bfloat16")
-    vectors = encoder.encode(QUESTIONS)
-    assert vectors.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=0, atol=1e-6)
-    assert float((vectors * tiny_encoder.encode(QUESTIONS)).sum(axis=1).min()) >= 0.999
-
-
 # What holds for any text
 
 

@@ -1,0 +1,23 @@
+"""Few shapes for many batches: each that a model runs in costs memory for good, for kernels or for a recording."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def width(longest: int, steps: Sequence[tuple[float, int]], most: int | None) -> int:
+    """The least of a few widths that holds so many tokens, within `most`, the model's positions.
+
+    It is a multiple of a step, the one of the first limit that is not passed; the last limit is infinite.
+    """
+    step = next(step for limit, step in steps if longest <= limit)
+    rounded = -(-longest // step) * step
+    return min(rounded, most) if most else rounded
+
+
+def fitted(array: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
+    """The same rows in another width; what is cut or added is padding."""
+    if columns <= array.shape[1]:
+        return np.ascontiguousarray(array[:, :columns])
+    return np.pad(array, ((0, 0), (0, columns - array.shape[1])))
