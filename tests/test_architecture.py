@@ -72,7 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.forward": set(),
     "app.engine.shapes": set(),
     "app.engine.machine": set(),
-    "app.engine.openvino_forward": {"app.engine.shapes"},
+    "app.engine.openvino_forward": {"app.engine.machine", "app.engine.shapes"},
     "app.engine.recorded_forward": {"app.engine.forward", "app.engine.shapes"},
     "app.engine.encoder": {
         "app.engine.forward",

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from app.engine.machine import has_instructions
 from app.engine.shapes import fitted, width
 from app.errors import BackendRefused
 
@@ -34,6 +35,9 @@ SMOOTH_QUANT_ALPHA = 0.9
 # Every shape that a model sees has kernels compiled for it, megabytes each: batches are cut into few shapes.
 ROWS = (32, 16, 8, 4, 2, 1)
 WIDTHS = ((32, 4), (64, 8), (256, 32), (math.inf, 128))
+# AMX multiplies 16 columns at a time. In other widths a text's vector hangs on what it is padded to, and int8 in
+# a graph that computes in bfloat16 is wrong at 32 (OpenVINO 2026.4).
+AMX_WIDTHS = ((64, 16), *WIDTHS[2:])
 CORES_A_STREAM = 2  # that take turns at one part: when a request's Python has one of them, the other does more
 MAX_PART_TOKENS = 512  # of one part; larger ones gain next to nothing
 RUNTIME_CACHE = 2000  # kernels kept for a model: some 30 shapes', which bounds its memory
@@ -115,10 +119,13 @@ class OpenVinoForward:
         self.backend = f"openvino-{precision}"
         self.dtype = DTYPES[precision]
         self._max_tokens = max_tokens
+        has_amx = has_instructions("amx_tile")
+        self._widths = AMX_WIDTHS if has_amx else WIDTHS
+        in_bf16 = precision == "bf16" or (precision == "int8" and _has("BF16") and not has_amx)
         wanted = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": max(1, (os.cpu_count() or 1) // CORES_A_STREAM),
-            "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and _has("BF16") else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
             "ENABLE_CPU_PINNING": False,  # two models and a web server share the cores
             "CPU_RUNTIME_CACHE_CAPACITY": RUNTIME_CACHE,
         }
@@ -147,7 +154,7 @@ class OpenVinoForward:
         share = -(-len(order) // len(self._requests))
         start = 0
         while start < len(order):
-            columns = width(int(lengths[order[start]]), WIDTHS, self._max_tokens)
+            columns = width(int(lengths[order[start]]), self._widths, self._max_tokens)
             most = min(len(order) - start, share, max(1, MAX_PART_TOKENS // columns))
             count = next(rows for rows in ROWS if rows <= most)
             yield order[start : start + count], columns

@@ -133,6 +133,18 @@ def test_a_batch_is_cut_into_few_shapes(models: tuple[Encoder, PairClassifier]) 
     assert len(shapes) <= 60
 
 
+def test_on_amx_widths_are_what_it_multiplies_at_a_time(
+    release: Release, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a text is padded to changes its vector by int8 otherwise, and at 32 columns beyond recognition."""
+    monkeypatch.setattr(openvino_forward, "has_instructions", lambda *flags: flags == ("amx_tile",))
+    forward: Any = open_models(release, "cpu", "openvino-int8", models_dir)[0]._forward
+    forward._max_tokens = 256
+    widths = {columns for length in range(1, 100) for _, columns in forward._cut(np.array([0]), np.array([length]))}
+    assert widths == {16, 32, 48, 64, 96, 128}
+    assert forward._requests[0].get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+
+
 # Models that give no numbers, and that can't be converted
 
 
