@@ -24,6 +24,7 @@ from app.engine.model_cache import CHOICE, MODEL, ModelCache
 from app.engine.openvino_forward import MAX_PART_TOKENS, ROWS, check_can_run, convert
 from app.engine.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, WEIGHTS, Release
+from app.engine.tokens import Tokens
 from app.errors import BackendRefused, Unembeddable
 from app.settings import Backend
 from tests.conftest import publish_release
@@ -278,6 +279,21 @@ def test_auto_takes_the_fastest_that_is_good_and_notes_it(
     monkeypatch.setattr(backends_module, "processor", lambda: "another machine")
     open_models(release, "cpu", AUTO, tmp_path)
     assert len(asked) == 16
+
+
+def test_speed_is_of_batches_and_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass takes a second, whatever it holds: 64 texts a second in batches, one alone, 8 in the geometric mean."""
+
+    class Passes:
+        device, count = "cpu", 0
+
+        def encode_tokens(self, batch: list[Tokens]) -> np.ndarray:
+            self.count += 1
+            return np.zeros((len(batch), 1), dtype=np.float32)
+
+    model: Any = Passes()
+    monkeypatch.setattr("time.perf_counter", lambda: float(model.count))
+    assert backends_module._per_second(model, [Tokens("", {}, 1, truncated=False)] * 64) == 8
 
 
 @pytest.mark.parametrize("backend", ["torch-fp16", "torch-bf16"])
