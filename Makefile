@@ -30,7 +30,7 @@ test-all: static ## the slow tests too
 
 BACKENDS := torch-bf16 openvino-fp32 openvino-bf16 openvino-int8
 ON_EACH := tests/engine/test_state_machine.py tests/engine/test_durability.py tests/engine/test_live_release.py \
-  tests/engine/test_batching.py tests/engine/test_backends.py tests/test_detector.py
+  tests/engine/test_batching.py tests/engine/models/test_backends.py tests/test_detector.py
 test-backends: $(VENV)/.installed-dev ## what must hold on every backend, on each but torch, which `test` runs; on a GPU with BACKENDS=torch-fp16
 	for backend in $(BACKENDS); do HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_BACKEND=$$backend \
 	  $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ON_EACH) || exit 1; done

@@ -20,15 +20,15 @@ from typing import Literal, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.labels import Ruling, ruling, rulings
 from app.engine.live_release import NEAR, NEAR_SAMPLE, LiveRelease
+from app.engine.models.tokens import Tokens
+from app.engine.rulings import Ruling, ruling, rulings
 from app.engine.scorer import Verdict, similarity
 from app.engine.steps import Steps, run
 from app.engine.store import Collection, Label, Labelled, Question, Store, Written
 from app.engine.store import NewLabel as NewLabel  # for app.http, which knows nothing below this room
 from app.engine.store import Once as Once
 from app.engine.text import digest, normalize
-from app.engine.tokens import Tokens
 from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overloaded, SameaskError, Unembeddable
 
 P = ParamSpec("P")

@@ -15,9 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
-from app.engine.catalogue import Catalogue
 from app.errors import InvalidJson, InvalidRequest, SameaskError
-from app.events import Events
 from app.http import collections, duplicates, health, labels, pair_score, questions, releases, training_runs
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
@@ -27,12 +25,14 @@ from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
-from app.receiver import Receiver
-from app.releases import SNAPSHOTS, Releases, open_chosen, opener
+from app.releases.catalogue import Catalogue
+from app.releases.releases import SNAPSHOTS, Releases, open_chosen, opener
 from app.settings import Settings
-from app.training_runs import TrainingRuns
-from app.training_worker import Worker
-from app.webhook import Webhook
+from app.training_runs.on_end import Events
+from app.training_runs.queue import TrainingRuns
+from app.training_runs.worker import Worker
+from app.webhook.delivery import Webhook
+from app.webhook.endpoint import Receiver
 
 DESCRIPTION = """Has this question been asked before?
 

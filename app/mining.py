@@ -21,16 +21,16 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from app.data_directory import locked
-from app.engine.catalogue import Catalogue
-from app.engine.labels import Ruling, ruling
+from app.engine.index.all_pairs import Pairs, near_pairs
 from app.engine.live_release import open_models
-from app.engine.neighbours import Pairs, near_pairs
-from app.engine.pair_classifier import PairClassifier
+from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
+from app.engine.rulings import Ruling, ruling
 from app.engine.scorer import Scorer, Verdict
 from app.engine.text import normalize
 from app.errors import CommandError
-from app.releases import open_chosen, opener
+from app.releases.catalogue import Catalogue
+from app.releases.releases import open_chosen, opener
 from app.settings import Settings
 
 NDJSON = (".ndjson", ".jsonl")

@@ -33,13 +33,13 @@ from sentence_transformers import SentenceTransformer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils.logging import disable_progress_bar
 
-from app.engine.backends import CANDIDATES, TORCH
 from app.engine.data import OUT_OF_DOMAIN
-from app.engine.encoder import Encoder
 from app.engine.live_release import open_models
-from app.engine.openvino_forward import versions
+from app.engine.models.backends import CANDIDATES, TORCH
+from app.engine.models.encoder import Encoder
+from app.engine.models.openvino import versions
+from app.engine.models.tokens import padded
 from app.engine.release import ENCODER, Release
-from app.engine.tokens import padded
 from app.errors import BackendRefused
 from training.evaluation import evaluate, texts_of
 from training.pairs import read_pairs

@@ -31,9 +31,9 @@ from benchmarks.corpus import say, show
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import ACTIONS, NEGATION, OBJECTS, PLACES, WORDS
 from training import evaluation
+from training.build import Source
 from training.fit import Plan, fit
 from training.gate import MARGIN, Asked, Scored, judge, measure, probabilities
-from training.making import Source
 from training.objectives import ObjectiveName
 from training.pairs import LabelledPair
 from training.progress import Progress

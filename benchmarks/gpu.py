@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
-from app.engine.backends import CANDIDATES, TORCH, run_on
-from app.engine.encoder import Encoder
-from app.engine.model_cache import ModelCache
-from app.engine.openvino_forward import versions
+from app.engine.models.backends import CANDIDATES, TORCH, run_on
+from app.engine.models.encoder import Encoder
+from app.engine.models.model_cache import ModelCache
+from app.engine.models.openvino import versions
 from app.engine.release import ENCODER, Release
 from app.engine.scorer import similarity
 

@@ -31,7 +31,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION
 from app.settings import Settings

@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.index import Body, Index
+from app.engine.index.faiss_index import Body, Index
 from benchmarks.processes import memory_mb
 
 SEED = 20

@@ -18,9 +18,9 @@ from time import perf_counter
 from typing import Any
 
 from app.engine.release import Release
+from training.build import Recipe, Source, make_release
 from training.evaluation import evaluate
 from training.fit import Plan, fit
-from training.making import Recipe, Source, make_release
 from training.objectives import ObjectiveName
 from training.pairs import cleaned, read_pairs
 from training.splits import apart

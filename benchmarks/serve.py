@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.openvino_forward import versions
+from app.engine.models.openvino import versions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show

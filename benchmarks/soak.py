@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from app.engine.openvino_forward import versions
+from app.engine.models.openvino import versions
 from app.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -22,7 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from app.engine.openvino_forward import versions
+from app.engine.models.openvino import versions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show

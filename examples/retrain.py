@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from app.engine.table import read_rows, truth
+from app.engine.rows import read_rows, truth
 from app.engine.text import digest
 
 COLUMNS = ("question1", "question2", "is_duplicate")

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from app.engine.backends import TORCH, TORCH_FP16, run_on
-from app.engine.encoder import Encoder
-from app.engine.model_cache import ModelCache
+from app.engine.models.backends import TORCH, TORCH_FP16, run_on
+from app.engine.models.encoder import Encoder
+from app.engine.models.model_cache import ModelCache
 
 BACKEND = os.environ.get("TEST_BACKEND", TORCH)
 DEVICE = "cuda" if BACKEND == TORCH_FP16 else "cpu"

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 from transformers.utils.logging import disable_progress_bar
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.release import (
     TARGET_PRECISIONS,
     WEIGHTS,
@@ -29,7 +29,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.backend import DEVICE, on_backend
 from tests.tiny_model import build_tiny_model
-from training.publishing import document, publish
+from training.publish import document, publish
 
 disable_progress_bar()
 

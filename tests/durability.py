@@ -31,14 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
-from app.engine import index as index_module
 from app.engine import live_release as live_release_module
-from app.engine import snapshot as snapshot_module
-from app.engine.encoder import Encoder
+from app.engine.index import faiss_index as index_module
+from app.engine.index import snapshot as snapshot_module
 from app.engine.live_release import LiveRelease
+from app.engine.models.encoder import Encoder
+from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store, database
-from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 from tests.backend import DEVICE, on_backend
 

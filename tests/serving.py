@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from app.detector import Detector
-from app.engine.encoder import Encoder
-from app.engine.tokens import Tokens
+from app.engine.models.encoder import Encoder
+from app.engine.models.tokens import Tokens
 
 PATIENCE_SECONDS = 60
 

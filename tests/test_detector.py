@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.detector import READING_THREADS, Candidate, Detector
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
+from app.engine.models.tokens import Tokens
 from app.engine.store import Store, Written
-from app.engine.tokens import Tokens
 from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
 from app.main import create_app
 from app.settings import Settings

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from app.data_directory import DATABASE, shared
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
+from app.engine.models.tokens import Tokens
 from app.engine.store import Store
 from app.engine.store.keys import KeyRecords
 from app.engine.store.labels import Labels
-from app.engine.tokens import Tokens
 from app.errors import Unembeddable
 from app.keys import make_key
 from app.main import create_app

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from app import mining
-from app.engine.encoder import Encoder
-from app.engine.labels import Ruling
-from app.engine.pair_classifier import PairClassifier
+from app.engine.models.encoder import Encoder
+from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
+from app.engine.rulings import Ruling
 from app.engine.scorer import similarity
 from app.errors import CommandError
 from app.mining import Models, Source, Wanted, mine

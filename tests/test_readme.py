@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.engine.table import read_rows
+from app.engine.rows import read_rows
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready

@@ -14,8 +14,8 @@ from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION
 from app.settings import Settings
 from tests.engine.test_durability import SECONDS_FOR_A_CHILD, read_journal
+from tests.releases.test_releases import TINY, WIDE, running, swap
 from tests.swapping import STORED, swap_in_fork
-from tests.test_releases import TINY, WIDE, running, swap
 
 pytestmark = pytest.mark.anyio
 
@@ -23,8 +23,8 @@ ALL = 100_000  # more than any child writes
 
 # Where the process kills itself, at which call of it, and which releases may be live afterwards.
 POINTS = {
-    "embedding again": ("app.engine.index:Index.apply:after", STORED + 3, {TINY}),
-    "saving": ("app.engine.snapshot:Snapshots.save:after", 4, {TINY}),
+    "embedding again": ("app.engine.index.faiss_index:Index.apply:after", STORED + 3, {TINY}),
+    "saving": ("app.engine.index.snapshot:Snapshots.save:after", 4, {TINY}),
     "joining": ("app.detector:Detector.join:after", 1, {TINY}),
     "following": ("app.detector:Detector._check_joined:before", 1, {TINY}),
     "about to note it": ("app.engine.store.activations:Activations.add:before", 2, {TINY}),

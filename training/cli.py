@@ -10,13 +10,13 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine.release import Release
-from app.engine.table import read_rows
+from app.engine.rows import read_rows
 from app.errors import CommandError, SameaskError
 from app.settings import Backend
+from training.build import Recipe, Source, make_release
 from training.evaluation import evaluate
 from training.fit import SHARES, Plan, fit
 from training.gate import MARGIN, Asked, gate
-from training.making import Recipe, Source, make_release
 from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import COLUMNS, LABELLED, LabelledPair, cleaned, read_dataset, read_pairs, write_pairs
 from training.retrain import retrain

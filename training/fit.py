@@ -10,16 +10,16 @@ from typing import Any
 from accelerate import PartialState
 
 from app.engine.live_release import open_models
-from app.engine.loading import choose_device
+from app.engine.models.safe_loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.errors import CommandError
 from training.augmentation import augmented
-from training.judging import judge, keep, kept
-from training.making import Recipe, Source, make_release
-from training.mining import mine_triplets
+from training.build import Recipe, Source, make_release
+from training.hard_negatives import mine_triplets
 from training.objectives import OBJECTIVES, Examples, ObjectiveName, Part, sample
 from training.pairs import LabelledPair, fingerprint
 from training.progress import Progress
+from training.teacher import judge, keep, kept
 from training.train import Options, averaged, train
 
 JUDGED = "judged.parquet"  # what a teacher said, beside the checkpoints

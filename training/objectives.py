@@ -22,7 +22,7 @@ from sentence_transformers.sentence_transformer.losses import (
     OnlineContrastiveLoss,
 )
 
-from app.engine.pair_classifier import in_order
+from app.engine.models.pair_classifier import in_order
 from app.errors import CommandError
 from training.pairs import LabelledPair
 

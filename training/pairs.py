@@ -10,7 +10,7 @@ from pathlib import Path
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from app.engine.table import Row, read_rows, truth
+from app.engine.rows import Row, read_rows, truth
 from app.engine.text import digest, normalize
 from app.errors import CommandError
 

@@ -15,13 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 from app.engine.release import Release
 from app.engine.text import pair_digest
 from app.errors import CommandError
+from training.build import Source
 from training.fit import Plan, fit
 from training.gate import MARGIN, Asked, Unlabelled, gate, most_helpful
-from training.making import Source
+from training.label_split import EVALUATION_SHARE, GivenLabel, Sides, take_sides
 from training.objectives import ObjectiveName
 from training.pairs import LabelledPair, cleaned, read_pairs
 from training.progress import Progress, replace
-from training.sides import EVALUATION_SHARE, GivenLabel, Sides, take_sides
 from training.splits import apart
 from training.train import Options
 

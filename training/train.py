@@ -22,14 +22,14 @@ from sentence_transformers.sentence_transformer.evaluation import BinaryClassifi
 from transformers import EarlyStoppingCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from app.engine.loading import SAFELY, choose_device
-from app.engine.pair_classifier import in_order, most_tokens
+from app.engine.models.pair_classifier import in_order, most_tokens
+from app.engine.models.safe_loading import SAFELY, choose_device
 from app.errors import CommandError
+from training.batch_sampler import LengthSortedBatches
 from training.card import HISTORY
 from training.objectives import OBJECTIVES, Examples, Model, Objective, ObjectiveName, Part
 from training.pairs import LabelledPair
 from training.progress import Progress, TellProgress
-from training.sampling import LengthSortedBatches
 
 EVALUATIONS_PER_EPOCH = 4
 EVALUATED = "fit"  # name of the evaluated pairs in the logs

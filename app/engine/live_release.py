@@ -20,20 +20,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.backends import TORCH, device_for, run_on
 from app.engine.batching import Batcher
-from app.engine.encoder import PROBE_TEXTS, Encoder
-from app.engine.index import Index, one_thread
-from app.engine.model_cache import ModelCache
-from app.engine.pair_classifier import PROBE_PAIR, PairClassifier
-from app.engine.recent import RecentVectors
+from app.engine.index.faiss_index import Index, one_thread
+from app.engine.index.snapshot import Snapshots
+from app.engine.models.backends import TORCH, device_for, run_on
+from app.engine.models.embedding_cache import RecentVectors
+from app.engine.models.encoder import PROBE_TEXTS, Encoder
+from app.engine.models.model_cache import ModelCache
+from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
+from app.engine.models.tokens import Tokens
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Scorer, similarity
-from app.engine.snapshot import Snapshots
 from app.engine.steps import Steps
 from app.engine.store import Changes, Question, Store
 from app.engine.text import digest
-from app.engine.tokens import Tokens
 from app.errors import ModelFailing, NotReady, ServiceError, StorageFull
 
 CATCH_UP_CHUNK = 512  # questions embedded and applied at a time, while the next as many are on their way

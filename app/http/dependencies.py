@@ -8,9 +8,9 @@ from fastapi import Depends, Query, Request, Response
 
 from app.detector import Detector, Phases
 from app.http.fields import CollectionName
-from app.releases import Releases
+from app.releases.releases import Releases
 from app.settings import Settings
-from app.training_runs import TrainingRuns
+from app.training_runs.queue import TrainingRuns
 
 T = TypeVar("T")
 

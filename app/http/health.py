@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.http.dependencies import TheDetector, TheReleases
 from app.http.metrics import Metrics
-from app.webhook import Webhook
+from app.webhook.delivery import Webhook
 
 router = APIRouter(tags=["health"])
 

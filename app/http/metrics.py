@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.detector import Detector
 from app.errors import NoShadow
-from app.releases import Releases
-from app.webhook import Webhook
+from app.releases.releases import Releases
+from app.webhook.delivery import Webhook
 
 
 class Metrics:

@@ -22,8 +22,8 @@ from app.http.fields import MAX_NUMBER, CollectionName, decode_number, encode_cu
 from app.http.links import link, links
 from app.http.problems import documented
 from app.settings import TargetPrecision
-from app.training_runs import Recipe, State
-from app.training_runs import TrainingRun as Run
+from app.training_runs.queue import Recipe, State
+from app.training_runs.queue import TrainingRun as Run
 
 router = APIRouter(prefix="/admin", tags=["training"])
 

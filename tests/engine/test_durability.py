@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
+from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.engine.store import Collection, Store
 from tests.backend import DEVICE, WITHIN, on_backend
@@ -56,9 +56,9 @@ POINTS = [
     ("app.engine.store:Store.purge:after", 2),
     ("app.engine.store:Store.create_collection:after", 1),
     ("app.engine.store:Store.delete_collection:after", 1),
-    ("app.engine.index:Index.apply:after", 7),
-    ("app.engine.index:Index.rebuild:after", 2),
-    ("app.engine.snapshot:Snapshots.load:after", 2),
+    ("app.engine.index.faiss_index:Index.apply:after", 7),
+    ("app.engine.index.faiss_index:Index.rebuild:after", 2),
+    ("app.engine.index.snapshot:Snapshots.load:after", 2),
     ("numpy:savez:after", 4),
     ("faiss:write_index:after", 1),
     ("pathlib:Path.write_text:before", 3),

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine.labels import Ruling, ruling, rulings
+from app.engine.rulings import Ruling, ruling, rulings
 from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store
 from app.engine.store import labels as label_room
 from app.engine.store.database import _configure, metadata, migrate

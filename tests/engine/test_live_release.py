@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine import live_release as live_release_module
-from app.engine.encoder import Encoder
 from app.engine.live_release import LiveRelease
+from app.engine.models.encoder import Encoder
+from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.steps import run
 from app.engine.store import DEFAULT_COLLECTION, Store
-from app.engine.tokens import Tokens
 from app.errors import ModelFailing, NotReady, Unembeddable
 
 Open = Callable[[], tuple[Store, LiveRelease]]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.engine import release as release_module
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.release import (
     DIGESTS,
     TARGET_PRECISIONS,

@@ -18,10 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.engine import index as index_module
 from app.engine import live_release as live_release_module
-from app.engine.encoder import Encoder
+from app.engine.index import faiss_index as index_module
 from app.engine.live_release import LiveRelease
+from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Store
 from app.errors import QuestionNotFound

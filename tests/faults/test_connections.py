@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> I
         "SAMEASK_DEVICE": "cpu",
     }
     said = folder / "said.txt"
-    command = [sys.executable, "-c", "from app.cli import main; main()", "serve"]
+    command = [sys.executable, "-c", "from app.cli.main import main; main()", "serve"]
     with said.open("w") as file, subprocess.Popen(command, env=environment, stderr=file, stdout=file) as process:
         wait_until(lambda: is_ready(port))
         yield port, process.pid, said

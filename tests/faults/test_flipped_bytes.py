@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.engine import index as index_module
-from app.engine.encoder import Encoder
+from app.engine.index import faiss_index as index_module
 from app.engine.live_release import LiveRelease
+from app.engine.models.encoder import Encoder
+from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.store import (
     DEFAULT_COLLECTION,
@@ -35,7 +36,6 @@ from app.engine.store import (
 )
 from app.engine.store.database import latest_schema
 from app.engine.text import digest, normalize
-from app.engine.tokens import Tokens
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
 
 P = ParamSpec("P")

@@ -15,12 +15,12 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.engine import index as index_module
 from app.engine import live_release as live_release_module
-from app.engine.encoder import PROBE_TEXTS, Encoder
+from app.engine.index import faiss_index as index_module
+from app.engine.models.encoder import PROBE_TEXTS, Encoder
+from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.store import Store, database
-from app.engine.tokens import Tokens
 from app.errors import DataDirectoryUnusable, Unembeddable
 from app.main import create_app
 from app.settings import Settings

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings

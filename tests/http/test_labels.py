@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready

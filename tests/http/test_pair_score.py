@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from tests.serving import PROBLEM, ask, watched_model, write
 
 TEXTS = [

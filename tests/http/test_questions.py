@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready

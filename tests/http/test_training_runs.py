@@ -11,16 +11,18 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from app import main, training_runs, training_worker
+from app import main
 from app.data_directory import DATABASE
 from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import Store, TrainingRun
 from app.main import create_app
 from app.settings import Settings
-from app.training_runs import TrainingRuns
+from app.training_runs import queue as training_runs
+from app.training_runs import worker as training_worker
+from app.training_runs.queue import TrainingRuns
 from tests.conftest import wait_until_ready
 from tests.serving import PROBLEM, served, wait_until
-from tests.test_training_runs import STAND_IN, allow, child_of, reached
+from tests.training_runs.test_worker import STAND_IN, allow, child_of, reached
 
 HOLDER = "the test"
 

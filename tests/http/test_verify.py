@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.engine.pair_classifier import PairClassifier
+from app.engine.models.pair_classifier import PairClassifier
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready

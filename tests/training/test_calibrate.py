@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings

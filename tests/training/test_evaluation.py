@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, matthews_corrcoef
 
-from app.engine.encoder import Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.scorer import Calibration
 from training.evaluation import (
     Evidence,

@@ -32,9 +32,9 @@ from training.card import HISTORY, curves
 from training.cli import cli
 from training.evaluation import evaluate
 from training.fit import JUDGED
-from training.judging import kept
 from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import COLUMNS, LabelledPair, read_pairs
+from training.teacher import kept
 from training.train import averaged
 
 PAIRS = 2000

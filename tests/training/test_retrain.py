@@ -20,9 +20,9 @@ from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs
 from training import evaluation, gate, progress
 from training.cli import main
+from training.label_split import GivenLabel
 from training.pairs import LabelledPair, write_pairs
 from training.retrain import Request, assemble, learnt_labels, retrain
-from training.sides import GivenLabel
 from training.splits import assert_disjoint
 
 COUNT = 300

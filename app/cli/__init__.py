@@ -1,0 +1,1 @@
+"""The `sameask` command: one file a group of commands."""

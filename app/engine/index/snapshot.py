@@ -1,0 +1,296 @@
+"""An index on disk, in pieces that never change: a base, and what was applied since.
+
+    <folder>/<collection key>/<start>-<end>/
+        manifest.json     release, collection, revisions, fingerprint of the texts, digests of the files
+        entries.npz       ids and vectors; of a base that is a graph, ids and which of them live
+        graph.faiss       of a base that is a graph
+
+A piece with start 0 is a base; the others follow it without a gap. A piece appears by rename, whole and
+synced. What is damaged, of another release, or at odds with the store is set aside, not used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.index.faiss_index import Body, Index
+from app.engine.store import Contents
+
+FORMAT = 1
+MIN_TAIL = 4096  # entries that may follow a base before a new base is written
+MAX_TAIL_SHARE = 1 / 16  # of the base, if that is more
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One folder of a snapshot: what changed between two revisions."""
+
+    path: Path
+    start: int
+    end: int
+
+
+@dataclass
+class _Saved:
+    """What a collection's pieces hold by now: ids up to a revision, and how much of it stands in the base."""
+
+    end: int
+    ids: NDArray[np.int64]
+    base: int
+    tail: int
+
+
+class Unusable(OSError):
+    """Why a snapshot can't be used."""
+
+
+class Snapshots:
+    """The snapshots of one release, by collection key."""
+
+    def __init__(self, folder: Path, release_digest: str) -> None:
+        """`folder` holds every release's snapshots; this release's stand in a folder named by its digest."""
+        self._root = folder
+        self._folder = folder / release_digest[:16]
+        self._release_digest = release_digest
+        self._saved: dict[int, _Saved] = {}
+        self._lock = threading.Lock()
+
+    def load(
+        self, collection_key: int, dimension: int, latest: int, contents: Callable[[int], Contents | None]
+    ) -> Index | None:
+        """The collection's index as it was saved, or None.
+
+        `latest` is the store's revision, `contents` says what the index must hold at a revision, or that the
+        collection is gone. A snapshot that is damaged, foreign, newer than the store or at odds with it is set
+        aside with a warning.
+        """
+        folder = self._folder / str(collection_key)
+        try:
+            pieces = _chain(folder)
+            if not pieces:
+                return None
+            if pieces[-1].end > latest:
+                raise Unusable(f"it is at revision {pieces[-1].end}, newer than the store's {latest}")
+            index, base = self._open(collection_key, dimension, pieces)
+            ids = index.ids()
+            if (expected := contents(index.revision)) is None:
+                return None
+            if _manifest(pieces[-1])["fingerprint"] != _fingerprint(ids, expected):
+                raise Unusable("it was made of other texts than the store holds")
+        except (Unusable, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            log.warning("the snapshot %s is set aside: %s", folder, error)
+            _set_aside(folder)
+            return None
+        self._saved[collection_key] = _Saved(index.revision, ids, base, abs(len(ids) - base))
+        return index
+
+    def save(self, collection_key: int, index: Index, contents: Callable[[int], Contents | None]) -> int:
+        """Write what changed since the last save as a new piece; returns the revision that is now on disk.
+
+        Of a collection that was deleted meanwhile nothing is written.
+        """
+        with self._lock, index.reading() as (revision, body):
+            saved = self._saved.get(collection_key) or _Saved(0, np.empty(0, dtype=np.int64), 0, 0)
+            if revision == saved.end or (expected := contents(revision)) is None:
+                return saved.end
+            ids = body.ids[body.live]
+            removed = np.setdiff1d(saved.ids, ids, assume_unique=True)
+            tail = saved.tail + len(removed) + int(np.count_nonzero(ids > saved.end))
+            as_base = not saved.end or tail > max(MIN_TAIL, saved.base * MAX_TAIL_SHARE)
+            start = 0 if as_base else saved.end
+            self._publish(collection_key, start, revision, body, removed, _fingerprint(ids, expected))
+            if as_base:
+                self._remove_older(collection_key, revision)
+            self._saved[collection_key] = _Saved(
+                revision, ids, base=len(ids) if as_base else saved.base, tail=0 if as_base else tail
+            )
+            return revision
+
+    def saved_revision(self, collection_key: int) -> int:
+        """The revision on disk; 0 for none."""
+        saved = self._saved.get(collection_key)
+        return saved.end if saved else 0
+
+    def floor(self, collection_key: int) -> int:
+        """The least revision that any release's snapshot of the collection stands at; 0 without one."""
+        ends = [
+            max((piece.end for piece in _pieces(folder)), default=0)
+            for folder in self._root.glob(f"*/{collection_key}")
+        ]
+        return min(ends, default=0)
+
+    def reserve(self, collection_key: int) -> None:
+        """Hold `floor` at what this release has on disk, or at 0 if that is nothing. Raises OSError."""
+        (self._folder / str(collection_key)).mkdir(parents=True, exist_ok=True)
+
+    def keep_only(self, collection_keys: Sequence[int]) -> None:
+        """Remove the snapshots of collections that are no more, whatever their release."""
+        kept = {str(key) for key in collection_keys}
+        for folder in self._root.glob("*/*"):
+            if folder.name.isdigit() and folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_all(self) -> None:
+        """Remove every snapshot of this release."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def remove(self, collection_key: int) -> None:
+        """Remove every release's snapshot of a deleted collection."""
+        with self._lock:
+            self._saved.pop(collection_key, None)
+            for folder in self._root.glob(f"*/{collection_key}"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _open(self, collection_key: int, dimension: int, pieces: Sequence[Piece]) -> tuple[Index, int]:
+        """The index that the pieces make, and how many entries its base brought."""
+        for piece in pieces:
+            manifest = _manifest(piece)
+            expected = (self._release_digest, collection_key, dimension)
+            if (manifest["release"], manifest["collection"], manifest["dimension"]) != expected:
+                raise Unusable(f"{piece.path} belongs to another release or collection")
+            for name, digest in manifest["files"].items():
+                if _sha256(piece.path / name) != digest:
+                    raise Unusable(f"{piece.path / name} does not match its digest")
+        base, *tail = pieces
+        index = Index(dimension, body=_read_base(base, dimension), revision=base.end)
+        size = len(index)
+        for piece in tail:
+            with np.load(piece.path / "entries.npz") as entries:
+                vectors = entries["vectors"].astype(np.float32)
+                index.apply(piece.end, entries["ids"], vectors, entries["removed"])
+        return index, size
+
+    def _publish(
+        self, collection_key: int, start: int, end: int, body: Body, removed: NDArray[np.int64], fingerprint: str
+    ) -> None:
+        """Write a piece aside, sync it, and show it by one rename. Raises OSError; nothing is left then."""
+        folder = self._folder / str(collection_key)
+        aside = folder / ".writing"
+        manifest = {
+            "format": FORMAT,
+            "release": self._release_digest,
+            "collection": collection_key,
+            "dimension": body.vectors.d,
+            "start": start,
+            "end": end,
+            "fingerprint": fingerprint,
+        }
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            aside.mkdir(parents=True)
+            _write(aside, manifest, body, removed)
+            aside.rename(folder / f"{start}-{end}")
+            _sync(folder)
+        except (OSError, RuntimeError) as error:  # FAISS says RuntimeError when the disk is full
+            shutil.rmtree(aside, ignore_errors=True)
+            raise OSError(f"can't write {folder / f'{start}-{end}'}: {error}") from error
+
+    def _remove_older(self, collection_key: int, end: int) -> None:
+        """Remove the pieces that a base up to `end` replaces."""
+        for piece in _pieces(self._folder / str(collection_key)):
+            if piece.end < end or (piece.end == end and piece.start):
+                shutil.rmtree(piece.path, ignore_errors=True)
+
+
+def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[np.int64]) -> None:
+    """The files of a piece, synced."""
+    if manifest["start"] == 0 and body.is_graph:
+        np.savez(aside / "entries.npz", ids=body.ids, live=body.live)
+        faiss.write_index(body.vectors, str(aside / "graph.faiss"))
+    else:
+        ids, vectors = body.living_after(manifest["start"], len(body))
+        precision = np.float16 if body.is_graph else np.float32  # as the body holds them
+        np.savez(aside / "entries.npz", ids=ids, vectors=vectors.astype(precision), removed=removed)
+    files = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+    (aside / "manifest.json").write_text(json.dumps({**manifest, "files": files}), "utf-8")
+    for path in (*aside.iterdir(), aside):
+        _sync(path)
+
+
+def _pieces(folder: Path) -> list[Piece]:
+    """Every piece in a collection's folder, in order of revision."""
+    pieces = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        start, dash, end = path.name.partition("-")
+        if dash and start.isdigit() and end.isdigit():
+            pieces.append(Piece(path, int(start), int(end)))
+    return sorted(pieces, key=lambda piece: (piece.start, piece.end))
+
+
+def _chain(folder: Path) -> list[Piece]:
+    """The newest base and the pieces that follow it without a gap."""
+    pieces = _pieces(folder)
+    bases = [piece for piece in pieces if piece.start == 0]
+    if pieces and not bases:
+        raise Unusable("it has no base")
+    chain = bases[-1:]
+    by_start = {piece.start: piece for piece in pieces if piece.start}
+    while chain and chain[-1].end in by_start:
+        chain.append(by_start[chain[-1].end])
+    return chain
+
+
+def _manifest(piece: Piece) -> dict[str, Any]:
+    manifest = json.loads((piece.path / "manifest.json").read_text("utf-8"))
+    if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
+        raise Unusable(f"{piece.path} has a format that this version does not read")
+    if (manifest["start"], manifest["end"]) != (piece.start, piece.end):
+        raise Unusable(f"{piece.path} is not what its name says")
+    return manifest
+
+
+def _read_base(piece: Piece, dimension: int) -> Body:
+    with np.load(piece.path / "entries.npz") as entries:
+        if (piece.path / "graph.faiss").exists():
+            body = Body(faiss.read_index(str(piece.path / "graph.faiss")), entries["ids"], entries["live"])
+        else:
+            body = Body.empty(dimension, graph=False)
+            body.append(entries["ids"], entries["vectors"].astype(np.float32), live=True)
+    if body.vectors.ntotal != len(body):
+        raise Unusable(f"{piece.path} holds {body.vectors.ntotal} vectors for {len(body)} ids")
+    return body
+
+
+def _fingerprint(ids: NDArray[np.int64], contents: Contents) -> str:
+    """Of the texts under these ids. Raises Unusable where an index that holds them is at odds with the store."""
+    places = np.searchsorted(contents.ids, ids)
+    if np.any(places == len(contents.ids)) or not np.array_equal(contents.ids[places], ids):
+        raise Unusable("it holds questions that the store does not hold")
+    lacking = contents.required.copy()
+    lacking[places] = False
+    if lacking.any():
+        raise Unusable("it does not hold the questions that the store holds")
+    return hashlib.sha256(ids.tobytes() + contents.digests[places].tobytes()).hexdigest()
+
+
+def _set_aside(folder: Path) -> None:
+    """Move a snapshot out of the way, in place of what was set aside before."""
+    aside = folder.with_name(f"{folder.name}.set-aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Texts in, vectors and logits out: tokenizers, models, and the backends that run them."""

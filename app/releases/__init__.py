@@ -1,0 +1,1 @@
+"""Which releases there are, which one is live, and how another takes its place."""

@@ -1,0 +1,1 @@
+"""The webhook: what is delivered, and the endpoint that receives it."""

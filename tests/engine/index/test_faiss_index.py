@@ -1,0 +1,179 @@
+"""The index against NumPy, by value: exact and as a graph, through deaths and rebuilds."""
+
+import threading
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.engine.index.faiss_index import Body, Index
+
+DIMENSION = 16
+Vectors = NDArray[np.float32]
+
+
+def unit_vectors(count: int, seed: int = 0) -> Vectors:
+    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def filled(count: int, exact_limit: int = 5000) -> tuple[Index, Vectors]:
+    """An index whose entry i + 1 is row i of the vectors, at revision `count`."""
+    index, vectors = Index(DIMENSION, exact_limit=exact_limit), unit_vectors(count)
+    index.apply(count, range(1, count + 1), vectors, [])
+    return index, vectors
+
+
+def nearest(vectors: Vectors, query: Vectors, k: int, without: set[int] | None = None) -> list[int]:
+    """Ids of the nearest rows, by NumPy."""
+    ids = [int(i) + 1 for i in np.argsort(-(vectors @ query), kind="stable")]
+    return [id_ for id_ in ids if id_ not in (without or set())][:k]
+
+
+def test_exact_search_equals_numpy_by_value() -> None:
+    index, vectors = filled(300)
+    queries = unit_vectors(20, seed=1)
+    revision, found = index.search(queries, 7)
+    assert revision == 300
+    for query, neighbours in zip(queries, found, strict=True):
+        assert neighbours.ids.tolist() == nearest(vectors, query, 7)
+        assert np.array_equal(neighbours.vectors, vectors[neighbours.ids - 1])
+
+
+def test_graph_search_finds_nearly_all_that_numpy_finds() -> None:
+    index, vectors = filled(3000, exact_limit=100)
+    index.rebuild()
+    queries = unit_vectors(100, seed=1)
+    _, found = index.search(queries, 10)
+    hits = [set(n.ids.tolist()) & set(nearest(vectors, q, 10)) for q, n in zip(queries, found, strict=True)]
+    assert sum(map(len, hits)) >= 0.98 * 1000
+    assert found[0].vectors == pytest.approx(vectors[found[0].ids - 1], abs=1e-3)
+
+
+@pytest.mark.parametrize("exact_limit", [5000, 100])
+def test_removed_entries_are_never_found_again(exact_limit: int) -> None:
+    index, vectors = filled(400, exact_limit)
+    index.rebuild()
+    removed = set(range(1, 401, 2))
+    index.apply(600, [], unit_vectors(0), sorted(removed))
+    for _ in range(2):
+        hits = 0
+        for query in vectors[:50]:
+            _, (found,) = index.search(query[None], 10)
+            assert not set(found.ids.tolist()) & removed
+            hits += len(set(found.ids.tolist()) & set(nearest(vectors, query, 10, without=removed)))
+        assert hits >= (500 if exact_limit == 5000 else 490)
+        index.rebuild()
+    assert index.ids().tolist() == list(range(2, 401, 2))
+    assert index.dead_share == 0
+
+
+def test_more_neighbours_than_entries_gives_all_entries() -> None:
+    index, _ = filled(3)
+    _, (found,) = index.search(unit_vectors(1), 50)
+    assert sorted(found.ids.tolist()) == [1, 2, 3]
+
+
+def test_empty_index_finds_nothing() -> None:
+    revision, found = Index(DIMENSION).search(unit_vectors(2), 5)
+    assert (revision, [n.ids.tolist() for n in found], found[0].vectors.shape) == (0, [[], []], (0, DIMENSION))
+
+
+@pytest.mark.parametrize("ids", [[3, 2], [2, 2], [1]])
+def test_ids_must_ascend_past_every_id_in_the_index(ids: list[int]) -> None:
+    index, _ = filled(1)
+    with pytest.raises(ValueError, match="ascend"):
+        index.apply(9, ids, unit_vectors(len(ids)), [])
+    assert index.revision == 1
+
+
+def test_removing_what_is_not_there_does_nothing() -> None:
+    index, _ = filled(2)
+    index.apply(5, [], unit_vectors(0), [7, 0, 2, 2])
+    assert (index.ids().tolist(), index.revision) == ([1], 5)
+
+
+def test_size_asks_for_a_rebuild() -> None:
+    wants = []
+    index, _ = filled(100, exact_limit=100)
+    wants.append(index.wants_rebuild)
+    index.apply(101, [101], unit_vectors(1), [])
+    wants.append(index.wants_rebuild)
+    index.rebuild()
+    wants.append(index.wants_rebuild)
+    assert wants == [False, True, False]
+
+
+def test_deaths_ask_for_a_rebuild() -> None:
+    index, _ = filled(100, exact_limit=50)
+    index.rebuild()
+    index.apply(101, [], unit_vectors(0), range(1, 21))
+    assert (index.wants_rebuild, round(index.dead_share, 6)) == (False, 0.2)
+    index.apply(102, [], unit_vectors(0), [21])
+    assert (index.wants_rebuild, round(index.dead_share, 6)) == (True, 0.21)
+    index.rebuild()
+    assert (index.wants_rebuild, index.dead_share, len(index)) == (False, 0, 79)
+
+
+def test_recall_is_the_share_of_the_exactly_nearest_that_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, _ = filled(2000, exact_limit=100)
+    index.rebuild()
+    assert index.recall(10, 50) >= 0.98
+    search = index.search
+    halved = lambda q, k: (0, [type(n)(n.ids[: k // 2], n.vectors) for n in search(q, k)[1]])  # noqa: E731
+    monkeypatch.setattr(index, "search", halved)
+    assert index.recall(10, 50) == pytest.approx(0.5, abs=0.01)
+
+
+def test_changes_searches_and_rebuilds_go_on_side_by_side() -> None:
+    index, _ = filled(500, exact_limit=100)
+    vectors = unit_vectors(2500)
+    done = threading.Event()
+    wrong: list[str] = []
+
+    def search() -> None:
+        queries = unit_vectors(5, seed=2)
+        while not done.is_set():
+            revision, found = index.search(queries, 10)
+            # At revision r the index holds r - 499 to r.
+            wrong.extend(
+                f"{n.ids.tolist()} at {revision}"
+                for n in found
+                if len(n.ids) != 10 or n.ids.max() > revision or n.ids.min() <= revision - 500
+            )
+
+    def rebuild() -> None:
+        while not done.is_set():
+            index.rebuild()
+
+    threads = [threading.Thread(target=work) for work in (search, search, rebuild)]
+    for thread in threads:
+        thread.start()
+    for start in range(500, 2500, 20):
+        index.apply(
+            start + 20, range(start + 1, start + 21), vectors[start : start + 20], range(start - 499, start - 479)
+        )
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert index.ids().tolist() == list(range(2001, 2501))
+
+
+@pytest.mark.parametrize("exact_limit", [5000, 100])
+def test_vectors_by_id_are_those_of_the_living(exact_limit: int) -> None:
+    index, vectors = filled(400, exact_limit)
+    index.rebuild()
+    index.apply(401, [], unit_vectors(0), [7, 9])
+    found = index.vectors([300, 7, 2, 9, 2, 401, 5000])
+    assert sorted(found) == [2, 300]
+    for id_, vector in found.items():
+        assert vector == pytest.approx(vectors[id_ - 1], abs=1e-3)
+    assert index.vectors([]) == Index(DIMENSION).vectors([1]) == {}
+
+
+def test_a_graph_with_nothing_in_it_stays_one() -> None:
+    index = Index(2, body=Body.empty(2, graph=True))
+    index.apply(1, [1], np.array([[1, 0]], dtype=np.float32), [])
+    with index.reading() as (_, body):
+        assert body.is_graph

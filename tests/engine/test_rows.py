@@ -1,0 +1,379 @@
+"""Rows of CSV, TSV, JSONL and Parquet files, by value and by line, while the file streams past."""
+
+import gzip
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from app.engine.rows import Row, read_rows, truth
+from app.errors import UnreadableFile
+
+Write = Callable[[str, bytes], Path]
+
+QUESTIONS = [("1", "How do I learn Python?"), ("2", 'Who said "to be, or not to be"?'), ("3", "是什么意思？")]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Makes a file of these bytes, compressed where its name says so."""
+
+    def write(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return path
+
+    return write
+
+
+def values(path: Path, *columns: str) -> list[tuple[object, ...]]:
+    return [tuple(row.values) for row in read_rows(path, columns)]
+
+
+def error_lines(path: Path, *columns: str) -> list[tuple[int, str | None]]:
+    return [(row.line, row.error) for row in read_rows(path, columns) if row.error]
+
+
+def comma_separated() -> bytes:
+    lines = ["id,text", *(f'{id_},"{text.replace(chr(34), chr(34) * 2)}"' for id_, text in QUESTIONS)]
+    return "\n".join(lines).encode()
+
+
+def tab_separated() -> bytes:
+    return "\n".join(["id\ttext", *(f"{id_}\t{text}" for id_, text in QUESTIONS)]).encode()
+
+
+def json_lines() -> bytes:
+    return "\n".join(json.dumps({"text": text, "other": [1], "id": id_}) for id_, text in QUESTIONS).encode()
+
+
+KINDS = {".csv": comma_separated, ".tsv": tab_separated, ".jsonl": json_lines, ".ndjson": json_lines}
+
+
+# Every kind
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_wanted_columns_of_each_row(write: Write, kind: str, packed: str, end: str) -> None:
+    path = write(f"questions{kind}{packed}", KINDS[kind]() + end.encode())
+    assert values(path, "id", "text") == QUESTIONS
+    assert values(path, "text") == [(text,) for _, text in QUESTIONS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_byte_order_mark_is_no_part_of_the_first_column(write: Write, kind: str) -> None:
+    assert values(write(f"questions{kind}", b"\xef\xbb\xbf" + KINDS[kind]()), "id", "text") == QUESTIONS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_may_end_as_on_windows(write: Write, kind: str) -> None:
+    content = KINDS[kind]().replace(b"\n", b"\r\n") + b"\r\n"
+    assert values(write(f"questions{kind}", content), "id", "text") == QUESTIONS
+
+
+@pytest.mark.parametrize(("kind", "first"), [(".csv", 2), (".tsv", 2), (".jsonl", 1)])
+def test_each_row_has_its_line(write: Write, kind: str, first: int) -> None:
+    rows = read_rows(write(f"questions{kind}", KINDS[kind]()), ["id"])
+    assert list(rows) == [Row(first, ["1"]), Row(first + 1, ["2"]), Row(first + 2, ["3"])]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_lines_are_passed_over_but_counted(write: Write, kind: str) -> None:
+    lines = KINDS[kind]().split(b"\n")
+    rows = list(read_rows(write(f"questions{kind}", b"\n\n".join(lines)), ["id", "text"]))
+    assert [tuple(row.values) for row in rows] == QUESTIONS
+    assert [row.line for row in rows] == [1 + 2 * i for i in range(len(lines))][-3:]
+
+
+@pytest.mark.parametrize("name", ["QUESTIONS.CSV", "a.b.csv", "questions.Csv"])
+def test_the_ending_counts_whatever_its_case(write: Write, name: str) -> None:
+    assert values(write(name, comma_separated()), "id", "text") == QUESTIONS
+
+
+@pytest.mark.parametrize("name", ["questions.xlsx", "questions", "questions.gz", "csv", "questions.csv.zip"])
+def test_another_ending_is_refused(write: Write, name: str) -> None:
+    with pytest.raises(UnreadableFile, match=r"ends in none of \.csv, \.tsv, \.jsonl, \.ndjson, \.parquet"):
+        list(read_rows(write(name, comma_separated()), ["id"]))
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv"])
+def test_a_missing_column_is_named_with_those_there_are(write: Write, kind: str) -> None:
+    with pytest.raises(UnreadableFile, match=r"has no column 'question'; it has 'id', 'text'"):
+        list(read_rows(write(f"questions{kind}", KINDS[kind]()), ["id", "question"]))
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv"])
+def test_a_file_without_a_header_is_refused(write: Write, kind: str) -> None:
+    with pytest.raises(UnreadableFile, match="has no column 'id'"):
+        list(read_rows(write(f"questions{kind}", b""), ["id"]))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"can't read .*questions\.csv"):
+        list(read_rows(tmp_path / "questions.csv", ["id"]))
+
+
+# CSV
+
+
+def test_csv_quotes_hold_commas_quotes_and_newlines(write: Write) -> None:
+    path = write("questions.csv", b'id,text\n1,"a, b"\n2,"say ""hi"""\n3,"two\nlines"\n4,plain\n5,""\n')
+    assert values(path, "id", "text") == [
+        ("1", "a, b"),
+        ("2", 'say "hi"'),
+        ("3", "two\nlines"),
+        ("4", "plain"),
+        ("5", ""),
+    ]
+
+
+def test_csv_lines_are_counted_through_quoted_newlines(write: Write) -> None:
+    path = write("questions.csv", b'id,text\n1,"a\nb\n\nc"\n2,d\n3,e,too many\n')
+    assert [row.line for row in read_rows(path, ["id"])][1:] == [6, 7]
+    assert error_lines(path, "id") == [(7, "has 3 columns, the header has 2")]
+
+
+def test_broken_csv_lines_are_told_and_the_others_read(write: Write) -> None:
+    path = write("questions.csv", b'id,text\n1,a\n2\n3,b,c\n4,"x"y\n5,d\n')
+    rows = list(read_rows(path, ["text"]))
+    assert [tuple(row.values) for row in rows if not row.error] == [("a",), ("d",)]
+    assert [(row.line, tuple(row.values)) for row in rows if row.error] == [(3, ()), (4, ()), (5, ())]
+    assert error_lines(path, "text")[:2] == [
+        (3, "has 1 columns, the header has 2"),
+        (4, "has 3 columns, the header has 2"),
+    ]
+
+
+def test_a_csv_quote_that_never_ends_is_an_error(write: Write) -> None:
+    rows = list(read_rows(write("questions.csv", b'id,text\n1,a\n2,"b\n3,c\n'), ["text"]))
+    assert rows[0] == Row(2, ["a"])
+    assert rows[1].error
+    assert rows[2:] == []
+
+
+def test_a_broken_csv_header_is_refused(write: Write) -> None:
+    with pytest.raises(UnreadableFile, match=r"questions\.csv"):
+        list(read_rows(write("questions.csv", b'"id"x,text\n1,a\n'), ["text"]))
+
+
+def test_a_csv_field_may_be_long(write: Write) -> None:
+    text = "x" * 300_000  # the csv module's own limit is 131,072
+    assert values(write("questions.csv", f"id,text\n1,{text}\n".encode()), "text") == [(text,)]
+
+
+# TSV
+
+
+def test_tsv_quotes_are_text(write: Write) -> None:
+    path = write("questions.tsv", b'id\ttext\n1\t"a\n2\tb" c\n3\t"d"\n')
+    assert values(path, "id", "text") == [("1", '"a'), ("2", 'b" c'), ("3", '"d"')]
+
+
+def test_broken_tsv_lines_are_told_and_the_others_read(write: Write) -> None:
+    path = write("questions.tsv", b"id\ttext\n1\ta\n2\n3\tb\tc\n4\td\n")
+    assert error_lines(path, "text") == [(3, "has 1 columns, the header has 2"), (4, "has 3 columns, the header has 2")]
+    assert [tuple(row.values) for row in read_rows(path, ["text"]) if not row.error] == [("a",), ("d",)]
+
+
+# JSONL
+
+
+def test_json_values_keep_their_types(write: Write) -> None:
+    path = write("rows.jsonl", b'{"v": 1}\n{"v": null}\n{"v": [1, "a"]}\n{"v": "\\u00e9\\n"}\n')
+    assert values(path, "v") == [(1,), (None,), ([1, "a"],), ("é\n",)]
+
+
+@pytest.mark.parametrize("line", [b"{", b"nonsense", b'{"text": "a"} {"text": "b"}', b"[" * 100_000, b"9" * 10_000])
+def test_a_line_that_is_not_json_is_told_and_the_others_read(write: Write, line: bytes) -> None:
+    path = write("rows.jsonl", b'{"text": "a"}\n' + line + b'\n{"text": "c"}\n')
+    assert list(read_rows(path, ["text"])) == [Row(1, ["a"]), Row(2, (), "is not JSON"), Row(3, ["c"])]
+
+
+@pytest.mark.parametrize("line", [b'{"id": "1"}', b'["id", "text"]', b'"id text"', b"7", b"null"])
+def test_json_that_is_no_such_object_is_told_and_the_others_read(write: Write, line: bytes) -> None:
+    path = write("rows.jsonl", b'{"id": "1", "text": "a"}\n' + line + b'\n{"id": "3", "text": "c"}\n')
+    error = "is not an object with 'id' and 'text'"
+    assert list(read_rows(path, ["id", "text"])) == [Row(1, ["1", "a"]), Row(2, (), error), Row(3, ["3", "c"])]
+
+
+# Bytes that are not UTF-8
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (".csv", b"id,text\n1,a\n2,caf\xe9\n3,c\n"),
+        (".tsv", b"id\ttext\n1\ta\n2\tcaf\xe9\n3\tc\n"),
+        (".jsonl", b'\n{"text": "a"}\n{"text": "caf\xe9"}\n{"text": "c"}\n'),
+    ],
+)
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_bytes_that_are_not_utf8_become_lone_surrogates_on_their_line(
+    write: Write, kind: str, content: bytes, packed: str
+) -> None:
+    rows = list(read_rows(write(f"latin1{kind}{packed}", content), ["text"]))
+    assert rows == [Row(2, ["a"]), Row(3, ["caf\udce9"]), Row(4, ["c"])]
+
+
+# Compressed files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_not_compressed_as_its_name_says_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"plain{kind}.gz"
+    path.write_bytes(KINDS[kind]())
+    with pytest.raises(UnreadableFile, match="can't read"):
+        list(read_rows(path, ["id"]))
+
+
+def noise(rows: int) -> bytes:
+    chance = random.Random(0)
+    return b"id,text\n" + b"".join(b"%d,%d\n" % (i, chance.randrange(10**12)) for i in range(rows))
+
+
+def test_a_compressed_file_cut_short_is_refused_after_its_good_rows(tmp_path: Path) -> None:
+    path = tmp_path / "cut.csv.gz"
+    path.write_bytes(gzip.compress(noise(20_000))[:-20_000])
+    rows = read_rows(path, ["id"])
+    assert [next(rows).values for _ in range(3)] == [["0"], ["1"], ["2"]]
+    with pytest.raises(UnreadableFile, match="can't read"):
+        list(rows)
+
+
+@pytest.mark.parametrize("place", [100, 50_000, -4])
+def test_a_damaged_compressed_file_is_refused(tmp_path: Path, place: int) -> None:
+    content = bytearray(gzip.compress(noise(20_000)))
+    content[place] ^= 0xFF
+    content[place + 1] ^= 0xFF
+    path = tmp_path / "damaged.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFile, match="can't read"):
+        list(read_rows(path, ["id"]))
+
+
+# Parquet
+
+
+def parquet_file(path: Path, **columns: object) -> Path:
+    parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_rows_are_numbered_from_one(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "q.parquet", other=[1, 2], text=["a", None], id=["x", "y"])
+    assert list(read_rows(path, ["id", "text"])) == [Row(1, ("x", "a")), Row(2, ("y", None))]
+
+
+def test_parquet_rows_go_on_from_batch_to_batch(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "q.parquet", id=list(range(3000)))
+    assert [(row.line, row.values) for row in read_rows(path, ["id"])] == [(i + 1, (i,)) for i in range(3000)]
+
+
+def test_a_missing_parquet_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "q.parquet", id=["1"], text=["a"])
+    with pytest.raises(UnreadableFile, match=r"has no column 'question'; it has 'id', 'text'"):
+        list(read_rows(path, ["question"]))
+
+
+@pytest.mark.parametrize("content", [b"", b"id,text\n1,a\n", b"PAR1" * 10])
+def test_what_is_no_parquet_file_is_refused(write: Write, content: bytes) -> None:
+    with pytest.raises(UnreadableFile, match=r"can't read .*q\.parquet"):
+        list(read_rows(write("q.parquet", content), ["id"]))
+
+
+def test_a_compressed_parquet_file_is_refused(tmp_path: Path, write: Write) -> None:
+    content = parquet_file(tmp_path / "q.parquet", id=["1"]).read_bytes()
+    with pytest.raises(UnreadableFile, match=r"can't read .*q\.parquet\.gz"):
+        list(read_rows(write("q.parquet.gz", content), ["id"]))
+
+
+def test_a_parquet_file_with_strings_that_are_not_utf8_is_refused(tmp_path: Path) -> None:
+    text = pa.array([b"a", b"caf\xe9", b"c"], type=pa.binary()).view(pa.string())
+    path = parquet_file(tmp_path / "q.parquet", text=text)
+    with pytest.raises(UnreadableFile, match=r"can't read .*q\.parquet"):
+        list(read_rows(path, ["text"]))
+
+
+# Columns that a file may lack, and cells that say yes or no
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.jsonl", "q.parquet"])
+def test_optional_columns_come_last_and_are_none_where_there_are_none(write: Write, tmp_path: Path, name: str) -> None:
+    if name == "q.parquet":
+        path = tmp_path / name
+        parquet.write_table(pa.table({"id": ["1", "2", "3"], "text": [text for _, text in QUESTIONS]}), path)
+    else:
+        path = write(name, KINDS[Path(name).suffix]())
+    found = [tuple(row.values) for row in read_rows(path, ["id"], ["note", "text"])]
+    assert found == [(id_, None, text) for id_, text in QUESTIONS]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        *[(cell, True) for cell in (1, "1", 1.0, "1.0", True, "true", " TRUE ")],
+        *[(cell, False) for cell in (0, "0", 0.0, False, "False")],
+        *[(cell, None) for cell in (2, "", None, "yes", "nan", [1])],
+    ],
+)
+def test_a_cell_says_yes_or_no_or_neither(cell: object, said: bool | None) -> None:
+    assert truth(cell) is said
+
+
+# Streaming
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Callable[[str], tuple[Path, int]]]:
+    """Makes a named pipe that a reader can open at once; what is written to its descriptor can be read."""
+    descriptors: list[int] = []
+
+    def pipe(name: str) -> tuple[Path, int]:
+        path = tmp_path / name
+        os.mkfifo(path)
+        descriptors.append(os.open(path, os.O_RDWR))
+        return path, descriptors[-1]
+
+    yield pipe
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("q.csv", [b"id,text\n", b"1,a\n", b"2,b\n"]),
+        ("q.tsv", [b"id\ttext\n", b"1\ta\n", b"2\tb\n"]),
+        ("q.jsonl", [b"\n", b'{"id": "1", "text": "a"}\n', b'{"id": "2", "text": "b"}\n']),
+    ],
+)
+def test_a_row_comes_before_the_next_is_written(
+    pipe: Callable[[str], tuple[Path, int]], name: str, lines: list[bytes]
+) -> None:
+    path, descriptor = pipe(name)
+    rows = read_rows(path, ["id", "text"])
+    os.write(descriptor, lines[0] + lines[1])
+    assert next(rows) == Row(2, ["1", "a"])
+    os.write(descriptor, lines[2])
+    assert next(rows) == Row(3, ["2", "b"])
+
+
+def test_parquet_rows_come_before_the_files_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "q.parquet"
+    numbers = pa.array([random.Random(i).getrandbits(60) for i in range(200_000)])
+    parquet.write_table(pa.table({"id": numbers}), path, row_group_size=1024, use_dictionary=False, compression="zstd")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200_000] = bytes(200_000)  # the metadata, at the very end, stays whole
+    path.write_bytes(content)
+    rows = read_rows(path, ["id"])
+    assert [next(rows).values for _ in range(3)] == [(random.Random(i).getrandbits(60),) for i in range(3)]
+    with pytest.raises(UnreadableFile, match="can't read"):
+        list(rows)

@@ -1,0 +1,94 @@
+"""Which labels are learnt from and which are measured on: the same ones for ever, whatever comes later."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.text import digest
+from training.label_split import EVALUATION_SHARE, FIT_SHARE, GivenLabel, take_sides
+from training.pairs import LabelledPair
+
+QUESTIONS = st.sampled_from([f"{letter}{i}" for letter in "aA" for i in range(20)])
+LABELS = st.lists(
+    st.builds(GivenLabel, QUESTIONS, QUESTIONS, st.booleans(), st.booleans(), st.booleans()), min_size=8, max_size=40
+)
+
+
+def label(one: str, other: str) -> GivenLabel:
+    return GivenLabel(one, other, is_duplicate=True, active=True, contradicted=False)
+
+
+def questions(*sets: Sequence[LabelledPair]) -> set[bytes]:
+    return {digest(text) for pairs in sets for pair in pairs for text in (pair.question1, pair.question2)}
+
+
+def drawing(side: str, start: int = 0) -> GivenLabel:
+    """A label between two new questions whose component draws this side."""
+    made = (label(f"one {i}", f"other {i}") for i in range(start, start + 1000))
+    return next(one for one in made if getattr(take_sides([one]), side))
+
+
+@settings(deadline=None)
+@given(LABELS)
+def test_labels_that_come_later_never_make_learnt_what_was_measured_on(labels: list[GivenLabel]) -> None:
+    after = take_sides(labels)
+    for cut in range(len(labels)):
+        before = take_sides(labels[:cut])
+        assert [pair for pair in before.evaluation if pair not in after.evaluation] == []
+        assert not questions(before.train, before.fit) & questions(after.evaluation)
+        assert not questions(before.evaluation) & questions(after.train, after.fit)
+        assert not questions(before.train) & questions(after.fit)
+
+
+@settings(deadline=None)
+@given(LABELS)
+def test_no_question_stands_on_two_sides(labels: list[GivenLabel]) -> None:
+    sides = take_sides(labels)
+    assert not questions(sides.train) & questions(sides.fit)
+    assert not questions(sides.train, sides.fit) & questions(sides.evaluation)
+
+
+@settings(deadline=None)
+@given(LABELS)
+def test_what_was_ended_or_contradicted_ties_and_is_no_pair(labels: list[GivenLabel]) -> None:
+    whole, some = take_sides([replace(one, active=True, contradicted=False) for one in labels]), take_sides(labels)
+    pairs = {
+        LabelledPair(one.question1, one.question2, one.is_duplicate)
+        for one in labels
+        if one.active and not one.contradicted
+    }
+    for side in ("train", "fit", "evaluation"):
+        assert set(getattr(some, side)) == set(getattr(whole, side)) & pairs
+
+
+def test_a_label_that_ties_a_training_component_to_an_evaluation_component_moves_all_of_it_out_of_training() -> None:
+    learnt, measured = drawing("train"), drawing("evaluation")
+    more = label(learnt.question2, "a third")
+    before = take_sides([learnt, measured, more])
+    assert len(before.train) == 2
+    tie = label(more.question2, measured.question1)
+    later = label(measured.question2, "a fourth")
+    spoilt = label(learnt.question1, "a fifth")
+    after = take_sides([learnt, measured, more, tie, later, spoilt])
+    assert after.train == after.fit == []
+    assert after.evaluation == [
+        LabelledPair(one.question1, one.question2, is_duplicate=True) for one in (measured, later)
+    ]
+
+
+def test_what_calibration_was_fitted_on_may_be_learnt_later_and_never_the_other_way() -> None:
+    fitted, learnt = drawing("fit"), drawing("train")
+    tie = label(fitted.question1, learnt.question1)
+    sides = take_sides([fitted, learnt, tie])
+    assert (len(sides.train), sides.fit) == (3, [])
+
+
+def test_sides_have_their_shares_and_case_makes_no_difference() -> None:
+    labels = [label(f"one {i}", f"other {i}") for i in range(4000)]
+    sides = take_sides(labels)
+    assert abs(len(sides.evaluation) / 4000 - EVALUATION_SHARE) < 0.02
+    assert abs(len(sides.fit) / 4000 - FIT_SHARE) < 0.02
+    shouted = take_sides([replace(one, question1=one.question2.upper(), question2=one.question1) for one in labels])
+    assert [p.question1.lower() for p in shouted.evaluation] == [p.question2 for p in sides.evaluation]
