@@ -26,15 +26,27 @@ from app.engine.rulings import Ruling, ruling, rulings
 from app.engine.scorer import Verdict, similarity
 from app.engine.steps import Steps, run
 from app.engine.store import Collection, Label, Labelled, Question, Store, Written
-from app.engine.store import NewLabel as NewLabel  # for app.http, which knows nothing below this room
+from app.engine.store import (
+    NewLabel as NewLabel,
+)  # for app.http, which knows nothing below this room
 from app.engine.store import Once as Once
 from app.engine.text import digest, normalize
-from app.errors import FieldError, InvalidRequest, ModelFailing, NotReady, Overloaded, SameaskError, Unembeddable
+from app.errors import (
+    FieldError,
+    InvalidRequest,
+    ModelFailing,
+    NotReady,
+    Overloaded,
+    SameaskError,
+    Unembeddable,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ASKING_THREADS = min(4, max(2, os.cpu_count() or 2))  # nobody waits in one; more would but pass the GIL around
+ASKING_THREADS = min(
+    4, max(2, os.cpu_count() or 2)
+)  # nobody waits in one; more would but pass the GIL around
 READING_THREADS = 16
 WRITING_THREADS = 4
 RETRY_SECONDS = 1.0
@@ -159,12 +171,16 @@ class _Ranked:
 class Detector:
     """Finds and scores duplicates, and writes questions so that the next answer knows them."""
 
-    def __init__(self, store: Store, live: LiveRelease, *, max_waiting_writes: int, verify_depth: int = 0) -> None:
+    def __init__(
+        self, store: Store, live: LiveRelease, *, max_waiting_writes: int, verify_depth: int = 0
+    ) -> None:
         """`verify_depth` is how many candidates of a question the pair classifier reads at most, unless told always."""
         self._store = store
         self._verify_depth = verify_depth
         self._live = live
-        self._joined: LiveRelease | None = None  # shows what is written, as the live one does, and will replace it
+        self._joined: LiveRelease | None = (
+            None  # shows what is written, as the live one does, and will replace it
+        )
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
         self._catching_up: dict[int, asyncio.Lock] = {}
@@ -259,7 +275,9 @@ class Detector:
         with self._using() as live:
             depth = _depth(live, verify, top_k, self._verify_depth)
             live.refuse_if_full(len(questions), len(questions) * depth)
-            found = self._find(live, questions, collection, top_k, exclude_ids, depth, every=verify == "always")
+            found = self._find(
+                live, questions, collection, top_k, exclude_ids, depth, every=verify == "always"
+            )
             return await asyncio.wrap_future(run(self._askers, found))
 
     def _find(
@@ -280,7 +298,11 @@ class Detector:
         ranked = self._rank(live, phases, asked, vectors, top_k)
         logits = yield from self._verify(live, phases, asked, ranked.of_open, depth, every=every)
         open_findings = {
-            text: _judge(text, tokens, _candidates(live, of_text, of_logits, asked.rulings.get(text, {}))[:top_k])
+            text: _judge(
+                text,
+                tokens,
+                _candidates(live, of_text, of_logits, asked.rulings.get(text, {}))[:top_k],
+            )
             for text, tokens, of_text, of_logits in zip(
                 asked.open_texts, asked.tokens, ranked.of_open, logits, strict=True
             )
@@ -303,7 +325,11 @@ class Detector:
         Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         with self._using() as live:
-            different = [(i, pair) for i, pair in enumerate(pairs) if normalize(pair[0]) != normalize(pair[1])]
+            different = [
+                (i, pair)
+                for i, pair in enumerate(pairs)
+                if normalize(pair[0]) != normalize(pair[1])
+            ]
             places = {
                 text: f"pairs.{i}.question{side}"
                 for i, pair in reversed(different)
@@ -331,10 +357,13 @@ class Detector:
         scores = [Score(1.0, 1.0, "duplicate")] * count
         if different:
             similarities = similarity(
-                vectors[[row[a] for _, (a, _) in different]], vectors[[row[b] for _, (_, b) in different]]
+                vectors[[row[a] for _, (a, _) in different]],
+                vectors[[row[b] for _, (_, b) in different]],
             )
             logits = yield from self._logits(live, phases, [pair for _, pair in different])
-            for (i, pair), score in zip(different, scores_of(live, similarities, logits), strict=True):
+            for (i, pair), score in zip(
+                different, scores_of(live, similarities, logits), strict=True
+            ):
                 scores[i] = overruled(score, ruled.get(pair))
         return Scores(live.release.name, scores, phases)
 
@@ -356,7 +385,9 @@ class Detector:
     async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now."""
         with self._admitted_write():
-            collection, created = await self._write(self._store.create_collection, name, max_collections)
+            collection, created = await self._write(
+                self._store.create_collection, name, max_collections
+            )
             await self._catch_up(collection.key, collection.revision)
             return collection, created
 
@@ -369,18 +400,24 @@ class Detector:
             self._catching_up.pop(collection.key, None)
             self._behind.discard(collection.key)
 
-    async def label(self, collection: str, said: Sequence[NewLabel], once: Once | None = None) -> Labelled:
+    async def label(
+        self, collection: str, said: Sequence[NewLabel], once: Once | None = None
+    ) -> Labelled:
         """Write labels, all or none; done when they are durable, and the next answer keeps to them.
 
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await asyncio.shield(self._write(self._store.labels.write, collection, said, once))
+            return await asyncio.shield(
+                self._write(self._store.labels.write, collection, said, once)
+            )
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(self._write(self._store.labels.undo, collection, label_id, by))
+            return await asyncio.shield(
+                self._write(self._store.labels.undo, collection, label_id, by)
+            )
 
     # Reading
 
@@ -396,7 +433,9 @@ class Detector:
         """Raises CollectionNotFound, QuestionNotFound."""
         return await self._read(self._store.get, collection, question_id)
 
-    async def list_questions(self, collection: str, after: str | None, limit: int) -> list[Question]:
+    async def list_questions(
+        self, collection: str, after: str | None, limit: int
+    ) -> list[Question]:
         """Questions in the order of their ids."""
         return await self._read(self._store.list_questions, collection, after, limit)
 
@@ -427,7 +466,9 @@ class Detector:
         """How many active labels are contradicted by another."""
         return await self._read(self._store.labels.contradicted)
 
-    async def near_pairs(self, collection: str, limit: int) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    async def near_pairs(
+        self, collection: str, limit: int
+    ) -> list[tuple[tuple[str, str], tuple[str, str]]]:
         """((id, text), (id, text)) of the nearest stored pairs that nobody has labelled, most similar first.
 
         Of a large collection, those that a sample of its questions makes. Raises CollectionNotFound, NotReady.
@@ -485,8 +526,12 @@ class Detector:
         open_texts = [text for text in dict.fromkeys(questions) if text not in exact]
         linked = any(ruling.links for of_text in ruled.values() for ruling in of_text.values())
         if (open_texts or linked) and not live.state(collection.key).ready:
-            raise NotReady("the index of this collection is catching up with the store; see /readyz")
-        return _Asked(collection, exact, open_texts, self._tokenize(live, phases, open_texts), excluded, ruled)
+            raise NotReady(
+                "the index of this collection is catching up with the store; see /readyz"
+            )
+        return _Asked(
+            collection, exact, open_texts, self._tokenize(live, phases, open_texts), excluded, ruled
+        )
 
     def _look_up_pairs(
         self, phases: Phases, name: str, pairs: Sequence[tuple[str, str]]
@@ -501,10 +546,13 @@ class Detector:
     ) -> list[tuple[tuple[str, str], tuple[str, str]]]:
         key = self._store.collection(name).key
         found = live.near_pairs(key, NEAR * NEAR_SAMPLE)
-        labelled = self._store.labels.of(key, [(pair.first.text, pair.second.text) for pair in found])
+        labelled = self._store.labels.of(
+            key, [(pair.first.text, pair.second.text) for pair in found]
+        )
         open_pairs = (pair for pair in found if (pair.first.text, pair.second.text) not in labelled)
         return [
-            ((pair.first.id, pair.first.text), (pair.second.id, pair.second.text)) for pair in islice(open_pairs, limit)
+            ((pair.first.id, pair.first.text), (pair.second.id, pair.second.text))
+            for pair in islice(open_pairs, limit)
         ]
 
     def _tokenize(self, live: LiveRelease, phases: Phases, texts: Sequence[str]) -> list[Tokens]:
@@ -523,19 +571,30 @@ class Detector:
         return np.stack(vectors) if vectors else np.empty((0, live.encoder.dimension), np.float32)
 
     def _rank(
-        self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: NDArray[np.float32], top_k: int
+        self,
+        live: LiveRelease,
+        phases: Phases,
+        asked: _Asked,
+        vectors: NDArray[np.float32],
+        top_k: int,
     ) -> _Ranked:
         """What is there and not excluded: the nearest of each open text, and what labels link to a text."""
-        linked = self._linked(live, phases, asked, dict(zip(asked.open_texts, vectors, strict=True)))
+        linked = self._linked(
+            live, phases, asked, dict(zip(asked.open_texts, vectors, strict=True))
+        )
         beside_exact = {text: hits for text, hits in linked.items() if text in asked.exact}
         if not asked.open_texts:
             return _Ranked(asked.collection.revision, [], beside_exact)
         key = asked.collection.key
         with phases.timed("search"):
             aside = max(map(len, asked.rulings.values()), default=0)  # these take no other's place
-            revision, found = live.search(key, vectors, top_k + len(asked.excluded) + min(aside, top_k))
+            revision, found = live.search(
+                key, vectors, top_k + len(asked.excluded) + min(aside, top_k)
+            )
         with phases.timed("read"):
-            stored = self._store.read(key, [revision for hits in found for revision in hits.revisions])
+            stored = self._store.read(
+                key, [revision for hits in found for revision in hits.revisions]
+            )
         near = [
             [
                 _Hit(stored[revision], similarity)
@@ -551,7 +610,11 @@ class Detector:
         return _Ranked(revision, of_open, beside_exact)
 
     def _linked(
-        self, live: LiveRelease, phases: Phases, asked: _Asked, vectors: Mapping[str, NDArray[np.float32]]
+        self,
+        live: LiveRelease,
+        phases: Phases,
+        asked: _Asked,
+        vectors: Mapping[str, NDArray[np.float32]],
     ) -> dict[str, list[_Hit]]:
         """For each text, what labels link to it, of what is indexed. A text without a vector of its own here is
         stored word for word: the vector of an exact match does for it, so that the model is not asked."""
@@ -563,9 +626,13 @@ class Detector:
             return {}
         key = asked.collection.key
         with phases.timed("read"):
-            found = self._store.with_digests(key, list({other for others in links.values() for other in others}))
+            found = self._store.with_digests(
+                key, list({other for others in links.values() for other in others})
+            )
             known = (*found.values(), *asked.exact.values())
-            indexed = live.vectors(key, [question.revision for questions in known for question in questions])
+            indexed = live.vectors(
+                key, [question.revision for questions in known for question in questions]
+            )
         exact = {
             text: indexed[match.revision]
             for text, matches in asked.exact.items()
@@ -601,9 +668,13 @@ class Detector:
         places = [
             (i, j)
             for i, of_text in enumerate(hits)
-            for j, is_open in enumerate(live.scorer.is_open(_similarities(of_text if every else of_text[:depth])))
+            for j, is_open in enumerate(
+                live.scorer.is_open(_similarities(of_text if every else of_text[:depth]))
+            )
             if every or is_open
-        ][: len(hits) * depth]  # no more than the queue was asked about, however many labels link or set aside
+        ][
+            : len(hits) * depth
+        ]  # no more than the queue was asked about, however many labels link or set aside
         pairs = [(asked.open_texts[i], hits[i][j].question.text) for i, j in places]
         logits = yield from self._logits(live, phases, pairs)
         for (i, j), logit in zip(places, logits, strict=True):
@@ -629,14 +700,18 @@ class Detector:
     @contextmanager
     def _admitted_write(self) -> Iterator[None]:
         if self._waiting_writes >= self._max_waiting_writes:
-            raise Overloaded(1, f"{self._waiting_writes} writes are under way, the most that may be")
+            raise Overloaded(
+                1, f"{self._waiting_writes} writes are under way, the most that may be"
+            )
         self._waiting_writes += 1
         try:
             yield
         finally:
             self._waiting_writes -= 1
 
-    async def _change(self, change: Callable[P, Written], *args: P.args, **kwargs: P.kwargs) -> Written:
+    async def _change(
+        self, change: Callable[P, Written], *args: P.args, **kwargs: P.kwargs
+    ) -> Written:
         """Commit a change and wait until the index shows it, whether or not the writer still waits."""
         written = await self._write(change, *args, **kwargs)
         await self._catch_up(written.collection.key, written.revision)
@@ -651,7 +726,9 @@ class Detector:
         async with self._catching_up.setdefault(collection_key, asyncio.Lock()):
             tried: list[LiveRelease] = []
             while behind := [
-                r for r in self._followers() if r not in tried and not _shows(r, collection_key, revision)
+                r
+                for r in self._followers()
+                if r not in tried and not _shows(r, collection_key, revision)
             ]:
                 tried.append(behind[0])
                 await self._catch_up_one(behind[0], collection_key)
@@ -701,10 +778,14 @@ class Detector:
             await asyncio.get_running_loop().run_in_executor(self._upkeep, live.upkeep)
 
     async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: function(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, lambda: function(*args, **kwargs)
+        )
 
     async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writers, lambda: function(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._writers, lambda: function(*args, **kwargs)
+        )
 
 
 @contextmanager
@@ -722,8 +803,12 @@ def _shows(release: LiveRelease, collection_key: int, revision: float) -> bool:
     return state.ready and state.revision >= revision
 
 
-def _exact_finding(text: str, matches: Sequence[Question], linked: Sequence[Candidate], top_k: int) -> Finding:
-    exact = [Candidate(match.id, match.text, 1.0, 1.0, "duplicate", label=None) for match in matches]
+def _exact_finding(
+    text: str, matches: Sequence[Question], linked: Sequence[Candidate], top_k: int
+) -> Finding:
+    exact = [
+        Candidate(match.id, match.text, 1.0, 1.0, "duplicate", label=None) for match in matches
+    ]
     return Finding(text, "duplicate", truncated=False, candidates=[*exact, *linked][:top_k])
 
 
@@ -731,7 +816,9 @@ def _depth(live: LiveRelease, verify: Verify, top_k: int, auto_depth: int) -> in
     """How many candidates of a question the classifier may have to read. Raises InvalidRequest if there is none."""
     if not live.classifier:
         if verify == "always":
-            raise InvalidRequest(FieldError("verify", "is 'always', but the live release has no pair classifier"))
+            raise InvalidRequest(
+                FieldError("verify", "is 'always', but the live release has no pair classifier")
+            )
         return 0
     return {"always": top_k, "auto": min(top_k, auto_depth), "never": 0}[verify]
 
@@ -745,7 +832,9 @@ def _unread(count: int) -> NDArray[np.float32]:
     return np.full(count, np.nan, dtype=np.float32)
 
 
-def _merged(near: Sequence[_Hit], linked: Sequence[_Hit], ruled: Mapping[bytes, Ruling], top_k: int) -> list[_Hit]:
+def _merged(
+    near: Sequence[_Hit], linked: Sequence[_Hit], ruled: Mapping[bytes, Ruling], top_k: int
+) -> list[_Hit]:
     """What of an open text gets a score, most similar first: all that labels link to it and the nearest others, up
     to `top_k` together; beside them the nearest that labels call different, so that these take no other's place."""
     if not ruled:
@@ -755,22 +844,34 @@ def _merged(near: Sequence[_Hit], linked: Sequence[_Hit], ruled: Mapping[bytes, 
     is_labelled = [digest(hit.question.text) in ruled for hit in others]
     unlabelled = [hit for hit, labelled in zip(others, is_labelled, strict=True) if not labelled]
     aside = [hit for hit, labelled in zip(others[:top_k], is_labelled, strict=False) if labelled]
-    return sorted([*linked, *unlabelled[: max(top_k - len(linked), 0)], *aside], key=lambda hit: -hit.similarity)
+    return sorted(
+        [*linked, *unlabelled[: max(top_k - len(linked), 0)], *aside],
+        key=lambda hit: -hit.similarity,
+    )
 
 
 def _candidates(
-    live: LiveRelease, hits: Sequence[_Hit], logits: NDArray[np.float32], ruled: Mapping[bytes, Ruling]
+    live: LiveRelease,
+    hits: Sequence[_Hit],
+    logits: NDArray[np.float32],
+    ruled: Mapping[bytes, Ruling],
 ) -> list[Candidate]:
     """The hits with their scores: strongest verdict first, then by probability, then by similarity."""
     candidates = [
-        _candidate(hit.question, overruled(score, ruled.get(digest(hit.question.text)) if ruled else None))
+        _candidate(
+            hit.question, overruled(score, ruled.get(digest(hit.question.text)) if ruled else None)
+        )
         for hit, score in zip(hits, scores_of(live, _similarities(hits), logits), strict=True)
     ]
-    return sorted(candidates, key=lambda c: (VERDICTS.index(c.verdict), -c.probability, -c.similarity))
+    return sorted(
+        candidates, key=lambda c: (VERDICTS.index(c.verdict), -c.probability, -c.similarity)
+    )
 
 
 def _candidate(question: Question, score: Score) -> Candidate:
-    return Candidate(question.id, question.text, score.similarity, score.probability, score.verdict, score.label)
+    return Candidate(
+        question.id, question.text, score.similarity, score.probability, score.verdict, score.label
+    )
 
 
 def overruled(score: Score, ruling: Ruling | None) -> Score:
@@ -778,10 +879,15 @@ def overruled(score: Score, ruling: Ruling | None) -> Score:
     return replace(score, verdict=ruling.verdict, label=ruling) if ruling else score
 
 
-def scores_of(live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Score]:
+def scores_of(
+    live: LiveRelease, similarities: NDArray[np.float32], logits: NDArray[np.float32]
+) -> list[Score]:
     """By similarity alone where the logit is NaN, by both where the classifier has read the pair."""
     judged = zip(similarities, live.scorer.judge(similarities, logits), strict=True)
-    return [Score(float(similarity), probability, verdict) for similarity, (probability, verdict) in judged]
+    return [
+        Score(float(similarity), probability, verdict)
+        for similarity, (probability, verdict) in judged
+    ]
 
 
 def _judge(text: str, tokens: Tokens, candidates: list[Candidate]) -> Finding:
@@ -791,8 +897,12 @@ def _judge(text: str, tokens: Tokens, candidates: list[Candidate]) -> Finding:
 
 def _blame(outcomes: Sequence[object], places: Sequence[str]) -> Exception:
     """What to raise for a batch with failures: the texts at fault by their fields, else the model's failure."""
-    failures = [(place, o) for place, o in zip(places, outcomes, strict=True) if isinstance(o, Exception)]
+    failures = [
+        (place, o) for place, o in zip(places, outcomes, strict=True) if isinstance(o, Exception)
+    ]
     for _, failure in failures:
         if isinstance(failure, SameaskError) and not isinstance(failure, Unembeddable):
             return failure
-    return InvalidRequest(*(FieldError(place, "can't be embedded by the model") for place, _ in failures))
+    return InvalidRequest(
+        *(FieldError(place, "can't be embedded by the model") for place, _ in failures)
+    )

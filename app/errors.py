@@ -125,7 +125,9 @@ class QuestionNotFound(RequestError):
     def __init__(self, collection: str, *ids: str) -> None:
         words = "question with id" if len(ids) == 1 else "questions with ids"
         more = f" and {len(ids) - self.named:,} more" if len(ids) > self.named else ""
-        super().__init__(f"collection {collection!r} holds no {words} {', '.join(map(repr, ids[: self.named]))}{more}")
+        super().__init__(
+            f"collection {collection!r} holds no {words} {', '.join(map(repr, ids[: self.named]))}{more}"
+        )
 
 
 class LabelNotFound(RequestError):
@@ -145,7 +147,9 @@ class CollectionProtected(RequestError):
     title = "Collection is protected"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"collection {name!r} always exists and can't be deleted; delete its questions instead")
+        super().__init__(
+            f"collection {name!r} always exists and can't be deleted; delete its questions instead"
+        )
 
 
 class LabelReplaced(RequestError):
@@ -175,7 +179,9 @@ class TrainingRunning(RequestError):
     title = "Training is running"
 
     def __init__(self, collection: str, run_id: int) -> None:
-        super().__init__(f"training run {run_id} of collection {collection!r} is under way: wait for it, or cancel it")
+        super().__init__(
+            f"training run {run_id} of collection {collection!r} is under way: wait for it, or cancel it"
+        )
         self.run_id = run_id
 
 
@@ -186,7 +192,9 @@ class NothingToLearn(RequestError):
     title = "Nothing to learn"
 
     def __init__(self, collection: str) -> None:
-        super().__init__(f"collection {collection!r} has no labels to learn from: label pairs with POST /labels first")
+        super().__init__(
+            f"collection {collection!r} has no labels to learn from: label pairs with POST /labels first"
+        )
 
 
 class WrongRunState(RequestError):
@@ -206,7 +214,9 @@ class KeyMissing(RequestError):
     title = "Key missing"
 
     def __init__(self) -> None:
-        super().__init__("this needs a key, sent as `Authorization: Bearer KEY`; `sameask keys create` makes one")
+        super().__init__(
+            "this needs a key, sent as `Authorization: Bearer KEY`; `sameask keys create` makes one"
+        )
 
 
 class KeyRefused(RequestError):
@@ -270,7 +280,9 @@ class NoShadow(RequestError):
     title = "No shadow"
 
     def __init__(self) -> None:
-        super().__init__("no release is under way beside the live one: PUT /admin/releases/shadow opens one")
+        super().__init__(
+            "no release is under way beside the live one: PUT /admin/releases/shadow opens one"
+        )
 
 
 class ReleaseUnusable(RequestError):
@@ -312,7 +324,9 @@ class ShadowBusy(RequestError):
     title = "Another release is under way"
 
     def __init__(self, name: str, phase: str) -> None:
-        super().__init__(f"the release {name!r} is {phase}: wait for it, or DELETE /admin/releases/shadow before")
+        super().__init__(
+            f"the release {name!r} is {phase}: wait for it, or DELETE /admin/releases/shadow before"
+        )
 
 
 class ShadowNotReady(RequestError):
@@ -322,7 +336,9 @@ class ShadowNotReady(RequestError):
     title = "Shadow not ready"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the release {name!r} is not a shadow that has caught up: see PUT /admin/releases/shadow")
+        super().__init__(
+            f"the release {name!r} is not a shadow that has caught up: see PUT /admin/releases/shadow"
+        )
 
 
 class NothingBefore(RequestError):

@@ -60,7 +60,9 @@ class Keys:
         self._admin = _digest(_admin_key(admin_key_file)) if admin_key_file else None
         self._needed = self._admin is not None or not is_loopback(host)
         self._version: int | None = None  # of the store, when this was found there:
-        self._scopes: dict[bytes, frozenset[str]] = {}  # by digest, of keys that are good for something
+        self._scopes: dict[
+            bytes, frozenset[str]
+        ] = {}  # by digest, of keys that are good for something
         if not self._admin and all(key.revoked_at for key in store.keys.all()):
             self._warn_or_refuse(host)
 
@@ -108,7 +110,9 @@ class Keys:
         if not is_loopback(host):
             raise KeysNeeded(host)
         if self.are_needed():
-            log.warning("every key is revoked: nobody is let in until `sameask keys create` makes one")
+            log.warning(
+                "every key is revoked: nobody is let in until `sameask keys create` makes one"
+            )
         else:
             log.warning(
                 "no key was ever made: whoever reaches %s, from this machine, may do everything;"
@@ -122,7 +126,9 @@ def _admin_key(file: Path) -> str:
     try:
         key = file.read_text("ascii").strip()
     except OSError as error:
-        raise AdminKeyRefused(f"can't read {file} (SAMEASK_ADMIN_KEY_FILE): {error.strerror}") from error
+        raise AdminKeyRefused(
+            f"can't read {file} (SAMEASK_ADMIN_KEY_FILE): {error.strerror}"
+        ) from error
     except UnicodeDecodeError:
         key = ""
     if not ADMIN_KEY.fullmatch(key):

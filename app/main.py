@@ -16,7 +16,16 @@ from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
 from app.errors import InvalidJson, InvalidRequest, SameaskError
-from app.http import collections, duplicates, health, labels, pair_score, questions, releases, training_runs
+from app.http import (
+    collections,
+    duplicates,
+    health,
+    labels,
+    pair_score,
+    questions,
+    releases,
+    training_runs,
+)
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft
@@ -67,7 +76,16 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.in_place = in_place
-    for resource in (duplicates, pair_score, questions, labels, collections, training_runs, releases, health):
+    for resource in (
+        duplicates,
+        pair_score,
+        questions,
+        labels,
+        collections,
+        training_runs,
+        releases,
+        health,
+    ):
         app.include_router(resource.router)
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
@@ -96,7 +114,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         open_release = opener(settings, store)
         live = open_chosen(catalogue, store, open_release, is_server=not app.state.in_place)
         app.state.detector = detector = Detector(
-            store, live, max_waiting_writes=settings.max_waiting_writes, verify_depth=settings.verify_depth
+            store,
+            live,
+            max_waiting_writes=settings.max_waiting_writes,
+            verify_depth=settings.verify_depth,
         )
         del live  # whoever holds it would keep its memory after it was replaced
         app.state.releases = Releases(
@@ -109,22 +130,33 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             diff_questions=settings.diff_questions,
             tells=bool(settings.webhook_url),
         )
-        app.state.training_runs = TrainingRuns(store, settings, champion=lambda: detector.live.release.path)
+        app.state.training_runs = TrainingRuns(
+            store, settings, champion=lambda: detector.live.release.path
+        )
         worker = Worker(
             store,
             settings,
             works=settings.training_worker and not app.state.in_place,
             near_pairs=_from_a_thread(detector.near_pairs),
-            on_end=Events(app.state.webhook, app.state.releases, auto_promote=settings.auto_promote).run_ended,
+            on_end=Events(
+                app.state.webhook, app.state.releases, auto_promote=settings.auto_promote
+            ).run_ended,
         )
-        async with app.state.webhook.running(), detector.running(), app.state.releases.running(), worker.running():
+        async with (
+            app.state.webhook.running(),
+            detector.running(),
+            app.state.releases.running(),
+            worker.running(),
+        ):
             yield
 
 
 def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """A coroutine function of this event loop, to be called in a thread, which waits for the answer."""
     loop = asyncio.get_running_loop()
-    return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop).result()
+    return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(
+        function(*args, **kwargs), loop
+    ).result()
 
 
 def _receiver(settings: Settings) -> Receiver | None:
@@ -144,13 +176,17 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     match error:
         case InvalidRequest():
             fields = [FieldProblem(field=e.field, detail=e.detail) for e in error.errors]
-            return problem(error.status, error.title, "the request breaks a rule; nothing was done", fields)
+            return problem(
+                error.status, error.title, "the request breaks a rule; nothing was done", fields
+            )
         case SameaskError():
             return answer(error)
         case RequestValidationError():
             return _answer_validation(error)
         case HTTPException(status_code=400, __cause__=ValueError() | RecursionError()):
-            return problem(InvalidJson.status, InvalidJson.title, NOT_JSON)  # bytes, depth or digits past all reading
+            return problem(
+                InvalidJson.status, InvalidJson.title, NOT_JSON
+            )  # bytes, depth or digits past all reading
         case HTTPException():
             headers = dict(error.headers or {})
             if error.status_code == 405:
@@ -173,15 +209,28 @@ def _answer_validation(error: RequestValidationError) -> Response:
         )
         for e in error.errors()
     ]
-    return problem(InvalidRequest.status, InvalidRequest.title, "the request breaks a rule; nothing was done", fields)
+    return problem(
+        InvalidRequest.status,
+        InvalidRequest.title,
+        "the request breaks a rule; nothing was done",
+        fields,
+    )
 
 
 def _methods(request: Request) -> set[str]:
     """Every method that some route has for this path; a router alone names only its first match's."""
-    scope = {"type": "http", "path": request.url.path, "root_path": "", "headers": [], "app": request.app}
+    scope = {
+        "type": "http",
+        "path": request.url.path,
+        "root_path": "",
+        "headers": [],
+        "app": request.app,
+    }
     return {
         method
         for route in request.app.routes
-        for method in (("GET", "HEAD") if isinstance(route, Mount) else ("GET", "POST", "PUT", "DELETE"))
+        for method in (
+            ("GET", "HEAD") if isinstance(route, Mount) else ("GET", "POST", "PUT", "DELETE")
+        )
         if route.matches({**scope, "method": method})[0] is Match.FULL
     }

@@ -144,7 +144,9 @@ def mine(
     return count
 
 
-def _begin(out: Path, source: Source, models: Models, wanted: Wanted, *, resume: bool, overwrite: bool) -> Path:
+def _begin(
+    out: Path, source: Source, models: Models, wanted: Wanted, *, resume: bool, overwrite: bool
+) -> Path:
     """The folder of the work, new or left by an earlier run of the same kind."""
     if out.suffix not in (*NDJSON, PARQUET):
         raise CommandError(f"{out} must end in {', '.join((*NDJSON, PARQUET))}")
@@ -154,11 +156,15 @@ def _begin(out: Path, source: Source, models: Models, wanted: Wanted, *, resume:
         shutil.rmtree(work, ignore_errors=True)
         out.unlink(missing_ok=True)
     elif work.exists() and not resume:
-        raise CommandError(f"{out} was begun by an earlier run: --resume goes on with it, --overwrite begins anew")
+        raise CommandError(
+            f"{out} was begun by an earlier run: --resume goes on with it, --overwrite begins anew"
+        )
     elif not work.exists() and out.exists():
         raise CommandError(f"{out} exists: --overwrite replaces it")
     elif work.exists() and _read(work / "told.json") not in (told, None):
-        raise CommandError(f"{out} was begun with other questions, bounds or another release: --overwrite begins anew")
+        raise CommandError(
+            f"{out} was begun with other questions, bounds or another release: --overwrite begins anew"
+        )
     work.mkdir(parents=True, exist_ok=True)
     _replace(work / "told.json", told)
     return work
@@ -201,7 +207,13 @@ def _near(work: Path, vectors: NDArray[np.float32], least: float, advance: Advan
 
 
 def _write(
-    work: Path, lines: Path, source: Source, models: Models, wanted: Wanted, pairs: Pairs, advance: Advance
+    work: Path,
+    lines: Path,
+    source: Source,
+    models: Models,
+    wanted: Wanted,
+    pairs: Pairs,
+    advance: Advance,
 ) -> int:
     """Judge the pairs and append those that are wanted; what an earlier run wrote past its last note is cut off."""
     first, second, similarities = pairs
@@ -214,7 +226,11 @@ def _write(
             advance("judging", start, len(first))
             some = slice(start, start + SCORED_AT_ONCE)
             found = _judged(source, models, wanted, first[some], second[some], similarities[some])
-            file.write("".join(json.dumps(vars(pair), ensure_ascii=False) + "\n" for pair in found).encode())
+            file.write(
+                "".join(
+                    json.dumps(vars(pair), ensure_ascii=False) + "\n" for pair in found
+                ).encode()
+            )
             file.flush()
             os.fsync(file.fileno())
             count += len(found)
@@ -248,7 +264,9 @@ def _judged(
         verdict = said.verdict if said else verdict
         if wanted.includes(probability, verdict):
             ids = source.ids[first[row]], source.ids[second[row]]
-            found.append(MinedPair(*ids, *texts[row], float(similarities[row]), probability, verdict))
+            found.append(
+                MinedPair(*ids, *texts[row], float(similarities[row]), probability, verdict)
+            )
     return found
 
 
@@ -276,28 +294,45 @@ def _replace(file: Path, content: object) -> None:
 
 
 def mine_file(
-    questions: Sequence[tuple[str, str]], out: Path, wanted: Wanted, settings: Settings, advance: Advance, **how: bool
+    questions: Sequence[tuple[str, str]],
+    out: Path,
+    wanted: Wanted,
+    settings: Settings,
+    advance: Advance,
+    **how: bool,
 ) -> int:
     """Mine (id, text) pairs with the release of the settings, as `mine` does."""
     release = Release.open(settings.release)
-    encoder, classifier = open_models(release, settings.device, settings.backend, settings.data_dir / "models")
+    encoder, classifier = open_models(
+        release, settings.device, settings.backend, settings.data_dir / "models"
+    )
     texts = [text for _, text in questions]
-    source = Source([id_ for id_, _ in questions], texts, lambda start, end: encoder.encode(texts[start:end]))
-    models = Models(release.digest, encoder.dimension, release.scorer(settings.target_precision), classifier)
+    source = Source(
+        [id_ for id_, _ in questions], texts, lambda start, end: encoder.encode(texts[start:end])
+    )
+    models = Models(
+        release.digest, encoder.dimension, release.scorer(settings.target_precision), classifier
+    )
     return mine(source, models, out, wanted, advance, **how)
 
 
-def mine_collection(name: str, out: Path, wanted: Wanted, settings: Settings, advance: Advance, **how: bool) -> int:
+def mine_collection(
+    name: str, out: Path, wanted: Wanted, settings: Settings, advance: Advance, **how: bool
+) -> int:
     """Mine a collection of the data directory with the release that is live there, as `mine` does; its labels overrule.
 
     Raises CollectionNotFound, DataDirectoryInUse.
     """
     with locked(settings.data_dir) as store:
         catalogue = Catalogue(settings.release, settings.data_dir / "releases")
-        with closing(open_chosen(catalogue, store, opener(settings, store), is_server=False)) as live:
+        with closing(
+            open_chosen(catalogue, store, opener(settings, store), is_server=False)
+        ) as live:
             key = store.collection(name).key
             live.catch_up(key)
-            stored = [question for question in store.every_question(name) if not question.quarantined]
+            stored = [
+                question for question in store.every_question(name) if not question.quarantined
+            ]
             revisions = [question.revision for question in stored]
 
             def vectors(start: int, end: int) -> NDArray[np.float32]:
@@ -305,8 +340,15 @@ def mine_collection(name: str, out: Path, wanted: Wanted, settings: Settings, ad
                 return np.stack([found[revision] for revision in revisions[start:end]])
 
             def ruled(pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Ruling]:
-                return {pair: ruling(labels) for pair, labels in store.labels.of(key, pairs).items()}
+                return {
+                    pair: ruling(labels) for pair, labels in store.labels.of(key, pairs).items()
+                }
 
-            ids, texts = [question.id for question in stored], [question.text for question in stored]
-            models = Models(live.release.digest, live.encoder.dimension, live.scorer, live.classifier)
+            ids, texts = (
+                [question.id for question in stored],
+                [question.text for question in stored],
+            )
+            models = Models(
+                live.release.digest, live.encoder.dimension, live.scorer, live.classifier
+            )
             return mine(Source(ids, texts, vectors, ruled), models, out, wanted, advance, **how)

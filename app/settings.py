@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
-Backend = Literal["auto", "torch", "torch-fp16", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"]
+Backend = Literal[
+    "auto", "torch", "torch-fp16", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"
+]
 
 
 class Settings(BaseSettings):
@@ -26,25 +28,32 @@ class Settings(BaseSettings):
         description="Host names, by comma, under which a server without keys answers beside `localhost` and the like.",
     )
     admin_key_file: Path | None = Field(
-        None, description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`."
+        None,
+        description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`.",
     )
     webhook_url: str | None = Field(
-        None, description="Where events are sent: `https`; `http` only to an address of SAMEASK_WEBHOOK_ALLOW_PRIVATE."
+        None,
+        description="Where events are sent: `https`; `http` only to an address of SAMEASK_WEBHOOK_ALLOW_PRIVATE.",
     )
     webhook_secret_file: Path | None = Field(
-        None, description="File that holds what events are signed with: `whsec_` and 24 to 64 random bytes in base64."
+        None,
+        description="File that holds what events are signed with: `whsec_` and 24 to 64 random bytes in base64.",
     )
     webhook_allowed_hosts: str | None = Field(
-        None, description="Host names, by comma, that events may be sent to; the one of SAMEASK_WEBHOOK_URL among them."
+        None,
+        description="Host names, by comma, that events may be sent to; the one of SAMEASK_WEBHOOK_URL among them.",
     )
     webhook_allow_private: str | None = Field(
-        None, description="Private networks, by comma, that events may be sent to, as in `10.1.2.0/24`."
+        None,
+        description="Private networks, by comma, that events may be sent to, as in `10.1.2.0/24`.",
     )
     data_dir: Path = Field(
         Path("data"),
         description="Folder of the database, snapshots, trained releases and converted models; one process at a time.",
     )
-    release: Path = Field(Path("releases/minilm-quora"), description="Folder of the release to serve.")
+    release: Path = Field(
+        Path("releases/minilm-quora"), description="Folder of the release to serve."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
     )
@@ -69,19 +78,27 @@ class Settings(BaseSettings):
     max_collections: int = Field(10_000, ge=1, description="Collections.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Bytes in one request body.")
     max_waiting_texts: int = Field(
-        512, ge=1, description="Texts that may wait for the model at once; past that, requests get 429."
+        512,
+        ge=1,
+        description="Texts that may wait for the model at once; past that, requests get 429.",
     )
     verify_depth: int = Field(
-        5, ge=1, description="Candidates of a question that the pair classifier reads at most, with `verify` `auto`."
+        5,
+        ge=1,
+        description="Candidates of a question that the pair classifier reads at most, with `verify` `auto`.",
     )
     max_waiting_pairs: int = Field(
-        1024, ge=1, description="Pairs that may wait for the pair classifier at once; past that, requests get 429."
+        1024,
+        ge=1,
+        description="Pairs that may wait for the pair classifier at once; past that, requests get 429.",
     )
     max_waiting_writes: int = Field(
         256, ge=1, description="Writes that may be under way at once; past that, requests get 429."
     )
     max_batch_tokens: int | None = Field(
-        None, ge=16, description="Tokens in one batch of the model; unset: 1,024 on a CPU, 32,768 on a GPU."
+        None,
+        ge=16,
+        description="Tokens in one batch of the model; unset: 1,024 on a CPU, 32,768 on a GPU.",
     )
     max_cached_embeddings: int = Field(
         10_000,
@@ -90,37 +107,54 @@ class Settings(BaseSettings):
         " with 384); 0: none.",
     )
     data_sets: Path | None = Field(
-        None, description="Folder whose folders are the data sets that training may use beside labels; unset: none."
+        None,
+        description="Folder whose folders are the data sets that training may use beside labels; unset: none.",
     )
     elsewhere: Path | None = Field(
         None,
         description="Pairs of other domains, on which a trained release must not be worse; unset: those of Sameask.",
     )
     gate_margin: float = Field(
-        0.005, ge=0, lt=1, description="How much worse than the live release a trained one may be, on any measure."
+        0.005,
+        ge=0,
+        lt=1,
+        description="How much worse than the live release a trained one may be, on any measure.",
     )
     training_worker: bool = Field(
-        True, description="Whether the server works on training runs itself; if not, `sameask worker` does."
+        True,
+        description="Whether the server works on training runs itself; if not, `sameask worker` does.",
     )
     training_device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="Where training runs; `auto` takes CUDA where 8 GiB of the GPU are free beside what is served.",
     )
     training_max_bytes: int = Field(
-        8 * 2**30, ge=2**20, description="Resident memory of a training run; past that, it is ended."
+        8 * 2**30,
+        ge=2**20,
+        description="Resident memory of a training run; past that, it is ended.",
     )
     training_silence_seconds: float = Field(
-        600, gt=0, description="Seconds without progress or a line in its log after which a training run is ended."
+        600,
+        gt=0,
+        description="Seconds without progress or a line in its log after which a training run is ended.",
     )
     max_events_seconds: float = Field(
-        3600, gt=0, description="Seconds after which a stream of events ends; browsers connect again."
+        3600,
+        gt=0,
+        description="Seconds after which a stream of events ends; browsers connect again.",
     )
     keep_releases: int = Field(
-        3, ge=0, description="Releases that were live before the live one and can't be removed, so as to roll back."
+        3,
+        ge=0,
+        description="Releases that were live before the live one and can't be removed, so as to roll back.",
     )
-    auto_promote: bool = Field(False, description="Make a trained release live when it passes its gate.")
+    auto_promote: bool = Field(
+        False, description="Make a trained release live when it passes its gate."
+    )
     diff_questions: int = Field(
-        500, ge=1, description="Questions of a collection whose nearest pairs a diff of two releases looks at."
+        500,
+        ge=1,
+        description="Questions of a collection whose nearest pairs a diff of two releases looks at.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious log line written. No level writes question texts."

@@ -72,7 +72,9 @@ def holds(data_dir: Path, texts: Sequence[str]) -> bool:
     with locked(data_dir) as store:
         found = stored(store)
     if {question.text for question in found} != set(texts):
-        raise SystemExit(f"{data_dir} holds {len(found):,} questions, not these {len(texts):,}: name another")
+        raise SystemExit(
+            f"{data_dir} holds {len(found):,} questions, not these {len(texts):,}: name another"
+        )
     return True
 
 
@@ -114,7 +116,9 @@ def _tables(report: dict[str, Any]) -> Iterator[str]:
     groups = {name: of for name, of in report.items() if _is_group(of)}
     single = {name: value for name, value in report.items() if name not in groups}
     if single:
-        yield table([{"figure": name.replace("_", " "), "value": value} for name, value in _flat(single)])
+        yield table(
+            [{"figure": name.replace("_", " "), "value": value} for name, value in _flat(single)]
+        )
     for name, of in groups.items():
         if isinstance(of, list):
             yield f"{name.capitalize()}:\n\n{table(of)}"
@@ -125,7 +129,8 @@ def _tables(report: dict[str, Any]) -> Iterator[str]:
 def _is_group(of: Any) -> bool:
     members = list(of.values()) if isinstance(of, dict) else of if isinstance(of, list) else []
     return bool(members) and all(
-        isinstance(member, dict) and not any(isinstance(value, dict) for value in member.values()) for member in members
+        isinstance(member, dict) and not any(isinstance(value, dict) for value in member.values())
+        for member in members
     )
 
 
@@ -140,4 +145,8 @@ def _flat(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+    return (
+        f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else str(value).replace("|", "\\|")
+    )

@@ -60,20 +60,30 @@ SEED = 20
 
 def main() -> None:
     """Measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, help="files with question1 and question2")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, help="files with question1 and question2"
+    )
     parser.add_argument("--limit", type=int, default=4096, help="questions")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pairs", type=Path, default=OUT_OF_DOMAIN, help="file of labelled pairs")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
     parser.add_argument(
-        "--models", type=Path, help="folder that keeps converted models, as a data directory's `models`"
+        "--models",
+        type=Path,
+        help="folder that keeps converted models, as a data directory's `models`",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     disable_progress_bar()
-    texts = read_questions(arguments.questions, arguments.limit) if arguments.questions else _made(arguments.limit)
+    texts = (
+        read_questions(arguments.questions, arguments.limit)
+        if arguments.questions
+        else _made(arguments.limit)
+    )
     with TemporaryDirectory() as folder:
         contenders, refused = _contenders(arguments, texts, arguments.models or Path(folder))
         say(f"{len(texts):,} questions, {', '.join(contenders)}")
@@ -91,7 +101,9 @@ def main() -> None:
         "flops_per_question": flops,
         "threads": torch.get_num_threads(),
     }
-    quality = _quality(arguments.release, [name for name in arguments.backend if name in report], arguments.pairs)
+    quality = _quality(
+        arguments.release, [name for name in arguments.backend if name in report], arguments.pairs
+    )
     about |= {"pairs": arguments.pairs.name, "versions": versions()}
     show(about | {"encode": report, "quality": quality, "refused": refused}, as_json=arguments.json)
 
@@ -107,7 +119,9 @@ def _contenders(
     try:
         with TemporaryDirectory() as folder:
             encoder.save(Path(folder))
-            rival = SentenceTransformer(folder, device="cpu", backend="openvino", local_files_only=True)
+            rival = SentenceTransformer(
+                folder, device="cpu", backend="openvino", local_files_only=True
+            )
         contenders[RIVAL_OPENVINO] = at_its_best(rival, texts[:256], BATCH_SIZES)
     except Exception as error:  # whatever it takes to set it up
         refused[RIVAL_OPENVINO] = f"{type(error).__name__}: {error}"
@@ -138,10 +152,14 @@ def _quality(release: Path, backends: Sequence[str], file: Path) -> dict[str, di
     return found
 
 
-def _measure(contenders: dict[str, Encode], texts: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
+def _measure(
+    contenders: dict[str, Encode], texts: Sequence[str], rounds: int
+) -> dict[str, dict[str, float]]:
     """The figures of each, and the greatest product of matrices of its precision that any round reached."""
     peaks = dict.fromkeys(contenders, 0.0)
-    products = {precision: _product(precision) for precision in {_precision(name) for name in contenders}}
+    products = {
+        precision: _product(precision) for precision in {_precision(name) for name in contenders}
+    }
     for encode in contenders.values():
         encode(texts[:512])  # kernels are compiled for shapes as they come
 
@@ -173,11 +191,17 @@ def _openvino_product() -> Callable[[], float]:
 
     given = ops.parameter([SIZE, SIZE], np.float32)
     low, high = (ops.constant(np.float32(edge)) for edge in (-1, 127 / 128))
-    weights = ops.constant(np.random.default_rng(SEED).integers(-127, 127, (SIZE, SIZE)).astype(np.int8))
+    weights = ops.constant(
+        np.random.default_rng(SEED).integers(-127, 127, (SIZE, SIZE)).astype(np.int8)
+    )
     scaled = ops.multiply(ops.convert(weights, np.float32), ops.constant(np.float32(0.01)))
     quantized = ops.fake_quantize(given, low, high, low, high, levels=256)
     graph = openvino.Model([ops.matmul(quantized, scaled, False, True)], [given])
-    request = openvino.Core().compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+    request = (
+        openvino.Core()
+        .compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        .create_infer_request()
+    )
     values = np.random.default_rng(SEED).uniform(-1, 1, (SIZE, SIZE)).astype(np.float32)
     return lambda: _reached(lambda: request.infer([values]))
 

@@ -40,7 +40,20 @@ from training.progress import Progress
 from training.train import Options
 
 KINDS = (
-    *("old", "new", "shared", "private", "blue", "large", "second", "last", "secret", "broken", "monthly", "foreign"),
+    *(
+        "old",
+        "new",
+        "shared",
+        "private",
+        "blue",
+        "large",
+        "second",
+        "last",
+        "secret",
+        "broken",
+        "monthly",
+        "foreign",
+    ),
     *("paper", "digital", "printed", "hidden", "missing", "empty", "signed", "urgent"),
 )
 TEMPLATES = (
@@ -68,7 +81,9 @@ TARGET = 0.90
 
 def main() -> None:
     """Train what is not there yet, then judge it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--keep", type=Path, help="folder for what the releases say")
@@ -99,7 +114,9 @@ class Drawn:
     def of(cls, seed: int) -> "Drawn":
         pairs = made(HOME, MORE + FIT + JUDGED + TRUTH, seed)
         ends = np.cumsum([MORE, FIT, JUDGED])
-        learnt, fitted, held, truth = (pairs[a:b] for a, b in zip([0, *ends], [*ends, None], strict=True))
+        learnt, fitted, held, truth = (
+            pairs[a:b] for a, b in zip([0, *ends], [*ends, None], strict=True)
+        )
         return cls(learnt, fitted, held, truth, made(ABROAD, ELSEWHERE, seed))
 
     @property
@@ -120,7 +137,9 @@ def made(slots: Sequence[Sequence[str]], count: int, seed: int) -> list[Labelled
         other = list(request)
         if len(found) % 2 == 0:
             place = chances.randrange(6)
-            other[place % 4] = chances.choice(slots[place]) if place < 4 else f"{NEGATION} {request[place % 4]}"
+            other[place % 4] = (
+                chances.choice(slots[place]) if place < 4 else f"{NEGATION} {request[place % 4]}"
+            )
         one, two = first.format(*request), second.format(*other)
         if (other == request) == bool(len(found) % 2) and not {one, two} & used:
             used |= {one, two}
@@ -154,7 +173,10 @@ def release_all(drawn: Drawn, seed: int, said: Path) -> None:
 
 
 def spoken(
-    pairs: Sequence[LabelledPair], fitted: Sequence[LabelledPair], asked: Sequence[LabelledPair], seed: int
+    pairs: Sequence[LabelledPair],
+    fitted: Sequence[LabelledPair],
+    asked: Sequence[LabelledPair],
+    seed: int,
 ) -> Any:
     """P(duplicate) of the asked pairs, float64, by a release that learnt from the pairs."""
     with TemporaryDirectory() as folder:
@@ -175,12 +197,21 @@ def judged(seeds: Sequence[int], size: int, said: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in CHALLENGERS:
         outcomes, gains, by_all = zip(*(one(seed, kind, size, said) for seed in seeds), strict=True)
-        counts = {outcome: outcomes.count(outcome) for outcome in ("passed", "not enough evidence", "failed")}
-        passed = [gain for outcome, gain in zip(outcomes, gains, strict=True) if outcome == "passed"]
+        counts = {
+            outcome: outcomes.count(outcome)
+            for outcome in ("passed", "not enough evidence", "failed")
+        }
+        passed = [
+            gain for outcome, gain in zip(outcomes, gains, strict=True) if outcome == "passed"
+        ]
         found[kind] = {
             **counts,
             "would_pass_if_every_figure_decided": sum(by_all),
-            "true_gain": {"mean": round(float(np.mean(gains)), 4), "least": min(gains), "most": max(gains)},
+            "true_gain": {
+                "mean": round(float(np.mean(gains)), 4),
+                "least": min(gains),
+                "most": max(gains),
+            },
             "least_true_gain_passed": min(passed, default=None),
         }
     return found
@@ -215,7 +246,11 @@ def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float, bool]:
         for asked, rows in sets.items()
     ]
     lows = [figure.interval[0] for of in found for figure in of.figures.values()]
-    return judge(found, MARGIN).outcome, round(float(gain), 4), min(lows) > -MARGIN and max(lows) > 0
+    return (
+        judge(found, MARGIN).outcome,
+        round(float(gain), 4),
+        min(lows) > -MARGIN and max(lows) > 0,
+    )
 
 
 if __name__ == "__main__":

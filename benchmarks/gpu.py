@@ -45,14 +45,27 @@ DIMENSION = 384
 
 def main() -> None:
     """Measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"]
+    )
     parser.add_argument("--limit", type=int, default=50_000, help="questions")
-    parser.add_argument("--vectors", nargs="+", type=int, default=[200_000, 1_000_000], help="how many are searched")
-    parser.add_argument("--graph-limit", type=int, default=1_000_000, help="most vectors that a graph is built of")
+    parser.add_argument(
+        "--vectors", nargs="+", type=int, default=[200_000, 1_000_000], help="how many are searched"
+    )
+    parser.add_argument(
+        "--graph-limit", type=int, default=1_000_000, help="most vectors that a graph is built of"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to see that the script works")
+    parser.add_argument(
+        "--device",
+        choices=["cuda", "cpu"],
+        default="cuda",
+        help="cpu: to see that the script works",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -75,7 +88,9 @@ def _encoding(arguments: argparse.Namespace, texts: Sequence[str]) -> dict[str, 
     def opened() -> Encoder:
         return Encoder.open(files[0], arguments.device, files[1])
 
-    encodes: dict[str, Encode] = {RIVAL: at_its_best(opened().model.half(), texts[:8192], BATCH_SIZES)}
+    encodes: dict[str, Encode] = {
+        RIVAL: at_its_best(opened().model.half(), texts[:8192], BATCH_SIZES)
+    }
     for backend in (TORCH, *CANDIDATES["cuda"]):
         encodes[backend] = run_on(backend, opened(), None, ModelCache(None, ""))[0].encode
     vectors = {name: encode(texts) for name, encode in encodes.items()}  # and warmed up by that
@@ -95,8 +110,13 @@ def _searching(size: int, arguments: argparse.Namespace) -> list[dict[str, Any]]
             file = Path(folder, "made.npy")
             write_clustered(file, size, DIMENSION)
             for name, found in compare(file, ["sameask"]):
-                chosen = {figure: found[figure] for figure in ("per_s", "p50_ms", "batches_per_s", "recall_at_10")}
-                rows.append({"vectors": size, "index": name, **chosen, "memory_mb": found["memory_mb"]})
+                chosen = {
+                    figure: found[figure]
+                    for figure in ("per_s", "p50_ms", "batches_per_s", "recall_at_10")
+                }
+                rows.append(
+                    {"vectors": size, "index": name, **chosen, "memory_mb": found["memory_mb"]}
+                )
     say(rows)
     return rows
 
@@ -114,7 +134,9 @@ def _exact(size: int, device: str) -> dict[str, float]:
     search(queries[:BATCH])
     search(queries[:1])
     times = [seconds(partial(search, query[None])) for query in queries]
-    batched = seconds(lambda: [search(queries[start : start + BATCH]) for start in range(0, QUERIES, BATCH)])
+    batched = seconds(
+        lambda: [search(queries[start : start + BATCH]) for start in range(0, QUERIES, BATCH)]
+    )
     memory = vectors.numel() * vectors.element_size() / 1e6
     return {
         "per_s": len(queries) / sum(times),

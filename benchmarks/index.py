@@ -62,14 +62,28 @@ FIGURES = "import.json"  # in a kept data directory: what its import took
 
 def main() -> None:
     """Measure all of it, and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, help="files with question1 and question2")
-    parser.add_argument("--vectors", nargs="+", type=Path, default=[], help=".npy files of (n, d) unit vectors")
-    parser.add_argument("--synthetic", nargs="+", type=int, default=[], help="sizes of made sets of vectors")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, help="files with question1 and question2"
+    )
+    parser.add_argument(
+        "--vectors", nargs="+", type=Path, default=[], help=".npy files of (n, d) unit vectors"
+    )
+    parser.add_argument(
+        "--synthetic", nargs="+", type=int, default=[], help="sizes of made sets of vectors"
+    )
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
-    parser.add_argument("--keep", type=Path, help="data directory to make, or to use if it holds the questions")
-    parser.add_argument("--engine", action="store_true", help="import in this process, without the command")
+    parser.add_argument(
+        "--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="data directory to make, or to use if it holds the questions"
+    )
+    parser.add_argument(
+        "--engine", action="store_true", help="import in this process, without the command"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     report: dict[str, Any] = {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]}
@@ -86,7 +100,9 @@ def _measure_questions(arguments: argparse.Namespace, folder: Path) -> dict[str,
     texts = read_questions(arguments.questions, arguments.limit)
     say(f"{len(texts):,} questions")
     report: dict[str, Any] = {"questions": len(texts)}
-    settings = Settings(data_dir=arguments.keep or folder / "data", release=arguments.release.resolve())
+    settings = Settings(
+        data_dir=arguments.keep or folder / "data", release=arguments.release.resolve()
+    )
     report["import"] = _said(_import_or_recall(settings, texts, by_engine=arguments.engine))
     report["restart"] = _said(_measure_restart(settings))
     copy = Path(copytree(settings.data_dir, folder / "copy"))
@@ -117,11 +133,16 @@ def _said(figures: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def _import_or_recall(settings: Settings, texts: Sequence[str], *, by_engine: bool) -> dict[str, Any]:
+def _import_or_recall(
+    settings: Settings, texts: Sequence[str], *, by_engine: bool
+) -> dict[str, Any]:
     """The figures of an import now, or of the one that made the kept data directory."""
     file = settings.data_dir / FIGURES
     if holds(settings.data_dir, texts):
-        return {"in_this_run": False, **(json.loads(file.read_text("utf-8")) if file.exists() else {})}
+        return {
+            "in_this_run": False,
+            **(json.loads(file.read_text("utf-8")) if file.exists() else {}),
+        }
     figures = _measure_import(settings, texts, by_engine=by_engine)
     file.write_text(json.dumps(figures), "utf-8")
     return {"in_this_run": True, **figures}
@@ -221,7 +242,11 @@ def _measure_rebuild(data: Opened) -> dict[str, float]:
     started = time.perf_counter()
     data.live.upkeep()
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "dead_share": data.live.index(data.key).dead_share, **_measure_search(data)}
+    return {
+        "seconds": seconds,
+        "dead_share": data.live.index(data.key).dead_share,
+        **_measure_search(data),
+    }
 
 
 if __name__ == "__main__":

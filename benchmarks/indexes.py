@@ -100,7 +100,9 @@ class Ours:
 CONTENDERS: dict[str, Callable[[int], Contender]] = {"exact": Exact, "hnsw": Hnsw, "sameask": Ours}
 
 
-def compare(vectors: Path, names: Iterable[str] = CONTENDERS) -> Iterator[tuple[str, dict[str, Any]]]:
+def compare(
+    vectors: Path, names: Iterable[str] = CONTENDERS
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The figures of each contender over a .npy file of (n, d) unit vectors, of which the last 1,000 are asked."""
     for name in names:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
@@ -112,15 +114,25 @@ def _measure(name: str, file: Path) -> dict[str, Any]:
     count = len(stored) - QUERIES
     queries = np.ascontiguousarray(stored[count:])
     gone = np.sort(np.random.default_rng(SEED).permutation(count)[: int(count * DELETED_SHARE)])
-    before, started, cpu = memory_mb(os.getpid(), "RssAnon"), time.perf_counter(), time.process_time()
+    before, started, cpu = (
+        memory_mb(os.getpid(), "RssAnon"),
+        time.perf_counter(),
+        time.process_time(),
+    )
     index = CONTENDERS[name](stored.shape[1])
     for start in range(0, count, ROWS):
         rows = np.arange(start, min(start + ROWS, count))
         index.add(rows, np.ascontiguousarray(stored[rows]))
-    figures = {"vectors": count, "build_s": time.perf_counter() - started, "build_cpu_s": time.process_time() - cpu}
+    figures = {
+        "vectors": count,
+        "build_s": time.perf_counter() - started,
+        "build_cpu_s": time.process_time() - cpu,
+    }
     gc.collect()
     figures["memory_mb"] = memory_mb(os.getpid(), "RssAnon") - before
-    figures |= _searched(index, queries, _nearest(stored, count, queries, np.empty(0, dtype=np.int64)))
+    figures |= _searched(
+        index, queries, _nearest(stored, count, queries, np.empty(0, dtype=np.int64))
+    )
     started = time.perf_counter()
     index.remove(gone)
     figures["remove_s"] = time.perf_counter() - started
@@ -132,8 +144,12 @@ def _nearest(stored: Vectors, count: int, queries: Vectors, gone: Ids) -> Ids:
     """The exactly nearest of each query among the first `count` rows but those that are gone."""
     heap = faiss.ResultHeap(len(queries), TOP_K, keep_max=True)
     for start in range(0, count, 16 * ROWS):
-        rows = np.setdiff1d(np.arange(start, min(start + 16 * ROWS, count)), gone, assume_unique=True)
-        similarities, nearest = faiss.knn(queries, stored[rows], TOP_K, metric=faiss.METRIC_INNER_PRODUCT)
+        rows = np.setdiff1d(
+            np.arange(start, min(start + 16 * ROWS, count)), gone, assume_unique=True
+        )
+        similarities, nearest = faiss.knn(
+            queries, stored[rows], TOP_K, metric=faiss.METRIC_INNER_PRODUCT
+        )
         heap.add_result(similarities, rows[nearest])
     heap.finalize()
     return np.asarray(heap.I)
@@ -155,7 +171,9 @@ def _searched(index: Contender, queries: Vectors, nearest: Ids) -> dict[str, flo
         index.search(queries[start : start + BATCH], TOP_K)
     batched = time.perf_counter() - started
     faiss.omp_set_num_threads(threads)
-    right = sum(len(np.intersect1d(of, expected)) for of, expected in zip(found, nearest, strict=True))
+    right = sum(
+        len(np.intersect1d(of, expected)) for of, expected in zip(found, nearest, strict=True)
+    )
     return {
         "per_s": len(queries) / sum(times),
         "p50_ms": 1000 * median(times),
@@ -174,7 +192,9 @@ def write_clustered(file: Path, count: int, dimension: int) -> None:
     """
     chance = np.random.default_rng(SEED)
     total = count + QUERIES
-    sizes = np.maximum(1, chance.lognormal(np.log(CLUSTER_MEDIAN), CLUSTER_SIGMA, total).astype(np.int64))
+    sizes = np.maximum(
+        1, chance.lognormal(np.log(CLUSTER_MEDIAN), CLUSTER_SIGMA, total).astype(np.int64)
+    )
     cluster_of = chance.permutation(np.repeat(np.arange(total), sizes)[:total])
     basis, _ = np.linalg.qr(chance.normal(size=(dimension, LATENT)))
     centres = chance.normal(size=(cluster_of.max() + 1, LATENT)).astype(np.float32)

@@ -79,13 +79,18 @@ class Timed:
     encoder_milliseconds: float
 
 
-def by_wrk(asking: Asking, questions: Path, connections: int, seconds: int, part: int, pool: int = 0) -> Load:
+def by_wrk(
+    asking: Asking, questions: Path, connections: int, seconds: int, part: int, pool: int = 0
+) -> Load:
     """Ask for so many seconds; the same part asks the same. With a pool, one of so many questions each time.
 
     `questions` has a question a line, as JSON writes it without its quotes.
     """
     said = subprocess.run(
-        _wrk(asking, questions, connections, seconds, part, pool), check=True, capture_output=True, text=True
+        _wrk(asking, questions, connections, seconds, part, pool),
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return _load(asking, said.stdout)
 
@@ -93,7 +98,10 @@ def by_wrk(asking: Asking, questions: Path, connections: int, seconds: int, part
 def one_at_a_time(asking: Asking, texts: Sequence[str]) -> list[Timed]:
     """Ask one after the other over one connection, by a blocking socket: the least a client can add."""
     timed = []
-    with socket.create_connection(asking.address) as connection, connection.makefile("rb") as answers:
+    with (
+        socket.create_connection(asking.address) as connection,
+        connection.makefile("rb") as answers,
+    ):
         for request in map(asking.request, texts):
             started = time.perf_counter()
             connection.sendall(request)
@@ -113,11 +121,31 @@ def ceiling(questions: Path, seconds: int) -> float:
     return uvloop.run(_ceiling(questions, seconds))
 
 
-def _wrk(asking: Asking, questions: Path, connections: int, seconds: int, part: int, pool: int) -> list[str]:
+def _wrk(
+    asking: Asking, questions: Path, connections: int, seconds: int, part: int, pool: int
+) -> list[str]:
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed: apt-get install wrk, or https://github.com/wg/wrk")
-    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT), asking.url]
-    return ["wrk", *options, "--", str(questions), str(part), str(pool), asking.before, asking.after]
+    options = [
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "60s",
+        "-s",
+        str(SCRIPT),
+        asking.url,
+    ]
+    return [
+        "wrk",
+        *options,
+        "--",
+        str(questions),
+        str(part),
+        str(pool),
+        asking.before,
+        asking.after,
+    ]
 
 
 def _load(asking: Asking, said: str) -> Load:

@@ -56,7 +56,10 @@ SEED = 20
 BLOCK = 512  # rows of the exact product at a time, with all that follow
 OURS, RIVAL, SEMHASH = "sameask", "paraphrase_mining", "semhash"
 TARGET_PRECISION = "0.90"
-SEARCHING = ("building", "finding")  # parts of the search; what else there is counts from end to end
+SEARCHING = (
+    "building",
+    "finding",
+)  # parts of the search; what else there is counts from end to end
 
 
 @dataclass(frozen=True)
@@ -81,28 +84,55 @@ class Searched:
 
 def main() -> None:
     """Embed and find the exact pairs, or take them from the kept folder; measure; report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, required=True, help="files with question1 and question2")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="files with question1 and question2",
+    )
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--least", type=float, default=0.8, help="similarity from which pairs count")
-    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
     parser.add_argument(
-        "--backend", choices=[AUTO, TORCH, *CANDIDATES["cpu"]], default=AUTO, help="what Sameask runs by"
+        "--least", type=float, default=0.8, help="similarity from which pairs count"
     )
     parser.add_argument(
-        "--models", type=Path, help="folder that keeps converted models, as a data directory's `models`"
+        "--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora"
     )
-    parser.add_argument("--embed-sample", type=int, default=4096, help="questions that embedding is measured on")
-    parser.add_argument("--judge-sample", type=int, default=1024, help="pairs that judging is measured on")
+    parser.add_argument(
+        "--backend",
+        choices=[AUTO, TORCH, *CANDIDATES["cpu"]],
+        default=AUTO,
+        help="what Sameask runs by",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        help="folder that keeps converted models, as a data directory's `models`",
+    )
+    parser.add_argument(
+        "--embed-sample", type=int, default=4096, help="questions that embedding is measured on"
+    )
+    parser.add_argument(
+        "--judge-sample", type=int, default=1024, help="pairs that judging is measured on"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of embedding the sample")
     parser.add_argument("--contenders", nargs="+", choices=SEARCHES, default=list(SEARCHES))
-    parser.add_argument("--semhash", type=Path, help="folder that semhash was installed in; left out without it")
+    parser.add_argument(
+        "--semhash", type=Path, help="folder that semhash was installed in; left out without it"
+    )
     parser.add_argument("--keep", type=Path, help="folder that keeps vectors and exact pairs")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     disable_progress_bar()
     texts = read_questions(arguments.questions, arguments.limit)
-    report: dict[str, Any] = {"questions": len(texts), "least": arguments.least, "load_average": os.getloadavg()[0]}
+    report: dict[str, Any] = {
+        "questions": len(texts),
+        "least": arguments.least,
+        "load_average": os.getloadavg()[0],
+    }
     with TemporaryDirectory() as folder:
         report |= _measure(arguments, texts, arguments.keep or Path(folder))
     show(report, as_json=arguments.json)
@@ -111,17 +141,28 @@ def main() -> None:
 def _measure(arguments: argparse.Namespace, texts: list[str], keep: Path) -> dict[str, Any]:
     """What there is to find, and how fast each part of finding it is."""
     release = Release.open(arguments.release.resolve())
-    encoder, classifier = open_models(release, "cpu", arguments.backend, arguments.models or keep / "models")
+    encoder, classifier = open_models(
+        release, "cpu", arguments.backend, arguments.models or keep / "models"
+    )
     vectors = _vectors(keep, texts, release, encoder)
     exact = _exact_pairs(vectors, arguments.least)
-    report: dict[str, Any] = {"backend": encoder.backend, "threads": torch.get_num_threads(), "exact_pairs": len(exact)}
+    report: dict[str, Any] = {
+        "backend": encoder.backend,
+        "threads": torch.get_num_threads(),
+        "exact_pairs": len(exact),
+    }
     sample = random.Random(SEED).sample(texts, min(arguments.embed_sample, len(texts)))
     embedding = _measure_embedding(release, encoder, sample, arguments.rounds)
     report |= {"embed_sample": len(sample), "embedding_per_second": embedding}
     if classifier and len(exact) and arguments.judge_sample:
-        chosen = np.random.default_rng(SEED).choice(exact, min(arguments.judge_sample, len(exact)), replace=False)
+        chosen = np.random.default_rng(SEED).choice(
+            exact, min(arguments.judge_sample, len(exact)), replace=False
+        )
         pairs = [(texts[i], texts[j]) for i, j in zip(*np.divmod(chosen, len(texts)), strict=True)]
-        report |= {"judge_sample": len(pairs), "judging_per_second": _per_second(classifier.score, pairs)}
+        report |= {
+            "judge_sample": len(pairs),
+            "judging_per_second": _per_second(classifier.score, pairs),
+        }
     say(report)
     contenders = [name for name in arguments.contenders if name != SEMHASH or arguments.semhash]
     job = Job(vectors, texts, arguments.least, release.path, arguments.semhash)
@@ -130,7 +171,9 @@ def _measure(arguments: argparse.Namespace, texts: list[str], keep: Path) -> dic
 
 def _vectors(keep: Path, texts: Sequence[str], release: Release, encoder: Encoder) -> Path:
     """The file of all vectors, made by an earlier run or now."""
-    fingerprint = sha256(json.dumps([release.digest, encoder.backend, texts]).encode()).hexdigest()[:16]
+    fingerprint = sha256(json.dumps([release.digest, encoder.backend, texts]).encode()).hexdigest()[
+        :16
+    ]
     file = keep / f"{fingerprint}.npy"
     if not file.exists():
         keep.mkdir(parents=True, exist_ok=True)
@@ -148,7 +191,9 @@ def _exact_pairs(vectors: Path, least: float) -> NDArray[np.int64]:
     if not file.exists():
         rows = torch.from_numpy(np.load(vectors))
         found = []
-        for start in range(0, len(rows), BLOCK):  # large enough that the heap is not left in pieces by what is kept
+        for start in range(
+            0, len(rows), BLOCK
+        ):  # large enough that the heap is not left in pieces by what is kept
             near = (rows[start : start + BLOCK] @ rows[start:].T >= least).nonzero() + start
             first, second = near.unbind(1)
             found.append((first * len(rows) + second)[first < second].numpy())
@@ -162,11 +207,18 @@ def _save(file: Path, array: NDArray[Any]) -> None:
     aside.rename(file)
 
 
-def _measure_embedding(release: Release, encoder: Encoder, sample: list[str], rounds: int) -> dict[str, float]:
+def _measure_embedding(
+    release: Release, encoder: Encoder, sample: list[str], rounds: int
+) -> dict[str, float]:
     """Questions a second of the rival's encoder and of ours, by turns; medians."""
     torch_encoder, _ = open_models(release, "cpu")
     encodes: dict[str, Callable[[list[str]], Any]] = {
-        RIVAL: partial(torch_encoder.model.encode, batch_size=32, convert_to_tensor=True, show_progress_bar=False),
+        RIVAL: partial(
+            torch_encoder.model.encode,
+            batch_size=32,
+            convert_to_tensor=True,
+            show_progress_bar=False,
+        ),
         OURS: encoder.encode,
     }
     speeds: dict[str, list[float]] = {name: [] for name in encodes}
@@ -203,7 +255,9 @@ def _measure_contenders(
             "recall": right / max(len(exact), 1),
             "precision": right / max(len(searched.pairs), 1),
         }
-        figures[name]["end_to_end_s"] = figures[name]["embedding_s"] + sum(searched.seconds.values())
+        figures[name]["end_to_end_s"] = figures[name]["embedding_s"] + sum(
+            searched.seconds.values()
+        )
         say({name: figures[name]})
     for of in figures.values():
         for part in ("search", "end_to_end"):
@@ -223,13 +277,25 @@ def _search_ours(job: Job) -> Searched:
         out = Path(folder, "pairs.ndjson")
         started = time.perf_counter()
         wanted = Wanted(similarity=job.least, verify=False)
-        mine(source, models, out, wanted, lambda phase, *_: times.setdefault(phase, []).append(time.perf_counter()))
-        ends = {"copying": times["embedding"][-1], "finding": times["judging"][0], "writing": time.perf_counter()}
+        mine(
+            source,
+            models,
+            out,
+            wanted,
+            lambda phase, *_: times.setdefault(phase, []).append(time.perf_counter()),
+        )
+        ends = {
+            "copying": times["embedding"][-1],
+            "finding": times["judging"][0],
+            "writing": time.perf_counter(),
+        }
         peak = _peak_mb()
         lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     begins = (started, *ends.values())
     seconds = {part: end - begin for (part, end), begin in zip(ends.items(), begins, strict=False)}
-    first, second = (np.array([int(line[of]) for line in lines], dtype=np.int64) for of in ("id1", "id2"))
+    first, second = (
+        np.array([int(line[of]) for line in lines], dtype=np.int64) for of in ("id1", "id2")
+    )
     return Searched(_keys(first, second, len(vectors)), seconds, peak)
 
 
@@ -238,7 +304,9 @@ def _search_by_sentence_transformers(job: Job) -> Searched:
     started = time.perf_counter()
     found = paraphrase_mining_embeddings(vectors)
     seconds, peak = time.perf_counter() - started, _peak_mb()
-    near = np.array([(i, j) for similarity, i, j in found if similarity >= job.least], dtype=np.int64).reshape(-1, 2)
+    near = np.array(
+        [(i, j) for similarity, i, j in found if similarity >= job.least], dtype=np.int64
+    ).reshape(-1, 2)
     return Searched(_keys(near[:, 0], near[:, 1], len(vectors)), {"finding": seconds}, peak)
 
 

@@ -34,21 +34,38 @@ OBJECTIVES = [name for name in ObjectiveName if not name.startswith("distill")]
 
 def main() -> None:
     """The base as it is, then each objective."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("--pairs", "--fit-pairs", "--report-pairs"):
-        parser.add_argument(name, type=Path, required=True, help="file with question1, question2 and is_duplicate")
-    parser.add_argument("--corpus", nargs="*", type=Path, default=[], help="further questions to find among")
+        parser.add_argument(
+            name, type=Path, required=True, help="file with question1, question2 and is_duplicate"
+        )
+    parser.add_argument(
+        "--corpus", nargs="*", type=Path, default=[], help="further questions to find among"
+    )
     parser.add_argument("--base", default="all-MiniLM-L6-v2")
     parser.add_argument("--limit", type=int, help="learn from so many pairs")
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
-    parser.add_argument("--keep", type=Path, help="folder for the releases; those that are there are measured anew")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the releases; those that are there are measured anew"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     fitted, reported = (
-        Source(path.name, cleaned(read_pairs(path))[0]) for path in (arguments.fit_pairs, arguments.report_pairs)
+        Source(path.name, cleaned(read_pairs(path))[0])
+        for path in (arguments.fit_pairs, arguments.report_pairs)
     )
     pairs = apart(cleaned(read_pairs(arguments.pairs))[0], fitted.pairs, reported.pairs)
-    plan = Plan([], arguments.base, Source(arguments.pairs.name, pairs), fitted, [], Options(), limit=arguments.limit)
+    plan = Plan(
+        [],
+        arguments.base,
+        Source(arguments.pairs.name, pairs),
+        fitted,
+        [],
+        Options(),
+        limit=arguments.limit,
+    )
     corpus = read_questions([arguments.report_pairs, *arguments.corpus], None)
     with TemporaryDirectory() as folder:
         made = arguments.keep or Path(folder)
@@ -80,7 +97,10 @@ def measured(release: Release, reported: Source, corpus: list[str]) -> dict[str,
     found = evaluate(release, reported.pairs, corpus if release.by_pair is None else None)
     ranking = found["probability" if release.by_pair else "similarity"]
     kept = {name: round(ranking[name], 4) for name in ("average_precision", "best_f1", "accuracy")}
-    return {**kept, **({"ndcg@10": round(found["retrieval"]["ndcg@10"], 4)} if "retrieval" in found else {})}
+    return {
+        **kept,
+        **({"ndcg@10": round(found["retrieval"]["ndcg@10"], 4)} if "retrieval" in found else {}),
+    }
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from sentence_transformers import SentenceTransformer
 
 folder, file, vectors_file, port = sys.argv[1:]
 lines = Path(file).read_text("utf-8").split("\n")[:-1]
-questions = [{"id": f"q{number}", "text": json.loads(f'"{line}"')} for number, line in enumerate(lines)]
+questions = [
+    {"id": f"q{number}", "text": json.loads(f'"{line}"')} for number, line in enumerate(lines)
+]
 model = SentenceTransformer(folder)
 if model.device.type == "cuda":
     model.half()  # a GPU's own precision
@@ -47,7 +49,9 @@ def find_duplicates(query: Query) -> dict[str, Any]:
         "results": [
             {
                 "question": text,
-                "candidates": [{**questions[i], "similarity": float(s)} for s, i in zip(*row, strict=True)],
+                "candidates": [
+                    {**questions[i], "similarity": float(s)} for s, i in zip(*row, strict=True)
+                ],
             }
             for text, *row in zip(query.questions, *found, strict=True)
         ]

@@ -51,7 +51,11 @@ def serving(settings: Settings) -> Iterator[Served]:
 
 @contextmanager
 def started(
-    command: Sequence[str], port: int, ready: str, environment: Mapping[str, str], folder: Path | None = None
+    command: Sequence[str],
+    port: int,
+    ready: str,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
 ) -> Iterator[Served]:
     """A server as a child process, once it answers 200 at the path `ready`; what it prints goes to stderr.
 
@@ -63,7 +67,9 @@ def started(
         url = f"http://127.0.0.1:{port}"
         while not _is_ready(url + ready):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{' '.join(command)} did not get ready (exit code {process.returncode})")
+                raise SystemExit(
+                    f"{' '.join(command)} did not get ready (exit code {process.returncode})"
+                )
             time.sleep(0.05)
         yield Served(process.pid, url)
     finally:
@@ -92,7 +98,10 @@ def cpu_seconds() -> float:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """The settings that were given."""
-    return {f"SAMEASK_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
+    return {
+        f"SAMEASK_{name.upper()}": str(getattr(settings, name))
+        for name in settings.model_fields_set
+    }
 
 
 def _is_ready(url: str) -> bool:

@@ -30,18 +30,30 @@ LARGE = ("retrieval",)  # needs labelled pairs, which the example corpus lacks
 
 def main() -> None:
     """Run what is asked for, renew the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, default=[EXAMPLE], help="files of questions or of pairs")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions",
+        nargs="+",
+        type=Path,
+        default=[EXAMPLE],
+        help="files of questions or of pairs",
+    )
     parser.add_argument("--pairs", type=Path, help="file of labelled pairs, for retrieval")
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--keep", type=Path, help="folder that keeps what is made of the questions")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--put", choices=NAMES, help="run nothing: take these tables from standard input")
+    parser.add_argument(
+        "--put", choices=NAMES, help="run nothing: take these tables from standard input"
+    )
     arguments = parser.parse_args()
     if arguments.put:
         _put(arguments.put, sys.stdin.read().strip())
         return
-    failed = [name for name in arguments.only if _can(name, arguments) and not _renew(name, arguments)]
+    failed = [
+        name for name in arguments.only if _can(name, arguments) and not _renew(name, arguments)
+    ]
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
@@ -53,7 +65,11 @@ def _can(name: str, arguments: argparse.Namespace) -> bool:
 
 def _renew(name: str, arguments: argparse.Namespace) -> bool:
     """Run a benchmark, print its tables and put them on the page; whether it succeeded."""
-    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *_options(name, arguments)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name(f"{name}.py")),
+        *_options(name, arguments),
+    ]
     print(f"## {name}", flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     print(done.stdout, flush=True)
@@ -102,7 +118,11 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     name = re.search(r"^model name\s*: (.+)$", said, re.MULTILINE)
-    has = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if f" {flag} " in said]
+    has = [
+        flag
+        for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
+        if f" {flag} " in said
+    ]
     return f"{name[1] if name else platform.machine()} ({', '.join(has)})"
 
 

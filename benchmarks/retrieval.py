@@ -30,7 +30,16 @@ from app.settings import Settings
 from training.pairs import LabelledPair, read_pairs
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.corpus import Opened, holds, import_by_engine, opened, read_questions, say, show, stored
+from benchmarks.corpus import (
+    Opened,
+    holds,
+    import_by_engine,
+    opened,
+    read_questions,
+    say,
+    show,
+    stored,
+)
 
 SEED = 20
 TOP_K = 10
@@ -41,18 +50,34 @@ CHUNK = 256
 
 def main() -> None:
     """Index, ask, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, required=True, help="files with question1 and question2")
-    parser.add_argument("--pairs", type=Path, required=True, help="file with question1, question2 and is_duplicate")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="files with question1 and question2",
+    )
+    parser.add_argument(
+        "--pairs", type=Path, required=True, help="file with question1, question2 and is_duplicate"
+    )
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora")
-    parser.add_argument("--data", type=Path, help="data directory that index.py kept, or one to make")
+    parser.add_argument(
+        "--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="data directory that index.py kept, or one to make"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     texts = read_questions(arguments.questions, arguments.limit)
     say(f"{len(texts):,} questions")
     with TemporaryDirectory() as folder:
-        settings = Settings(data_dir=arguments.data or Path(folder), release=arguments.release.resolve())
+        settings = Settings(
+            data_dir=arguments.data or Path(folder), release=arguments.release.resolve()
+        )
         if not holds(settings.data_dir, texts):
             import_by_engine(settings, texts)
         with opened(settings) as data:
@@ -70,18 +95,26 @@ def _relevant(pairs: Iterable[LabelledPair], revisions: Collection[str]) -> dict
     relevant: dict[str, set[str]] = {}
     for pair in pairs:
         both = pair.question1, pair.question2
-        if pair.is_duplicate and normalize(both[0]) != normalize(both[1]) and all(text in revisions for text in both):
+        if (
+            pair.is_duplicate
+            and normalize(both[0]) != normalize(both[1])
+            and all(text in revisions for text in both)
+        ):
             for asked, other in (both, both[::-1]):
                 relevant.setdefault(asked, set()).add(other)
     return relevant
 
 
-def _measure_duplicates(data: Opened, relevant: dict[str, set[str]], revisions: dict[str, int]) -> dict[str, Any]:
+def _measure_duplicates(
+    data: Opened, relevant: dict[str, set[str]], revisions: dict[str, int]
+) -> dict[str, Any]:
     answers = _ask(data, list(relevant), TOP_K + 1)
     recalls_1, recalls_10, gains = [], [], []
     for (asked, duplicates), hits in zip(relevant.items(), answers, strict=True):
         wanted = {revisions[text] for text in duplicates}
-        right = [revision in wanted for revision in hits.revisions if revision != revisions[asked]][:TOP_K]
+        right = [revision in wanted for revision in hits.revisions if revision != revisions[asked]][
+            :TOP_K
+        ]
         recalls_1.append(sum(right[:1]) / len(wanted))
         recalls_10.append(sum(right) / len(wanted))
         gains.append(_gain(right) / _gain([True] * min(len(wanted), TOP_K)))

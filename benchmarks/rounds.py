@@ -15,14 +15,23 @@ ONE_AT_A_TIME = 100  # questions for the time of one
 Encode = Callable[[Sequence[str]], Any]
 
 
-def at_its_best(model: SentenceTransformer, sample: Sequence[str], batch_sizes: Sequence[int]) -> Encode:
+def at_its_best(
+    model: SentenceTransformer, sample: Sequence[str], batch_sizes: Sequence[int]
+) -> Encode:
     """`SentenceTransformer.encode` at the batch size that is the fastest on these texts."""
 
     def encode(batch_size: int, asked: Sequence[str]) -> Any:
-        return model.encode(list(asked), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+        return model.encode(
+            list(asked), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
 
     encode(batch_sizes[0], sample)
-    return partial(encode, min(batch_sizes, key=lambda size: min(seconds(partial(encode, size, sample)) for _ in "12")))
+    return partial(
+        encode,
+        min(
+            batch_sizes, key=lambda size: min(seconds(partial(encode, size, sample)) for _ in "12")
+        ),
+    )
 
 
 def by_turns(
@@ -41,15 +50,24 @@ def by_turns(
     for number in range(rounds):
         for name, encode in contenders.items():
             all_of[name].append(seconds(partial(encode, texts)))
-            one[name].append(median(seconds(partial(encode, [text])) for text in texts[:ONE_AT_A_TIME]))
+            one[name].append(
+                median(seconds(partial(encode, [text])) for text in texts[:ONE_AT_A_TIME])
+            )
             beside(name)
-        say(f"round {number + 1}: " + ", ".join(f"{n} {len(texts) / of[-1]:,.0f}/s" for n, of in all_of.items()))
+        say(
+            f"round {number + 1}: "
+            + ", ".join(f"{n} {len(texts) / of[-1]:,.0f}/s" for n, of in all_of.items())
+        )
     return {
         name: {
             "per_second": len(texts) / median(all_of[name]),
-            "ratio": median(theirs / own for theirs, own in zip(all_of[rival], all_of[name], strict=True)),
+            "ratio": median(
+                theirs / own for theirs, own in zip(all_of[rival], all_of[name], strict=True)
+            ),
             "one_p50_ms": 1000 * median(one[name]),
-            "one_ratio": median(theirs / own for theirs, own in zip(one[rival], one[name], strict=True)),
+            "one_ratio": median(
+                theirs / own for theirs, own in zip(one[rival], one[name], strict=True)
+            ),
         }
         for name in contenders
     }

@@ -33,7 +33,16 @@ from app.engine.models.openvino import versions
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show
 from benchmarks.load import Load, at_rate, by_wrk, ceiling, one_at_a_time
-from benchmarks.servers import NO_CACHE, Contender, Corpus, imported, prepare, rivals, sameask, share_found
+from benchmarks.servers import (
+    NO_CACHE,
+    Contender,
+    Corpus,
+    imported,
+    prepare,
+    rivals,
+    sameask,
+    share_found,
+)
 
 ROOT = Path(__file__).parent.parent
 SEED = 20
@@ -47,22 +56,38 @@ Measured = dict[tuple[str, int], list[Load]]
 
 def main() -> None:
     """Start all servers, measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"]
+    )
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 16, 64, 256])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of one round of one server")
     parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
-    parser.add_argument("--environments", type=Path, default=ROOT / ".venv" / "peers", help="folder of the rivals'")
-    parser.add_argument("--keep", type=Path, help="folder that keeps vectors, indexes and converted models")
+    parser.add_argument(
+        "--environments", type=Path, default=ROOT / ".venv" / "peers", help="folder of the rivals'"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="folder that keeps vectors, indexes and converted models"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     texts = read_questions(arguments.questions, arguments.limit)
-    about = {"questions": len(texts), "rounds": arguments.rounds, "seconds": arguments.seconds, "cores": os.cpu_count()}
+    about = {
+        "questions": len(texts),
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+        "cores": os.cpu_count(),
+    }
     with TemporaryDirectory() as folder:
         corpus = prepare(texts, (arguments.keep or Path(folder)).resolve())
-        report = about | {"wrk_alone_requests_per_second": ceiling(corpus.lines, WARM_UP_SECONDS), **versions()}
+        report = about | {
+            "wrk_alone_requests_per_second": ceiling(corpus.lines, WARM_UP_SECONDS),
+            **versions(),
+        }
         report |= _beside_rivals(corpus, arguments) | _cached(corpus, arguments)
     show(report, as_json=arguments.json)
 
@@ -72,13 +97,22 @@ def _beside_rivals(corpus: Corpus, arguments: argparse.Namespace) -> dict[str, A
         others, missing = rivals(stack, corpus, arguments.environments)
         ours = stack.enter_context(sameask(imported(corpus, arguments.release, **NO_CACHE)))
         contenders = {**ours, **others}
-        say(f"{len(corpus.texts):,} questions, {', '.join(contenders)}; missing: {', '.join(missing) or 'none'}")
+        say(
+            f"{len(corpus.texts):,} questions, {', '.join(contenders)}; missing: {', '.join(missing) or 'none'}"
+        )
         sample = random.Random(SEED).sample(corpus.texts, min(SAMPLE, len(corpus.texts)))
         found = {name: share_found(contender, sample) for name, contender in contenders.items()}
         measured = _measure(contenders, corpus, arguments)
-    with sameask(imported(corpus, arguments.release, **NO_CACHE)) as ours:  # the others are gone, and all that they do
+    with sameask(
+        imported(corpus, arguments.release, **NO_CACHE)
+    ) as ours:  # the others are gone, and all that they do
         alone = [_alone(name, of, measured, corpus) for name, of in ours.items()]
-    return {"missing": missing, "first": found, "serve": _rows(measured, list(others)), "alone": alone}
+    return {
+        "missing": missing,
+        "first": found,
+        "serve": _rows(measured, list(others)),
+        "alone": alone,
+    }
 
 
 def _cached(corpus: Corpus, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -87,14 +121,21 @@ def _cached(corpus: Corpus, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure(
-    contenders: Mapping[str, Contender], corpus: Corpus, arguments: argparse.Namespace, pool: int = 0
+    contenders: Mapping[str, Contender],
+    corpus: Corpus,
+    arguments: argparse.Namespace,
+    pool: int = 0,
 ) -> Measured:
     """What each did in each round, by name and connections."""
-    measured: Measured = {(name, count): [] for count in arguments.connections for name in contenders}
+    measured: Measured = {
+        (name, count): [] for count in arguments.connections for name in contenders
+    }
     for part, (name, connections, warm_up) in enumerate(_turns(list(contenders), arguments)):
         seconds = WARM_UP_SECONDS if warm_up else arguments.seconds
         load = by_wrk(contenders[name].asking, corpus.lines, connections, seconds, part, pool)
-        share_found(contenders[name], corpus.texts[:1])  # what wrk left unanswered is done before another's turn
+        share_found(
+            contenders[name], corpus.texts[:1]
+        )  # what wrk left unanswered is done before another's turn
         if not warm_up:
             measured[name, connections].append(load)
             say(f"{name}, {connections}: {load}")
@@ -136,13 +177,22 @@ def _ratio(loads: Sequence[Load], others: Sequence[Load]) -> float:
 
 def _alone(name: str, contender: Contender, measured: Measured, corpus: Corpus) -> dict[str, Any]:
     """One lone request, and half of the greatest load at a fixed rate."""
-    greatest = max(load.requests_per_second for (of, _), loads in measured.items() if of == name for load in loads)
+    greatest = max(
+        load.requests_per_second
+        for (of, _), loads in measured.items()
+        if of == name
+        for load in loads
+    )
     one_at_a_time(contender.asking, _asked(corpus, name + "warm", LONE))
     lone = one_at_a_time(contender.asking, _asked(corpus, name + "lone", LONE))
     seconds = 10
-    half = at_rate(contender.asking, _asked(corpus, name + "half", int(greatest / 2 * seconds)), greatest / 2)
+    half = at_rate(
+        contender.asking, _asked(corpus, name + "half", int(greatest / 2 * seconds)), greatest / 2
+    )
     p50 = median(each.milliseconds for each in lone)
-    p99 = float(np.percentile([each.milliseconds for each in half], 99, method="nearest"))  # of what may be infinite
+    p99 = float(
+        np.percentile([each.milliseconds for each in half], 99, method="nearest")
+    )  # of what may be infinite
     return {
         "server": name,
         "lone p50 ms": p50,

@@ -30,9 +30,16 @@ from benchmarks.load import Asking
 from benchmarks.processes import Served, free_port, run, serving, started
 
 MODEL = "all-MiniLM-L6-v2"
-SETTINGS: dict[str, Any] = {"max_waiting_pairs": 2048}  # 256 connections with 5 pairs each must find room
+SETTINGS: dict[str, Any] = {
+    "max_waiting_pairs": 2048
+}  # 256 connections with 5 pairs each must find room
 NO_CACHE: dict[str, Any] = {"max_cached_embeddings": 0}
-QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "INFINITY_ANONYMOUS_USAGE_STATS": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,10 @@ def prepare(texts: Sequence[str], folder: Path) -> Corpus:
     if not corpus.vectors.exists():
         say("sentence-transformers embeds the questions for the rivals")
         model = SentenceTransformer(str(find_base(MODEL)))
-        np.save(corpus.vectors, model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False))
+        np.save(
+            corpus.vectors,
+            model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False),
+        )
     return corpus
 
 
@@ -81,14 +91,18 @@ def sameask(settings: Settings) -> Iterator[dict[str, Contender]]:
     """Ours, asked without and with the pair classifier."""
     with serving(settings) as server:
         yield {
-            name: Contender(_asking(server, "/duplicates", after=f'"], "verify": "{verify}"}}'), _of_results)
+            name: Contender(
+                _asking(server, "/duplicates", after=f'"], "verify": "{verify}"}}'), _of_results
+            )
             for name, verify in (("sameask", "never"), ("sameask, verifying", "auto"))
         }
 
 
 def imported(corpus: Corpus, release: Path, **settings: Any) -> Settings:
     """Settings of ours, whose data directory holds the questions."""
-    given = Settings(data_dir=corpus.folder / "data", release=release.resolve(), **SETTINGS, **settings)
+    given = Settings(
+        data_dir=corpus.folder / "data", release=release.resolve(), **SETTINGS, **settings
+    )
     if not holds(given.data_dir, corpus.texts):
         fill(given, corpus.texts, corpus.folder)
     return given
@@ -119,14 +133,34 @@ def infinity_int8(corpus: Corpus, environment: Path) -> AbstractContextManager[C
         optimum, base = environment / "bin" / "optimum-cli", find_base(MODEL)
         kind = ("--task", "feature-extraction", "--library-name", "transformers")
         _run(optimum, "export", "onnx", "--model", base, *kind, exported)
-        _run(optimum, "onnxruntime", "quantize", "--onnx_model", exported, _instructions(), "-o", quantized)
-    return _infinity(environment, quantized, "--device", "cpu", "--engine", "optimum", "--pooling-method", "mean")
+        _run(
+            optimum,
+            "onnxruntime",
+            "quantize",
+            "--onnx_model",
+            exported,
+            _instructions(),
+            "-o",
+            quantized,
+        )
+    return _infinity(
+        environment, quantized, "--device", "cpu", "--engine", "optimum", "--pooling-method", "mean"
+    )
 
 
 def infinity_torch(dtype: str) -> Callable[[Corpus, Path], AbstractContextManager[Contender]]:
     """infinity-emb on torch, its default, in float32 or bfloat16; on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = ("--device", device, "--engine", "torch", "--dtype", dtype, "--no-compile", "--no-bettertransformer")
+    options = (
+        "--device",
+        device,
+        "--engine",
+        "torch",
+        "--dtype",
+        dtype,
+        "--no-compile",
+        "--no-bettertransformer",
+    )
     return lambda _, environment: _infinity(environment, find_base(MODEL), *options)
 
 
@@ -134,10 +168,19 @@ def infinity_torch(dtype: str) -> Callable[[Corpus, Path], AbstractContextManage
 def _infinity(environment: Path, model: Path, *options: str) -> Iterator[Contender]:
     """It starts in the model's folder: optimum finds no ONNX file by an absolute path."""
     port = free_port()
-    command = [str(environment / "bin" / "infinity_emb"), "v2", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        str(environment / "bin" / "infinity_emb"),
+        "v2",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     command += ["--model-id", ".", "--served-model-name", MODEL, "--log-level", "error", *options]
     with started(command, port, "/health", QUIET, model) as server:
-        yield Contender(_asking(server, "/embeddings", f'{{"model": "{MODEL}", "input": ["'), _nothing)
+        yield Contender(
+            _asking(server, "/embeddings", f'{{"model": "{MODEL}", "input": ["'), _nothing
+        )
 
 
 @contextmanager
@@ -149,7 +192,14 @@ def txtai(corpus: Corpus, environment: Path) -> Iterator[Contender]:
         _run(environment / "bin" / "python", Path(__file__).with_name("txtai_index.py"), *given)
     configuration.write_text(f"path: {index}\nembeddings:\n  path: {find_base(MODEL)}\n", "utf-8")
     port = free_port()
-    command = [str(environment / "bin" / "python"), "-m", "uvicorn", "txtai.api:app", "--port", str(port)]
+    command = [
+        str(environment / "bin" / "python"),
+        "-m",
+        "uvicorn",
+        "txtai.api:app",
+        "--port",
+        str(port),
+    ]
     command += ["--log-level", "warning", "--no-access-log"]
     with started(command, port, "/count", {**QUIET, "CONFIG": str(configuration)}) as server:
         yield Contender(_asking(server, "/batchsearch", '{"limit": 5, "queries": ["'), _of_rows)
@@ -163,9 +213,13 @@ INSTALLED = {
 }
 
 
-def rivals(stack: ExitStack, corpus: Corpus, environments: Path) -> tuple[dict[str, Contender], list[str]]:
+def rivals(
+    stack: ExitStack, corpus: Corpus, environments: Path
+) -> tuple[dict[str, Contender], list[str]]:
     """All that can be had, started, by name; and the names of those that are not installed."""
-    found = {"plain": Contender(_asking(stack.enter_context(plain(corpus)), "/duplicates"), _of_results)}
+    found = {
+        "plain": Contender(_asking(stack.enter_context(plain(corpus)), "/duplicates"), _of_results)
+    }
     missing = []
     for name, (environment, start) in INSTALLED.items():
         if (environments / environment).is_dir():
@@ -181,12 +235,16 @@ def share_found(contender: Contender, texts: Sequence[str]) -> float | None:
     with httpx.Client(timeout=60) as client:
         for number, text in enumerate(texts):
             body = contender.asking.body(f"{text} {number}")
-            answer = client.post(contender.asking.url, content=body, headers={"Content-Type": "application/json"})
+            answer = client.post(
+                contender.asking.url, content=body, headers={"Content-Type": "application/json"}
+            )
             firsts.append(contender.first(answer.raise_for_status().json()))
     return None if None in firsts else sum(map(operator.eq, firsts, texts)) / len(texts)
 
 
-def _asking(server: Served, path: str, before: str = '{"questions": ["', after: str = '"]}') -> Asking:
+def _asking(
+    server: Served, path: str, before: str = '{"questions": ["', after: str = '"]}'
+) -> Asking:
     return Asking(server.url + path, before, after)
 
 
@@ -205,7 +263,11 @@ def _nothing(answer: Any) -> None:
 def _instructions() -> str:
     """The processor's, that the quantised model is made for, as an option of optimum."""
     flags = Path("/proc/cpuinfo").read_text("utf-8").split()
-    return next(f"--{name}" for name in ("avx512_vnni", "avx512", "avx2", "arm64") if name in flags or name == "arm64")
+    return next(
+        f"--{name}"
+        for name in ("avx512_vnni", "avx512", "avx2", "arm64")
+        if name in flags or name == "arm64"
+    )
 
 
 def _run(*command: str | Path) -> None:

@@ -76,11 +76,15 @@ class Client:
         if action != "ask" and self._own:
             return await self._http.delete(f"/questions/{self._own.pop(0)}")
         count = self._random.choice((1, 1, 1, 10))
-        return await self._http.post("/duplicates", json={"questions": [self._text() for _ in range(count)]})
+        return await self._http.post(
+            "/duplicates", json={"questions": [self._text() for _ in range(count)]}
+        )
 
     async def _write(self) -> httpx.Response:
         name = f"client-{self._number}-{self._random.getrandbits(60)}"
-        response = await self._http.post("/questions", json={"questions": [{"id": name, "text": self._text()}]})
+        response = await self._http.post(
+            "/questions", json={"questions": [{"id": name, "text": self._text()}]}
+        )
         if response.is_success:
             self._own.append(name)
         return response
@@ -93,8 +97,12 @@ class Client:
 
 def main() -> None:
     """Serve, load, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"]
+    )
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--clients", type=int, default=8)
@@ -112,7 +120,9 @@ def main() -> None:
         raise SystemExit(1)
 
 
-async def _soak(server: Served, texts: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
+async def _soak(
+    server: Served, texts: Sequence[str], arguments: argparse.Namespace
+) -> dict[str, Any]:
     """Work for so many minutes; what was done, and the memory of the server over the time."""
     words = sorted({word for text in texts for word in text.split()})
     until = time.monotonic() + arguments.minutes * 60

@@ -35,12 +35,20 @@ REST_SECONDS = 5
 
 def main() -> None:
     """Start each, measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, default=[ROOT / "examples" / "questions.csv"]
+    )
     parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--rounds", type=int, default=3, help="starts of each, but for the cold one")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="starts of each, but for the cold one"
+    )
     parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-quora")
-    parser.add_argument("--keep", type=Path, help="folder that keeps vectors and indexes, as serve.py's")
+    parser.add_argument(
+        "--keep", type=Path, help="folder that keeps vectors and indexes, as serve.py's"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     texts = read_questions(arguments.questions, arguments.limit)
@@ -53,7 +61,10 @@ def main() -> None:
             "sameask, warm": _measure(partial(serving, settings), arguments.rounds),
             "plain": _measure(partial(plain, corpus), arguments.rounds),
         }
-    show({"questions": len(texts), "cores": os.cpu_count(), **versions(), "start": rows}, as_json=arguments.json)
+    show(
+        {"questions": len(texts), "cores": os.cpu_count(), **versions(), "start": rows},
+        as_json=arguments.json,
+    )
 
 
 def _measure(start: Callable[[], AbstractContextManager[Served]], rounds: int) -> dict[str, Any]:

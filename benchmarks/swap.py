@@ -112,13 +112,22 @@ class Client:
             await self._check(seen)
 
     async def _check(self, seen: Seen) -> None:
-        body = {"questions": ["anything else"], "collection": self._collection, "top_k": MAX_OWN + 4, "verify": "never"}
+        body = {
+            "questions": ["anything else"],
+            "collection": self._collection,
+            "top_k": MAX_OWN + 4,
+            "verify": "never",
+        }
         answer = await self._timed(seen.asked, "POST", "/duplicates", json=body)
-        found = {candidate["id"]: candidate["text"] for candidate in answer["results"][0]["candidates"]}
+        found = {
+            candidate["id"]: candidate["text"] for candidate in answer["results"][0]["candidates"]
+        }
         if found != self._own:
             seen.wrong.append(f"{self._collection}: {sorted(found)} instead of {sorted(self._own)}")
 
-    async def _timed(self, latencies: list[float], method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    async def _timed(
+        self, latencies: list[float], method: str, path: str, **arguments: Any
+    ) -> dict[str, Any]:
         started = time.perf_counter()
         response = await self._http.request(method, path, **arguments)
         latencies.append(time.perf_counter() - started)
@@ -128,17 +137,32 @@ class Client:
 
 def main() -> None:
     """Build or take two releases, serve one, measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--releases", nargs=2, type=Path, help="the one to begin with, and the other")
-    parser.add_argument("--questions", nargs="+", type=Path, help="files with question1 and question2")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--releases", nargs=2, type=Path, help="the one to begin with, and the other"
+    )
+    parser.add_argument(
+        "--questions", nargs="+", type=Path, help="files with question1 and question2"
+    )
     parser.add_argument("--limit", type=int, default=4000, help="questions in the large collection")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--swaps", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of the idle load, and of the load beside a shadow")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="of the idle load, and of the load beside a shadow",
+    )
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two swaps")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
-    texts = read_questions(arguments.questions, arguments.limit) if arguments.questions else _made(arguments.limit)
+    texts = (
+        read_questions(arguments.questions, arguments.limit)
+        if arguments.questions
+        else _made(arguments.limit)
+    )
     with TemporaryDirectory() as name:
         folder = Path(name)
         first, second = arguments.releases or _tiny_releases(folder)
@@ -169,7 +193,9 @@ async def _measure(
         memory: dict[int, float] = {}
         swaps: list[float] = []
         turns = [others[0], first] * arguments.swaps
-        swapping = await _load(clients, _swap(admin, server, turns[: arguments.swaps], arguments.pause, swaps, memory))
+        swapping = await _load(
+            clients, _swap(admin, server, turns[: arguments.swaps], arguments.pause, swaps, memory)
+        )
         say("shadow")
         shares: list[float] = []
         shadow = await _load(clients, _shadow(admin, others[1], arguments.seconds, shares))
@@ -221,11 +247,15 @@ async def _swap(
     for number, name in enumerate(names, 1):
         started = time.perf_counter()
         if number % 2:
-            response = await http.put("/admin/releases/live", json={"release": name, "reason": "a benchmark"})
+            response = await http.put(
+                "/admin/releases/live", json={"release": name, "reason": "a benchmark"}
+            )
         else:
             response = await http.post("/admin/releases/live/rollback", json={})
         response.raise_for_status()
-        while (live := (await http.get("/admin/releases/live")).json())["swap"] or live["release"] != name:
+        while (live := (await http.get("/admin/releases/live")).json())["swap"] or live[
+            "release"
+        ] != name:
             if live["swap"] and live["swap"]["failure"]:
                 raise SystemExit(live["swap"]["failure"])
             await asyncio.sleep(0.05)
@@ -262,7 +292,8 @@ def _made(count: int) -> list[str]:
 def _tiny_releases(folder: Path) -> tuple[Path, Path]:
     models = [build_tiny_model(folder / f"model-{d}", dimension=d, seed=d) for d in (32, 48)]
     first, second = (
-        publish_release(folder / f"tiny-{d}", model, d).path for d, model in zip((32, 48), models, strict=True)
+        publish_release(folder / f"tiny-{d}", model, d).path
+        for d, model in zip((32, 48), models, strict=True)
     )
     return first, second
 

@@ -13,7 +13,9 @@ from txtai.embeddings import Embeddings
 model, questions, vectors, folder = sys.argv[1:]
 texts = [json.loads(f'"{line}"') for line in Path(questions).read_text("utf-8").split("\n")[:-1]]
 rows = iter(np.load(vectors))
-embeddings = Embeddings(method="external", transform=lambda batch: np.stack([next(rows) for _ in batch]), content=True)
+embeddings = Embeddings(
+    method="external", transform=lambda batch: np.stack([next(rows) for _ in batch]), content=True
+)
 embeddings.index(enumerate(texts))
 for name in ("method", "transform"):
     embeddings.config.pop(name)

@@ -31,7 +31,9 @@ def ask(url: str, texts: list[str]) -> list[dict[str, Any]]:
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     with httpx.Client(base_url=url, timeout=60) as client:
         answers = [client.post("/duplicates", json={"questions": batch}) for batch in batches]
-    return [finding for answer in answers for finding in answer.raise_for_status().json()["results"]]
+    return [
+        finding for answer in answers for finding in answer.raise_for_status().json()["results"]
+    ]
 
 
 def main() -> int:
@@ -41,18 +43,29 @@ def main() -> int:
     with (Path(__file__).parent / "expected.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     try:
-        answered = list(zip(rows, ask(parser.parse_args().url, [row["text"] for row in rows]), strict=True))
+        answered = list(
+            zip(rows, ask(parser.parse_args().url, [row["text"] for row in rows]), strict=True)
+        )
     except httpx.HTTPError as error:
         sys.exit(f"the server did not answer: {error}")
     missed = False
     for kind, bar in BARS.items():
-        of_kind = [(row, finding, passes(kind, finding, row["id"])) for row, finding in answered if row["kind"] == kind]
+        of_kind = [
+            (row, finding, passes(kind, finding, row["id"]))
+            for row, finding in answered
+            if row["kind"] == kind
+        ]
         right = sum(passed for _, _, passed in of_kind)
         missed |= not of_kind or right < bar * len(of_kind)
         print(f"{kind}: {right} of {len(of_kind)} as expected, at least {bar:.0%} wanted")
         for row, finding, _ in (entry for entry in of_kind if not entry[2]):
-            best = next((f"{c['id']} at {c['similarity']:.3f}" for c in finding["candidates"]), "no candidate")
-            print(f"  missed: {row['text']} [{row['id'] or 'nothing'}]: {finding['verdict']}, {best}")
+            best = next(
+                (f"{c['id']} at {c['similarity']:.3f}" for c in finding["candidates"]),
+                "no candidate",
+            )
+            print(
+                f"  missed: {row['text']} [{row['id'] or 'nothing'}]: {finding['verdict']}, {best}"
+            )
     return int(missed)
 
 

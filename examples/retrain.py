@@ -27,22 +27,39 @@ OVER = ("succeeded", "failed", "cancelled", "interrupted")
 
 def main() -> None:
     """Each step, with a line that says what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, required=True, help="file with question1, question2 and is_duplicate")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=Path, required=True, help="file with question1, question2 and is_duplicate"
+    )
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of the server")
     parser.add_argument("--collection", default="retrain-example")
     parser.add_argument("--recipe", default="both", help="calibration, classifier, encoder or both")
     parser.add_argument("--force", metavar="REASON", help="go live whatever the gate says")
     arguments = parser.parse_args()
-    rows = [(row.values[0], row.values[1], truth(row.values[2])) for row in read_rows(arguments.pairs, COLUMNS)]
-    pairs = [row for row in rows if digest(row[0]) != digest(row[1])]  # nobody can label a question and itself
-    headers = {"Authorization": f"Bearer {os.environ['SAMEASK_KEY']}"} if "SAMEASK_KEY" in os.environ else {}
+    rows = [
+        (row.values[0], row.values[1], truth(row.values[2]))
+        for row in read_rows(arguments.pairs, COLUMNS)
+    ]
+    pairs = [
+        row for row in rows if digest(row[0]) != digest(row[1])
+    ]  # nobody can label a question and itself
+    headers = (
+        {"Authorization": f"Bearer {os.environ['SAMEASK_KEY']}"}
+        if "SAMEASK_KEY" in os.environ
+        else {}
+    )
     with httpx.Client(base_url=arguments.url, headers=headers, timeout=120) as client:
         walk(client, arguments.collection, pairs, arguments.recipe, arguments.force)
 
 
 def walk(
-    client: httpx.Client, collection: str, pairs: Sequence[tuple[str, str, bool | None]], recipe: str, force: str | None
+    client: httpx.Client,
+    collection: str,
+    pairs: Sequence[tuple[str, str, bool | None]],
+    recipe: str,
+    force: str | None,
 ) -> None:
     """All of it. Exits when a step is not what it should be."""
     labelled, asked = [p for i, p in enumerate(pairs) if i % 10], [p[:2] for p in pairs[::10]]
@@ -53,24 +70,36 @@ def walk(
         call(client, "POST", "/questions", {"collection": collection, "questions": questions})
     print(f"imported {len(texts):,} questions")
     for _, some in batches(labelled):
-        labels = [{"questions": [a, b], "is_duplicate": same, "by": "retrain.py"} for a, b, same in some]
+        labels = [
+            {"questions": [a, b], "is_duplicate": same, "by": "retrain.py"} for a, b, same in some
+        ]
         call(client, "POST", "/labels", {"collection": collection, "labels": labels})
     print(f"labelled {len(labelled):,} pairs; {len(asked):,} are asked about")
     before = scores(client, collection, asked)
     run = trained(client, collection, recipe)
     name = run["release"]
     call(client, "PUT", "/admin/releases/shadow", {"release": name})
-    wait(lambda: call(client, "GET", "/admin/releases/shadow"), lambda shadow: shadow["phase"] == "ready")
+    wait(
+        lambda: call(client, "GET", "/admin/releases/shadow"),
+        lambda shadow: shadow["phase"] == "ready",
+    )
     diff = call(client, "GET", f"/admin/releases/{name}/diff?collection={collection}&limit=3")
     print(f"diff: {diff['changed']:,} of {diff['pairs']:,} verdicts would change")
-    call(client, "PUT", "/admin/releases/live", {"release": name, "reason": force or "retrain.py", "force": force})
+    call(
+        client,
+        "PUT",
+        "/admin/releases/live",
+        {"release": name, "reason": force or "retrain.py", "force": force},
+    )
     wait(lambda: call(client, "GET", "/admin/releases/live"), lambda live: live["swap"] is None)
     after = scores(client, collection, asked)
     print(f"live: {name}; {changed(before, after):,} of {len(asked):,} probabilities changed")
     call(client, "POST", "/admin/releases/live/rollback", {"reason": "retrain.py"})
     wait(lambda: call(client, "GET", "/admin/releases/live"), lambda live: live["swap"] is None)
     back = scores(client, collection, asked)
-    print(f"rolled back to {back['release']}; {changed(before, back):,} probabilities differ from the first")
+    print(
+        f"rolled back to {back['release']}; {changed(before, back):,} probabilities differ from the first"
+    )
     if not changed(before, after) or changed(before, back) or back["release"] != before["release"]:
         sys.exit("the answers did not change with the release and back")
 
@@ -78,7 +107,10 @@ def walk(
 def trained(client: httpx.Client, collection: str, recipe: str) -> dict[str, Any]:
     """A training run, at its end. Exits when it made no release."""
     run = call(client, "POST", "/admin/retrain", {"collection": collection, "recipe": recipe})
-    run = wait(lambda: call(client, "GET", f"/admin/training-runs/{run['id']}"), lambda run: run["state"] in OVER)
+    run = wait(
+        lambda: call(client, "GET", f"/admin/training-runs/{run['id']}"),
+        lambda run: run["state"] in OVER,
+    )
     if run["state"] != "succeeded":
         sys.exit(f"training run {run['id']}: {run['state']}: {run['error']}")
     print(f"training run {run['id']} made {run['release']}; gate: {run['gate']['outcome']}")
@@ -87,11 +119,16 @@ def trained(client: httpx.Client, collection: str, recipe: str) -> dict[str, Any
     return run
 
 
-def scores(client: httpx.Client, collection: str, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def scores(
+    client: httpx.Client, collection: str, pairs: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
     """The release that answers, and the probability of each pair."""
     found: list[float] = []
     for _, some in batches(pairs):
-        body = {"collection": collection, "pairs": [{"question1": a, "question2": b} for a, b in some]}
+        body = {
+            "collection": collection,
+            "pairs": [{"question1": a, "question2": b} for a, b in some],
+        }
         answer = call(client, "POST", "/pair-score", body)
         found += [score["probability"] for score in answer["scores"]]
     return {"release": answer["release"], "probabilities": found}
@@ -117,7 +154,9 @@ def wait(look: Any, until: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def call(client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(
+    client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One request. Exits with the problem's words when it is refused."""
     response = client.request(method, path, json=body)
     if not response.is_success:

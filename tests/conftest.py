@@ -3,8 +3,12 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may reach for the hub
-os.environ.setdefault("SAMEASK_BACKEND", "torch")  # what else may run the models has tests of its own
-os.environ.setdefault("SAMEASK_ALLOWED_HOSTS", "testserver")  # as the test client calls every service
+os.environ.setdefault(
+    "SAMEASK_BACKEND", "torch"
+)  # what else may run the models has tests of its own
+os.environ.setdefault(
+    "SAMEASK_ALLOWED_HOSTS", "testserver"
+)  # as the test client calls every service
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -38,12 +42,18 @@ RELEASES = Path(__file__).parent.parent / "releases"
 
 
 def publish_release(
-    out: Path, base: Path, dimension: int, *, duplicate_from: float | None = 0.9, classifier: Path | None = None
+    out: Path,
+    base: Path,
+    dimension: int,
+    *,
+    duplicate_from: float | None = 0.9,
+    classifier: Path | None = None,
 ) -> Release:
     """A release on a model folder, with a steep calibration around a similarity of 0.9; with a pair classifier, if
     there is one, whose logit alone is the probability's."""
     thresholds = {
-        target: Threshold(duplicate_from, 0.9 if duplicate_from else None, 0.5, 100) for target in TARGET_PRECISIONS
+        target: Threshold(duplicate_from, 0.9 if duplicate_from else None, 0.5, 100)
+        for target in TARGET_PRECISIONS
     }
     manifest = {
         "parent": None,
@@ -54,7 +64,9 @@ def publish_release(
         "seed": None,
     }
     scale = Scale(Calibration([100.0], -90.0), Thresholds(thresholds, 0.5))
-    by_pair = Scale(Calibration([0.0, 1.0], 0.0), Thresholds(thresholds, 0.5)) if classifier else None
+    by_pair = (
+        Scale(Calibration([0.0, 1.0], 0.0), Thresholds(thresholds, 0.5)) if classifier else None
+    )
     weights = sorted(file for file in classifier.iterdir() if file.is_file()) if classifier else []
     files: dict[str, str | bytes | Path] = {
         **{f"classifier/{file.name}": file for file in weights},
@@ -106,7 +118,9 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> 
 @pytest.fixture(scope="session")
 def wide_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """A release of another dimension than the tiny one's."""
-    model = build_tiny_model(tmp_path_factory.mktemp("wide") / "model", dimension=WIDE_DIMENSION, seed=1)
+    model = build_tiny_model(
+        tmp_path_factory.mktemp("wide") / "model", dimension=WIDE_DIMENSION, seed=1
+    )
     return publish_release(tmp_path_factory.mktemp("wide-release") / "wide", model, WIDE_DIMENSION)
 
 

@@ -85,7 +85,12 @@ def applied(write: Write, state: State) -> State:
     if write.kind == "delete":
         changed = set(write.questions)
         questions = {id_: text for id_, text in shelf.questions.items() if id_ not in changed}
-    return {**shelves, write.collection: replace(shelf, revision=shelf.revision + len(changed), questions=questions)}
+    return {
+        **shelves,
+        write.collection: replace(
+            shelf, revision=shelf.revision + len(changed), questions=questions
+        ),
+    }
 
 
 class PickyEncoder(Encoder):
@@ -102,7 +107,9 @@ def open_engine(data_dir: Path, release: Release, encoder: Encoder) -> tuple[Sto
     """Store and live release over a data directory, as the service opens them; not caught up."""
     store = Store(data_dir / DATABASE)
     scorer = release.scorer("0.90")
-    return store, LiveRelease(release, encoder, scorer, store, snapshot_dir=data_dir / SNAPSHOTS, max_waiting=100)
+    return store, LiveRelease(
+        release, encoder, scorer, store, snapshot_dir=data_dir / SNAPSHOTS, max_waiting=100
+    )
 
 
 def read_state(store: Store) -> State:
@@ -138,7 +145,9 @@ class Journal:
 class Writer:
     """Writes what its seed says, and is told of nothing but the truth it finds in the store when it starts."""
 
-    def __init__(self, data_dir: Path, seed: int, release: Release, journal: Journal, alone: bool) -> None:
+    def __init__(
+        self, data_dir: Path, seed: int, release: Release, journal: Journal, alone: bool
+    ) -> None:
         self._data_dir = data_dir
         self._release = release
         self._journal = journal
@@ -162,7 +171,9 @@ class Writer:
             maintenance = pool.submit(self._maintain, done)
             try:
                 for _ in range(self._random.randint(*WRITES_BEFORE_A_CLEAN_RESTART)):
-                    self._write(self._random.choice([1, 1, 1, 1, 4]))  # 4: as many writers at once do
+                    self._write(
+                        self._random.choice([1, 1, 1, 1, 4])
+                    )  # 4: as many writers at once do
                     if self._alone:
                         self._maintain_once()
                     elif maintenance.done():
@@ -225,25 +236,35 @@ class Writer:
             revision, (hits,) = self._live.search(key, vector[None], 3)
             assert revision >= self._state[write.collection].revision
             found = self._store.read(key, hits.revisions)
-            assert texts[0] in {question.text for question in found.values()}, "about to be acknowledged, but not found"
+            assert texts[0] in {question.text for question in found.values()}, (
+                "about to be acknowledged, but not found"
+            )
 
     def _choose(self) -> Write:
         name = self._random.choice(sorted(self._state))
         questions = self._state[name].questions
         chance = self._random.random()
         if chance < 0.06:
-            return Write("drop" if OTHER_COLLECTION in self._state else "create", OTHER_COLLECTION, {})
+            return Write(
+                "drop" if OTHER_COLLECTION in self._state else "create", OTHER_COLLECTION, {}
+            )
         if chance < 0.25 and questions:
             return Write("delete", name, {self._random.choice(sorted(questions)): ""})
         if chance < 0.35:
-            return Write("label", name, {self._text(None): self._text(None) for _ in range(self._random.randint(1, 6))})
+            return Write(
+                "label",
+                name,
+                {self._text(None): self._text(None) for _ in range(self._random.randint(1, 6))},
+            )
         ids = self._random.sample(IDS, 1 if chance < 0.6 else self._random.randint(2, 14))
         return Write("upsert", name, {id_: self._text(questions.get(id_)) for id_ in ids})
 
     def _text(self, old: str | None) -> str:
         if old and self._random.random() < 0.2:
             return old
-        letters = "".join(self._random.choices(string.ascii_lowercase + " ", k=self._random.randint(8, 20)))
+        letters = "".join(
+            self._random.choices(string.ascii_lowercase + " ", k=self._random.randint(8, 20))
+        )
         return f"x{letters}{UNEMBEDDABLE if self._random.random() < 0.05 else ''}"
 
     def _maintain(self, done: threading.Event) -> None:
@@ -252,7 +273,9 @@ class Writer:
             time.sleep(self._maintenance_random.uniform(0, 0.03))
 
     def _maintain_once(self) -> None:
-        action = self._maintenance_random.choice(["save", "upkeep", "rebuild", "nothing", "nothing"])
+        action = self._maintenance_random.choice(
+            ["save", "upkeep", "rebuild", "nothing", "nothing"]
+        )
         if action == "nothing":
             return
         with self._journal.phase(action):
@@ -262,7 +285,9 @@ class Writer:
                 case "upkeep":
                     self._live.upkeep()
                 case "rebuild":
-                    self._live.index(self._maintenance_random.choice(list(self._keys.values()))).rebuild()
+                    self._live.index(
+                        self._maintenance_random.choice(list(self._keys.values()))
+                    ).rebuild()
 
 
 def make_everything_happen_often() -> None:
@@ -323,12 +348,16 @@ def run(
         os._exit(1)
 
 
-def run_in_fork(data_dir: Path, seed: int, release: Path, journal: Path, deadly: tuple[str, int] | None = None) -> None:
+def run_in_fork(
+    data_dir: Path, seed: int, release: Path, journal: Path, deadly: tuple[str, int] | None = None
+) -> None:
     """The same in a process forked from one that has imported everything, and has no threads."""
     tasks = Path(f"/proc/{os.getppid()}/task")
     if tasks.is_dir():
         threads = sorted((task / "comm").read_text().strip() for task in tasks.iterdir())
-        others = [name for name in threads if name != "jemalloc_bg_thd"]  # pyarrow's; jemalloc is safe to fork
+        others = [
+            name for name in threads if name != "jemalloc_bg_thd"
+        ]  # pyarrow's; jemalloc is safe to fork
         assert len(others) == 1, f"forked from a process with threads: {others}"
     descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     run(data_dir, seed, release, Journal(descriptor), deadly)

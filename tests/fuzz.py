@@ -34,7 +34,9 @@ from tests.raw_http import fuzz_raw
 from tests.tiny_model import DIMENSION, build_tiny_model
 
 STOP_AFTER = 20  # kinds of failure
-ADMIN_KEY = "the-key-of-a-fuzzer-is-no-secret"  # the document says that keys are needed, so they are
+ADMIN_KEY = (
+    "the-key-of-a-fuzzer-is-no-secret"  # the document says that keys are needed, so they are
+)
 
 # Limits small enough that random requests stand on both sides of each.
 SMALL = {
@@ -64,23 +66,67 @@ class Override:
 
 
 OVERRIDES = (
-    Override(413, r"SAMEASK_MAX_BODY_BYTES", "the limit is a setting, and of the body, which a schema can't measure"),
-    Override(422, r"at most [\d,]+ \(SAMEASK_MAX_\w+\)$", "the limit is a setting; the document is the same for all"),
-    Override(422, r"^can't be added: at most [\d,]+ collections$", "the limit is a setting, and of what is stored"),
-    Override(422, r"^stands more than once in this request$", "a schema can't say that the ids of a list differ"),
-    Override(422, r"^is a pair of a question with itself$", "a schema can't say that two texts differ in normal form"),
-    Override(422, r"^says otherwise than labels\.\d+ of the same pair$", "nor what a list says of one pair"),
-    Override(422, r"^was used for another request$", "a key is the client's own: no schema says which were used"),
-    Override(422, r"^is not one that this service gave$", "a cursor is opaque: the document says only that it is text"),
-    Override(422, r"^Input should be a valid integer$", "3.0 is an integer to a schema, but `top_k` is written as one"),
+    Override(
+        413,
+        r"SAMEASK_MAX_BODY_BYTES",
+        "the limit is a setting, and of the body, which a schema can't measure",
+    ),
+    Override(
+        422,
+        r"at most [\d,]+ \(SAMEASK_MAX_\w+\)$",
+        "the limit is a setting; the document is the same for all",
+    ),
+    Override(
+        422,
+        r"^can't be added: at most [\d,]+ collections$",
+        "the limit is a setting, and of what is stored",
+    ),
+    Override(
+        422,
+        r"^stands more than once in this request$",
+        "a schema can't say that the ids of a list differ",
+    ),
+    Override(
+        422,
+        r"^is a pair of a question with itself$",
+        "a schema can't say that two texts differ in normal form",
+    ),
+    Override(
+        422,
+        r"^says otherwise than labels\.\d+ of the same pair$",
+        "nor what a list says of one pair",
+    ),
+    Override(
+        422,
+        r"^was used for another request$",
+        "a key is the client's own: no schema says which were used",
+    ),
+    Override(
+        422,
+        r"^is not one that this service gave$",
+        "a cursor is opaque: the document says only that it is text",
+    ),
+    Override(
+        422,
+        r"^Input should be a valid integer$",
+        "3.0 is an integer to a schema, but `top_k` is written as one",
+    ),
     Override(422, r"^is none that this server allows", "which data sets there are is a setting"),
     Override(
-        422, r"^is 'always', but the live release has no pair classifier$", "no schema says which release is live"
+        422,
+        r"^is 'always', but the live release has no pair classifier$",
+        "no schema says which release is live",
     ),
     Override(
-        422, r"^String should have at least 1 character$", "a line feed alone, before which a pattern's $ matches"
+        422,
+        r"^String should have at least 1 character$",
+        "a line feed alone, before which a pattern's $ matches",
     ),
-    Override(422, r"^must not be blank", "described in words: a pattern's idea of white space is not Python's"),
+    Override(
+        422,
+        r"^must not be blank",
+        "described in words: a pattern's idea of white space is not Python's",
+    ),
 )
 
 # Statuses with which a valid request may be answered, and an invalid one.
@@ -121,7 +167,10 @@ class Report:
         routes: dict[tuple[str, str], list[str]] = {}
         for (method, route, status), times in sorted(self.sent.items()):
             routes.setdefault((route, method), []).append(f"{status}: {times:,}")
-        return "\n".join(f"{method:8}{route:24}{'  '.join(found)}" for (route, method), found in sorted(routes.items()))
+        return "\n".join(
+            f"{method:8}{route:24}{'  '.join(found)}"
+            for (route, method), found in sorted(routes.items())
+        )
 
 
 class Counted:
@@ -153,12 +202,16 @@ class Counted:
 
 
 @schemathesis.check
-def problem_document(_: CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]) -> None:
+def problem_document(
+    _: CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> None:
     """Every error is a problem document that repeats the status."""
     if response.status_code < 400:
         return
     content_type = response.headers.get("content-type", [""])[0]
-    assert content_type == CONTENT_TYPE, f"{case.method} {case.path}: {response.status_code} as {content_type!r}"
+    assert content_type == CONTENT_TYPE, (
+        f"{case.method} {case.path}: {response.status_code} as {content_type!r}"
+    )
     try:
         found = Problem.model_validate_json(response.content)
     except ValidationError as error:
@@ -167,16 +220,25 @@ def problem_document(_: CheckContext, response: schemathesis.Response, case: sch
 
 
 @schemathesis.check
-def allow_lists_the_methods(_: CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]) -> None:
+def allow_lists_the_methods(
+    _: CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> None:
     """405 comes with the methods that the document gives the path, and no others."""
-    if response.status_code == 405 and response.request.url and response.request.url.endswith(case.formatted_path):
+    if (
+        response.status_code == 405
+        and response.request.url
+        and response.request.url.endswith(case.formatted_path)
+    ):
         allowed = {method.strip() for method in response.headers.get("allow", [""])[0].split(",")}
         documented = {method.upper() for method in case.operation.schema[case.operation.path]}
         assert allowed == documented, f"Allow: {allowed}, documented: {documented}"
 
 
 def is_a_fault(
-    _: schemathesis.HookContext, failure: Failure, __: schemathesis.Case[Any], response: schemathesis.Response
+    _: schemathesis.HookContext,
+    failure: Failure,
+    __: schemathesis.Case[Any],
+    response: schemathesis.Response,
 ) -> bool:
     """Whether a check is right to object: it is, unless every error that the problem names is overridden."""
     if not isinstance(failure, RejectedPositiveData) or response.status_code not in (413, 422):
@@ -188,10 +250,14 @@ def is_a_fault(
 
 def fuzz_settings(data_dir: Path, release: Path) -> Settings:
     """A service whose limits are small."""
-    return Settings.model_validate({"data_dir": data_dir, "release": release, "device": "cpu", **SMALL})
+    return Settings.model_validate(
+        {"data_dir": data_dir, "release": release, "device": "cpu", **SMALL}
+    )
 
 
-def fuzz_document(settings: Settings, report: Report, requests: int, seed: int, examples: int = 60) -> None:
+def fuzz_document(
+    settings: Settings, report: Report, requests: int, seed: int, examples: int = 60
+) -> None:
     """Send at least that many requests made from the OpenAPI document, with a key, unless some are answered badly.
 
     In rounds: first whatever the document enumerates, then `examples` of each operation and as many walks along
@@ -205,7 +271,11 @@ def fuzz_document(settings: Settings, report: Report, requests: int, seed: int, 
         for round_ in range(requests):
             before = report.requests
             _run(app, report, seed + round_, round_, examples)
-            if report.requests in (before, before + 1) or report.requests >= enough or report.failures:
+            if (
+                report.requests in (before, before + 1)
+                or report.requests >= enough
+                or report.failures
+            ):
                 break
     finally:
         shutdown_lifespans()
@@ -229,7 +299,10 @@ def _run(app: ASGIApp, report: Report, seed: int, round_: int, examples: int) ->
                 "coverage": {"enabled": round_ == 0, "generate-duplicate-query-parameters": True},
                 # In every other round: names that earlier answers held, and links beside the document's.
                 "fuzzing": {"extra-data-sources": {"responses": round_ % 2 == 1}},
-                "stateful": {"max-steps": 12, "inference": {"algorithms": ["dependency-analysis"] * (round_ % 2)}},
+                "stateful": {
+                    "max-steps": 12,
+                    "inference": {"algorithms": ["dependency-analysis"] * (round_ % 2)},
+                },
             },
         }
     )
@@ -252,8 +325,15 @@ def _note(event: events.ScenarioFinished, report: Report) -> None:
     for case_id, checks in recorder.checks.items():
         for check in checks:
             if check.failure_info is not None:
-                failure, response = check.failure_info.failure, recorder.interactions[case_id].response
-                answer = f"{response.status_code} {response.content[:2000]!r}" if response else "no answer"
+                failure, response = (
+                    check.failure_info.failure,
+                    recorder.interactions[case_id].response,
+                )
+                answer = (
+                    f"{response.status_code} {response.content[:2000]!r}"
+                    if response
+                    else "no answer"
+                )
                 report.failures.setdefault(
                     (failure.operation or event.label or "", failure.title),
                     f"{failure.message}\n{check.failure_info.code_sample}\n{answer}",
@@ -265,7 +345,9 @@ def _note(event: events.ScenarioFinished, report: Report) -> None:
 
 
 def _overridden(status: int, detail: str) -> bool:
-    return any(override.status == status and re.search(override.detail, detail) for override in OVERRIDES)
+    return any(
+        override.status == status and re.search(override.detail, detail) for override in OVERRIDES
+    )
 
 
 def fuzz_both(folder: Path, release: Path, requests: int, seed: int) -> Report:
@@ -274,7 +356,9 @@ def fuzz_both(folder: Path, release: Path, requests: int, seed: int) -> Report:
     fuzz_document(fuzz_settings(folder / "document", release), report, requests, seed)
     if report.requests < requests and not report.failures:
         report.failures["the fuzzer", "too few requests"] = f"{report.requests:,} of {requests:,}"
-    app = create_app(fuzz_settings(folder / "raw", release).model_copy(update={"max_body_bytes": RAW_BODY_BYTES}))
+    app = create_app(
+        fuzz_settings(folder / "raw", release).model_copy(update={"max_body_bytes": RAW_BODY_BYTES})
+    )
     with TestClient(app) as client:
         wait_until_ready(client)
         try:
@@ -287,7 +371,9 @@ def fuzz_both(folder: Path, release: Path, requests: int, seed: int) -> Report:
 def main() -> int:
     """Fuzz at length, and say what was sent. Exits with 1 if anything was wrong, or too little was sent."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("requests", type=int, help="requests to make from the OpenAPI document, at the least")
+    parser.add_argument(
+        "requests", type=int, help="requests to make from the OpenAPI document, at the least"
+    )
     parser.add_argument("--seed", type=int, default=Random().getrandbits(31))
     options = parser.parse_args()
     start = perf_counter()

@@ -28,29 +28,124 @@ from app.http.problems import CONTENT_TYPE, Problem
 
 PATIENCE_SECONDS = 30
 MAX_ANSWER = 40_000  # bytes of a problem document
-NOT_HTTP = b"Invalid HTTP request received."  # the server's own words, for what never reaches the app
+NOT_HTTP = (
+    b"Invalid HTTP request received."  # the server's own words, for what never reaches the app
+)
 
 Headers = tuple[tuple[bytes, bytes], ...]
 Route = tuple[str, str]  # a method, and a path with {parameters}
 
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH"]
+METHODS = [
+    "GET",
+    "POST",
+    "PUT",
+    "DELETE",
+    "PATCH",
+    "HEAD",
+    "OPTIONS",
+    "TRACE",
+    "PROPFIND",
+    "M-SEARCH",
+]
 
 PATHS = [
-    *["/", "/docs", "/docs/", "/openapi.json", "/docs/assets", "/docs/assets/{file}", "/docs/assets/swagger-ui.css"],
+    *[
+        "/",
+        "/docs",
+        "/docs/",
+        "/openapi.json",
+        "/docs/assets",
+        "/docs/assets/{file}",
+        "/docs/assets/swagger-ui.css",
+    ],
     *["/{any}", "/{any}/{other}", "/collections/{name}/{other}", "/duplicates/", "//duplicates"],
 ]  # beside those of the document
 
 SEGMENTS = [
-    *["default", "faq", "a", "swagger-ui.css", "", ".", "..", "%2e%2e", "%2E%2E%2F%2E%2E", "..%2f..%2fetc%2fpasswd"],
-    *["%00", "a%00b", "%0a", "%0d%0a", "%7f", "%20", "+", "%ff", "%c0%af", "%ed%a0%80", "%f0%9f%a6%8a", "%ef%bf%bd"],
-    *["%", "%zz", "%u0041", "%2f", "%252f", "a/b", "//", ";x=1", "*", "~", "a:b@c", "[", "{id}", "x" * 257],
-    *["x" * 20_000, "%41" * 5_000, "%f0%9f%a6%8a" * 64, "null", "true", "-1", "9" * 400, "CON", "a%3Fb", "a%23b"],
+    *[
+        "default",
+        "faq",
+        "a",
+        "swagger-ui.css",
+        "",
+        ".",
+        "..",
+        "%2e%2e",
+        "%2E%2E%2F%2E%2E",
+        "..%2f..%2fetc%2fpasswd",
+    ],
+    *[
+        "%00",
+        "a%00b",
+        "%0a",
+        "%0d%0a",
+        "%7f",
+        "%20",
+        "+",
+        "%ff",
+        "%c0%af",
+        "%ed%a0%80",
+        "%f0%9f%a6%8a",
+        "%ef%bf%bd",
+    ],
+    *[
+        "%",
+        "%zz",
+        "%u0041",
+        "%2f",
+        "%252f",
+        "a/b",
+        "//",
+        ";x=1",
+        "*",
+        "~",
+        "a:b@c",
+        "[",
+        "{id}",
+        "x" * 257,
+    ],
+    *[
+        "x" * 20_000,
+        "%41" * 5_000,
+        "%f0%9f%a6%8a" * 64,
+        "null",
+        "true",
+        "-1",
+        "9" * 400,
+        "CON",
+        "a%3Fb",
+        "a%23b",
+    ],
 ]
 
 QUERIES = [
-    *[b"", b"&", b"=", b"?", b"limit=1", b"limit=0", b"limit=" + b"9" * 5_000, b"limit=1e3", b"limit=%00", b"limit="],
-    *[b"limit=1&limit=x", b"collection=%ff", b"collection=default%00", b"collection=a&collection=b", b"cursor=AA"],
-    *[b"cursor=%ff", b"cursor=////", b"cursor=7aCA", b"cursor=" + b"A" * 10_000, b"cursor=%f0%9f%a6%8a", b"cursor"],
+    *[
+        b"",
+        b"&",
+        b"=",
+        b"?",
+        b"limit=1",
+        b"limit=0",
+        b"limit=" + b"9" * 5_000,
+        b"limit=1e3",
+        b"limit=%00",
+        b"limit=",
+    ],
+    *[
+        b"limit=1&limit=x",
+        b"collection=%ff",
+        b"collection=default%00",
+        b"collection=a&collection=b",
+        b"cursor=AA",
+    ],
+    *[
+        b"cursor=%ff",
+        b"cursor=////",
+        b"cursor=7aCA",
+        b"cursor=" + b"A" * 10_000,
+        b"cursor=%f0%9f%a6%8a",
+        b"cursor",
+    ],
     *[b"%", b"%zz=1", b"a[]=1", b"&".join([b"a=1"] * 2_000), b";".join([b"limit=1"] * 3)],
 ]
 
@@ -62,24 +157,75 @@ CONTENT_TYPES = [
         b"application/problem+json",
         b"application/vnd+json",
     ],
-    *[b"APPLICATION/JSON", b"application/json, text/html", b"text/plain", b"text/json; charset=latin-1", b"*/*"],
-    *[b"multipart/form-data", b'multipart/form-data; boundary="', b"application/x-www-form-urlencoded", b"", b"/"],
-    *[b"json", b"\xff\xfe", b"application/json\t", b"a/b; c=" + b"d" * 4_000, b"application/msgpack"],
+    *[
+        b"APPLICATION/JSON",
+        b"application/json, text/html",
+        b"text/plain",
+        b"text/json; charset=latin-1",
+        b"*/*",
+    ],
+    *[
+        b"multipart/form-data",
+        b'multipart/form-data; boundary="',
+        b"application/x-www-form-urlencoded",
+        b"",
+        b"/",
+    ],
+    *[
+        b"json",
+        b"\xff\xfe",
+        b"application/json\t",
+        b"a/b; c=" + b"d" * 4_000,
+        b"application/msgpack",
+    ],
 ]
 
 HEADERS: list[tuple[bytes, list[bytes]]] = [
-    (b"content-encoding", [b"gzip", b"deflate", b"br", b"identity", b"gzip, gzip", b"nonsense", b""]),
+    (
+        b"content-encoding",
+        [b"gzip", b"deflate", b"br", b"identity", b"gzip, gzip", b"nonsense", b""],
+    ),
     (b"accept", [b"", b"*/*", b"text/html;q=nan", b"application/json;q=2", b"\xff", b"," * 4_000]),
     (b"accept-encoding", [b"gzip;q=x", b"*;q=0", b"identity;q=0"]),
     (b"accept-charset", [b"utf-16"]),
-    (b"host", [b"", b"[", b"[::1", b"a b", b"example.com:99999", b"example.com:x", b"a/collections?", b"\xff", b"@"]),
-    (b"range", [b"bytes=5-1", b"bytes=-0", b"bytes=9999999999-", b"bytes=x", b"bytes=0-0,2-2", b"lines=1", b"\xff"]),
+    (
+        b"host",
+        [
+            b"",
+            b"[",
+            b"[::1",
+            b"a b",
+            b"example.com:99999",
+            b"example.com:x",
+            b"a/collections?",
+            b"\xff",
+            b"@",
+        ],
+    ),
+    (
+        b"range",
+        [
+            b"bytes=5-1",
+            b"bytes=-0",
+            b"bytes=9999999999-",
+            b"bytes=x",
+            b"bytes=0-0,2-2",
+            b"lines=1",
+            b"\xff",
+        ],
+    ),
     (b"if-range", [b"x", b"\xff"]),
     (b"if-none-match", [b"*", b'"', b"\xff"]),
     (b"if-modified-since", [b"yesterday", b"Thu, 99 Foo 9999 99:99:99 GMT", b"\xff", b"0"]),
     (b"cookie", [b"=", b"a=" + b"b" * 8_000, b"\xff=\xfe", b'a="']),
-    (b"authorization", [b"Basic", b"Bearer \xff", b"Basic !!!", b"Bearer", b"bearer  \t", b"Bearer a b"]),
-    (b"authorization", [b"Bearer " + b"x" * 10_000, b"Bearer sameask_" + b"0" * 16 + b"_" + b"0" * 64]),
+    (
+        b"authorization",
+        [b"Basic", b"Bearer \xff", b"Basic !!!", b"Bearer", b"bearer  \t", b"Bearer a b"],
+    ),
+    (
+        b"authorization",
+        [b"Bearer " + b"x" * 10_000, b"Bearer sameask_" + b"0" * 16 + b"_" + b"0" * 64],
+    ),
     (b"origin", [b"null", b"http://[", b"\xff"]),
     (b"x-forwarded-for", [b"\xff", b"256.1.1.1", b"," * 100]),
     (b"x-forwarded-proto", [b"gopher"]),
@@ -94,14 +240,25 @@ HEADERS: list[tuple[bytes, list[bytes]]] = [
 
 # Claims that a server's parser refuses, or that break its framing: told only to the app itself.
 CLAIMS: list[tuple[bytes, list[bytes]]] = [
-    (b"content-length", [b"", b"0", b"-1", b"+1", b"1_0", b"x", b"\xb2", b"0x10", b"9" * 30, b"9" * 5_000, b"1, 1"]),
+    (
+        b"content-length",
+        [b"", b"0", b"-1", b"+1", b"1_0", b"x", b"\xb2", b"0x10", b"9" * 30, b"9" * 5_000, b"1, 1"],
+    ),
     (b"transfer-encoding", [b"chunked", b"gzip, chunked", b"\xff"]),
 ]
 
 BODIES: dict[str, dict[str, Any]] = {
-    "/duplicates": {"questions": ["Where is it?", "Who?"], "collection": "default", "top_k": 3, "exclude_ids": ["a"]},
+    "/duplicates": {
+        "questions": ["Where is it?", "Who?"],
+        "collection": "default",
+        "top_k": 3,
+        "exclude_ids": ["a"],
+    },
     "/pair-score": {"pairs": [{"question1": "Where is it?", "question2": "Where?"}]},
-    "/questions": {"collection": "default", "questions": [{"id": "a", "text": "Why?"}, {"id": "b", "text": "How?"}]},
+    "/questions": {
+        "collection": "default",
+        "questions": [{"id": "a", "text": "Why?"}, {"id": "b", "text": "How?"}],
+    },
     "/admin/releases/shadow": {"release": "tiny"},
     "/admin/releases/live": {"release": "tiny", "reason": "Why not?"},
     "/admin/releases/live/rollback": {"reason": "Why not?"},
@@ -116,11 +273,64 @@ BODIES: dict[str, dict[str, Any]] = {
 
 # JSON, or nearly, to stand where a value stands.
 VALUES = [
-    *["0", "-0", "1e400", "-1e400", "1e-400", "1.0", "1e2", "0.5", "9" * 30, "9" * 4_300, "9" * 5_000, "-" + "9" * 400],
-    *["1." + "0" * 5_000, "NaN", "Infinity", "-Infinity", "01", "+1", "0x1", "1_0", "1e", ".5", "true", "null", "nul"],
-    *['""', '" "', '"\\u0000"', '"\\ud800"', '"\\udc00\\ud800"', '"\\ud83e\\udd8a"', '"\\x41"', '"\\u12"', '"\t"', '"'],
-    *['"' + "x" * 101 + '"', '"' + "🦊" * 100 + '"', '"' + "\u0301" * 100 + '"', '"\\u202e\\u200d\\ufeff\\ufffe"'],
-    *['"' + "x" * 150_000 + '"', '"\\n"', '"' + "\\u0041" * 100 + '"', "'x'", "[]", "{}", "[[]]", '[""]', '{"": {}}'],
+    *[
+        "0",
+        "-0",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "1.0",
+        "1e2",
+        "0.5",
+        "9" * 30,
+        "9" * 4_300,
+        "9" * 5_000,
+        "-" + "9" * 400,
+    ],
+    *[
+        "1." + "0" * 5_000,
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "01",
+        "+1",
+        "0x1",
+        "1_0",
+        "1e",
+        ".5",
+        "true",
+        "null",
+        "nul",
+    ],
+    *[
+        '""',
+        '" "',
+        '"\\u0000"',
+        '"\\ud800"',
+        '"\\udc00\\ud800"',
+        '"\\ud83e\\udd8a"',
+        '"\\x41"',
+        '"\\u12"',
+        '"\t"',
+        '"',
+    ],
+    *[
+        '"' + "x" * 101 + '"',
+        '"' + "🦊" * 100 + '"',
+        '"' + "\u0301" * 100 + '"',
+        '"\\u202e\\u200d\\ufeff\\ufffe"',
+    ],
+    *[
+        '"' + "x" * 150_000 + '"',
+        '"\\n"',
+        '"' + "\\u0041" * 100 + '"',
+        "'x'",
+        "[]",
+        "{}",
+        "[[]]",
+        '[""]',
+        '{"": {}}',
+    ],
     *[
         '{"id": "a", "id": "b", "text": "x", "text": "y"}',
         '{"__proto__": 1}',
@@ -130,7 +340,15 @@ VALUES = [
     ],
     *["[" * depth + "]" * depth for depth in (50, 1_000, 90_000)],
     *['{"a":' * depth + "1" + "}" * depth for depth in (50, 1_000, 30_000)],
-    *["[" * 90_000, '{"a":' * 30_000, "[1" + ",1" * 60_000 + "]", '["x"' + ',"x"' * 30_000 + "]", "", "/**/1", "1 1"],
+    *[
+        "[" * 90_000,
+        '{"a":' * 30_000,
+        "[1" + ",1" * 60_000 + "]",
+        '["x"' + ',"x"' * 30_000 + "]",
+        "",
+        "/**/1",
+        "1 1",
+    ],
 ]
 
 
@@ -168,13 +386,23 @@ def fuzz_raw(client: TestClient, app: ASGIApp, examples: int, seed: int) -> None
     """Send raw requests to the app whose lifespan the client runs. Raises at the first that is answered badly."""
     routes = routes_of(client.get("/openapi.json").json())
     _furnish(client)
-    _for_each(raw_requests(routes, claims=True), lambda request: send(client, app, request), examples, seed)
+    _for_each(
+        raw_requests(routes, claims=True),
+        lambda request: send(client, app, request),
+        examples,
+        seed,
+    )
     check_that_all_is_reachable(client)
 
 
 def fuzz_socket(url: str, routes: list[Route], examples: int, seed: int) -> None:
     """The same to a server on a real socket, which does the framing and the percent-decoding."""
-    _for_each(raw_requests(routes, claims=False), lambda request: _ask_server(url, request), examples, seed)
+    _for_each(
+        raw_requests(routes, claims=False),
+        lambda request: _ask_server(url, request),
+        examples,
+        seed,
+    )
 
 
 def send(client: TestClient, app: ASGIApp, request: RawRequest) -> Answer | None:
@@ -184,7 +412,11 @@ def send(client: TestClient, app: ASGIApp, request: RawRequest) -> Answer | None
 
     async def receive() -> Message:
         if pieces:
-            return {"type": "http.request", "body": pieces.popleft(), "more_body": bool(pieces) or request.leaves}
+            return {
+                "type": "http.request",
+                "body": pieces.popleft(),
+                "more_body": bool(pieces) or request.leaves,
+            }
         if not request.leaves:
             await anyio.sleep_forever()
         return {"type": "http.disconnect"}
@@ -211,7 +443,11 @@ def send(client: TestClient, app: ASGIApp, request: RawRequest) -> Answer | None
     if not answered:
         return None
     start, *body = answered
-    return Answer(start["status"], dict(start["headers"]), b"".join(message.get("body", b"") for message in body))
+    return Answer(
+        start["status"],
+        dict(start["headers"]),
+        b"".join(message.get("body", b"") for message in body),
+    )
 
 
 def check_answer(request: RawRequest, answer: Answer | None) -> None:
@@ -243,11 +479,16 @@ def check_that_all_is_reachable(client: TestClient) -> None:
         for question in stored:
             address = f"/questions/{quote(question['id'], safe='')}?collection={name}"
             assert client.get(address).json() == question
-            asked = client.post("/duplicates", json={"questions": [question["text"]], "collection": name, "top_k": 20})
+            asked = client.post(
+                "/duplicates",
+                json={"questions": [question["text"]], "collection": name, "top_k": 20},
+            )
             assert asked.json()["results"][0]["verdict"] == "duplicate", asked.text
             assert client.delete(address).status_code == 200
             assert client.get(address).status_code == 404
-        assert client.delete(f"/collections/{name}").status_code == (409 if name == "default" else 204)
+        assert client.delete(f"/collections/{name}").status_code == (
+            409 if name == "default" else 204
+        )
     assert client.get("/readyz").json()["questions_indexed"] == 0
 
 
@@ -257,8 +498,12 @@ def _furnish(client: TestClient) -> None:
     for collection in ("default", "faq"):
         ids = ["a", "a/b", "../a", "100%", "?#&;=+ /", "🦊\u0301"]
         questions = [{"id": id_, "text": f"What is {id_} in {collection}?"} for id_ in ids]
-        assert client.post("/questions", json={"collection": collection, "questions": questions}).is_success
-        said = [{"ids": ids[n : n + 2], "is_duplicate": n < 2, "by": f"person {n}"} for n in range(4)]
+        assert client.post(
+            "/questions", json={"collection": collection, "questions": questions}
+        ).is_success
+        said = [
+            {"ids": ids[n : n + 2], "is_duplicate": n < 2, "by": f"person {n}"} for n in range(4)
+        ]
         assert client.post("/labels", json={"collection": collection, "labels": said}).is_success
 
 
@@ -274,7 +519,9 @@ def _listed(client: TestClient, path: str, items: str, **params: str) -> Iterato
 
 def routes_of(document: dict[str, Any]) -> list[Route]:
     """What an OpenAPI document says there is: methods and paths."""
-    return [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
+    return [
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    ]
 
 
 @st.composite
@@ -286,14 +533,22 @@ def raw_requests(draw: st.DrawFn, routes: list[Route], *, claims: bool) -> RawRe
         | st.tuples(st.sampled_from(METHODS), st.sampled_from(PATHS + [path for _, path in routes]))
     )
     path = re.sub(r"\{[^}]*\}", lambda _: draw(_segments()), template)
-    body = draw(_bodies(template)) if method in ("POST", "PUT", "PATCH") or draw(st.booleans()) else b""
+    body = (
+        draw(_bodies(template))
+        if method in ("POST", "PUT", "PATCH") or draw(st.booleans())
+        else b""
+    )
     cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=3)))
     return RawRequest(
         method=method,
         path=path.encode(),
-        query=draw(st.one_of(st.just(b""), st.sampled_from(QUERIES), st.binary(max_size=20).map(_percent))),
+        query=draw(
+            st.one_of(st.just(b""), st.sampled_from(QUERIES), st.binary(max_size=20).map(_percent))
+        ),
         headers=draw(_headers(claims)),
-        chunks=tuple(body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)),
+        chunks=tuple(
+            body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)
+        ),
         leaves=draw(st.integers(0, 19)) == 19,
     )
 
@@ -302,21 +557,31 @@ def _segments() -> st.SearchStrategy[str]:
     """What stands for a {parameter} of a path: half the time a name that may exist."""
     odd = st.one_of(
         st.sampled_from(SEGMENTS),
-        st.text(max_size=12).map(lambda text: quote(text.encode("utf-8", "surrogatepass"), safe="")),
+        st.text(max_size=12).map(
+            lambda text: quote(text.encode("utf-8", "surrogatepass"), safe="")
+        ),
         st.binary(max_size=8).map(lambda data: _percent(data).decode()),
     )
-    return st.booleans().flatmap(lambda plain: st.sampled_from(["default", "faq", "a"]) if plain else odd)
+    return st.booleans().flatmap(
+        lambda plain: st.sampled_from(["default", "faq", "a"]) if plain else odd
+    )
 
 
 @st.composite
 def _headers(draw: st.DrawFn, claims: bool) -> Headers:
-    content_type = draw(st.one_of(st.just(CONTENT_TYPES[0]), st.none(), st.sampled_from(CONTENT_TYPES)))
+    content_type = draw(
+        st.one_of(st.just(CONTENT_TYPES[0]), st.none(), st.sampled_from(CONTENT_TYPES))
+    )
     headers = [] if content_type is None else [(b"content-type", content_type)]
     for name, values in draw(st.lists(st.sampled_from(HEADERS + CLAIMS * claims), max_size=5)):
         headers.append((name, draw(st.sampled_from(values))))
-    value = st.binary(max_size=8).map(lambda data: bytes(byte for byte in data if byte >= 32 and byte != 127).strip())
+    value = st.binary(max_size=8).map(
+        lambda data: bytes(byte for byte in data if byte >= 32 and byte != 127).strip()
+    )
     if draw(st.integers(0, 4)) == 4:
-        headers.append((draw(st.from_regex(rb"x-[a-z0-9!#$%&'*+.^_`|~-]{0,8}", fullmatch=True)), draw(value)))
+        headers.append(
+            (draw(st.from_regex(rb"x-[a-z0-9!#$%&'*+.^_`|~-]{0,8}", fullmatch=True)), draw(value))
+        )
     return tuple(headers)
 
 
@@ -327,17 +592,26 @@ def _bodies(draw: st.DrawFn, path: str) -> bytes:
         return json.dumps(BODIES[kind]).encode()
     anything = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+        ),
         max_leaves=6,
     )
     value = draw(st.sampled_from(VALUES) | st.just('"fine?"') | anything.map(json.dumps))
     text = draw(st.sampled_from(HOLES[kind])).replace('"@"', value, 1)
     if draw(st.integers(0, 5)) == 5:
         text = text.replace(
-            "{", "{" + draw(st.sampled_from(['"questions": [], ', '"collection": "nowhere", ', '"id": 1, '])), 1
+            "{",
+            "{"
+            + draw(
+                st.sampled_from(['"questions": [], ', '"collection": "nowhere", ', '"id": 1, '])
+            ),
+            1,
         )
     encoding = draw(
-        st.sampled_from([*["utf-8"] * 12, "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp037"])
+        st.sampled_from(
+            [*["utf-8"] * 12, "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp037"]
+        )
     )
     body = text.encode(encoding, "replace")
     match draw(st.integers(0, 11)):
@@ -347,7 +621,10 @@ def _bodies(draw: st.DrawFn, path: str) -> bytes:
             place = draw(st.integers(0, min(len(body), 300)))
             return body[:place] + draw(st.binary(min_size=1, max_size=4)) + body[place:]
         case 11:
-            return draw(st.sampled_from([gzip.compress(body), gzip.compress(body)[:20], b""]) | st.binary(max_size=60))
+            return draw(
+                st.sampled_from([gzip.compress(body), gzip.compress(body)[:20], b""])
+                | st.binary(max_size=60)
+            )
         case _:
             return body
 
@@ -355,7 +632,13 @@ def _bodies(draw: st.DrawFn, path: str) -> bytes:
 def _holes(value: Any, around: Callable[[Any], Any] = lambda inner: inner) -> Iterator[str]:
     """The JSON of a value with "@" for each of its parts in turn, the whole first."""
     yield json.dumps(around("@"))
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    parts = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, part in parts:
         yield from _holes(part, partial(_around, around, value, key))
 
@@ -370,7 +653,10 @@ HOLES = {path: list(_holes(body)) for path, body in BODIES.items()}
 
 
 def _for_each(
-    requests: st.SearchStrategy[RawRequest], ask: Callable[[RawRequest], Answer | None], examples: int, seed: int
+    requests: st.SearchStrategy[RawRequest],
+    ask: Callable[[RawRequest], Answer | None],
+    examples: int,
+    seed: int,
 ) -> None:
     @hypothesis.seed(seed)
     @settings(
@@ -391,15 +677,21 @@ def _ask_server(url: str, request: RawRequest) -> Answer | None:
     """What a server answers to these bytes."""
     address = urlsplit(url)
     chunked = len(request.chunks) > 1
-    length = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % len(request.chunks[0])
+    length = (
+        b"transfer-encoding: chunked" if chunked else b"content-length: %d" % len(request.chunks[0])
+    )
     target = request.path + b"?" * bool(request.query) + request.query
     lines = [b"%s %s HTTP/1.1" % (request.method.encode(), target), length]
     if all(name != b"host" for name, _ in request.headers):
         lines.append(b"host: localhost")
     lines.extend(name + b": " + value for name, value in request.headers)
-    with socket.create_connection((address.hostname or "", address.port or 0), PATIENCE_SECONDS) as connection:
+    with socket.create_connection(
+        (address.hostname or "", address.port or 0), PATIENCE_SECONDS
+    ) as connection:
         connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
-        with suppress(BrokenPipeError, ConnectionResetError):  # it may say no before it has read the body
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it may say no before it has read the body
             for chunk in request.chunks:
                 if chunk:
                     connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
@@ -408,7 +700,10 @@ def _ask_server(url: str, request: RawRequest) -> Answer | None:
             return None
         response = HTTPResponse(connection, method=request.method)
         response.begin()
-        headers = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in response.getheaders()}
+        headers = {
+            name.lower().encode("latin-1"): value.encode("latin-1")
+            for name, value in response.getheaders()
+        }
         return Answer(response.status, headers, response.read())
 
 

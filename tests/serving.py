@@ -112,12 +112,16 @@ def watched_model() -> Iterator[Model]:
 def served(app: FastAPI) -> Iterator[str]:
     """The app behind a real server on a free port of this machine, ready; yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         host, port = listening.getsockname()
-        wait_until(lambda: httpx.get(f"http://{host}:{port}/readyz").status_code != 503)  # 404: an app of another kind
+        wait_until(
+            lambda: httpx.get(f"http://{host}:{port}/readyz").status_code != 503
+        )  # 404: an app of another kind
         yield f"http://{host}:{port}"
     finally:
         server.should_exit = True

@@ -18,7 +18,12 @@ import time
 from pathlib import Path
 
 STEP_SECONDS = 0.02
-VERDICT = {"outcome": "passed", "reasons": ["better on labels"], "more_labels": None, "to_label": []}
+VERDICT = {
+    "outcome": "passed",
+    "reasons": ["better on labels"],
+    "more_labels": None,
+    "to_label": [],
+}
 
 held: list[bytearray] = []
 
@@ -32,7 +37,13 @@ def replace(file: Path, content: str) -> None:
 
 def report(work: Path, phase: str, step: int) -> None:
     """Say how far this is; the loss is no number, as it may be when training goes astray."""
-    progress = {"phase": phase, "step": step, "steps": 10, "loss": float("nan"), "eta_seconds": 10.0 - step}
+    progress = {
+        "phase": phase,
+        "step": step,
+        "steps": 10,
+        "loss": float("nan"),
+        "eta_seconds": 10.0 - step,
+    }
     replace(work / "progress.json", json.dumps(progress))
 
 
@@ -62,7 +73,9 @@ def do(word: str, work: Path) -> None:
         case "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "fork":
-            other = subprocess.Popen([sys.executable, __file__, "deaf", "hang", "--work", str(work)])
+            other = subprocess.Popen(
+                [sys.executable, __file__, "deaf", "hang", "--work", str(work)]
+            )
             replace(work / "forked", str(other.pid))
         case "hang":
             time.sleep(10_000)

@@ -36,4 +36,7 @@ def plan(store: Store, statement: str) -> list[str]:
     if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
         return []
     with store.database.reading() as connection:
-        return [str(step.detail) for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
+        return [
+            str(step.detail)
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
+        ]

@@ -49,7 +49,12 @@ ARROWS: dict[str, set[str]] = {
         "app.webhook.delivery",
     },
     "app.data_directory": {"app.engine"},
-    "app.mining": {"app.data_directory", "app.engine", "app.releases.catalogue", "app.releases.releases"},
+    "app.mining": {
+        "app.data_directory",
+        "app.engine",
+        "app.releases.catalogue",
+        "app.releases.releases",
+    },
     "app.keys": {"app.engine"},
     "app.webhook.endpoint": set(),
     "app.webhook.delivery": {"app.engine", "app.webhook.endpoint"},
@@ -58,8 +63,17 @@ ARROWS: dict[str, set[str]] = {
     "app.training_runs.worker": {"app.training_runs.child_process", "app.engine.store"},
     "app.detector": {"app.engine"},
     "app.releases.comparison": {"app.detector", "app.engine"},
-    "app.releases.releases": {"app.releases.catalogue", "app.releases.comparison", "app.detector", "app.engine"},
-    "app.training_runs.on_end": {"app.engine.store", "app.releases.releases", "app.webhook.delivery"},
+    "app.releases.releases": {
+        "app.releases.catalogue",
+        "app.releases.comparison",
+        "app.detector",
+        "app.engine",
+    },
+    "app.training_runs.on_end": {
+        "app.engine.store",
+        "app.releases.releases",
+        "app.webhook.delivery",
+    },
     "app.engine.data": set(),
     "app.engine.text": set(),
     "app.engine.rows": set(),
@@ -155,21 +169,28 @@ def test_no_own_import_stands_inside_a_function() -> None:
 
 
 def test_every_room_has_its_arrows() -> None:
-    rooms = {_room(name) for name, tree in _modules() if len(tree.body) > 1}  # a package's own file says what it holds
+    rooms = {
+        _room(name) for name, tree in _modules() if len(tree.body) > 1
+    }  # a package's own file says what it holds
     assert rooms - ARROWS.keys() == set()
     assert ARROWS.keys() - rooms == set()
 
 
 def _allowed(name: str, imported: str) -> bool:
     targets = ARROWS.get(_room(name), set()) | LEAVES
-    return any(imported == target or (target != "app" and imported.startswith(f"{target}.")) for target in targets)
+    return any(
+        imported == target or (target != "app" and imported.startswith(f"{target}."))
+        for target in targets
+    )
 
 
 def _room(name: str) -> str:
     """The most particular entry of ARROWS that the module lies in, or the module itself."""
     parts = name.split(".")
     rooms = (".".join(parts[:depth]) for depth in range(len(parts), 1, -1))
-    return next((room for room in rooms if room in ARROWS), "training" if parts[0] == "training" else name)
+    return next(
+        (room for room in rooms if room in ARROWS), "training" if parts[0] == "training" else name
+    )
 
 
 def _modules() -> Iterator[tuple[str, ast.Module]]:
@@ -181,9 +202,21 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
 
 def _own_imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("app", "training"):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] in ("app", "training")
+        ):
             for alias in node.names:
                 module = f"{node.module}.{alias.name}"
-                yield module if (ROOT / Path(*module.split("."))).with_suffix(".py").exists() else node.module
+                yield (
+                    module
+                    if (ROOT / Path(*module.split("."))).with_suffix(".py").exists()
+                    else node.module
+                )
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in ("app", "training"))
+            yield from (
+                alias.name
+                for alias in node.names
+                if alias.name.split(".")[0] in ("app", "training")
+            )

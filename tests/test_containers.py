@@ -24,7 +24,9 @@ def test_image_installs_as_the_makefile_does() -> None:
     """With OpenVINO, but for the image of the GPU, where nothing uses it."""
     installs = re.findall(r"pip install .*-c constraints\.txt -e (.+)$", DOCKERFILE, re.MULTILINE)
     assert installs == ["'.[openvino,training]'", "'.[training]'"]  # whose child process retrains
-    assert re.search(r"pip install .*-c constraints\.txt -e '\.\[openvino,training\]'$", MAKEFILE, re.MULTILINE)
+    assert re.search(
+        r"pip install .*-c constraints\.txt -e '\.\[openvino,training\]'$", MAKEFILE, re.MULTILINE
+    )
 
 
 def test_image_does_not_run_as_root() -> None:
@@ -32,8 +34,16 @@ def test_image_does_not_run_as_root() -> None:
 
 
 def test_everything_the_image_copies_passes_the_ignore_file() -> None:
-    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
-    copied = {name for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()}
+    kept = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for name in line.split()
+    }
     assert copied == kept
     assert all((ROOT / name).exists() for name in copied)
 

@@ -90,7 +90,9 @@ def _texts(count: int) -> list[str]:
     return ["".join(chosen.choices(string.ascii_lowercase + " ", k=20)) + "?" for _ in range(count)]
 
 
-async def test_each_of_50_writers_finds_its_own_question_right_after_its_answer(detector: Detector) -> None:
+async def test_each_of_50_writers_finds_its_own_question_right_after_its_answer(
+    detector: Detector,
+) -> None:
     async def write_and_find(number: int, text: str) -> None:
         written = await detector.add(COLLECTION, [(str(number), text)])
         findings = await detector.find([f"not {text}"], COLLECTION, ALL)
@@ -102,7 +104,9 @@ async def test_each_of_50_writers_finds_its_own_question_right_after_its_answer(
     assert (await detector.collection(COLLECTION)).revision == 50
 
 
-async def test_50_who_write_update_and_delete_at_once_each_see_their_own_last_write(detector: Detector) -> None:
+async def test_50_who_write_update_and_delete_at_once_each_see_their_own_last_write(
+    detector: Detector,
+) -> None:
     async def live_a_life(number: int, text: str) -> None:
         id_ = str(number)
         await detector.add(COLLECTION, [(id_, text)])
@@ -119,7 +123,9 @@ async def test_50_who_write_update_and_delete_at_once_each_see_their_own_last_wr
     assert await _found(detector) == {str(number): texts[number] for number in range(1, 50, 2)}
 
 
-async def test_answers_among_50_writers_are_right_by_value(detector: Detector, tiny_encoder: Encoder) -> None:
+async def test_answers_among_50_writers_are_right_by_value(
+    detector: Detector, tiny_encoder: Encoder
+) -> None:
     await detector.add(COLLECTION, [("fixed", "Can I cancel my order?")])
     asked = ["Can I cancel an order?", "What is the capital of France?", "Zyx?"]
     vectors = tiny_encoder.encode(["Can I cancel my order?", *asked])
@@ -145,7 +151,9 @@ async def test_who_asks_waits_for_no_other_reading(detector: Detector) -> None:
     assert all(reading.result() for reading in long)
 
 
-async def test_a_find_that_is_cancelled_gives_its_place_back(detector: Detector, model: Model) -> None:
+async def test_a_find_that_is_cancelled_gives_its_place_back(
+    detector: Detector, model: Model
+) -> None:
     model.hold("held")
     held = asyncio.create_task(detector.find(["held?"], COLLECTION, 5))
     await asyncio.to_thread(model.reached.wait, PATIENCE_SECONDS)
@@ -165,8 +173,12 @@ async def _is_waiting(detector: Detector, texts: int) -> bool:
 
 
 @pytest.mark.usefixtures("picky_model")
-async def test_a_text_that_can_not_be_embedded_is_written_and_passed_over(detector: Detector) -> None:
-    written = await detector.add(COLLECTION, [("a", "One?"), ("b", f"An {BAD} text?"), ("c", "Three?")])
+async def test_a_text_that_can_not_be_embedded_is_written_and_passed_over(
+    detector: Detector,
+) -> None:
+    written = await detector.add(
+        COLLECTION, [("a", "One?"), ("b", f"An {BAD} text?"), ("c", "Three?")]
+    )
     assert (written.added, written.revision) == (3, 3)
     assert await _found(detector) == {"a": "One?", "c": "Three?"}
     await detector.add(COLLECTION, [("d", "Four?")])
@@ -194,13 +206,18 @@ async def test_a_quarantined_question_is_found_word_for_word(detector: Detector)
 async def test_a_text_that_is_mended_or_deleted_leaves_quarantine(detector: Detector) -> None:
     await detector.add(COLLECTION, [("a", f"One {BAD} text?"), ("b", f"Another {BAD} text?")])
     await detector.add(COLLECTION, [("a", "One?")])
-    assert (await detector.quarantined(), (await detector.question(COLLECTION, "a")).quarantined) == (1, None)
+    assert (
+        await detector.quarantined(),
+        (await detector.question(COLLECTION, "a")).quarantined,
+    ) == (1, None)
     await detector.remove(COLLECTION, "b")
     assert (await detector.quarantined(), await _found(detector)) == (0, {"a": "One?"})
 
 
 @pytest.mark.usefixtures("picky_model")
-async def test_asking_what_can_not_be_embedded_is_the_fault_of_its_field_alone(detector: Detector) -> None:
+async def test_asking_what_can_not_be_embedded_is_the_fault_of_its_field_alone(
+    detector: Detector,
+) -> None:
     await detector.add(COLLECTION, [("a", "One?")])
     with pytest.raises(InvalidRequest) as refused:
         await detector.find(["Fine?", f"One {BAD}?", "Fine?", f"Two {BAD}?"], COLLECTION, 5)
@@ -214,7 +231,9 @@ async def test_asking_what_can_not_be_embedded_is_the_fault_of_its_field_alone(d
 async def test_bad_texts_of_some_spoil_no_answer_of_others(detector: Detector) -> None:
     await detector.add(COLLECTION, [("a", "One?")])
     asked = [f"A {BAD} text {n}?" if n % 5 == 0 else f"A fine text {n}?" for n in range(50)]
-    answers = await asyncio.gather(*(_candidates(detector, text) for text in asked), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(_candidates(detector, text) for text in asked), return_exceptions=True
+    )
     refused = [n for n, answer in enumerate(answers) if isinstance(answer, InvalidRequest)]
     assert refused == list(range(0, 50, 5))
     assert [a[0].id for a in answers if not isinstance(a, BaseException)] == 40 * ["a"]
@@ -302,7 +321,9 @@ async def _is_at_revision(detector: Detector, revision: int) -> bool:
     return (await detector.collection(COLLECTION)).revision == revision
 
 
-async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_others(detector: Detector) -> None:
+async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_others(
+    detector: Detector,
+) -> None:
     await detector.create_collection("doomed", 10)
     texts = _texts(30)
     doomed = [detector.add("doomed", [(str(n), text)]) for n, text in enumerate(texts)]
@@ -312,5 +333,7 @@ async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_
     await others
     assert [w.added for w in written] == 30 * [1]
     assert await _found(detector) == {str(n): text for n, text in enumerate(texts)}
-    assert [collection.name for collection in await detector.list_collections("", 10)] == [COLLECTION]
+    assert [collection.name for collection in await detector.list_collections("", 10)] == [
+        COLLECTION
+    ]
     assert await _is_ready(detector)

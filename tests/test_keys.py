@@ -75,7 +75,9 @@ def test_what_is_nearly_a_key_opens_nothing(store: Store, change: Callable[[str]
 
 def test_the_secret_of_one_key_does_not_open_another(store: Store) -> None:
     (one, key1), (_, key2) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.ADMIN])
-    assert Keys(store, LOOPBACK).scopes(f"sameask_{one.id}_{key2.rpartition('_')[2]}") == frozenset()
+    assert (
+        Keys(store, LOOPBACK).scopes(f"sameask_{one.id}_{key2.rpartition('_')[2]}") == frozenset()
+    )
     assert Keys(store, LOOPBACK).scopes(key1) == {"read"}
 
 
@@ -107,7 +109,11 @@ def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store)
     assert (held.scopes(key), held.remembers(key)) == (read, True)
     with closing(Store(path, prepare=False)) as other:
         other.keys.revoke(kept.id)
-    assert (held.remembers(key), held.scopes(key), held.remembers(key)) == (False, frozenset(), False)
+    assert (held.remembers(key), held.scopes(key), held.remembers(key)) == (
+        False,
+        frozenset(),
+        False,
+    )
 
 
 def test_that_no_key_was_made_is_remembered_until_one_is(path: Path, store: Store) -> None:
@@ -139,7 +145,9 @@ def test_no_file_holds_a_key(path: Path, store: Store) -> None:
         assert trace not in written
 
 
-def test_keys_are_compared_in_constant_time(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_compared_in_constant_time(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept, key = make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK, admin_key_file(tmp_path, SECRET.encode()))
     compared: list[tuple[bytes, bytes]] = []
@@ -168,8 +176,12 @@ def test_the_key_in_the_file_is_for_everything(store: Store, tmp_path: Path, con
     assert held.scopes(SECRET + "x") == held.scopes(SECRET[:-1]) == held.scopes("") == frozenset()
 
 
-@pytest.mark.parametrize(("characters", "good"), [(31, False), (32, True), (1024, True), (1025, False)])
-def test_the_key_in_the_file_has_a_length(store: Store, tmp_path: Path, characters: int, good: bool) -> None:
+@pytest.mark.parametrize(
+    ("characters", "good"), [(31, False), (32, True), (1024, True), (1025, False)]
+)
+def test_the_key_in_the_file_has_a_length(
+    store: Store, tmp_path: Path, characters: int, good: bool
+) -> None:
     file = admin_key_file(tmp_path, b"k" * characters)
     if good:
         assert Keys(store, EVERYWHERE, file).scopes("k" * characters) == ALL
@@ -183,7 +195,9 @@ def test_the_key_in_the_file_has_a_length(store: Store, tmp_path: Path, characte
     [b"", b"\n" * 50, b"short xyzzy", SECRET.encode() + b" " + SECRET.encode(), SECRET.encode() * 2 + b"\n\x00",
      SECRET.encode() + b"\xff", SECRET.encode() + "é".encode(), SECRET.encode() + b"\n" + SECRET.encode()],
 )  # fmt: skip
-def test_what_is_no_key_in_the_file_is_refused_and_not_repeated(store: Store, tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_key_in_the_file_is_refused_and_not_repeated(
+    store: Store, tmp_path: Path, content: bytes
+) -> None:
     file = admin_key_file(tmp_path, content)
     with pytest.raises(AdminKeyRefused, match="SAMEASK_ADMIN_KEY_FILE") as refusal:
         Keys(store, LOOPBACK, file)
@@ -239,12 +253,14 @@ def test_what_stands_open_or_shut_is_logged(
     caplog.set_level(logging.INFO, "app.keys")
     Keys(store, LOOPBACK)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * len(words)
-    assert [word in record.getMessage() for word, record in zip(words, caplog.records, strict=True)] == [True] * len(
-        words
-    )
+    assert [
+        word in record.getMessage() for word, record in zip(words, caplog.records, strict=True)
+    ] == [True] * len(words)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LocalHost", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LocalHost", "::ffff:127.0.0.1"]
+)
 def test_loopback_is_this_machine_alone(host: str) -> None:
     assert is_loopback(host)
 

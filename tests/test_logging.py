@@ -26,7 +26,10 @@ TEXT = f"What does {MARKER} mean?"
 
 FIND = ("/duplicates", {"questions": [TEXT, f"Who said {MARKER}?"]})
 SCORE = ("/pair-score", {"pairs": [{"question1": TEXT, "question2": f"Who said {MARKER}?"}]})
-LABEL = ("/labels", {"labels": [{"questions": [TEXT, f"Who said {MARKER}?"], "is_duplicate": True, "by": "anna"}]})
+LABEL = (
+    "/labels",
+    {"labels": [{"questions": [TEXT, f"Who said {MARKER}?"], "is_duplicate": True, "by": "anna"}]},
+)
 WRITE = ("/questions", {"questions": [{"id": "a", "text": TEXT}]})
 
 BAD = [
@@ -37,7 +40,11 @@ BAD = [
     ("/duplicates", {"questions": [TEXT + "\x00"]}, 422),
     ("/pair-score", {"pairs": [{"question1": TEXT}]}, 422),
     ("/questions", {"questions": [{"id": "", "text": TEXT}]}, 422),
-    ("/labels", {"labels": [{"questions": [TEXT, TEXT.upper()], "is_duplicate": True, "by": "anna"}]}, 422),
+    (
+        "/labels",
+        {"labels": [{"questions": [TEXT, TEXT.upper()], "is_duplicate": True, "by": "anna"}]},
+        422,
+    ),
     ("/labels", {"labels": [{"questions": [TEXT], "is_duplicate": True, "by": "anna"}]}, 422),
     ("/questions", {"questions": 2 * [{"id": "b", "text": TEXT}]}, 422),
 ]
@@ -70,7 +77,9 @@ def log(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> 
     caplog.set_level(logging.INFO)
     caplog.set_level(logging.DEBUG, "app")
     caplog.set_level(logging.DEBUG, "uvicorn")
-    caplog.set_level(logging.WARNING, "httpx")  # the lines of a test's own client are not the service's
+    caplog.set_level(
+        logging.WARNING, "httpx"
+    )  # the lines of a test's own client are not the service's
     log = Log(capfd)
     logging.getLogger().addHandler(log)
     yield log
@@ -96,7 +105,11 @@ def test_good_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) 
 def test_bad_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
     for path, body, status in BAD:
         assert client.post(path, json=body).status_code == status
-    for content in (b'{"questions": ["' + TEXT.encode(), b"\xff" + TEXT.encode(), TEXT.encode() * 300_000):
+    for content in (
+        b'{"questions": ["' + TEXT.encode(),
+        b"\xff" + TEXT.encode(),
+        TEXT.encode() * 300_000,
+    ):
         assert client.post("/duplicates", content=content).status_code in (400, 413, 422)
     log.assert_silent()
 
@@ -121,7 +134,11 @@ def test_a_text_that_can_not_be_embedded_is_not_in_the_log(
         return forward(encoder, batch)
 
     monkeypatch.setattr(Encoder, "encode_tokens", encode_tokens)
-    assert [client.post(path, json=body).status_code for path, body in (FIND, SCORE, WRITE)] == [422, 422, 200]
+    assert [client.post(path, json=body).status_code for path, body in (FIND, SCORE, WRITE)] == [
+        422,
+        422,
+        200,
+    ]
     log.assert_silent()
 
 
@@ -167,7 +184,13 @@ def test_a_fault_of_the_service_is_logged_without_the_text(
 
 @pytest.mark.parametrize(
     "header",
-    [f"Bearer {MARKER}", f"Basic {MARKER}", MARKER, f"Bearer sameask_{'0' * 16}_{MARKER}", f"Bearer {MARKER * 9_000}"],
+    [
+        f"Bearer {MARKER}",
+        f"Basic {MARKER}",
+        MARKER,
+        f"Bearer sameask_{'0' * 16}_{MARKER}",
+        f"Bearer {MARKER * 9_000}",
+    ],
 )
 def test_a_key_that_is_refused_is_not_in_the_log(
     client: httpx.Client, log: Log, settings: Settings, header: str
@@ -187,11 +210,18 @@ def test_a_key_that_opens_or_fails_is_not_in_the_log(
     with shared(settings.data_dir) as store:
         kept, key = make_key(store, [KeyScope.READ])
     headers, secret = {"Authorization": f"Bearer {key}"}, key.rpartition("_")[2]
-    with monkeypatch.context() as patch:  # before it opens: then it is remembered, and not looked for
+    with (
+        monkeypatch.context() as patch
+    ):  # before it opens: then it is remembered, and not looked for
         patch.setattr(KeyRecords, "get", lambda *_: 1 / 0)
         answers = [client.get("/questions", headers=headers)]
-    answers += [client.get("/questions", headers=headers), client.delete("/questions/a", headers=headers)]
-    behind_its_back(settings.data_dir / DATABASE, "UPDATE keys SET name = 'damaged' WHERE id = ?", kept.id)
+    answers += [
+        client.get("/questions", headers=headers),
+        client.delete("/questions/a", headers=headers),
+    ]
+    behind_its_back(
+        settings.data_dir / DATABASE, "UPDATE keys SET name = 'damaged' WHERE id = ?", kept.id
+    )
     answers.append(client.get("/questions", headers=headers))
     assert [answer.status_code for answer in answers] == [500, 200, 403, 503]
     assert [secret in answer.text for answer in answers] == 4 * [False]

@@ -23,7 +23,10 @@ from tests.conftest import publish_release
 from tests.tiny_model import DIMENSION, build_tiny_classifier
 
 TEXTS = [
-    f"{start} {thing} {end}?" for start in ("may I", "how do I") for thing in ("fly", "pay", "stay") for end in "ab"
+    f"{start} {thing} {end}?"
+    for start in ("may I", "how do I")
+    for thing in ("fly", "pay", "stay")
+    for end in "ab"
 ]
 TEXTS += ["How  do I PAY a?"]  # as one of them, after normalisation
 IDS = [f"q{i}" for i in range(len(TEXTS))]
@@ -68,7 +71,9 @@ def mined(
     return pairs
 
 
-def expected(encoder: Encoder, models: Models, least: float) -> dict[tuple[str, str], tuple[float, float]]:
+def expected(
+    encoder: Encoder, models: Models, least: float
+) -> dict[tuple[str, str], tuple[float, float]]:
     """Similarity and probability of every pair that is so similar, one at a time."""
     vectors = encoder.encode(TEXTS)
     pairs = {}
@@ -96,14 +101,25 @@ def test_every_pair_that_is_similar_enough_is_there_with_its_scores(
         assert line["verdict"] == (
             "duplicate" if probability >= 0.9 else "review" if probability >= 0.5 else "different"
         )
-        assert (line["text1"], line["text2"]) == (TEXTS[IDS.index(ids[0])], TEXTS[IDS.index(ids[1])])
+        assert (line["text1"], line["text2"]) == (
+            TEXTS[IDS.index(ids[0])],
+            TEXTS[IDS.index(ids[1])],
+        )
     similarities = [line["similarity"] for line in pairs.values()]
     assert similarities == sorted(similarities, reverse=True)
 
 
-def test_a_probability_bounds_them_too(tmp_path: Path, tiny_encoder: Encoder, source: Source, models: Models) -> None:
-    pairs = mined(tmp_path / "pairs.ndjson", source, models, Wanted(similarity=0.5, probability=0.6))
-    wanted = {ids for ids, (_, probability) in expected(tiny_encoder, models, 0.5).items() if probability >= 0.6}
+def test_a_probability_bounds_them_too(
+    tmp_path: Path, tiny_encoder: Encoder, source: Source, models: Models
+) -> None:
+    pairs = mined(
+        tmp_path / "pairs.ndjson", source, models, Wanted(similarity=0.5, probability=0.6)
+    )
+    wanted = {
+        ids
+        for ids, (_, probability) in expected(tiny_encoder, models, 0.5).items()
+        if probability >= 0.6
+    }
     assert pairs.keys() == wanted | {("q8", "q12")}
 
 
@@ -111,28 +127,42 @@ def test_without_a_bound_they_are_those_that_are_not_called_different(
     tmp_path: Path, tiny_encoder: Encoder, source: Source, models: Models
 ) -> None:
     pairs = mined(tmp_path / "pairs.ndjson", source, models, Wanted())
-    wanted = {ids for ids, (_, probability) in expected(tiny_encoder, models, -1.0).items() if probability >= 0.5}
+    wanted = {
+        ids
+        for ids, (_, probability) in expected(tiny_encoder, models, -1.0).items()
+        if probability >= 0.5
+    }
     assert pairs.keys() == wanted | {("q8", "q12")}
 
 
 def test_unread_pairs_have_the_probability_of_their_similarity_and_are_review_at_most(
     tmp_path: Path, source: Source, models: Models
 ) -> None:
-    for line in mined(tmp_path / "p.ndjson", source, models, Wanted(similarity=0.5, verify=False)).values():
+    for line in mined(
+        tmp_path / "p.ndjson", source, models, Wanted(similarity=0.5, verify=False)
+    ).values():
         if line["similarity"] < 1.0 and (line["id1"], line["id2"]) != ("q8", "q12"):
-            assert line["probability"] == pytest.approx(1 / (1 + np.exp(90 - 100 * line["similarity"])), abs=1e-3)
+            assert line["probability"] == pytest.approx(
+                1 / (1 + np.exp(90 - 100 * line["similarity"])), abs=1e-3
+            )
             assert line["verdict"] == ("review" if line["probability"] >= 0.5 else "different")
 
 
 def test_labels_overrule(tmp_path: Path, source: Source, models: Models) -> None:
-    said = {(TEXTS[8], TEXTS[12]): Ruling(1, False, "anna", "2026-01-01T00:00:00Z", contradicted=False)}
+    said = {
+        (TEXTS[8], TEXTS[12]): Ruling(1, False, "anna", "2026-01-01T00:00:00Z", contradicted=False)
+    }
 
     def ruled(pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Ruling]:
         return {pair: said[pair] for pair in pairs if pair in said}
 
-    all_pairs = mined(tmp_path / "pairs.ndjson", replace(source, ruled=ruled), models, Wanted(similarity=0.1))
+    all_pairs = mined(
+        tmp_path / "pairs.ndjson", replace(source, ruled=ruled), models, Wanted(similarity=0.1)
+    )
     assert all_pairs["q8", "q12"]["verdict"] == "different"
-    assert ("q8", "q12") not in mined(tmp_path / "few.ndjson", replace(source, ruled=ruled), models, Wanted())
+    assert ("q8", "q12") not in mined(
+        tmp_path / "few.ndjson", replace(source, ruled=ruled), models, Wanted()
+    )
 
 
 def test_parquet_holds_the_same(tmp_path: Path, source: Source, models: Models) -> None:
@@ -144,7 +174,12 @@ def test_parquet_holds_the_same(tmp_path: Path, source: Source, models: Models) 
 @pytest.mark.parametrize("phase", ["embedding", "searching", "judging"])
 @pytest.mark.parametrize("ending", ["ndjson", "parquet"])
 def test_a_killed_run_goes_on_and_comes_to_the_same(
-    phase: str, ending: str, tmp_path: Path, source: Source, models: Models, monkeypatch: pytest.MonkeyPatch
+    phase: str,
+    ending: str,
+    tmp_path: Path,
+    source: Source,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("EMBEDDED_AT_ONCE", "SCORED_AT_ONCE"):
         monkeypatch.setattr(mining, name, 4)
@@ -174,7 +209,9 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(
     assert embedded == list(range(0, len(TEXTS), 4))  # each once
 
 
-def test_what_exists_is_replaced_on_request_only(tmp_path: Path, source: Source, models: Models) -> None:
+def test_what_exists_is_replaced_on_request_only(
+    tmp_path: Path, source: Source, models: Models
+) -> None:
     out = tmp_path / "pairs.ndjson"
     out.write_text("precious\n")
     for how in ({}, {"resume": True}):
@@ -195,9 +232,17 @@ def test_a_bound_is_above_0_and_at_most_1(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_and_unknown_kinds_are_refused(tmp_path: Path, source: Source, models: Models) -> None:
+def test_nothing_and_unknown_kinds_are_refused(
+    tmp_path: Path, source: Source, models: Models
+) -> None:
     with pytest.raises(CommandError, match="no questions to mine"):
-        mine(replace(source, ids=[], texts=[]), models, tmp_path / "pairs.ndjson", Wanted(), lambda *_: None)
+        mine(
+            replace(source, ids=[], texts=[]),
+            models,
+            tmp_path / "pairs.ndjson",
+            Wanted(),
+            lambda *_: None,
+        )
     with pytest.raises(CommandError, match=r"must end in \.ndjson, \.jsonl, \.parquet"):
         mine(source, models, tmp_path / "pairs.xlsx", Wanted(), lambda *_: None)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,10 @@ from tests.conftest import wait_until_ready
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-BEGIN, END = "<!-- settings: made by `make readme` from app/settings.py -->\n", "<!-- end of settings -->"
+BEGIN, END = (
+    "<!-- settings: made by `make readme` from app/settings.py -->\n",
+    "<!-- end of settings -->",
+)
 
 
 def settings_table() -> str:
@@ -35,7 +38,9 @@ def test_curl_answers_as_printed(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, release=ROOT / Settings().release, device="cpu")
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
-        rows = [row.values for row in read_rows(ROOT / "examples" / "questions.csv", ("id", "text"))]
+        rows = [
+            row.values for row in read_rows(ROOT / "examples" / "questions.csv", ("id", "text"))
+        ]
         body = {"questions": [{"id": id_, "text": text} for id_, text in rows]}
         assert client.post("/questions", json=body).json()["added"] == len(rows)
         answer = client.post("/duplicates", json=json.loads(_fenced("sh", "-d '(.*?)'"))).json()

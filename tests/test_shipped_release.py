@@ -40,13 +40,19 @@ def pairs() -> list[LabelledPair]:
     return read_pairs(OUT_OF_DOMAIN)
 
 
-def test_the_folder_is_small_and_has_nothing_that_the_manifest_does_not_name(release: Release) -> None:
-    files = {str(file.relative_to(release.path)): file.stat().st_size for file in release.path.rglob("*")}
+def test_the_folder_is_small_and_has_nothing_that_the_manifest_does_not_name(
+    release: Release,
+) -> None:
+    files = {
+        str(file.relative_to(release.path)): file.stat().st_size for file in release.path.rglob("*")
+    }
     assert sum(files.values()) <= MOST_BYTES
     assert files.keys() == {*release.manifest["files"], "manifest.json"}
 
 
-@pytest.mark.parametrize("name", ["encoder.safetensors", "classifier.safetensors", "calibration.json", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["encoder.safetensors", "classifier.safetensors", "calibration.json", "README.md"]
+)
 def test_a_flipped_byte_is_refused(release: Release, tmp_path: Path, name: str) -> None:
     copy = shutil.copytree(release.path, tmp_path / "copy")
     content = bytearray((copy / name).read_bytes())
@@ -71,15 +77,23 @@ def test_a_score_is_symmetric(
     for turned in (asked, [(b, a) for a, b in asked]):
         first, second = zip(*((vectors[row[a]], vectors[row[b]]) for a, b in turned), strict=True)
         logits = classifier.score(turned)
-        probabilities.append(scorer.probability(similarity(np.stack(first), np.stack(second)), logits))
+        probabilities.append(
+            scorer.probability(similarity(np.stack(first), np.stack(second)), logits)
+        )
     assert np.abs(probabilities[0] - probabilities[1]).max() < 1e-6
 
 
-def test_it_reaches_the_figures_that_its_card_shows(release: Release, pairs: list[LabelledPair]) -> None:
-    (told,) = (f for f in release.metrics["report"] if f["pairs_from"].endswith("out_of_domain.tsv"))
+def test_it_reaches_the_figures_that_its_card_shows(
+    release: Release, pairs: list[LabelledPair]
+) -> None:
+    (told,) = (
+        f for f in release.metrics["report"] if f["pairs_from"].endswith("out_of_domain.tsv")
+    )
     found = evaluate(release, pairs, device="cpu")
     for kind in ("similarity", "probability"):
-        assert found[kind]["average_precision"] == pytest.approx(told[kind]["average_precision"], abs=0.005)
+        assert found[kind]["average_precision"] == pytest.approx(
+            told[kind]["average_precision"], abs=0.005
+        )
     card = (release.path / "README.md").read_text("utf-8")
     for figures in release.metrics["report"]:
         for kind in ("base", "similarity", "probability"):
@@ -101,7 +115,10 @@ def test_the_classifier_joins_in(release: Release, models: tuple[Encoder, PairCl
     evidence = read_evidence(*models, [LabelledPair(question, negated, is_duplicate=False)])
     assert evidence.similarities[0] > 0.95
     scorer = release.scorer("0.90")
-    assert scorer.probability(*evidence.features)[0] < scorer.probability(evidence.similarities)[0] - 0.2
+    assert (
+        scorer.probability(*evidence.features)[0]
+        < scorer.probability(evidence.similarities)[0] - 0.2
+    )
 
 
 def test_the_manifest_says_where_it_comes_from(release: Release) -> None:
@@ -109,4 +126,6 @@ def test_the_manifest_says_where_it_comes_from(release: Release) -> None:
     assert manifest["base_model"]["name"] == "all-MiniLM-L6-v2"
     assert manifest["training"].keys() == {"encoder", "classifier"}
     assert not manifest["leaks"]
-    assert all(len(of["sha256"]) == 64 for of in (manifest["data"]["train"], manifest["data"]["fit"]))
+    assert all(
+        len(of["sha256"]) == 64 for of in (manifest["data"]["train"], manifest["data"]["fit"])
+    )

@@ -30,7 +30,11 @@ POINTS = {
     "about to note it": ("app.engine.store.activations:Activations.add:before", 2, {TINY}),
     "having noted it": ("app.engine.store.activations:Activations.add:after", 2, {WIDE}),
     "having replaced it": ("app.detector:Detector.replace:after", 1, {WIDE}),
-    "about to close what was replaced": ("app.engine.live_release:LiveRelease.close:before", 1, {WIDE}),
+    "about to close what was replaced": (
+        "app.engine.live_release:LiveRelease.close:before",
+        1,
+        {WIDE},
+    ),
 }
 
 
@@ -63,7 +67,9 @@ async def test_killed_at_any_moment_of_a_swap_nothing_is_lost_or_half_done(
     function, nth, allowed = POINTS[moment]
     shutil.copytree(wide_release.path, settings.data_dir / "releases" / WIDE)
     process = forks.Process(
-        target=swap_in_fork, args=(settings, WIDE, tmp_path / "journal", (function, nth)), daemon=True
+        target=swap_in_fork,
+        args=(settings, WIDE, tmp_path / "journal", (function, nth)),
+        daemon=True,
     )
     process.start()
     await asyncio.to_thread(process.join, SECONDS_FOR_A_CHILD)
@@ -84,7 +90,10 @@ async def test_killed_at_any_moment_of_a_swap_nothing_is_lost_or_half_done(
 
 async def _assert_holds(detector: Detector, acknowledged: set[str]) -> None:
     """Search shows what the store holds: all that was acknowledged, and at most the write that was under way."""
-    stored = {question.id: question.text for question in await detector.list_questions(DEFAULT_COLLECTION, None, ALL)}
+    stored = {
+        question.id: question.text
+        for question in await detector.list_questions(DEFAULT_COLLECTION, None, ALL)
+    }
     findings = await detector.find(["Something else entirely?"], DEFAULT_COLLECTION, ALL)
     assert {candidate.id: candidate.text for candidate in findings.results[0].candidates} == stored
     assert acknowledged <= stored.keys()

@@ -20,7 +20,9 @@ def test_labels_make_a_release_that_passes_goes_live_and_comes_back(
 ) -> None:
     base = build_tiny_model(tmp_path / "tiny", pieces=[*PIECES, *WORDS])
     champion = publish_release(tmp_path / "champion", base, DIMENSION)
-    settings = Settings(data_dir=tmp_path / "data", release=champion.path, device="cpu", training_device="cpu")
+    settings = Settings(
+        data_dir=tmp_path / "data", release=champion.path, device="cpu", training_device="cpu"
+    )
     pairs = [(pair.question1, pair.question2, pair.is_duplicate) for pair in generated_pairs(800)]
     with served(create_app(settings)) as url, httpx.Client(base_url=url, timeout=60) as client:
         walk(client, "whole-way", pairs, "encoder", None)

@@ -30,13 +30,26 @@ def build_tiny_model(
     weights are random but the same each time for the same seed.
     """
     torch.manual_seed(seed)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces, *(f"##{piece}" for piece in pieces)]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *pieces,
+        *(f"##{piece}" for piece in pieces),
+    ]
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
     common = {"vocab_size": len(vocabulary), "max_position_embeddings": 64}
     model: BertModel | DistilBertModel
     if kind == "bert":
-        sizes = {"hidden_size": dimension, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        sizes = {
+            "hidden_size": dimension,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        }
         model = BertModel(BertConfig.from_dict({**sizes, **common}))
     else:
         sizes = {"dim": dimension, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
@@ -45,7 +58,9 @@ def build_tiny_model(
         model.get_input_embeddings().weight.normal_(std=1.0)
     model.save_pretrained(folder, safe_serialization=True)
     BertTokenizer(str(folder / "vocab.txt"), do_lower_case=lower_case).save_pretrained(folder)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": MAX_TOKENS, "do_lower_case": False})
+    _write(
+        folder / "sentence_bert_config.json", {"max_seq_length": MAX_TOKENS, "do_lower_case": False}
+    )
     pooling = {"word_embedding_dimension": dimension, "pooling_mode_mean_tokens": True}
     _write(folder / "1_Pooling" / "config.json", pooling)
     modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]

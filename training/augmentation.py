@@ -14,21 +14,57 @@ from training.pairs import LabelledPair
 
 WORD = re.compile(r"[^\W\d_]{4,}")
 NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?![\w.]*\d)")
-RARE_SHARE = 0.001  # of the questions that a word may stand in and still be a name, a product, a topic
+RARE_SHARE = (
+    0.001  # of the questions that a word may stand in and still be a name, a product, a topic
+)
 SUBJECT = r"(?:i|you|we|they|he|she|it|people|someone|one|there)"
-AUXILIARY = re.compile(rf"\b(?:do|does|did|can|could|should|would|will|is|are|was|were|am) {SUBJECT}\b", re.IGNORECASE)
+AUXILIARY = re.compile(
+    rf"\b(?:do|does|did|can|could|should|would|will|is|are|was|were|am) {SUBJECT}\b", re.IGNORECASE
+)
 NEGATION = re.compile(r"\b(?:not|never|no|without)\b|n't\b", re.IGNORECASE)
 DIRECTION = re.compile(
     r"\bfrom (\w+(?: \w+)?) to (\w+(?: \w+)?)\b|\b(\w+) (?:instead of|rather than|better than|into) (\w+)\b"
 )
-SYMMETRIC = re.compile(r"\b(?:and|or|vs|versus|between)\b|[,/&]", re.IGNORECASE)  # what stands there may change places
+SYMMETRIC = re.compile(
+    r"\b(?:and|or|vs|versus|between)\b|[,/&]", re.IGNORECASE
+)  # what stands there may change places
 OPPOSITES: Mapping[str, str] = {
     one: other
     for pair in (
-        *("enable disable", "increase decrease", "before after", "buy sell", "import export", "start stop"),
-        *("open close", "add remove", "best worst", "gain lose", "first last", "minimum maximum", "with without"),
-        *("login logout", "install uninstall", "upgrade downgrade", "accept reject", "more less", "higher lower"),
-        *("hot cold", "male female", "old young", "rich poor", "upload download", "private public", "left right"),
+        *(
+            "enable disable",
+            "increase decrease",
+            "before after",
+            "buy sell",
+            "import export",
+            "start stop",
+        ),
+        *(
+            "open close",
+            "add remove",
+            "best worst",
+            "gain lose",
+            "first last",
+            "minimum maximum",
+            "with without",
+        ),
+        *(
+            "login logout",
+            "install uninstall",
+            "upgrade downgrade",
+            "accept reject",
+            "more less",
+            "higher lower",
+        ),
+        *(
+            "hot cold",
+            "male female",
+            "old young",
+            "rich poor",
+            "upload download",
+            "private public",
+            "left right",
+        ),
     )
     for one, other in (pair.split(), pair.split()[::-1])
 }
@@ -49,7 +85,11 @@ class Augmentation:
         """The same other word on both sides, for a rare one that stands on both: as much a duplicate as before."""
         if word := self._shared(WORD, pair):
             other = self._another(word)
-            return LabelledPair(_put(word, other, pair.question1), _put(word, other, pair.question2), pair.is_duplicate)
+            return LabelledPair(
+                _put(word, other, pair.question1),
+                _put(word, other, pair.question2),
+                pair.is_duplicate,
+            )
         return None
 
     def other_entity(self, pair: LabelledPair) -> LabelledPair | None:
@@ -62,12 +102,18 @@ class Augmentation:
         """Another number on one side of a duplicate."""
         if pair.is_duplicate and (number := self._shared(NUMBER, pair)):
             near = {int(number) + step for step in (-2, -1, 1, 2, 10) if int(number) + step > 0}
-            return _different(pair, _put(number, str(self.chances.choice(sorted(near))), pair.question1))
+            return _different(
+                pair, _put(number, str(self.chances.choice(sorted(near))), pair.question1)
+            )
         return None
 
     def negated(self, pair: LabelledPair) -> LabelledPair | None:
         """A negation on one side of a duplicate in which there was none."""
-        if not pair.is_duplicate or NEGATION.search(pair.question1) or NEGATION.search(pair.question2):
+        if (
+            not pair.is_duplicate
+            or NEGATION.search(pair.question1)
+            or NEGATION.search(pair.question2)
+        ):
             return None
         text, count = AUXILIARY.subn(lambda found: f"{found[0]} not", pair.question1, count=1)
         return _different(pair, text) if count else None
@@ -91,7 +137,9 @@ class Augmentation:
 
     def swapped(self, pair: LabelledPair) -> LabelledPair | None:
         """A question, and itself with two of its rare words exchanged: the same words, and something else."""
-        places = [found for found in WORD.finditer(pair.question1) if found[0].lower() in self.is_rare]
+        places = [
+            found for found in WORD.finditer(pair.question1) if found[0].lower() in self.is_rare
+        ]
         if len(places) < 2 or SYMMETRIC.search(pair.question1):
             return None
         first, second = sorted(self.chances.sample(places, 2), key=lambda found: found.start())
@@ -101,7 +149,9 @@ class Augmentation:
 
     def same_words(self, pair: LabelledPair) -> LabelledPair | None:
         """A pair of the same words in another order, once more: rare among what people label, and the hardest."""
-        first, second = (sorted(re.findall(r"\w+", text.lower())) for text in (pair.question1, pair.question2))
+        first, second = (
+            sorted(re.findall(r"\w+", text.lower())) for text in (pair.question1, pair.question2)
+        )
         return pair if first == second else None
 
     def careless(self, pair: LabelledPair) -> LabelledPair | None:
@@ -127,7 +177,12 @@ class Augmentation:
 
 TRIES = 50  # pairs that are looked at for one that a rule can change
 RULES: Sequence[Rule] = (
-    *(Augmentation.renamed, Augmentation.other_entity, Augmentation.other_number, Augmentation.negated),
+    *(
+        Augmentation.renamed,
+        Augmentation.other_entity,
+        Augmentation.other_number,
+        Augmentation.negated,
+    ),
     *(Augmentation.opposite, Augmentation.turned, Augmentation.swapped, Augmentation.careless),
     *[Augmentation.same_words] * 4,
 )
@@ -137,7 +192,10 @@ def augmented(pairs: Sequence[LabelledPair], share: float, seed: int) -> list[La
     """New pairs, at most `share` times as many as there are, each made by a rule from a pair; the seed draws both."""
     chances = random.Random(seed)
     counts = Counter(
-        word for pair in pairs for text in (pair.question1, pair.question2) for word in set(WORD.findall(text.lower()))
+        word
+        for pair in pairs
+        for text in (pair.question1, pair.question2)
+        for word in set(WORD.findall(text.lower()))
     )
     rare = sorted(word for word, count in counts.items() if count <= RARE_SHARE * 2 * len(pairs))
     rules = Augmentation(chances, rare, frozenset(rare))
@@ -146,7 +204,9 @@ def augmented(pairs: Sequence[LabelledPair], share: float, seed: int) -> list[La
         rule = chances.choice(RULES)
         for pair in chances.choices(pairs, k=TRIES):
             turned = (
-                pair if chances.random() < 0.5 else replace(pair, question1=pair.question2, question2=pair.question1)
+                pair
+                if chances.random() < 0.5
+                else replace(pair, question1=pair.question2, question2=pair.question1)
             )
             if made := rule(rules, turned):
                 found.append(made)

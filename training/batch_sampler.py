@@ -21,7 +21,11 @@ class LengthSortedBatches(DefaultBatchSampler):
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, **settings: Any) -> None:
         sampler: Any = RandomSampler(dataset, generator=settings["generator"])
         super().__init__(sampler, batch_size, drop_last, **settings)
-        columns = [dataset[name][:] for name, feature in dataset.features.items() if feature.dtype == "string"]
+        columns = [
+            dataset[name][:]
+            for name, feature in dataset.features.items()
+            if feature.dtype == "string"
+        ]
         self._lengths = np.sum([[len(text) for text in column] for column in columns], axis=0)
         self._texts = [frozenset(texts) for texts in zip(*columns, strict=True)]
 

@@ -37,7 +37,9 @@ from training.publish import document, publish
 from training.splits import assert_disjoint, components
 from training.weight_delta import difference
 
-LOGIT_LIMIT = 3.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
+LOGIT_LIMIT = (
+    3.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
+)
 
 Part = str
 
@@ -62,13 +64,17 @@ class Recipe:
     bits: int | None = None  # for each weight of the differences from the base; None: whole models
     parent: Release | None = None  # whose models these go on from, or are
     seed: int | None = None
-    training: Mapping[str, Any] | None = None  # how the models were trained: objectives and their settings
+    training: Mapping[str, Any] | None = (
+        None  # how the models were trained: objectives and their settings
+    )
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
 
     def check(self, out: Path) -> None:
         """Raise CommandError when the sets of pairs, or `out`, don't do for a release."""
         if out.exists():
-            raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
+            raise CommandError(
+                f"{out} exists: a release never changes; choose another name or remove it"
+            )
         if not self.leaks:
             learnt = {"train": self.train.pairs} if self.train else {}
             reported = {f"report ({source.name})": source.pairs for source in self.report}
@@ -77,7 +83,9 @@ class Recipe:
         assert_enough(np.array([pair.is_duplicate for pair in asked]), components(asked))
 
 
-def make_release(recipe: Recipe, out: Path, device: str = "auto", progress: Progress | None = None) -> Release:
+def make_release(
+    recipe: Recipe, out: Path, device: str = "auto", progress: Progress | None = None
+) -> Release:
     """Fit calibration and thresholds of the models as they will be served, and publish them as a release.
 
     Raises CommandError for unusable pairs and when `out` exists, ModelRefused for an unusable model.
@@ -90,7 +98,9 @@ def make_release(recipe: Recipe, out: Path, device: str = "auto", progress: Prog
         encoder = Encoder.open(*_opened(Path(stage), folder, weights, ENCODER, device))
         has_classifier = CLASSIFIER in (recipe.models or {})
         classifier = (
-            PairClassifier.open(*_opened(Path(stage), folder, weights, CLASSIFIER, device)) if has_classifier else None
+            PairClassifier.open(*_opened(Path(stage), folder, weights, CLASSIFIER, device))
+            if has_classifier
+            else None
         )
         return _publish(recipe, out, folder, weights, encoder, classifier, progress or Progress())
 
@@ -113,7 +123,9 @@ def _publish(
     by_similarity = fit_scale([evidence.similarities], evidence.labels, evidence.components)
     by_pair = None
     if evidence.logits is not None:
-        by_pair = fit_scale(evidence.features, evidence.labels, evidence.components, [None, LOGIT_LIMIT])
+        by_pair = fit_scale(
+            evidence.features, evidence.labels, evidence.components, [None, LOGIT_LIMIT]
+        )
     scale = by_pair or by_similarity
 
     def measured(source: Source, of: Evidence) -> Figures:
@@ -130,7 +142,11 @@ def _publish(
             **({"train": _told(recipe.train)} if recipe.train else {}),
             "fit": _told(recipe.fit),
             "report": [_told(source) for source in recipe.report],
-            **({"before": _learnt_before(recipe.parent), "unknown": _unknown(recipe)} if recipe.parent else {}),
+            **(
+                {"before": _learnt_before(recipe.parent), "unknown": _unknown(recipe)}
+                if recipe.parent
+                else {}
+            ),
         },
         "training": recipe.training,
         "leaks": recipe.leaks,
@@ -143,10 +159,14 @@ def _publish(
     files: dict[str, str | bytes | Path] = {
         "calibration.json": document(calibration_document(by_similarity, by_pair)),
         "thresholds.json": document(
-            thresholds_document(by_similarity, by_pair, open_from(evidence.similarities, evidence.labels))
+            thresholds_document(
+                by_similarity, by_pair, open_from(evidence.similarities, evidence.labels)
+            )
         ),
         "metrics.json": document({"fit": fitted, "report": figures}),
-        "README.md": card(out.name, manifest, by_similarity, by_pair, [*figures, fitted], list(pictures)),
+        "README.md": card(
+            out.name, manifest, by_similarity, by_pair, [*figures, fitted], list(pictures)
+        ),
         **pictures,
         **weights,
     }
@@ -158,7 +178,11 @@ def _told(source: Source) -> dict[str, Any]:
 
 
 def _curves(release: Release) -> dict[str, Path]:
-    return {name: release.path / name for name in release.manifest["files"] if name.startswith("training-")}
+    return {
+        name: release.path / name
+        for name in release.manifest["files"]
+        if name.startswith("training-")
+    }
 
 
 def _learnt_before(parent: Release) -> list[dict[str, Any]]:
@@ -173,8 +197,16 @@ def _unknown(recipe: Recipe) -> list[str]:
     if not recipe.parent or not _learnt_before(recipe.parent):
         return []
     data = recipe.parent.manifest["data"]
-    apart = {of["sha256"] for of in (data["fit"], *data["report"]) if of["from"] not in data.get("unknown", [])}
-    return [source.name for source in (recipe.fit, *recipe.report) if fingerprint(source.pairs) not in apart]
+    apart = {
+        of["sha256"]
+        for of in (data["fit"], *data["report"])
+        if of["from"] not in data.get("unknown", [])
+    }
+    return [
+        source.name
+        for source in (recipe.fit, *recipe.report)
+        if fingerprint(source.pairs) not in apart
+    ]
 
 
 def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:
@@ -220,12 +252,16 @@ def _opened(
     if part + DIFFERENCE in weights:
         return base, device, stage / (part + DIFFERENCE)
     whole = next((file for name, file in weights.items() if name == f"{part}/config.json"), None)
-    modules = next((file for name, file in weights.items() if name == f"{part}/modules.json"), whole)
+    modules = next(
+        (file for name, file in weights.items() if name == f"{part}/modules.json"), whole
+    )
     return (modules.parent if modules else base), device, None
 
 
 def _model_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return sorted(
+        file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")
+    )
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -17,11 +17,18 @@ from app.engine.scorer import Calibration, Scale, Threshold, Thresholds, limited
 from app.errors import CommandError
 
 CONFIDENCE = 0.95
-FIRST_COUNTS = (50, 100, 200, 400)  # where the search for a threshold may begin: pairs at or above it
+FIRST_COUNTS = (
+    50,
+    100,
+    200,
+    400,
+)  # where the search for a threshold may begin: pairs at or above it
 STEP = 1.05  # each further threshold is tried with this many times the pairs of the one before
 FOLDS = 5
 KNOTS = 50  # most knots of an isotonic map
-SETTLED_SHARE = 0.005  # of the duplicates that may have a similarity from which no pair is read any more
+SETTLED_SHARE = (
+    0.005  # of the duplicates that may have a similarity from which no pair is read any more
+)
 
 Limits = Sequence[float | None] | None  # of each feature; see Calibration
 
@@ -38,7 +45,9 @@ def fit_scale(
     """
     calibration = fit_calibration(features, labels, components, limits)
     probabilities = calibration.probability(*features)
-    duplicate = {target: fit_threshold(probabilities, labels, float(target)) for target in TARGET_PRECISIONS}
+    duplicate = {
+        target: fit_threshold(probabilities, labels, float(target)) for target in TARGET_PRECISIONS
+    }
     return Scale(calibration, Thresholds(duplicate, best_f2_threshold(probabilities, labels)))
 
 
@@ -65,7 +74,9 @@ def assert_enough(labels: NDArray[np.bool_], components: NDArray[np.int64]) -> N
     """Raise CommandError for fewer pairs, of either class, or fewer components than there are folds."""
     smallest = min(np.count_nonzero(labels), np.count_nonzero(~labels))
     if smallest < FOLDS or len(np.unique(components)) < FOLDS:
-        raise CommandError(f"calibration needs {FOLDS} pairs of each class, of {FOLDS} components; label more pairs")
+        raise CommandError(
+            f"calibration needs {FOLDS} pairs of each class, of {FOLDS} components; label more pairs"
+        )
 
 
 def open_from(similarities: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
@@ -73,7 +84,9 @@ def open_from(similarities: NDArray[np.float32], labels: NDArray[np.bool_]) -> f
     return float(np.quantile(similarities[labels], SETTLED_SHARE))
 
 
-def _fit(rows: NDArray[np.float32], labels: NDArray[np.bool_], limits: Limits, *, isotonic: bool) -> Calibration:
+def _fit(
+    rows: NDArray[np.float32], labels: NDArray[np.bool_], limits: Limits, *, isotonic: bool
+) -> Calibration:
     """All but unregularised logistic regression (Platt, 1999), and an isotonic map of what it says."""
     columns = limited(list(rows.T), limits)
     model = LogisticRegression(C=1e6, max_iter=1000).fit(columns, labels)
@@ -90,7 +103,8 @@ def _knots(values: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[tuple
     edges = np.flatnonzero(np.diff(np.sort(steps))) + 1
     ordered, heights = np.sort(values), np.sort(steps)
     means = [
-        (float(x.mean()), float(y[0])) for x, y in zip(np.split(ordered, edges), np.split(heights, edges), strict=True)
+        (float(x.mean()), float(y[0]))
+        for x, y in zip(np.split(ordered, edges), np.split(heights, edges), strict=True)
     ]
     chosen = np.unique(np.linspace(0, len(means) - 1, min(KNOTS, len(means))).astype(int))
     inner = [(x, y) for x, y in (means[i] for i in chosen) if 0 < y < 1]
@@ -105,7 +119,9 @@ def best_f2_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.boo
     return float(thresholds[int(np.argmax(f2[:-1]))])
 
 
-def fit_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target: float) -> Threshold:
+def fit_threshold(
+    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target: float
+) -> Threshold:
     """The lowest threshold whose precision is at least `target` with 95 % confidence, if there is one.
 
     Thresholds are tested from the most cautious downwards until one fails, each by the lower Clopper-Pearson
@@ -125,7 +141,9 @@ def fit_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_],
     if not best:
         return Threshold(None, None, 0.0, 0, lacking=_lacking(ranked, right, error, target))
     hits = int(right[best - 1])
-    return Threshold(float(ranked[best - 1]), _lower_bound(hits, best, error), hits / int(labels.sum()), best)
+    return Threshold(
+        float(ranked[best - 1]), _lower_bound(hits, best, error), hits / int(labels.sum()), best
+    )
 
 
 def _counts(ranked: NDArray[np.float64], first: int) -> Sequence[int]:
@@ -143,7 +161,9 @@ def _lower_bound(successes: int, trials: int, error: float) -> float:
     return float(beta.ppf(error, successes, trials - successes + 1)) if successes else 0.0
 
 
-def _lacking(ranked: NDArray[np.float64], right: NDArray[np.int64], error: float, target: float) -> int | None:
+def _lacking(
+    ranked: NDArray[np.float64], right: NDArray[np.int64], error: float, target: float
+) -> int | None:
     """About how many more labelled pairs, of this mix, would support a threshold for the target; None: no number.
 
     The bound is the normal one: with precision p among the pairs above a threshold, their number n has to

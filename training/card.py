@@ -18,7 +18,11 @@ matplotlib.use("agg")
 
 SIZE, DOTS_PER_INCH = (5.5, 3.6), 90
 HISTORY = "history.json"  # what a trainer logged, beside its checkpoints
-COLUMNS = {"base": "similarity by the base", "similarity": "similarity", "probability": "probability"}
+COLUMNS = {
+    "base": "similarity by the base",
+    "similarity": "similarity",
+    "probability": "probability",
+}
 ROWS = {
     "average precision": "average_precision",
     "best F1": "best_f1",
@@ -91,9 +95,12 @@ def _figures(metrics: Sequence[Figures]) -> str:
     for figures in metrics:
         kinds = [kind for kind in COLUMNS if kind in figures]
         rows = "".join(
-            f"| {label} | {' | '.join(_cell(figures, kind, key) for kind in kinds)} |\n" for label, key in ROWS.items()
+            f"| {label} | {' | '.join(_cell(figures, kind, key) for kind in kinds)} |\n"
+            for label, key in ROWS.items()
         )
-        fitted = " (calibration and thresholds were fitted on these)" if figures is metrics[-1] else ""
+        fitted = (
+            " (calibration and thresholds were fitted on these)" if figures is metrics[-1] else ""
+        )
         parts.append(
             f"On {figures['pairs']:,} pairs ({figures['duplicates']:,} duplicates) of"
             f" `{figures['pairs_from']}`{fitted},"
@@ -115,7 +122,9 @@ def _cell(figures: Figures, kind: str, key: str) -> str:
 
 
 def _thresholds(by: str, scale: Scale) -> str:
-    rows = "".join(f"| {target} | {_threshold(t)} |\n" for target, t in scale.thresholds.duplicate.items())
+    rows = "".join(
+        f"| {target} | {_threshold(t)} |\n" for target, t in scale.thresholds.duplicate.items()
+    )
     return (
         f"By {by}: `review` begins at probability {scale.thresholds.review:.3f} (the best F2), `duplicate` where the"
         " labels support the target precision with 95 % confidence.\n\n| target precision | duplicate from probability"
@@ -125,11 +134,11 @@ def _thresholds(by: str, scale: Scale) -> str:
 
 def _threshold(threshold: Threshold) -> str:
     if threshold.probability is None:
-        more = f"none: label about {threshold.lacking:,} more pairs" if threshold.lacking else "none"
+        more = (
+            f"none: label about {threshold.lacking:,} more pairs" if threshold.lacking else "none"
+        )
         return f"{more} | | | "
-    return (
-        f"{threshold.probability:.3f} | {threshold.precision_bound:.3f} | {threshold.recall:.3f} | {threshold.labels:,}"
-    )
+    return f"{threshold.probability:.3f} | {threshold.precision_bound:.3f} | {threshold.recall:.3f} | {threshold.labels:,}"
 
 
 def _data(manifest: Mapping[str, Any]) -> str:
@@ -139,7 +148,10 @@ def _data(manifest: Mapping[str, Any]) -> str:
         *((name, data[name]) for name in ("train", "fit") if name in data),
         *(("report", of) for of in data["report"]),
     ]
-    rows = "".join(f"| {name} | `{of['from']}` | {of['duplicate']:,} | {of['different']:,} |\n" for name, of in sets)
+    rows = "".join(
+        f"| {name} | `{of['from']}` | {of['duplicate']:,} | {of['different']:,} |\n"
+        for name, of in sets
+    )
     return (
         f"| used to | from | duplicate | different |\n|---|---|---|---|\n{rows}\n{_disjoint(manifest)} Base models"
         " trained on Quora's duplicates (all-MiniLM-L6-v2 is one) have seen a part of its duplicates: on other texts"
@@ -179,7 +191,12 @@ def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
 
 def _scores(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
     figure, axes = _axes("probability", "pairs")
-    axes.hist([probabilities[~labels], probabilities[labels]], bins=25, range=(0, 1), label=["different", "duplicate"])
+    axes.hist(
+        [probabilities[~labels], probabilities[labels]],
+        bins=25,
+        range=(0, 1),
+        label=["different", "duplicate"],
+    )
     axes.legend()
     return figure
 

@@ -18,7 +18,15 @@ from training.evaluation import evaluate
 from training.fit import SHARES, Plan, fit
 from training.gate import MARGIN, Asked, gate
 from training.objectives import OBJECTIVES, ObjectiveName
-from training.pairs import COLUMNS, LABELLED, LabelledPair, cleaned, read_dataset, read_pairs, write_pairs
+from training.pairs import (
+    COLUMNS,
+    LABELLED,
+    LabelledPair,
+    cleaned,
+    read_dataset,
+    read_pairs,
+    write_pairs,
+)
 from training.retrain import retrain
 from training.splits import apart, split, split_rows
 from training.train import Options
@@ -44,17 +52,28 @@ Pairs = Annotated[
     ),
 ]
 Subset = Annotated[
-    str, typer.Option(help="Subset of a data set: pair-class, pair, triplet, triplet-all, triplet-hard.")
+    str,
+    typer.Option(
+        help="Subset of a data set: pair-class, pair, triplet, triplet-all, triplet-hard."
+    ),
 ]
 Columns = Annotated[
-    str | None, typer.Option(help="Names of the two questions' and the label's columns, with commas between them.")
+    str | None,
+    typer.Option(
+        help="Names of the two questions' and the label's columns, with commas between them."
+    ),
 ]
 FitPairs = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs to choose, calibrate and set thresholds on.")
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="Pairs to choose, calibrate and set thresholds on."
+    ),
 ]
 ReportPairs = Annotated[
     list[Path] | None,
-    typer.Option(exists=True, dir_okay=False, help="Pairs for figures alone. Give it again for more sets."),
+    typer.Option(
+        exists=True, dir_okay=False, help="Pairs for figures alone. Give it again for more sets."
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the new release; must not exist.")]
 Base = Annotated[str, typer.Option(help="A known name, a folder, or a name on the hub.")]
@@ -63,7 +82,8 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the 
 OBJECTIVES_HELP = (
     "What to train for; give it again for another step, which goes on from the one before.\n\n"
     + "\n\n".join(
-        f"[bold]{name}[/bold] ({objective.part}): {objective.trade_off}." for name, objective in OBJECTIVES.items()
+        f"[bold]{name}[/bold] ({objective.part}): {objective.trade_off}."
+        for name, objective in OBJECTIVES.items()
     )
 )
 
@@ -83,26 +103,49 @@ def fit_command(
     fit_pairs: FitPairs = None,
     report_pairs: ReportPairs = None,
     base: Base = "all-MiniLM-L6-v2",
-    parent: Annotated[Path | None, typer.Option(help="A release whose models are where training starts.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="What the first objective starts from instead of these; named as a base is.")
+    parent: Annotated[
+        Path | None, typer.Option(help="A release whose models are where training starts.")
     ] = None,
-    teacher: Annotated[Path | None, typer.Option(help="The release that `distill` learns from.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="How often each pair is seen; 1 unless said.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs in a batch; 64 unless said.")] = None,
-    accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one step.")] = 1,
-    learning_rate: Annotated[float | None, typer.Option(help="Greatest learning rate; 5e-5 unless said.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="What the first objective starts from instead of these; named as a base is."
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="The release that `distill` learns from.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="How often each pair is seen; 1 unless said.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Pairs in a batch; 64 unless said.")
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Batches whose gradients make one step.")
+    ] = 1,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Greatest learning rate; 5e-5 unless said.")
+    ] = None,
     sampler: Annotated[
-        Literal["proportional", "round-robin"], typer.Option(help="How `multi-task` draws from its two data sets.")
+        Literal["proportional", "round-robin"],
+        typer.Option(help="How `multi-task` draws from its two data sets."),
     ] = "proportional",
-    hard_negatives: Annotated[int, typer.Option(min=0, help="Mined for each duplicate, for `mnrl`.")] = 0,
+    hard_negatives: Annotated[
+        int, typer.Option(min=0, help="Mined for each duplicate, for `mnrl`.")
+    ] = 0,
     mine: Annotated[
-        int, typer.Option(min=0, help="Near pairs that nobody labelled, for the teacher of `distill` to judge.")
+        int,
+        typer.Option(
+            min=0, help="Near pairs that nobody labelled, for the teacher of `distill` to judge."
+        ),
     ] = 0,
     dropout: Annotated[
         bool, typer.Option(help="Keep the base's dropout; slower, and of use over many epochs.")
     ] = False,
-    lora_rank: Annotated[int | None, typer.Option(min=1, help="Train low-rank terms of this rank alone.")] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=1, help="Train low-rank terms of this rank alone.")
+    ] = None,
     bits: Annotated[
         int | None,
         typer.Option(
@@ -112,7 +155,9 @@ def fit_command(
             " nothing. Whole models unless said.",
         ),
     ] = None,
-    patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations without progress before it stops.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Learn from so many pairs only.")] = None,
     average: Annotated[
         list[Path] | None,
@@ -122,20 +167,36 @@ def fit_command(
     ] = None,
     share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of the trained model in that mean; as each other's if not said."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the trained model in that mean; as each other's if not said.",
+        ),
     ] = None,
     keep: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of its start's weights that a trained bi-encoder keeps.")
+        float,
+        typer.Option(
+            min=0, max=0.9, help="Share of its start's weights that a trained bi-encoder keeps."
+        ),
     ] = 0.0,
     augment: Annotated[
-        float, typer.Option(min=0, help="Pairs to make by rule for the classifier, for each that there is.")
+        float,
+        typer.Option(
+            min=0, help="Pairs to make by rule for the classifier, for each that there is."
+        ),
     ] = 0.0,
-    max_tokens: Annotated[int, typer.Option(min=8, help="Of a text or a pair; longer ones are cut.")] = 128,
+    max_tokens: Annotated[
+        int, typer.Option(min=8, help="Of a text or a pair; longer ones are cut.")
+    ] = 128,
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bfloat16 where the hardware computes in it.")
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto: bfloat16 where the hardware computes in it."),
     ] = "auto",
     row_split: Annotated[
-        bool, typer.Option(help="Cut rows at random, as some published figures do. Questions leak between sets.")
+        bool,
+        typer.Option(
+            help="Cut rows at random, as some published figures do. Questions leak between sets."
+        ),
     ] = False,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0)] = 20,
@@ -199,13 +260,18 @@ def calibrate_command(
     """Fit a base model's calibration and thresholds, as it is, and publish the release."""
     given = _read(pairs, subset, columns)
     fitted = Source(given.name, _cleaned(given.pairs))
-    _show(make_release(Recipe(base=base, fit=fitted, report=_files(report_pairs or [])), out, device))
+    _show(
+        make_release(Recipe(base=base, fit=fitted, report=_files(report_pairs or [])), out, device)
+    )
 
 
 @cli.command("split")
 def split_command(
     pairs: Pairs,
-    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, fit.jsonl and report.jsonl; must not exist.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for train.jsonl, fit.jsonl and report.jsonl; must not exist."),
+    ],
     subset: Subset = "pair-class",
     columns: Columns = None,
     fit_share: Annotated[float, typer.Option(min=0, max=0.9)] = SHARES["fit"],
@@ -218,7 +284,9 @@ def split_command(
         raise CommandError("--fit-share and --report-share leave nothing to train on")
     if out.exists():
         raise CommandError(f"{out} exists: choose another folder or remove it")
-    sets = split(_cleaned(_read(pairs, subset, columns).pairs), {n: s for n, s in shares.items() if s}, seed)
+    sets = split(
+        _cleaned(_read(pairs, subset, columns).pairs), {n: s for n, s in shares.items() if s}, seed
+    )
     out.mkdir(parents=True)
     for name, part in sets.items():
         write_pairs(out / f"{name}.jsonl", part)
@@ -231,9 +299,12 @@ def evaluate_command(
     subset: Subset = "pair-class",
     columns: Columns = None,
     corpus: Annotated[
-        list[Path] | None, typer.Option(help="Questions to search among: files with question1 and question2.")
+        list[Path] | None,
+        typer.Option(help="Questions to search among: files with question1 and question2."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output.")
+    ] = False,
     device: Device = "auto",
     backend: Annotated[
         Backend, typer.Option(help="What runs the models on a CPU, as SAMEASK_BACKEND has it.")
@@ -241,7 +312,9 @@ def evaluate_command(
 ) -> None:
     """Measure a release on labelled pairs, through the code that serves."""
     texts = [text for file in corpus for text in _texts(file)] if corpus else None
-    figures = evaluate(Release.open(release), _read(pairs, subset, columns).pairs, texts, device, backend)
+    figures = evaluate(
+        Release.open(release), _read(pairs, subset, columns).pairs, texts, device, backend
+    )
     if as_json:
         out.print_json(json.dumps(figures))
     else:
@@ -251,24 +324,38 @@ def evaluate_command(
 @cli.command("gate")
 def gate_command(
     champion: Annotated[Path, typer.Option(help="Folder of the release that is live.")],
-    challenger: Annotated[Path, typer.Option(help="Folder of the release that would take its place.")],
+    challenger: Annotated[
+        Path, typer.Option(help="Folder of the release that would take its place.")
+    ],
     pairs: Annotated[
         list[Path],
-        typer.Option(exists=True, dir_okay=False, help="Labelled pairs that neither learnt from. Again for more sets."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Labelled pairs that neither learnt from. Again for more sets.",
+        ),
     ],
     elsewhere: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, dir_okay=False, help="Pairs of other domains, which only guard against harm."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Pairs of other domains, which only guard against harm.",
+        ),
     ] = None,
     target_precision: Annotated[Literal["0.90", "0.95", "0.98", "0.99"], typer.Option()] = "0.90",
     margin: Annotated[float, typer.Option(min=0, help="A loss that nobody would mind.")] = MARGIN,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Hold a release against the one that is live, on the same pairs: passed, failed, or not enough evidence."""
     sets = [Asked(source.name, source.pairs) for source in _files(pairs)]
     sets += [Asked(source.name, source.pairs, elsewhere=True) for source in _files(elsewhere or [])]
-    verdict = gate(Release.open(champion), Release.open(challenger), sets, target_precision, margin, device)
+    verdict = gate(
+        Release.open(champion), Release.open(challenger), sets, target_precision, margin, device
+    )
     if as_json:
         out.print_json(json.dumps(verdict.document()))
         return
@@ -280,7 +367,10 @@ def gate_command(
 @cli.command("retrain", hidden=True)
 def retrain_command(
     work: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Folder with request.json and labels.jsonl.")
+        Path,
+        typer.Option(
+            exists=True, file_okay=False, help="Folder with request.json and labels.jsonl."
+        ),
     ],
 ) -> None:
     """What the service starts: make a release from labels and hold it against the champion. Not for hands."""
@@ -321,14 +411,20 @@ def _sets(
     fitted, reported = _files([fit_file] if fit_file else []), _files(report_files)
     pairs = _cleaned(given.pairs)
     if by_row:
-        err.print("split by row: questions leak from the training set into the others", style="yellow")
+        err.print(
+            "split by row: questions leak from the training set into the others", style="yellow"
+        )
     else:
         free = apart(pairs, *(source.pairs for source in (*fitted, *reported)))
         if len(free) < len(pairs):
-            err.print(f"{len(pairs) - len(free):,} pairs left out: they are tied to pairs of the other sets")
+            err.print(
+                f"{len(pairs) - len(free):,} pairs left out: they are tied to pairs of the other sets"
+            )
         pairs = free
     lacking = [name for name, files in (("fit", fitted), ("report", reported)) if not files]
-    cut = (split_rows if by_row else split)(pairs, {name: SHARES[name] for name in ("train", *lacking)}, seed)
+    cut = (split_rows if by_row else split)(
+        pairs, {name: SHARES[name] for name in ("train", *lacking)}, seed
+    )
     parts = {name: Source(f"{given.name}: its part {name}", part) for name, part in cut.items()}
     train = Source(given.name, parts["train"].pairs)
     return [train, *(fitted or [parts["fit"]]), *(reported or [parts["report"]])]
@@ -347,7 +443,12 @@ def _cleaned(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
     kept, report = cleaned(pairs)
     err.print(str(report), highlight=False)
     for first, second in report.contradictions[:SHOWN_CONTRADICTIONS]:
-        err.print(f"  labelled both ways: {first!r}, {second!r}", highlight=False, markup=False, soft_wrap=True)
+        err.print(
+            f"  labelled both ways: {first!r}, {second!r}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     return kept
 
 
@@ -362,6 +463,13 @@ def _texts(file: Path) -> list[str]:
 
 
 def _show(release: Release) -> None:
-    out.print((release.path / "README.md").read_text("utf-8"), highlight=False, markup=False, soft_wrap=True)
+    out.print(
+        (release.path / "README.md").read_text("utf-8"),
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     size = sum(file.stat().st_size for file in release.path.rglob("*") if file.is_file()) / 2**20
-    out.print(f"{release.path}: {size:.1f} MB" + (", with a pair classifier" if release.by_pair else ""))
+    out.print(
+        f"{release.path}: {size:.1f} MB" + (", with a pair classifier" if release.by_pair else "")
+    )

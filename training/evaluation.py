@@ -53,7 +53,9 @@ class Evidence:
     logits: NDArray[np.float32] | None
     labels: NDArray[np.bool_]
     components: NDArray[np.int64]
-    base: NDArray[np.float32] | None = None  # similarities (n,) by the model that training started from
+    base: NDArray[np.float32] | None = (
+        None  # similarities (n,) by the model that training started from
+    )
 
     @property
     def features(self) -> list[NDArray[np.float32]]:
@@ -80,7 +82,9 @@ def read_evidence(
     )
 
 
-def _similarities(encoder: Encoder, pairs: Sequence[LabelledPair], progress: Progress) -> NDArray[np.float32]:
+def _similarities(
+    encoder: Encoder, pairs: Sequence[LabelledPair], progress: Progress
+) -> NDArray[np.float32]:
     texts = texts_of(pairs)
     return similarities(pairs, texts, in_slices(encoder.encode, texts, progress))
 
@@ -90,7 +94,9 @@ def similarities(
 ) -> NDArray[np.float32]:
     """Those (n,) of n pairs, whose texts have these vectors (m, d)."""
     row = {text: i for i, text in enumerate(texts)}
-    first, second = ([row[getattr(pair, side)] for pair in pairs] for side in ("question1", "question2"))
+    first, second = (
+        [row[getattr(pair, side)] for pair in pairs] for side in ("question1", "question2")
+    )
     return similarity(vectors[first], vectors[second])
 
 
@@ -100,7 +106,9 @@ def in_slices(
     """What a model says of all the items, with a word of progress after each slice of them, and a bar on a terminal."""
     parts = []
     starts = range(0, max(1, len(items)), SLICE)
-    for start in track(starts, "reading", console=Console(stderr=True), transient=True, disable=len(starts) == 1):
+    for start in track(
+        starts, "reading", console=Console(stderr=True), transient=True, disable=len(starts) == 1
+    ):
         parts.append(read(items[start : start + SLICE]))
         progress.beat()
     return np.concatenate(parts)
@@ -128,7 +136,8 @@ def evaluate(
     evidence = read_evidence(encoder, classifier, asked)
     seconds = perf_counter() - start
     figures: Figures = {
-        "backend": {ENCODER: encoder.backend} | ({CLASSIFIER: classifier.backend} if classifier else {}),
+        "backend": {ENCODER: encoder.backend}
+        | ({CLASSIFIER: classifier.backend} if classifier else {}),
         "pairs_per_second": len(asked) / seconds,
     }
     figures |= figures_of(evidence, (release.by_pair or release.by_similarity).calibration)
@@ -162,7 +171,9 @@ def ranking(scores: NDArray[Any], labels: NDArray[np.bool_]) -> Figures:
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(np.where(labels[order], 1, -1)) + np.count_nonzero(~labels)
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # equal scores stay together
+    ends = np.append(
+        np.flatnonzero(np.diff(scores[order])), len(scores) - 1
+    )  # equal scores stay together
     best = max(int(right[ends].max()), int(np.count_nonzero(~labels)))
     return {
         "average_precision": float(average_precision_score(labels, scores)),
@@ -188,7 +199,11 @@ def expected_calibration_error(
 ) -> float:
     """Mean distance of mean probability and share of duplicates, over bins of equal mass (Naeini et al., 2015)."""
     parts = np.array_split(np.argsort(probabilities, kind="stable"), bins)
-    gaps = [len(part) * abs(probabilities[part].mean() - labels[part].mean()) for part in parts if len(part)]
+    gaps = [
+        len(part) * abs(probabilities[part].mean() - labels[part].mean())
+        for part in parts
+        if len(part)
+    ]
     return float(sum(gaps) / len(labels))
 
 
@@ -254,7 +269,9 @@ class _Serving:
     """The encoder that serves, as sentence-transformers' evaluators call a model."""
 
     encoder: Encoder
-    model_card_data: SentenceTransformerModelCardData = field(default_factory=SentenceTransformerModelCardData)
+    model_card_data: SentenceTransformerModelCardData = field(
+        default_factory=SentenceTransformerModelCardData
+    )
 
     def encode(self, texts: Sequence[str], **_: Any) -> torch.Tensor:
         return torch.from_numpy(self.encoder.encode(texts))
@@ -266,12 +283,17 @@ def _search(
     """Similarities and rows of the nearest vectors, exactly: (q, DEPTH + 1) each."""
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    found: tuple[NDArray[np.float32], NDArray[np.int64]] = index.search(queries, min(DEPTH + 1, len(vectors)))
+    found: tuple[NDArray[np.float32], NDArray[np.int64]] = index.search(
+        queries, min(DEPTH + 1, len(vectors))
+    )
     return found
 
 
 def _intervals(
-    scores: NDArray[Any], labels: NDArray[np.bool_], of: NDArray[np.int64], figure: Callable[..., Figures]
+    scores: NDArray[Any],
+    labels: NDArray[np.bool_],
+    of: NDArray[np.int64],
+    figure: Callable[..., Figures],
 ) -> Figures:
     """The 2.5th and 97.5th percentile of each figure over sets of components drawn with replacement."""
     members = np.split(np.argsort(of, kind="stable"), np.flatnonzero(np.diff(np.sort(of))) + 1)
@@ -283,12 +305,17 @@ def _intervals(
             drawn.append(_flat(figure(scores[rows], labels[rows])))
         elif len(members) < 3:
             return {}
-    return {name: np.percentile([figures[name] for figures in drawn], INTERVAL).tolist() for name in drawn[0]}
+    return {
+        name: np.percentile([figures[name] for figures in drawn], INTERVAL).tolist()
+        for name in drawn[0]
+    }
 
 
 def _flat(figures: Figures, prefix: str = "") -> Figures:
     """Nested figures under names with dots."""
     flat: Figures = {}
     for name, value in figures.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= (
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
     return flat

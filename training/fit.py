@@ -37,13 +37,17 @@ class Plan:
     report: Sequence[Source]
     options: Options = field(default_factory=Options)
     bits: int | None = None  # for each weight of the published differences; None: whole models
-    parent: Release | None = None  # its models are where training starts, and stay where no objective trains them
+    parent: Release | None = (
+        None  # its models are where training starts, and stay where no objective trains them
+    )
     start: str | None = None  # what the first objective starts from instead; named as a base is
     teacher: Release | None = None
     hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
     mine: int = 0  # near pairs that nobody labelled, for a teacher to judge
     limit: int | None = None  # most pairs to learn from
-    average: Sequence[Release] = ()  # others of whose models and the trained ones the mean is published
+    average: Sequence[
+        Release
+    ] = ()  # others of whose models and the trained ones the mean is published
     share: float | None = None  # of the trained one in that mean; None: as much as each other
     keep: float = 0.0  # share of the start's weights in those of a trained bi-encoder
     augment: float = 0.0  # pairs to make by rule for the classifier, for each there is
@@ -60,16 +64,24 @@ def fit(plan: Plan, out: Path, progress: Progress | None = None) -> Release | No
     pairs = sample(plan.train.pairs, plan.limit, plan.options.seed)
     recipe = _recipe(plan, pairs)
     recipe.check(out)
-    if not plan.teacher and (lacking := [name for name in plan.objectives if name.startswith("distill")]):
+    if not plan.teacher and (
+        lacking := [name for name in plan.objectives if name.startswith("distill")]
+    ):
         raise CommandError(f"{lacking[0]} needs a teacher: name a release with --teacher")
     if plan.start and plan.bits:
-        raise CommandError("--bits are differences from the base, which --start leaves: publish whole models")
+        raise CommandError(
+            "--bits are differences from the base, which --start leaves: publish whole models"
+        )
     base, work = find_base(recipe.base), out.parent / f".{out.name}.training"
     other = find_base(plan.start) if plan.start else None
     processes = PartialState(cpu=choose_device(plan.options.device) == "cpu")
     with processes.main_process_first():
         _claim(work, plan, pairs)
-        models = _saved(plan.parent, work / "parent", save=processes.is_main_process) if plan.parent else {}
+        models = (
+            _saved(plan.parent, work / "parent", save=processes.is_main_process)
+            if plan.parent
+            else {}
+        )
     if other:
         models[OBJECTIVES[plan.objectives[0]].part] = other
     for number, name in enumerate(plan.objectives):
@@ -77,13 +89,19 @@ def fit(plan: Plan, out: Path, progress: Progress | None = None) -> Release | No
         examples = partial(_examples, plan, pairs, name, models.get(ENCODER, base), work, progress)
         start = models.get(part, base)
         progress.phase("training")
-        models[part] = train(name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}", progress)
+        models[part] = train(
+            name, start, examples, plan.fit.pairs, plan.options, work / f"{number}-{name}", progress
+        )
         with processes.main_process_first():  # all go on from the same weights
             models[part] = _mixed(plan, part, start, models[part], save=processes.is_main_process)
     first = processes.is_main_process
     processes.destroy_process_group()
     progress.phase("measuring")
-    return make_release(replace(recipe, models=models), out, plan.options.device, progress) if first else None
+    return (
+        make_release(replace(recipe, models=models), out, plan.options.device, progress)
+        if first
+        else None
+    )
 
 
 def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
@@ -112,7 +130,14 @@ def _how(plan: Plan, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
     told: dict[str, Any] = {"teacher": plan.teacher.name, "mine": plan.mine} if plan.teacher else {}
     if plan.average:
         told |= {"average": [release.name for release in plan.average], "share": plan.share}
-    return {"from": plan.train.name, "pairs": len(pairs), "augment": plan.augment, "keep": plan.keep, **told, **options}
+    return {
+        "from": plan.train.name,
+        "pairs": len(pairs),
+        "augment": plan.augment,
+        "keep": plan.keep,
+        **told,
+        **options,
+    }
 
 
 def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
@@ -120,7 +145,9 @@ def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
     told = {
         "objectives": [str(name) for name in plan.objectives],
         "base": plan.base,
-        **({"start": plan.start} if plan.start else {}),  # as before it could be said: trainings under way go on
+        **(
+            {"start": plan.start} if plan.start else {}
+        ),  # as before it could be said: trainings under way go on
         "releases": [release.digest for release in (plan.parent, plan.teacher) if release],
         "pairs": [fingerprint(pairs), fingerprint(plan.fit.pairs)],
         "hard_negatives": plan.hard_negatives,
@@ -130,7 +157,9 @@ def _claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
     }
     file = work / "plan.json"
     if file.exists() and json.loads(file.read_text("utf-8")) != told:
-        raise CommandError(f"{work} holds checkpoints of another training: remove it, or choose another name")
+        raise CommandError(
+            f"{work} holds checkpoints of another training: remove it, or choose another name"
+        )
     work.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(told), "utf-8")
 
@@ -148,19 +177,29 @@ def _saved(release: Release, at: Path, *, save: bool) -> dict[str, Path]:
 
 def _mixed(plan: Plan, part: Part, start: Path, trained: Path, *, save: bool) -> Path:
     """The mean of the trained model and those of other releases, and the share of its start that a bi-encoder keeps."""
-    others = [_saved(release, trained.parent / release.digest[:16], save=save) for release in plan.average]
+    others = [
+        _saved(release, trained.parent / release.digest[:16], save=save) for release in plan.average
+    ]
     others = [folders for folders in others if part in folders]
     keep = plan.keep if part == ENCODER else 0.0
     if not others and not keep:
         return trained
     share = plan.share if plan.share is not None and others else 1 / (1 + len(others))
-    shares = {trained: (1 - keep) * share, **{of[part]: (1 - keep) * (1 - share) / len(others) for of in others}}
+    shares = {
+        trained: (1 - keep) * share,
+        **{of[part]: (1 - keep) * (1 - share) / len(others) for of in others},
+    }
     folder = trained.parent / f"mean-{share:.2f}-of-{len(shares)}-keeping-{keep}"
     return averaged(part, {**shares, start: keep}, folder) if save else folder
 
 
 def _examples(
-    plan: Plan, pairs: Sequence[LabelledPair], name: ObjectiveName, encoder: Path, work: Path, progress: Progress
+    plan: Plan,
+    pairs: Sequence[LabelledPair],
+    name: ObjectiveName,
+    encoder: Path,
+    work: Path,
+    progress: Progress,
 ) -> Examples:
     """What an objective learns from; `encoder` is the folder of the bi-encoder that mines.
 

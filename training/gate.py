@@ -24,7 +24,10 @@ MARGIN = 0.005  # of a loss that nobody would mind
 RESAMPLES, AT_ONCE = 2000, 50
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
 FEWEST = 10  # pairs of each class, and components, without which no interval is worth looking at
-DECISIVE = ("average_precision", "calibration")  # what decides where pairs are like those that are served
+DECISIVE = (
+    "average_precision",
+    "calibration",
+)  # what decides where pairs are like those that are served
 GUARD = 0.05  # by which a figure that doesn't decide may look worse: of equal releases few do, on 1,000 pairs
 LOPSIDED = 2.0  # times the variance of the other class from which labels of one class are asked for
 MOST_TO_LABEL, MOST_OF_A_COMPONENT = 50, 2
@@ -47,7 +50,9 @@ class Asked:
     name: str
     pairs: Sequence[LabelledPair]
     elsewhere: bool = False
-    growth: float | None = None  # labels it takes to give this set one more pair; None: labels don't reach it
+    growth: float | None = (
+        None  # labels it takes to give this set one more pair; None: labels don't reach it
+    )
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,13 @@ def gate(
     """Measure both releases on the same pairs, each by its own calibration, and judge."""
     progress = progress or Progress()
     asked = [open_pairs(one.pairs) for one in sets]
-    before, after = (probabilities(release, asked, device, progress) for release in (champion, challenger))
+    before, after = (
+        probabilities(release, asked, device, progress) for release in (champion, challenger)
+    )
     found = [
-        measure(one, Scored(p, q, _labels(pairs), components(pairs)), float(target_precision), progress)
+        measure(
+            one, Scored(p, q, _labels(pairs), components(pairs)), float(target_precision), progress
+        )
         for one, pairs, p, q in zip(sets, asked, before, after, strict=True)
     ]
     return judge(found, margin)
@@ -160,13 +169,21 @@ def measure(asked: Asked, scored: Scored, target: float, progress: Progress) -> 
     if min(int(labels.sum()), int((~labels).sum()), count) < FEWEST:
         return Measured(asked, len(labels), count, {}, _scarcer(labels))
     once = np.ones((1, len(labels)))
-    before, after = (_figures(p, labels, once, target) for p in (scored.champion, scored.challenger))
+    before, after = (
+        _figures(p, labels, once, target) for p in (scored.champion, scored.challenger)
+    )
     better = _difference(scored, once, target)
     drawn = _stacked(
-        _difference(scored, weights, target) for weights in _resamples(scored.components, labels, progress)
+        _difference(scored, weights, target)
+        for weights in _resamples(scored.components, labels, progress)
     )
     figures = {
-        name: Compared(float(before[name][0]), float(after[name][0]), float(better[name][0]), _interval(drawn[name]))
+        name: Compared(
+            float(before[name][0]),
+            float(after[name][0]),
+            float(better[name][0]),
+            _interval(drawn[name]),
+        )
         for name in WORDS
     }
     return Measured(asked, len(labels), count, figures, _wanting(scored, target))
@@ -177,15 +194,22 @@ def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _difference(scored: Scored, weights: NDArray[np.float64], target: float) -> dict[FigureName, NDArray[np.float64]]:
+def _difference(
+    scored: Scored, weights: NDArray[np.float64], target: float
+) -> dict[FigureName, NDArray[np.float64]]:
     """By how much the challenger is better, under each row of weights (b, n): (b,) for each figure."""
-    before, after = (_figures(p, scored.labels, weights, target) for p in (scored.champion, scored.challenger))
+    before, after = (
+        _figures(p, scored.labels, weights, target) for p in (scored.champion, scored.challenger)
+    )
     sign = {"average_precision": 1, "recall_at_precision": 1, "calibration": -1}
     return {name: sign[name] * (after[name] - before[name]) for name in WORDS}
 
 
 def _figures(
-    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], weights: NDArray[np.float64], target: float
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    target: float,
 ) -> dict[FigureName, NDArray[np.float64]]:
     """Average precision, greatest recall at the target precision and Brier score under each row of weights (b, n).
 
@@ -204,7 +228,9 @@ def _figures(
     }
 
 
-def _resamples(of: NDArray[np.int64], labels: NDArray[np.bool_], progress: Progress) -> Iterator[NDArray[np.float64]]:
+def _resamples(
+    of: NDArray[np.int64], labels: NDArray[np.bool_], progress: Progress
+) -> Iterator[NDArray[np.float64]]:
     """How often each pair stands in sets of components drawn with replacement: (b, n) at a time. Those without a
     pair of each class are left out."""
     _, member = np.unique(of, return_inverse=True)
@@ -219,7 +245,9 @@ def _resamples(of: NDArray[np.int64], labels: NDArray[np.bool_], progress: Progr
 def _counts(chances: np.random.Generator, count: int, times: int) -> NDArray[np.float64]:
     """How often each of `count` things comes when as many are drawn with replacement: (times, count)."""
     drawn = chances.integers(0, count, (times, count)) + count * np.arange(times)[:, None]
-    return np.bincount(drawn.ravel(), minlength=times * count).reshape(times, count).astype(np.float64)
+    return (
+        np.bincount(drawn.ravel(), minlength=times * count).reshape(times, count).astype(np.float64)
+    )
 
 
 def _stacked(
@@ -253,7 +281,11 @@ def _wanting(scored: Scored, target: float) -> Wanting:
 def judge(sets: Sequence[Measured], margin: float) -> Verdict:
     """The rule. A challenger passes when on every set that decides the whole intervals of average precision and of the
     Brier score lie above -margin, one of them above 0, and no guard speaks against it."""
-    harmed = [f"{_says(*one)}: worse by more than {margin:g}" for one in _all(sets) if one[2].interval[1] < -margin]
+    harmed = [
+        f"{_says(*one)}: worse by more than {margin:g}"
+        for one in _all(sets)
+        if one[2].interval[1] < -margin
+    ]
     open_ = [*_lacking(sets), *_unproven(sets, margin), *_guarded(sets, margin)]
     better = [f"{_says(*one)}: better" for one in _deciding(sets) if one[2].interval[0] > 0]
     if harmed:
@@ -263,7 +295,9 @@ def judge(sets: Sequence[Measured], margin: float) -> Verdict:
     if not open_ and all(figure.interval[1] < margin for _, _, figure in _deciding(sets)):
         nothing = f"champion and challenger differ by less than {margin:g} on every set: there is nothing to gain"
         return Verdict("failed", [nothing], margin, sets, None)
-    open_ = open_ if better else [*open_, "nothing shows with certainty that the challenger is better"]
+    open_ = (
+        open_ if better else [*open_, "nothing shows with certainty that the challenger is better"]
+    )
     return Verdict("not enough evidence", open_, margin, sets, _more_labels(sets, margin))
 
 
@@ -368,7 +402,11 @@ class Unlabelled:
 
 
 def most_helpful(
-    release: Release, pairs: Sequence[Unlabelled], target_precision: str, device: str, progress: Progress
+    release: Release,
+    pairs: Sequence[Unlabelled],
+    target_precision: str,
+    device: str,
+    progress: Progress,
 ) -> list[dict[str, object]]:
     """The pairs whose labels would help most, the most helpful first: nearest to where `duplicate` begins, by log
     odds, and few of one component, since what is tied says much the same."""
@@ -376,7 +414,9 @@ def most_helpful(
     (said,) = probabilities(release, [asked], device, progress) if asked else [np.empty(0)]
     thresholds = (release.by_pair or release.by_similarity).thresholds
     begins = thresholds.duplicate[target_precision].probability
-    near = np.abs(_log_odds(said) - _log_odds(np.array(thresholds.review if begins is None else begins)))
+    near = np.abs(
+        _log_odds(said) - _log_odds(np.array(thresholds.review if begins is None else begins))
+    )
     numbers = components(asked)
     taken: Counter[int] = Counter()
     chosen: list[dict[str, object]] = []

@@ -19,7 +19,9 @@ MAX_SIMILARITY = 0.95
 NEAR = 6  # of each question that are looked at, itself among them, for pairs to judge
 
 
-def mine_triplets(pairs: Sequence[LabelledPair], encoder: Path, count: int, device: str) -> list[tuple[str, str, str]]:
+def mine_triplets(
+    pairs: Sequence[LabelledPair], encoder: Path, count: int, device: str
+) -> list[tuple[str, str, str]]:
     """(anchor, duplicate, negative) for up to `count` negatives of each duplicate: labelled ones first, then the
     nearest of all questions.
 
@@ -39,7 +41,9 @@ def mine_triplets(pairs: Sequence[LabelledPair], encoder: Path, count: int, devi
     anchors = np.array([row[pair.question1] for pair in duplicates])
     near, nearest = _index(vectors).search(vectors[anchors], min(NEIGHBOURS, len(texts)))
     found = []
-    for pair, anchor, similarities, neighbours in zip(duplicates, anchors, near, nearest, strict=True):
+    for pair, anchor, similarities, neighbours in zip(
+        duplicates, anchors, near, nearest, strict=True
+    ):
         limit = min(MAX_SIMILARITY, float(vectors[anchor] @ vectors[row[pair.question2]]) - MARGIN)
         mined = [
             texts[i]
@@ -61,7 +65,11 @@ def mine_pairs(
     known |= {digest(text) * 2 for text in texts}  # of a text with itself
     found: list[LabelledPair] = []
     for i, j in ((i, j) for column in nearest.T.tolist() for i, j in enumerate(column)):
-        if len(found) < count and j >= 0 and (named := pair_digest(texts[i], texts[j])) not in known:
+        if (
+            len(found) < count
+            and j >= 0
+            and (named := pair_digest(texts[i], texts[j])) not in known
+        ):
             known.add(named)
             found.append(LabelledPair(texts[i], texts[j], is_duplicate=False))
     return found

@@ -15,7 +15,9 @@ from training.pairs import LabelledPair
 EVALUATION_SHARE = 0.2  # of the components that labels newly make
 FIT_SHARE = 0.16  # of them: a fifth of what is left
 
-Side = Literal["evaluation", "train", "fit"]  # of components that a label ties together, the first named wins
+Side = Literal[
+    "evaluation", "train", "fit"
+]  # of components that a label ties together, the first named wins
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class GivenLabel:
     @property
     def counts(self) -> bool:
         """Whether it is a pair."""
-        return self.active and not self.contradicted and digest(self.question1) != digest(self.question2)
+        return (
+            self.active
+            and not self.contradicted
+            and digest(self.question1) != digest(self.question2)
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ class _Components:
     def tie(self, one: bytes, other: bytes) -> Side:
         """Tie two questions, and return the side of the component they are in now."""
         roots = {self._root(question) for question in (one, other) if question in self._parent}
-        side = min((self._side[root] for root in roots), key=_RANK.index) if roots else _lot(one, other)
+        side = (
+            min((self._side[root] for root in roots), key=_RANK.index)
+            if roots
+            else _lot(one, other)
+        )
         top = min(roots, default=one)
         for question in (*roots, one, other):
             self._parent[question] = top

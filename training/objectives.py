@@ -27,11 +27,16 @@ from app.errors import CommandError
 from training.pairs import LabelledPair
 
 MARGIN = 0.5  # cosine distance (1 - cosine) from which different questions are far enough apart
-LOGIT_SCALE, LOGIT_CENTRE = 12.0, 0.79  # of `joint`: what it learns when these are parameters, from MiniLM on Quora
+LOGIT_SCALE, LOGIT_CENTRE = (
+    12.0,
+    0.79,
+)  # of `joint`: what it learns when these are parameters, from MiniLM on Quora
 RANKING_SHARE = 0.1  # of `mnrl` beside it
 IS_DUPLICATE = 0.5  # a label, or a teacher's probability, past this
 SCALE = 20.0  # of cosines in the softmax of `mnrl`
-CACHED_FROM = 65  # pairs in a batch from which `mnrl` is computed in pieces: the same value in less memory
+CACHED_FROM = (
+    65  # pairs in a batch from which `mnrl` is computed in pieces: the same value in less memory
+)
 MINI_BATCH = 64
 
 Part = Literal["encoder", "classifier"]
@@ -95,11 +100,18 @@ def _labelled(examples: Examples) -> Data:
 def _duplicates(examples: Examples) -> Data:
     if examples.triplets:
         columns = zip(*examples.triplets, strict=True)
-        return {"duplicates": Dataset.from_dict(dict(zip(("anchor", "positive", "negative"), columns, strict=True)))}
+        return {
+            "duplicates": Dataset.from_dict(
+                dict(zip(("anchor", "positive", "negative"), columns, strict=True))
+            )
+        }
     duplicates = [pair for pair in examples.pairs if pair.is_duplicate]
     return {
         "duplicates": Dataset.from_dict(
-            {"anchor": [pair.question1 for pair in duplicates], "positive": [pair.question2 for pair in duplicates]}
+            {
+                "anchor": [pair.question1 for pair in duplicates],
+                "positive": [pair.question2 for pair in duplicates],
+            }
         )
     }
 
@@ -114,7 +126,11 @@ def _ordered(examples: Examples) -> Data:
     labels = [float(pair.is_duplicate) for pair in examples.pairs]
     return {
         "pairs": Dataset.from_dict(
-            {"sentence1": [a for a, _ in ordered], "sentence2": [b for _, b in ordered], "label": labels}
+            {
+                "sentence1": [a for a, _ in ordered],
+                "sentence2": [b for _, b in ordered],
+                "label": labels,
+            }
         )
     }
 
@@ -216,14 +232,19 @@ class JointLoss(torch.nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, features: Sequence[dict[str, torch.Tensor]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(
+        self, features: Sequence[dict[str, torch.Tensor]], labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """The two losses, which the trainer adds and logs."""
         first, second = (
-            torch.nn.functional.normalize(self.model(f)["sentence_embedding"].float(), dim=1) for f in features
+            torch.nn.functional.normalize(self.model(f)["sentence_embedding"].float(), dim=1)
+            for f in features
         )
         cosines = first @ second.T
         logits = LOGIT_SCALE * (cosines.diagonal() - LOGIT_CENTRE)
-        losses = {"labels": torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())}
+        losses = {
+            "labels": torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
+        }
         places = torch.nonzero(labels > IS_DUPLICATE).flatten()
         if len(places):
             there = torch.nn.functional.cross_entropy(SCALE * cosines[places], places)
@@ -234,4 +255,8 @@ class JointLoss(torch.nn.Module):
 
 def sample(pairs: Sequence[LabelledPair], size: int | None, seed: int) -> list[LabelledPair]:
     """At most `size` of the pairs, drawn by the seed."""
-    return list(pairs) if size is None or size >= len(pairs) else random.Random(seed).sample(list(pairs), size)
+    return (
+        list(pairs)
+        if size is None or size >= len(pairs)
+        else random.Random(seed).sample(list(pairs), size)
+    )

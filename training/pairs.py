@@ -79,21 +79,31 @@ def write_pairs(path: Path, pairs: Sequence[LabelledPair]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for pair in pairs:
             values = (pair.question1, pair.question2, int(pair.is_duplicate))
-            file.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n"
+            )
 
 
 def cleaned(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], Report]:
     """Each pair once, in its first form, without those that are labelled both ways; and what was found."""
     by_texts: dict[frozenset[bytes], list[LabelledPair]] = {}
     for pair in pairs:
-        by_texts.setdefault(frozenset((digest(pair.question1), digest(pair.question2))), []).append(pair)
-    contradictory = {texts for texts, same in by_texts.items() if len({p.is_duplicate for p in same}) > 1}
+        by_texts.setdefault(frozenset((digest(pair.question1), digest(pair.question2))), []).append(
+            pair
+        )
+    contradictory = {
+        texts for texts, same in by_texts.items() if len({p.is_duplicate for p in same}) > 1
+    }
     kept = [same[0] for texts, same in by_texts.items() if texts not in contradictory]
     report = Report(
         rows=len(pairs),
         duplicates=sum(pair.is_duplicate for pair in pairs),
-        repeats=sum(len(same) - 1 for texts, same in by_texts.items() if texts not in contradictory),
-        contradictions=[(by_texts[texts][0].question1, by_texts[texts][0].question2) for texts in contradictory],
+        repeats=sum(
+            len(same) - 1 for texts, same in by_texts.items() if texts not in contradictory
+        ),
+        contradictions=[
+            (by_texts[texts][0].question1, by_texts[texts][0].question2) for texts in contradictory
+        ],
     )
     return kept, report
 
@@ -115,13 +125,19 @@ def class_mix(pairs: Sequence[LabelledPair]) -> dict[str, int]:
     return {"duplicate": counts[True], "different": counts[False]}
 
 
-def _with_both_classes(source: str, pairs: list[LabelledPair], *, needs_both: bool = True) -> list[LabelledPair]:
+def _with_both_classes(
+    source: str, pairs: list[LabelledPair], *, needs_both: bool = True
+) -> list[LabelledPair]:
     if not pairs or (needs_both and len({pair.is_duplicate for pair in pairs}) < 2):
-        raise CommandError(f"{source} needs pairs of both classes; it has {len(pairs)} pairs of one")
+        raise CommandError(
+            f"{source} needs pairs of both classes; it has {len(pairs)} pairs of one"
+        )
     return pairs
 
 
-def _pairs_of(place: str, values: dict[str, object], columns: Sequence[str]) -> Iterator[LabelledPair]:
+def _pairs_of(
+    place: str, values: dict[str, object], columns: Sequence[str]
+) -> Iterator[LabelledPair]:
     """The labelled pairs that a row of a data set stands for."""
     if ANCHOR in values and POSITIVE in values:
         yield _checked(place, values[ANCHOR], values[POSITIVE], True)
@@ -129,7 +145,9 @@ def _pairs_of(place: str, values: dict[str, object], columns: Sequence[str]) -> 
             if name.startswith(NEGATIVE) and value is not None:
                 yield _checked(place, values[ANCHOR], value, False)
     elif missing := [column for column in columns if column not in values]:
-        raise CommandError(f"{place} has no column {missing[0]!r}; it has {', '.join(map(repr, values))}")
+        raise CommandError(
+            f"{place} has no column {missing[0]!r}; it has {', '.join(map(repr, values))}"
+        )
     else:
         first, second, label = (values[column] for column in columns)
         yield _checked(place, first, second, label)
@@ -142,7 +160,9 @@ def _pair(path: Path, row: Row) -> LabelledPair:
 
 
 def _checked(place: str, first: object, second: object, label: object) -> LabelledPair:
-    if not (isinstance(first, str) and isinstance(second, str) and first.strip() and second.strip()):
+    if not (
+        isinstance(first, str) and isinstance(second, str) and first.strip() and second.strip()
+    ):
         raise CommandError(f"{place}: both questions must be texts that are not blank")
     if (is_duplicate := truth(label)) is None:
         raise CommandError(f"{place}: the label must be 0 or 1, not {label!r}")

@@ -36,9 +36,17 @@ class Progress:
         """So many steps of a training are done."""
         self._tell(step, steps, loss, eta_seconds)
 
-    def _tell(self, step: int | None, steps: int | None, loss: float | None, eta_seconds: float | None) -> None:
+    def _tell(
+        self, step: int | None, steps: int | None, loss: float | None, eta_seconds: float | None
+    ) -> None:
         if self._file:
-            told = {"phase": self._phase, "step": step, "steps": steps, "loss": loss, "eta_seconds": eta_seconds}
+            told = {
+                "phase": self._phase,
+                "step": step,
+                "steps": steps,
+                "loss": loss,
+                "eta_seconds": eta_seconds,
+            }
             replace(self._file, told)
 
 

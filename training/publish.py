@@ -16,14 +16,18 @@ from app.errors import CommandError
 PACKAGES = ("sameask", "torch", "sentence-transformers", "transformers")
 
 
-def publish(out: Path, manifest: Mapping[str, Any], files: Mapping[str, str | bytes | Path]) -> Release:
+def publish(
+    out: Path, manifest: Mapping[str, Any], files: Mapping[str, str | bytes | Path]
+) -> Release:
     """Write a release folder from contents, or from files to copy; no half of it is ever visible.
 
     `manifest` lacks what is known only here: name, format, date, versions and digests. Raises CommandError
     if `out` exists.
     """
     if out.exists():
-        raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
+        raise CommandError(
+            f"{out} exists: a release never changes; choose another name or remove it"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:

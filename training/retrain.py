@@ -78,10 +78,27 @@ def retrain(work: Path) -> None:
     sets = assemble(request, read_labels(work), learnt_before=learnt_labels(champion))
     challenger = _made(work, request, champion, sets, progress)
     progress.phase("gate")
-    verdict = gate(champion, challenger, sets.asked, request.target_precision, request.margin, request.device, progress)
-    unlabelled = _read_lines(work / "unlabelled.jsonl", Unlabelled) if (work / "unlabelled.jsonl").exists() else []
-    chosen = most_helpful(challenger, unlabelled, request.target_precision, request.device, progress)
-    replace(work / "result.json", {"release": challenger.name, "gate": {**verdict.document(), "to_label": chosen}})
+    verdict = gate(
+        champion,
+        challenger,
+        sets.asked,
+        request.target_precision,
+        request.margin,
+        request.device,
+        progress,
+    )
+    unlabelled = (
+        _read_lines(work / "unlabelled.jsonl", Unlabelled)
+        if (work / "unlabelled.jsonl").exists()
+        else []
+    )
+    chosen = most_helpful(
+        challenger, unlabelled, request.target_precision, request.device, progress
+    )
+    replace(
+        work / "result.json",
+        {"release": challenger.name, "gate": {**verdict.document(), "to_label": chosen}},
+    )
     shutil.rmtree(_checkpoints(request.release), ignore_errors=True)
 
 
@@ -101,7 +118,9 @@ def read_labels(work: Path) -> list[GivenLabel]:
 def learnt_labels(release: Release) -> bool:
     """Whether a release's models have learnt from labels, by what it says of their training."""
     parts: Mapping[str, Mapping[str, Any]] = release.manifest["training"] or {}
-    return any(str(how.get("from")).startswith(LABELS) for part in parts.values() for how in part.values())
+    return any(
+        str(how.get("from")).startswith(LABELS) for part in parts.values() for how in part.values()
+    )
 
 
 def assemble(request: Request, labels: Sequence[GivenLabel], *, learnt_before: bool) -> Sets:
@@ -131,12 +150,16 @@ def assemble(request: Request, labels: Sequence[GivenLabel], *, learnt_before: b
     return Sets(Source(name, learnt), Source(name, fitted), asked)
 
 
-def _made(work: Path, request: Request, champion: Release, sets: Sets, progress: Progress) -> Release:
+def _made(
+    work: Path, request: Request, champion: Release, sets: Sets, progress: Progress
+) -> Release:
     """The release that is asked for; the one that this run has published already, if it was killed after that."""
     out, claim = request.release, work / "claim.json"
     if not claim.exists():
         if out.exists():
-            raise CommandError(f"{out} exists: a release never changes; choose another name or remove it")
+            raise CommandError(
+                f"{out} exists: a release never changes; choose another name or remove it"
+            )
         replace(claim, {"release": str(out), "champion": champion.digest})
     if out.exists():
         return Release.open(out)
@@ -147,7 +170,9 @@ def _made(work: Path, request: Request, champion: Release, sets: Sets, progress:
         train=sets.train,
         fit=sets.fit,
         report=[Source(one.name, one.pairs) for one in sets.asked if _has_both(one.pairs)],
-        options=Options(epochs=EPOCHS, batch_size=batch_size, device=request.device, seed=request.seed),
+        options=Options(
+            epochs=EPOCHS, batch_size=batch_size, device=request.device, seed=request.seed
+        ),
         parent=champion,
         keep=KEEP,
     )
@@ -170,9 +195,13 @@ def _data_set(folder: Path | None, labels: Sequence[GivenLabel]) -> Sides:
     for name in ("train", "fit", "report"):
         file = next(iter(sorted(folder.glob(f"{name}.*"))), None)
         if file is None and name == "train":
-            raise CommandError(f"{folder} has no train.*: `python -m training split` makes such a folder")
+            raise CommandError(
+                f"{folder} has no train.*: `python -m training split` makes such a folder"
+            )
         pairs = read_pairs(file) if file else []
-        parts[name] = [pair for pair in pairs if pair_digest(pair.question1, pair.question2) not in spoken]
+        parts[name] = [
+            pair for pair in pairs if pair_digest(pair.question1, pair.question2) not in spoken
+        ]
     return Sides(parts["train"], parts["fit"], parts["report"])
 
 
@@ -209,4 +238,6 @@ def _parsed(place: object, adapter: TypeAdapter[Kind], content: str) -> Kind:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise CommandError(f"{place}: {field}: {first['msg']}" if field else f"{place}: {first['msg']}") from error
+        raise CommandError(
+            f"{place}: {field}: {first['msg']}" if field else f"{place}: {first['msg']}"
+        ) from error

@@ -19,14 +19,19 @@ def components(pairs: Sequence[LabelledPair]) -> NDArray[np.int64]:
     Questions are the same when they are equal after normalisation. Duplicates are so closed transitively.
     """
     rows: dict[bytes, int] = {}
-    ends = [[rows.setdefault(digest(text), len(rows)) for text in (p.question1, p.question2)] for p in pairs]
+    ends = [
+        [rows.setdefault(digest(text), len(rows)) for text in (p.question1, p.question2)]
+        for p in pairs
+    ]
     first, second = np.array(ends, dtype=np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(rows), len(rows)))
     _, of_question = connected_components(graph, directed=False)
     return np.asarray(of_question[first], dtype=np.int64)
 
 
-def split(pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int) -> dict[str, list[LabelledPair]]:
+def split(
+    pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int
+) -> dict[str, list[LabelledPair]]:
     """Whole components to each named set, in an order that the seed chooses, until it has its share of the pairs.
 
     The last set takes what is left. The order of the pairs makes no difference. Raises CommandError when a
@@ -44,12 +49,16 @@ def split(pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int)
     return _with_both_classes(sets)
 
 
-def split_rows(pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int) -> dict[str, list[LabelledPair]]:
+def split_rows(
+    pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int
+) -> dict[str, list[LabelledPair]]:
     """Rows to sets at random, as some published figures have it: questions leak from one set to another."""
     order = np.random.default_rng(seed).permutation(len(pairs))
     ends = np.cumsum([share / sum(shares.values()) for share in shares.values()]) * len(pairs)
     parts = np.split(order, np.rint(ends[:-1]).astype(int))
-    return _with_both_classes({name: [pairs[i] for i in part] for name, part in zip(shares, parts, strict=True)})
+    return _with_both_classes(
+        {name: [pairs[i] for i in part] for name, part in zip(shares, parts, strict=True)}
+    )
 
 
 def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> list[LabelledPair]:
@@ -57,7 +66,9 @@ def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> lis
     held = [pair for other in others for pair in other]
     numbers = components([*pairs, *held])
     tied = set(numbers[len(pairs) :].tolist())
-    return [pair for pair, number in zip(pairs, numbers.tolist(), strict=False) if number not in tied]
+    return [
+        pair for pair, number in zip(pairs, numbers.tolist(), strict=False) if number not in tied
+    ]
 
 
 def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
@@ -67,7 +78,9 @@ def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
         for pair in pairs:
             for text in (pair.question1, pair.question2):
                 if (other := owner.setdefault(digest(text), name)) != name:
-                    raise CommandError(f"a question stands both in {other} and in {name}: sets must share none")
+                    raise CommandError(
+                        f"a question stands both in {other} and in {name}: sets must share none"
+                    )
 
 
 def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
@@ -77,7 +90,11 @@ def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
 
 
 def _with_both_classes(sets: dict[str, list[LabelledPair]]) -> dict[str, list[LabelledPair]]:
-    for name, pairs in list(sets.items())[1:]:  # the first is learnt from, and may be all duplicates
+    for name, pairs in list(sets.items())[
+        1:
+    ]:  # the first is learnt from, and may be all duplicates
         if len({pair.is_duplicate for pair in pairs}) < 2:
-            raise CommandError(f"too few pairs to split: the set {name} would have {len(pairs)} pairs of one class")
+            raise CommandError(
+                f"too few pairs to split: the set {name} would have {len(pairs)} pairs of one class"
+            )
     return sets

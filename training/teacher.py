@@ -39,7 +39,9 @@ def judge(
     judged = [*pairs, *(mine_pairs(pairs, own, vectors[: len(own)], mine) if mine else []), *made]
     asked = [(pair.question1, pair.question2) for pair in judged]
     logits = in_slices(classifier.score, asked, progress) if classifier else None
-    return Examples(judged, teacher.scorer("0.90").probability(similarities(judged, texts, vectors), logits))
+    return Examples(
+        judged, teacher.scorer("0.90").probability(similarities(judged, texts, vectors), logits)
+    )
 
 
 def keep(examples: Examples, file: Path) -> None:
@@ -55,4 +57,6 @@ def keep(examples: Examples, file: Path) -> None:
 def kept(file: Path) -> Examples:
     """What was written there."""
     *texts, teacher = (parquet.read_table(file)[name].to_pylist() for name in COLUMNS)
-    return Examples([LabelledPair(*of) for of in zip(*texts, strict=True)], np.array(teacher, dtype=np.float64))
+    return Examples(
+        [LabelledPair(*of) for of in zip(*texts, strict=True)], np.array(teacher, dtype=np.float64)
+    )

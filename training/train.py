@@ -17,7 +17,10 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.sampler import MultiDatasetBatchSamplers
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassificationEvaluator
-from sentence_transformers.sentence_transformer import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer import (
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
 from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
 from transformers import EarlyStoppingCallback
 from transformers.trainer import TRAINER_STATE_NAME
@@ -45,10 +48,14 @@ class Options:
     batch_size: int | None = None
     learning_rate: float | None = None
     accumulate: int = 1  # batches whose gradients make one step
-    sampler: Literal["proportional", "round-robin"] = "proportional"  # of `multi-task`'s two data sets
+    sampler: Literal["proportional", "round-robin"] = (
+        "proportional"  # of `multi-task`'s two data sets
+    )
     max_tokens: int = 128  # of a text, or of a pair; longer ones are cut
     dropout: bool = False  # keep the dropout that the base was made with
-    lora_rank: int | None = None  # train so many dimensions beside each weight instead of the weights
+    lora_rank: int | None = (
+        None  # train so many dimensions beside each weight instead of the weights
+    )
     patience: int | None = None  # evaluations without progress after which training stops
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -94,7 +101,9 @@ def train(
 
 def _last_checkpoint(work: Path) -> str | None:
     """The newest whole checkpoint, if there is one. What a kill left half written lacks the state, which comes last."""
-    for folder in sorted(work.glob("checkpoint-*"), key=lambda f: int(f.name.partition("-")[2]), reverse=True):
+    for folder in sorted(
+        work.glob("checkpoint-*"), key=lambda f: int(f.name.partition("-")[2]), reverse=True
+    ):
         try:
             json.loads((folder / TRAINER_STATE_NAME).read_text("utf-8"))
         except (OSError, ValueError):
@@ -121,7 +130,9 @@ def open_model(part: Part, folder: Path, options: Options) -> Model:
     """A model to train, in float32: a bi-encoder, or a classifier with one logit (its head new if it had none)."""
     device = choose_device(options.device)
     settings: dict[str, Any] = {**SAFELY, "device": device}
-    if device == "cpu":  # short texts in small batches: plain attention takes two thirds of the time of the fused one
+    if (
+        device == "cpu"
+    ):  # short texts in small batches: plain attention takes two thirds of the time of the fused one
         settings["model_kwargs"] = {**SAFELY["model_kwargs"], "attn_implementation": "eager"}
     torch.manual_seed(options.seed)  # of a new head
     model: Model
@@ -148,7 +159,10 @@ def averaged(part: Part, shares: Mapping[Path, float], folder: Path) -> Path:
     states = [_opened(part, at).state_dict() for at in shares]
     total = sum(shares.values())
     mean = {
-        name: sum(share / total * state[name] for share, state in zip(shares.values(), states, strict=True))
+        name: sum(
+            share / total * state[name]
+            for share, state in zip(shares.values(), states, strict=True)
+        )
         if value.is_floating_point()
         else value
         for name, value in states[0].items()
@@ -176,14 +190,21 @@ def _is_bf16(device: torch.device, options: Options) -> bool:
 
 
 def _trainer(
-    objective: Objective, model: Model, examples: Examples, fit: Sequence[LabelledPair], options: Options, work: Path
+    objective: Objective,
+    model: Model,
+    examples: Examples,
+    fit: Sequence[LabelledPair],
+    options: Options,
+    work: Path,
 ) -> Any:
     data = objective.data(examples)
     batch_size = options.batch_size or objective.batch_size
     epochs = options.epochs or objective.epochs
     rows = sum(len(part) for part in data.values())
     if rows < batch_size:
-        raise CommandError(f"{rows} examples are fewer than a batch of {batch_size}: label more, or set --batch-size")
+        raise CommandError(
+            f"{rows} examples are fewer than a batch of {batch_size}: label more, or set --batch-size"
+        )
     steps = max(1, rows // (batch_size * options.accumulate * EVALUATIONS_PER_EPOCH))
     evaluator, metric = _evaluator(objective.part, fit)
     arguments: dict[str, Any] = {
@@ -209,7 +230,8 @@ def _trainer(
         "report_to": ["tensorboard"],
         "seed": options.seed,
         "data_seed": options.seed,
-        "ddp_find_unused_parameters": objective.part == "encoder",  # a bi-encoder may carry a pooler that it leaves out
+        "ddp_find_unused_parameters": objective.part
+        == "encoder",  # a bi-encoder may carry a pooler that it leaves out
     }
     kinds: dict[Part, tuple[Any, Any]] = {
         "encoder": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),
@@ -255,7 +277,13 @@ def _add_lora(model: Model, part: Part, rank: int) -> None:
     head = ["classifier"] if part == "classifier" else None
     task = "SEQ_CLS" if part == "classifier" else "FEATURE_EXTRACTION"
     model.add_adapter(
-        LoraConfig(task_type=task, r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=head)
+        LoraConfig(
+            task_type=task,
+            r=rank,
+            lora_alpha=2 * rank,
+            target_modules="all-linear",
+            modules_to_save=head,
+        )
     )
 
 

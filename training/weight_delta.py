@@ -10,12 +10,19 @@ from torch import Tensor
 from app.engine.models.weight_delta import CODES, IS, PLUS, SEPARATOR, STEP
 
 MIN_ENTRIES = 2**15  # of a matrix that is worth its codes
-MIN_COLUMNS = 8  # so that the padding of a row's last byte can't be taken for another bit of each weight
-WORDS_AT_LEAST, WORD_BITS = 16, 1  # rows for each column, of the table of word pieces' vectors: it changes little
+MIN_COLUMNS = (
+    8  # so that the padding of a row's last byte can't be taken for another bit of each weight
+)
+WORDS_AT_LEAST, WORD_BITS = (
+    16,
+    1,
+)  # rows for each column, of the table of word pieces' vectors: it changes little
 SHRINKS = np.linspace(0.1, 1.0, 37)  # of the widest step, that reaches the row's greatest change
 
 
-def difference(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+def difference(
+    base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], bits: int
+) -> dict[str, Tensor]:
     """What `app.engine.models.weight_delta` adds to `base` to come near `tuned`.
 
     A large matrix's difference is rounded to 2^bits evenly spaced values, the spacing chosen for each row so that the

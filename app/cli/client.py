@@ -49,13 +49,17 @@ async def connected(url: str | None, key_file: Path | None) -> AsyncIterator[htt
     if url:
         if (httpx.URL(url).port or 0) > 65535:
             raise httpx.InvalidURL(f"{url} has a port past 65535")
-        async with httpx.AsyncClient(base_url=url, headers=_credentials(key_file), timeout=600) as client:
+        async with httpx.AsyncClient(
+            base_url=url, headers=_credentials(key_file), timeout=600
+        ) as client:
             yield client
         return
     app = create_app(Settings(), in_place=True)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None) as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None
+        ) as client,
     ):
         await _until_ready(client)
         yield client
@@ -68,23 +72,33 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
             readiness = response.json()
             if readiness["failure"]:
                 raise CommandError(readiness["failure"])
-            status.update(f"indexing {readiness['questions_indexed']:,} of {readiness['questions']:,} questions")
+            status.update(
+                f"indexing {readiness['questions_indexed']:,} of {readiness['questions']:,} questions"
+            )
             await asyncio.sleep(0.05)
 
 
 def _credentials(key_file: Path | None) -> dict[str, str]:
     """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
     try:
-        key = key_file.read_text("utf-8").strip() if key_file else os.environ.get("SAMEASK_KEY", "").strip()
+        key = (
+            key_file.read_text("utf-8").strip()
+            if key_file
+            else os.environ.get("SAMEASK_KEY", "").strip()
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"can't read the key in {key_file}: {type(error).__name__}") from error
     if re.search("[^!-~]", key) or (key_file and not key):
-        raise CommandError(f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII")
+        raise CommandError(
+            f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII"
+        )
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def run(
-    url: str | None, key_file: Path | None, command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
+    url: str | None,
+    key_file: Path | None,
+    command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]],
 ) -> Any:
     """What a command gives, spoken to the server at `url` or to the app in this process."""
 

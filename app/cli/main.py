@@ -52,7 +52,9 @@ err = Console(stderr=True)
 
 InCollection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of CSV.")]
-InFile = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)]
+InFile = Annotated[
+    Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.", exists=True, dir_okay=False)
+]
 SkipBad = Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")]
 
 BATCH, PAGE = 500, 1000  # items in one request, where the settings allow as many
@@ -134,7 +136,9 @@ def import_(
 def import_labels(
     file: InFile,
     collection: InCollection = "default",
-    by: Annotated[str | None, typer.Option(help="Who says so; without it, the column `by` does.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Who says so; without it, the column `by` does.")
+    ] = None,
     skip_bad: SkipBad = False,
     url: Url = None,
     key_file: KeyFile = None,
@@ -156,7 +160,10 @@ def import_labels(
 
 @labels.command("export")
 def export_labels(
-    collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
+    collection: InCollection = "default",
+    as_json: AsJsonLines = False,
+    url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Print every active label of a collection, as CSV that `labels import` and training read."""
 
@@ -164,7 +171,11 @@ def export_labels(
         said = label["is_duplicate"] if as_json else int(label["is_duplicate"])
         return [*label["questions"], said, label["by"], label["note"]]
 
-    run(url, key_file, lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json))
+    run(
+        url,
+        key_file,
+        lambda service: _export(service, "labels", collection, LABEL_COLUMNS, record, as_json),
+    )
 
 
 @cli.command()
@@ -183,7 +194,9 @@ def find(
         out.print_json(data=found)
         return
     finding = found["results"][0]
-    table = Table("verdict", "probability", "similarity", "id", "text", title=f"verdict: {finding['verdict']}")
+    table = Table(
+        "verdict", "probability", "similarity", "id", "text", title=f"verdict: {finding['verdict']}"
+    )
     for c in finding["candidates"]:
         table.add_row(*_score_cells(c), RichText(c["id"]), RichText(c["text"]))
     out.print(table)
@@ -193,7 +206,9 @@ def find(
 def pair(
     question1: Annotated[str, typer.Argument(help="One question.")],
     question2: Annotated[str, typer.Argument(help="The other.")],
-    collection: Annotated[str, typer.Option("--collection", "-c", help="Whose labels hold.")] = "default",
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", help="Whose labels hold.")
+    ] = "default",
     as_json: AsJson = False,
     url: Url = None,
     key_file: KeyFile = None,
@@ -211,15 +226,27 @@ def pair(
 
 @cli.command()
 def mine(
-    out_file: Annotated[Path, typer.Option("--out", "-o", help="NDJSON or Parquet, by its ending.")],
-    file: Annotated[Path | None, typer.Argument(help="Questions: CSV, TSV, JSONL or Parquet.", exists=True)] = None,
-    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Mine this one instead.")] = None,
+    out_file: Annotated[
+        Path, typer.Option("--out", "-o", help="NDJSON or Parquet, by its ending.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(help="Questions: CSV, TSV, JSONL or Parquet.", exists=True)
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Mine this one instead.")
+    ] = None,
     id_column: Annotated[str, typer.Option(help="Column of the ids.")] = "id",
     text_column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
-    similarity: Annotated[float | None, typer.Option(help="Least similarity of a pair, above 0 and at most 1.")] = None,
-    probability: Annotated[float | None, typer.Option(help="Least probability, above 0 and at most 1.")] = None,
+    similarity: Annotated[
+        float | None, typer.Option(help="Least similarity of a pair, above 0 and at most 1.")
+    ] = None,
+    probability: Annotated[
+        float | None, typer.Option(help="Least probability, above 0 and at most 1.")
+    ] = None,
     verify: Annotated[bool, typer.Option(help="Let the pair classifier read the pairs.")] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was killed.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run was killed.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Find all duplicate pairs of a file or a collection, the most similar first.
@@ -241,20 +268,29 @@ def mine(
 
         source = _questions(file, (id_column, text_column)) if file else collection
         mining = pkgutil.resolve_name(f"app.mining:{'mine_file' if file else 'mine_collection'}")
-        count = mining(source, out_file, wanted, Settings(), advance, resume=resume, overwrite=overwrite)
+        count = mining(
+            source, out_file, wanted, Settings(), advance, resume=resume, overwrite=overwrite
+        )
     out.print(f"{count:,} pairs in {out_file}", highlight=False, soft_wrap=True)
 
 
 @cli.command()
 def export(
-    collection: InCollection = "default", as_json: AsJsonLines = False, url: Url = None, key_file: KeyFile = None
+    collection: InCollection = "default",
+    as_json: AsJsonLines = False,
+    url: Url = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Print every question of a collection, as CSV that `import` reads."""
 
     def record(question: dict[str, Any]) -> list[object]:
         return [question["id"], question["text"]]
 
-    run(url, key_file, lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json))
+    run(
+        url,
+        key_file,
+        lambda service: _export(service, "questions", collection, ("id", "text"), record, as_json),
+    )
 
 
 async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket) -> None:
@@ -298,25 +334,39 @@ def _score_cells(score: dict[str, Any]) -> list[RichText]:
     verdict = score["verdict"]
     if label := score["label"]:
         verdict += ", people disagree" if label["contradicted"] else f", says {label['by']}"
-    return [RichText(verdict), RichText(f"{score['probability']:.3f}"), RichText(f"{score['similarity']:.3f}")]
+    return [
+        RichText(verdict),
+        RichText(f"{score['probability']:.3f}"),
+        RichText(f"{score['similarity']:.3f}"),
+    ]
 
 
-def _load(load: Load, collection: str, skip_bad: bool, url: str | None, key_file: Path | None) -> None:
+def _load(
+    load: Load, collection: str, skip_bad: bool, url: str | None, key_file: Path | None
+) -> None:
     """Check every row of a file, then import the good ones. Raises CommandError for bad ones, unless told to skip."""
-    checks = [f"{load.file}:{row.line}: {problem}" if problem else None for row, problem in load.rows()]
+    checks = [
+        f"{load.file}:{row.line}: {problem}" if problem else None for row, problem in load.rows()
+    ]
     bad = sum(1 for check in checks if check)
     for problem in [check for check in checks if check][:20]:
         err.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if bad and not skip_bad:
-        raise CommandError(f"{bad:,} broken rows in {load.file}: nothing was imported; --skip-bad imports the others")
-    totals = run(url, key_file, lambda service: _import(service, collection, load, len(checks) - bad))
+        raise CommandError(
+            f"{bad:,} broken rows in {load.file}: nothing was imported; --skip-bad imports the others"
+        )
+    totals = run(
+        url, key_file, lambda service: _import(service, collection, load, len(checks) - bad)
+    )
     out.print(
         ", ".join(f"{totals[name]:,} {name}" for name in load.counts)
         + (f", {bad:,} broken rows skipped" if bad else "")
     )
 
 
-async def _import(service: httpx.AsyncClient, collection: str, load: Load, total: int) -> dict[str, int]:
+async def _import(
+    service: httpx.AsyncClient, collection: str, load: Load, total: int
+) -> dict[str, int]:
     """Write the good rows in batches, a few requests in flight, so that the model never waits for the wire."""
     totals = dict.fromkeys(load.counts, 0)
     batches = _batches(load)
@@ -372,12 +422,16 @@ def _questions(file: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
 def _question_rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[Row, str | None]]:
     """Each row of a file of questions, and what is wrong with it."""
     max_characters = Settings().max_characters
-    lines: dict[int, int] = {}  # hash of an id -> its line; the ids themselves would take more memory
+    lines: dict[
+        int, int
+    ] = {}  # hash of an id -> its line; the ids themselves would take more memory
     for row in read_rows(file, columns):
         problem = row.error
         if not problem:
             id_, text = row.values
-            problem = _problem(columns[0], id_, ID) or _text_problem(columns[1], text, max_characters)
+            problem = _problem(columns[0], id_, ID) or _text_problem(
+                columns[1], text, max_characters
+            )
         if not problem and (first := lines.setdefault(hash(row.values[0]), row.line)) != row.line:
             problem = f"{columns[0]} stands on line {first} already"
         yield row, problem
@@ -386,8 +440,12 @@ def _question_rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[Row, 
 def _label_rows(file: Path, by: str | None) -> Iterator[tuple[Row, str | None]]:
     """Each row of a file of labels, and what is wrong with it."""
     max_characters = Settings().max_characters
-    firsts: dict[int, tuple[int, object]] = {}  # hash of a pair and a person -> the line, and what it says
-    columns, optional = (LABEL_COLUMNS[:3], LABEL_COLUMNS[4:]) if by else (LABEL_COLUMNS[:4], LABEL_COLUMNS[4:])
+    firsts: dict[
+        int, tuple[int, object]
+    ] = {}  # hash of a pair and a person -> the line, and what it says
+    columns, optional = (
+        (LABEL_COLUMNS[:3], LABEL_COLUMNS[4:]) if by else (LABEL_COLUMNS[:4], LABEL_COLUMNS[4:])
+    )
     for row in read_rows(file, columns, optional):
         problem = row.error or _label_problem(row, by, max_characters)
         if not problem:
@@ -410,7 +468,8 @@ def _label(row: Row, by: str | None) -> dict[str, object]:
 def _label_problem(row: Row, by: str | None, max_characters: int) -> str | None:
     one, other, said, *_, note = row.values
     problems = [
-        _text_problem(name, text, max_characters) for name, text in zip(LABEL_COLUMNS, (one, other), strict=False)
+        _text_problem(name, text, max_characters)
+        for name, text in zip(LABEL_COLUMNS, (one, other), strict=False)
     ]
     problems.append("is_duplicate must be 0 or 1" if truth(said) is None else None)
     problems.append(_problem("by", by or row.values[3], PERSON))
@@ -463,7 +522,12 @@ async def _export(
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err) as progress:
         yield progress
 

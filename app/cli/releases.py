@@ -15,13 +15,17 @@ from app.errors import CommandError
 
 LOOK_SECONDS = 0.2
 
-releases = typer.Typer(help="Which release is live, and how another takes its place.", no_args_is_help=True)
+releases = typer.Typer(
+    help="Which release is live, and how another takes its place.", no_args_is_help=True
+)
 out = Console()
 err = Console(stderr=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `sameask releases list` shows it.")]
 Reason = Annotated[str, typer.Option(help="For the record.")]
-Force = Annotated[str | None, typer.Option(help="Why it is to go live although its gate did not pass.")]
+Force = Annotated[
+    str | None, typer.Option(help="Why it is to go live although its gate did not pass.")
+]
 
 
 @releases.command("list")
@@ -33,7 +37,13 @@ def list_(as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) ->
         return
     table = Table("name", "state", "parent", "made", "last live")
     for one in found["releases"]:
-        cells = (one["name"], one["why"] or one["state"], one["parent"], one["created_at"], one["last_live_at"])
+        cells = (
+            one["name"],
+            one["why"] or one["state"],
+            one["parent"],
+            one["created_at"],
+            one["last_live_at"],
+        )
         table.add_row(*(Text(cell or "") for cell in cells))
     out.print(table)
 
@@ -58,7 +68,9 @@ def shadow(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
 @releases.command()
 def diff(
     name: Name,
-    collection: Annotated[str, typer.Option("--collection", "-c", help="The collection.")] = "default",
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", help="The collection.")
+    ] = "default",
     limit: Annotated[int, typer.Option(min=1, help="Most examples.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
@@ -74,13 +86,19 @@ def diff(
     title = f"{found['changed']:,} of {found['pairs'] - found['labelled']:,} pairs would change"
     table = Table(found["live"], found["shadow"], "questions", title=title)
     for one in found["examples"]:
-        said = (f"{one[side]['verdict']} {one[side]['probability']:.3f}" for side in ("live", "shadow"))
-        table.add_row(*map(Text, said), Text("\n".join(question["text"] for question in one["questions"])))
+        said = (
+            f"{one[side]['verdict']} {one[side]['probability']:.3f}" for side in ("live", "shadow")
+        )
+        table.add_row(
+            *map(Text, said), Text("\n".join(question["text"] for question in one["questions"]))
+        )
     out.print(table)
 
 
 @releases.command()
-def activate(name: Name, reason: Reason = "", force: Force = None, url: Url = None, key_file: KeyFile = None) -> None:
+def activate(
+    name: Name, reason: Reason = "", force: Force = None, url: Url = None, key_file: KeyFile = None
+) -> None:
     """Make a release live, and wait until it is; no request fails meanwhile."""
     body = {"release": name, "reason": reason, "force": force}
     run(url, key_file, lambda service: _swap(service, "PUT", "/admin/releases/live", body))
@@ -89,7 +107,11 @@ def activate(name: Name, reason: Reason = "", force: Force = None, url: Url = No
 @releases.command()
 def rollback(reason: Reason = "", url: Url = None, key_file: KeyFile = None) -> None:
     """Make the release live that was live before, and wait until it is."""
-    run(url, key_file, lambda service: _swap(service, "POST", "/admin/releases/live/rollback", {"reason": reason}))
+    run(
+        url,
+        key_file,
+        lambda service: _swap(service, "POST", "/admin/releases/live/rollback", {"reason": reason}),
+    )
 
 
 @releases.command()
@@ -99,7 +121,9 @@ def remove(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
     out.print(Text(f"{name} is removed"))
 
 
-async def _swap(service: httpx.AsyncClient, method: str, path: str, body: Mapping[str, object]) -> None:
+async def _swap(
+    service: httpx.AsyncClient, method: str, path: str, body: Mapping[str, object]
+) -> None:
     live: dict[str, Any] = await call(service, method, path, json=body)
     with err.status("") as status:
         while live["swap"]:
@@ -113,7 +137,9 @@ async def _swap(service: httpx.AsyncClient, method: str, path: str, body: Mappin
 def _check(progress: dict[str, Any]) -> None:
     """Raise CommandError if the shadow failed."""
     if progress["failure"]:
-        raise CommandError(f"{progress['release']} failed, the live release is as it was: {progress['failure']}")
+        raise CommandError(
+            f"{progress['release']} failed, the live release is as it was: {progress['failure']}"
+        )
 
 
 def _words(progress: dict[str, Any]) -> str:

@@ -31,17 +31,29 @@ runs = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
-RunId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="As `sameask runs list` shows it.")]
+RunId = Annotated[
+    int,
+    typer.Argument(metavar="ID", min=1, max=MAX_NUMBER, help="As `sameask runs list` shows it."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @runs.command()
 def start(
-    collection: Annotated[str, typer.Option("--collection", "-c", help="Whose labels it learns from.")] = "default",
-    recipe: Annotated[str, typer.Option(help="`calibration`, `classifier`, `encoder` or `both`.")] = "both",
-    data_set: Annotated[str | None, typer.Option(help="A data set that the server allows, beside labels.")] = None,
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", help="Whose labels it learns from.")
+    ] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="`calibration`, `classifier`, `encoder` or `both`.")
+    ] = "both",
+    data_set: Annotated[
+        str | None, typer.Option(help="A data set that the server allows, beside labels.")
+    ] = None,
     target_precision: Annotated[
-        str, typer.Option(help=f"One of {', '.join(get_args(TargetPrecision))}: where recall is compared.")
+        str,
+        typer.Option(
+            help=f"One of {', '.join(get_args(TargetPrecision))}: where recall is compared."
+        ),
     ] = "0.90",
     as_json: AsJson = False,
     url: Url = None,
@@ -74,7 +86,13 @@ def list_(
     table = Table("id", "collection", "state", "created", "release", "gate")
     for found in page["training_runs"]:
         outcome = str((found["gate"] or {}).get("outcome", ""))
-        cells = (str(found["id"]), found["collection"], _state(found), found["created_at"], found["release"] or "")
+        cells = (
+            str(found["id"]),
+            found["collection"],
+            _state(found),
+            found["created_at"],
+            found["release"] or "",
+        )
         table.add_row(*map(Text, (*cells, outcome)))
     out.print(table)
 
@@ -86,19 +104,31 @@ def show(run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyF
 
 
 @runs.command()
-def cancel(run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) -> None:
+def cancel(
+    run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None
+) -> None:
     """Cancel a training run; one that runs stops within 10 s."""
-    _show(run(url, key_file, lambda service: call(service, "POST", f"{RUNS}/{run_id}/cancel")), as_json)
+    _show(
+        run(url, key_file, lambda service: call(service, "POST", f"{RUNS}/{run_id}/cancel")),
+        as_json,
+    )
 
 
 @runs.command()
-def resume(run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) -> None:
+def resume(
+    run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None
+) -> None:
     """Queue a failed or interrupted training run again; it goes on from its last checkpoint."""
-    _show(run(url, key_file, lambda service: call(service, "POST", f"{RUNS}/{run_id}/resume")), as_json)
+    _show(
+        run(url, key_file, lambda service: call(service, "POST", f"{RUNS}/{run_id}/resume")),
+        as_json,
+    )
 
 
 @runs.command()
-def watch(run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) -> None:
+def watch(
+    run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None
+) -> None:
     """Follow a training run to its end; the exit code is 1 unless it succeeds."""
     found = run(url, key_file, lambda service: _watch(service, run_id))
     _show(found, as_json)
@@ -115,7 +145,13 @@ def worker() -> None:
     log_to_stderr(settings)
     with pkgutil.resolve_name("app.data_directory:shared")(settings.data_dir) as store:
         holder = f"worker {os.getpid()} at {socket.gethostname()}"
-        asyncio.run(_work(pkgutil.resolve_name("app.training_runs.worker:Worker")(store, settings, holder=holder)))
+        asyncio.run(
+            _work(
+                pkgutil.resolve_name("app.training_runs.worker:Worker")(
+                    store, settings, holder=holder
+                )
+            )
+        )
 
 
 async def _work(worker: Any) -> None:
@@ -123,7 +159,9 @@ async def _work(worker: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     async with worker.running():
-        err.print("works on training runs until it is told to stop", highlight=False, soft_wrap=True)
+        err.print(
+            "works on training runs until it is told to stop", highlight=False, soft_wrap=True
+        )
         await told.wait()
 
 
@@ -172,8 +210,14 @@ def _progress(found: dict[str, Any]) -> str:
     progress = found["progress"]
     if not progress:
         return ""
-    step = f" {progress['step']:,}/{progress['steps']:,}" if progress["steps"] and progress["step"] is not None else ""
+    step = (
+        f" {progress['step']:,}/{progress['steps']:,}"
+        if progress["steps"] and progress["step"] is not None
+        else ""
+    )
     parts = [progress["phase"] + step]
     parts += [f"loss {progress['loss']:.3f}"] if progress["loss"] is not None else []
-    parts += [f"{progress['eta_seconds']:,.0f} s left"] if progress["eta_seconds"] is not None else []
+    parts += (
+        [f"{progress['eta_seconds']:,.0f} s left"] if progress["eta_seconds"] is not None else []
+    )
     return ", ".join(parts)

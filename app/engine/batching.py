@@ -28,7 +28,9 @@ PROBE_INTERVAL_SECONDS = 1.0
 URGENT_SHARE = 0.75  # of a batch, while background work waits as well
 GENTLE_COST = 128  # of a batch that gives way: it is soon over
 GENTLE_SHARE = 0.1  # of the time, that it takes however busy the others are
-QUIET_SECONDS = 0.02  # that the others must have been idle: a request asks one model after the other
+QUIET_SECONDS = (
+    0.02  # that the others must have been idle: a request asks one model after the other
+)
 LOOK_SECONDS = 0.005
 
 
@@ -136,7 +138,9 @@ class Batcher(Generic[Item, Result]):
                 f"{self._admitted} of at most {self._max_waiting} texts are waiting, there is no room for {count} more",
             )
 
-    def submit(self, items: Sequence[Item], *, background: bool = False) -> "Future[list[Result | Exception]]":
+    def submit(
+        self, items: Sequence[Item], *, background: bool = False
+    ) -> "Future[list[Result | Exception]]":
         """Queue the items of one caller; the future holds, in order, a result or an exception for each.
 
         Cancelling the future takes the items out of the queue. Background items yield to urgent ones, are
@@ -148,7 +152,9 @@ class Batcher(Generic[Item, Result]):
         if not items:
             call.future.set_result([])
             return call.future
-        waiting = [_Waiting(call, position, self._cost(item)) for position, item in enumerate(items)]
+        waiting = [
+            _Waiting(call, position, self._cost(item)) for position, item in enumerate(items)
+        ]
         waiting.sort(key=lambda w: w.cost)  # what is batched together is then of like cost
         with self._changed:
             if self._closing:
@@ -192,7 +198,9 @@ class Batcher(Generic[Item, Result]):
             for group in self._cut(batch):
                 self._answer(group)
             self._busy_since, self._busy_until = None, time.monotonic()
-            self._turn_from = self._busy_until + (self._busy_until - started) * (1 / GENTLE_SHARE - 1)
+            self._turn_from = self._busy_until + (self._busy_until - started) * (
+                1 / GENTLE_SHARE - 1
+            )
             self._measure(len(batch), self._busy_until - started)
 
     def _wait_for_turn(self) -> None:
@@ -244,7 +252,9 @@ class Batcher(Generic[Item, Result]):
         return groups
 
     def _answer(self, group: list[_Waiting[Item, Result]]) -> None:
-        group = [waiting for waiting in group if not waiting.call.future.done()]  # the others' callers left
+        group = [
+            waiting for waiting in group if not waiting.call.future.done()
+        ]  # the others' callers left
         if not group:
             return
         try:
@@ -254,7 +264,9 @@ class Batcher(Generic[Item, Result]):
         for waiting, outcome in zip(group, outcomes, strict=True):
             waiting.call.answer(waiting.position, outcome)
 
-    def _answer_singly(self, group: list[_Waiting[Item, Result]], error: BaseException) -> list[Result | Exception]:
+    def _answer_singly(
+        self, group: list[_Waiting[Item, Result]], error: BaseException
+    ) -> list[Result | Exception]:
         """After a failed batch: each item on its own, unless even the probe fails."""
         self._check_model()
         if self._failure:
@@ -289,4 +301,8 @@ class Batcher(Generic[Item, Result]):
 
 
 def _as_exception(error: BaseException) -> Exception:
-    return error if isinstance(error, Exception) else RuntimeError(f"the model raised {type(error).__name__}")
+    return (
+        error
+        if isinstance(error, Exception)
+        else RuntimeError(f"the model raised {type(error).__name__}")
+    )

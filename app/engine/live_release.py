@@ -36,8 +36,12 @@ from app.engine.store import Changes, Question, Store
 from app.engine.text import digest
 from app.errors import ModelFailing, NotReady, ServiceError, StorageFull
 
-CATCH_UP_CHUNK = 512  # questions embedded and applied at a time, while the next as many are on their way
-SAVE_AFTER = 3584  # changes over all collections that are not on disk yet: what a restart would embed again
+CATCH_UP_CHUNK = (
+    512  # questions embedded and applied at a time, while the next as many are on their way
+)
+SAVE_AFTER = (
+    3584  # changes over all collections that are not on disk yet: what a restart would embed again
+)
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
 CHECK_SAMPLE, CHECK_K = 50, 10
 NEAR = 5  # others of a question that make near pairs with it
@@ -87,7 +91,9 @@ class _CollectionIndex:
         self.ready = False
         self.recall = 1.0
         self.checked_at = 0
-        self.unnoted: dict[int, str | None] = {}  # why texts can't be embedded, for want of room not in the store yet
+        self.unnoted: dict[
+            int, str | None
+        ] = {}  # why texts can't be embedded, for want of room not in the store yet
 
 
 class LiveRelease:
@@ -109,12 +115,16 @@ class LiveRelease:
         is_shadow: bool = False,
     ) -> None:
         self.release = release
-        self.users = 0  # requests and catching-up that hold this release; counted by whoever replaces it
+        self.users = (
+            0  # requests and catching-up that hold this release; counted by whoever replaces it
+        )
         self._is_shadow = is_shadow
         self.encoder = encoder
         self.classifier = classifier
         self.scorer = scorer
-        self.pair_batcher = _pair_batcher(classifier, max_waiting_pairs, max_batch_tokens) if classifier else None
+        self.pair_batcher = (
+            _pair_batcher(classifier, max_waiting_pairs, max_batch_tokens) if classifier else None
+        )
         self.batcher: Batcher[Tokens, NDArray[np.float32]] = Batcher(
             lambda batch: list(encoder.encode_tokens(batch)),
             cost=lambda tokens: tokens.count,
@@ -232,7 +242,11 @@ class LiveRelease:
         missing = [of_text for of_text, vector in zip(tokens, known, strict=True) if vector is None]
         yield (embedding := self.embed(missing))
         outcomes = embedding.result()
-        new = [(of_text, o) for of_text, o in zip(missing, outcomes, strict=True) if not isinstance(o, Exception)]
+        new = [
+            (of_text, o)
+            for of_text, o in zip(missing, outcomes, strict=True)
+            if not isinstance(o, Exception)
+        ]
         self.recent.keep([of_text for of_text, _ in new], [vector for _, vector in new])
         embedded = iter(outcomes)
         return [next(embedded) if vector is None else vector for vector in known]
@@ -267,7 +281,11 @@ class LiveRelease:
             while chunk:
                 changes, embedding = chunk
                 # The model is at work on the next chunk while this one goes into the index.
-                chunk = None if changes.complete else self._embed_changes(collection_key, changes.revision)
+                chunk = (
+                    None
+                    if changes.complete
+                    else self._embed_changes(collection_key, changes.revision)
+                )
                 self._apply(collection_key, of, changes, embedding.result())
                 self._save_when_due()
                 if changes.complete:
@@ -296,15 +314,21 @@ class LiveRelease:
                 of.checked_at = of.index.revision
                 of.recall = of.index.recall(CHECK_K, CHECK_SAMPLE)
 
-    def search(self, collection_key: int, queries: NDArray[np.float32], top_k: int) -> tuple[int, list[Hits]]:
+    def search(
+        self, collection_key: int, queries: NDArray[np.float32], top_k: int
+    ) -> tuple[int, list[Hits]]:
         """The `top_k` most similar questions for each of (n, d) unit vectors, and the revision searched.
 
         Raises NotReady until the index has caught up once.
         """
         revision, found = self._ready_index(collection_key).search(queries, top_k)
-        return revision, [_hits(query, n.ids, n.vectors) for query, n in zip(queries, found, strict=True)]
+        return revision, [
+            _hits(query, n.ids, n.vectors) for query, n in zip(queries, found, strict=True)
+        ]
 
-    def vectors(self, collection_key: int, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    def vectors(
+        self, collection_key: int, revisions: Sequence[int]
+    ) -> dict[int, NDArray[np.float32]]:
         """The unit vectors (d,) of these questions, of those that are indexed. Raises NotReady like `search`."""
         return self._ready_index(collection_key).vectors(revisions)
 
@@ -314,7 +338,9 @@ class LiveRelease:
         chosen = np.random.default_rng(seed).choice(ids, min(size, len(ids)), replace=False)
         return [int(i) for i in np.sort(chosen)]
 
-    def neighbours(self, collection_key: int, revisions: Sequence[int], count: int) -> set[tuple[int, int]]:
+    def neighbours(
+        self, collection_key: int, revisions: Sequence[int], count: int
+    ) -> set[tuple[int, int]]:
         """Each of these questions with the `count` indexed ones nearest to it: pairs of revisions, the lesser first."""
         index = self._ready_index(collection_key)
         own = list(index.vectors(revisions).items())
@@ -325,33 +351,49 @@ class LiveRelease:
                 _, found = index.search(np.stack([vector for _, vector in chunk]), count + 1)
                 for (revision, _), near in zip(chunk, found, strict=True):
                     others = [int(other) for other in near.ids if other != revision]
-                    pairs.update((min(revision, other), max(revision, other)) for other in others[:count])
+                    pairs.update(
+                        (min(revision, other), max(revision, other)) for other in others[:count]
+                    )
         return pairs
 
-    def similarities(self, collection_key: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    def similarities(
+        self, collection_key: int, pairs: Sequence[tuple[int, int]]
+    ) -> NDArray[np.float32]:
         """Of each pair of revisions: (n,) float32, NaN where one of them is not indexed."""
         found = self.vectors(collection_key, [revision for pair in pairs for revision in pair])
         nowhere = np.full(self.encoder.dimension, np.nan, dtype=np.float32)
-        sides = [np.stack([found.get(pair[side], nowhere) for pair in pairs]) for side in (0, 1)] if pairs else []
+        sides = (
+            [np.stack([found.get(pair[side], nowhere) for pair in pairs]) for side in (0, 1)]
+            if pairs
+            else []
+        )
         return similarity(*sides) if sides else np.empty(0, dtype=np.float32)
 
     def near_pairs(self, collection_key: int, limit: int) -> list[NearPair]:
         """The nearest pairs among the stored questions, most similar first, at most `limit`, none of them the same
         words. Of a large collection, those that a sample of its questions makes. Raises NotReady."""
-        pairs = sorted(self.neighbours(collection_key, self.sample(collection_key, NEAR_SAMPLE), NEAR))
-        stored = self._store.read(collection_key, sorted({revision for pair in pairs for revision in pair}))
+        pairs = sorted(
+            self.neighbours(collection_key, self.sample(collection_key, NEAR_SAMPLE), NEAR)
+        )
+        stored = self._store.read(
+            collection_key, sorted({revision for pair in pairs for revision in pair})
+        )
         similarities = self.similarities(collection_key, pairs)
         found = [
             NearPair(stored[one], stored[other], float(near))
             for (one, other), near in zip(pairs, similarities, strict=True)
-            if one in stored and other in stored and digest(stored[one].text) != digest(stored[other].text)
+            if one in stored
+            and other in stored
+            and digest(stored[one].text) != digest(stored[other].text)
         ]
         return sorted(found, key=lambda pair: -pair.similarity)[:limit]
 
     def _ready_index(self, collection_key: int) -> Index:
         of = self._indexes.get(collection_key)
         if of is None or not of.ready:
-            raise NotReady("the index of this collection is catching up with the store; see /readyz")
+            raise NotReady(
+                "the index of this collection is catching up with the store; see /readyz"
+            )
         return of.index
 
     def _of(self, collection_key: int) -> _CollectionIndex:
@@ -375,7 +417,8 @@ class LiveRelease:
     def _save_when_due(self, after: int = 0) -> None:
         """Save once enough has changed. Failing to is no failure of the write that made it due: it is durable."""
         unsaved = sum(
-            of.index.revision - self._snapshots.saved_revision(key) for key, of in list(self._indexes.items())
+            of.index.revision - self._snapshots.saved_revision(key)
+            for key, of in list(self._indexes.items())
         )
         if unsaved < (after or self._save_after):
             return
@@ -384,29 +427,51 @@ class LiveRelease:
             self._save_after = SAVE_AFTER
         except (OSError, ServiceError) as error:
             self._save_after = unsaved + SAVE_AFTER  # not again with every write
-            log.warning("the indexes can't be saved, a restart would embed %d questions again: %s", unsaved, error)
+            log.warning(
+                "the indexes can't be saved, a restart would embed %d questions again: %s",
+                unsaved,
+                error,
+            )
 
-    def _embed_changes(self, collection_key: int, revision: int) -> "tuple[Changes, Future[Outcomes]] | None":
+    def _embed_changes(
+        self, collection_key: int, revision: int
+    ) -> "tuple[Changes, Future[Outcomes]] | None":
         """What comes after `revision`, on its way through the model; None when the collection is gone."""
         changes = self._store.changes_since(collection_key, revision, CATCH_UP_CHUNK)
         if changes is None:
             return None
-        return changes, self.embed(self.encoder.tokenize([q.text for q in changes.added]), background=True)
+        return changes, self.embed(
+            self.encoder.tokenize([q.text for q in changes.added]), background=True
+        )
 
-    def _apply(self, collection_key: int, of: _CollectionIndex, changes: Changes, outcomes: Outcomes) -> None:
+    def _apply(
+        self, collection_key: int, of: _CollectionIndex, changes: Changes, outcomes: Outcomes
+    ) -> None:
         embedded = [
-            (q.revision, o) for q, o in zip(changes.added, outcomes, strict=True) if not isinstance(o, Exception)
+            (q.revision, o)
+            for q, o in zip(changes.added, outcomes, strict=True)
+            if not isinstance(o, Exception)
         ]
         self._quarantine(collection_key, of, changes, outcomes)
-        vectors = np.stack([v for _, v in embedded]) if embedded else np.empty((0, self.encoder.dimension), np.float32)
-        of.index.apply(changes.revision, [revision for revision, _ in embedded], vectors, changes.removed)
+        vectors = (
+            np.stack([v for _, v in embedded])
+            if embedded
+            else np.empty((0, self.encoder.dimension), np.float32)
+        )
+        of.index.apply(
+            changes.revision, [revision for revision, _ in embedded], vectors, changes.removed
+        )
 
-    def _quarantine(self, collection_key: int, of: _CollectionIndex, changes: Changes, outcomes: Outcomes) -> None:
+    def _quarantine(
+        self, collection_key: int, of: _CollectionIndex, changes: Changes, outcomes: Outcomes
+    ) -> None:
         """Note why texts can't be embedded. The writes are durable already: a full disk puts the note off."""
         for question, outcome in zip(changes.added, outcomes, strict=True):
             if isinstance(outcome, ModelFailing):
                 raise outcome
-            reason = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
+            reason = (
+                f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
+            )
             if reason != question.quarantined:
                 of.unnoted[question.revision] = reason
         if not self._is_shadow:
@@ -418,7 +483,9 @@ class LiveRelease:
                 self._store.quarantine(collection_key, of.unnoted)
                 of.unnoted.clear()
             except StorageFull as error:
-                log.warning("%d texts can't be embedded, which is not noted yet: %s", len(of.unnoted), error)
+                log.warning(
+                    "%d texts can't be embedded, which is not noted yet: %s", len(of.unnoted), error
+                )
 
 
 def open_models(

@@ -77,9 +77,14 @@ class Release:
             )
         try:
             if missing := REQUIRED - manifest["files"].keys():
-                raise ReleaseRefused(f"{path / 'manifest.json'} has no digest of {', '.join(sorted(missing))}")
+                raise ReleaseRefused(
+                    f"{path / 'manifest.json'} has no digest of {', '.join(sorted(missing))}"
+                )
             verify_files(path, manifest["files"], ReleaseRefused)
-            calibration, thresholds = _read_json(path / "calibration.json"), _read_json(path / "thresholds.json")
+            calibration, thresholds = (
+                _read_json(path / "calibration.json"),
+                _read_json(path / "thresholds.json"),
+            )
             has_classifier = any(name.startswith(CLASSIFIER) for name in manifest["files"])
             return cls(
                 path=path,
@@ -115,10 +120,15 @@ class Release:
 
 def calibration_document(by_similarity: Scale, by_pair: Scale | None) -> dict[str, Any]:
     """The content of calibration.json; `Release.open` reads it back."""
-    return {"similarity": asdict(by_similarity.calibration), "pair": asdict(by_pair.calibration) if by_pair else None}
+    return {
+        "similarity": asdict(by_similarity.calibration),
+        "pair": asdict(by_pair.calibration) if by_pair else None,
+    }
 
 
-def thresholds_document(by_similarity: Scale, by_pair: Scale | None, open_from: float) -> dict[str, Any]:
+def thresholds_document(
+    by_similarity: Scale, by_pair: Scale | None, open_from: float
+) -> dict[str, Any]:
     """The content of thresholds.json; `Release.open` reads it back."""
     return {
         "similarity": asdict(by_similarity.thresholds),
@@ -128,7 +138,9 @@ def thresholds_document(by_similarity: Scale, by_pair: Scale | None, open_from: 
 
 
 def _scale(calibration: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Scale:
-    duplicate = {target: Threshold(**thresholds["duplicate"][target]) for target in TARGET_PRECISIONS}
+    duplicate = {
+        target: Threshold(**thresholds["duplicate"][target]) for target in TARGET_PRECISIONS
+    }
     return Scale(Calibration(**calibration), Thresholds(duplicate, thresholds["review"]))
 
 
@@ -152,7 +164,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify_files(folder: Path, digests: Mapping[str, str], error: type[ModelRefused] | type[ReleaseRefused]) -> None:
+def verify_files(
+    folder: Path, digests: Mapping[str, str], error: type[ModelRefused] | type[ReleaseRefused]
+) -> None:
     """Check that every named file stands in the folder with its digest; `error` names the first that doesn't."""
     for name, digest in digests.items():
         file = folder / name
@@ -161,7 +175,9 @@ def verify_files(folder: Path, digests: Mapping[str, str], error: type[ModelRefu
         if not file.is_file():
             raise error(f"{file} is missing")
         if (found := sha256(file)) != digest:
-            raise error(f"{file} has sha256 {found}, expected {digest}: it is damaged or not the file meant")
+            raise error(
+                f"{file} has sha256 {found}, expected {digest}: it is damaged or not the file meant"
+            )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -183,8 +199,16 @@ def _packaged(name: str) -> Path | None:
 def _from_hub(name: str) -> Path:
     """Download (or find in the cache) what loading needs: safetensors, configuration and tokenizer, no pickles."""
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        return Path(
+            snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"])
+        )
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OSError,
+        ValueError,
+    ) as error:
         raise ModelRefused(
             f"{name!r} is no folder here, no package brings it, and the Hugging Face hub did not give it: {error}"
         ) from error

@@ -65,7 +65,11 @@ def _read_tsv(path: Path, columns: Sequence[str], optional: Sequence[str]) -> It
 
 
 def _read_delimited(
-    path: Path, columns: Sequence[str], optional: Sequence[str], delimiter: str, quoting: Literal[0, 3]
+    path: Path,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    delimiter: str,
+    quoting: Literal[0, 3],
 ) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
     with _open(path) as file:
@@ -84,9 +88,13 @@ def _read_delimited(
             if not record:
                 continue
             if len(record) != len(header):
-                yield Row(reader.line_num, (), f"has {len(record)} columns, the header has {len(header)}")
+                yield Row(
+                    reader.line_num, (), f"has {len(record)} columns, the header has {len(header)}"
+                )
             else:
-                yield Row(reader.line_num, [None if place is None else record[place] for place in places])
+                yield Row(
+                    reader.line_num, [None if place is None else record[place] for place in places]
+                )
 
 
 def _read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -120,10 +128,14 @@ def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -
 def _open(path: Path) -> IO[str]:
     """As text. What is not UTF-8 becomes lone surrogates, which no text may hold: so the line at fault gets named."""
     opened = gzip.open if path.suffix == ".gz" else open
-    return cast(IO[str], opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""))
+    return cast(
+        IO[str], opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    )
 
 
 def _place(path: Path, header: Sequence[str], column: str) -> int:
     if column not in header:
-        raise UnreadableFile(f"{path} has no column {column!r}; it has {', '.join(map(repr, header))}")
+        raise UnreadableFile(
+            f"{path} has no column {column!r}; it has {', '.join(map(repr, header))}"
+        )
     return header.index(column)

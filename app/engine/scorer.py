@@ -43,11 +43,16 @@ class Calibration:
         return np.asarray(np.interp(values, x, y), dtype=np.float64)
 
 
-def limited(features: Sequence[NDArray[np.float32]], limits: Sequence[float | None] | None) -> NDArray[np.float64]:
+def limited(
+    features: Sequence[NDArray[np.float32]], limits: Sequence[float | None] | None
+) -> NDArray[np.float64]:
     """The columns (n, k) float64 that a calibration weighs, from k features (n,)."""
     columns = [feature.astype(np.float64) for feature in features]
     bounds = limits or [None] * len(columns)
-    return np.stack([x if m is None else m * np.tanh(x / m) for x, m in zip(columns, bounds, strict=True)], axis=1)
+    return np.stack(
+        [x if m is None else m * np.tanh(x / m) for x, m in zip(columns, bounds, strict=True)],
+        axis=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,9 @@ class Scorer:
         verdict = scale.thresholds.verdict(probability, self.target_precision)
         return "review" if verdict == "duplicate" and self.by_pair and not verified else verdict
 
-    def judge(self, similarities: NDArray[np.float32], logits: NDArray[np.float32]) -> list[tuple[float, Verdict]]:
+    def judge(
+        self, similarities: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> list[tuple[float, Verdict]]:
         """Probability and verdict of n pairs: by similarity alone where the logit is NaN, by both elsewhere."""
         read = ~np.isnan(logits)
         probabilities = self.probability(similarities)

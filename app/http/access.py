@@ -74,9 +74,13 @@ def guarded(routes: Sequence[BaseRoute]) -> list[Guarded]:
     """Every route with its scope. Raises LookupError unless each has a name of its own and stands in SCOPES."""
     found = list(iter_route_contexts(routes))
     names = [str(route.name) for route in found]
-    wrong = {name for name in names if name not in SCOPES or names.count(name) > 1} | SCOPES.keys() - set(names)
+    wrong = {
+        name for name in names if name not in SCOPES or names.count(name) > 1
+    } | SCOPES.keys() - set(names)
     if wrong:
-        raise LookupError(f"app/http/access.py must give each route one scope, and no other: {sorted(wrong)}")
+        raise LookupError(
+            f"app/http/access.py must give each route one scope, and no other: {sorted(wrong)}"
+        )
     return [Guarded(route, SCOPES[name]) for route, name in zip(found, names, strict=True)]
 
 
@@ -91,7 +95,9 @@ class Door:
 
     def route_of(self, scope: Scope) -> Guarded | None:
         """The route that will answer; None where that is 404 or 405."""
-        return next((known for known in self._routes if known.route.matches(scope)[0] is Match.FULL), None)
+        return next(
+            (known for known in self._routes if known.route.matches(scope)[0] is Match.FULL), None
+        )
 
     def check(self, connection: HTTPConnection, needed: KeyScope | None) -> None:
         """Let it in, if it has a key with the needed scope (None: any key), or no key is needed yet.
@@ -116,7 +122,10 @@ class Door:
         of another server (its own name may lead to 127.0.0.1, or its script may post here; browsers say so)."""
         if connection.client and _is_elsewhere(connection.client.host):
             raise KeyMissing
-        said = (f"//{host}" for host in connection.headers.getlist("host")), connection.headers.getlist("origin")
+        said = (
+            (f"//{host}" for host in connection.headers.getlist("host")),
+            connection.headers.getlist("origin"),
+        )
         for name in map(_name, chain(*said)):
             if not is_loopback(name) and name not in self._own_names:
                 raise HostRefused
@@ -131,7 +140,9 @@ class AskForKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "websocket":
-                await send({"type": "websocket.close", "code": 1008})  # there are none; one more would need a door
+                await send(
+                    {"type": "websocket.close", "code": 1008}
+                )  # there are none; one more would need a door
                 return
             case "http":
                 connection = HTTPConnection(scope)
@@ -161,13 +172,19 @@ def declare(document: dict[str, Any]) -> None:
             " until the first is made.",
         }
     }
-    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+    for operation in (
+        operation for methods in document["paths"].values() for operation in methods.values()
+    ):
         scope = SCOPES[operation["operationId"]]
         if scope is not NO_KEY:
             operation["security"] = [{"key": [scope]}]
-            operation["description"] = f"{operation.get('description', '')}\n\nNeeds a key with the scope `{scope}`."
+            operation["description"] = (
+                f"{operation.get('description', '')}\n\nNeeds a key with the scope `{scope}`."
+            )
             refusals = described(KeyMissing, KeyRefused, ScopeMissing, HostRefused)
-            responses = operation["responses"] | {str(status): words for status, words in refusals.items()}
+            responses = operation["responses"] | {
+                str(status): words for status, words in refusals.items()
+            }
             operation["responses"] = dict(sorted(responses.items()))
 
 

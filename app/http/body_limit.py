@@ -29,7 +29,9 @@ class LimitBody:
                 break
         if too_large:
             error = BodyTooLarge(self._max_bytes)
-            refusal = problem(error.status, error.title, str(error), headers={"Connection": "close"})
+            refusal = problem(
+                error.status, error.title, str(error), headers={"Connection": "close"}
+            )
             await refusal(scope, receive, send)
             return
         read.reverse()

@@ -14,7 +14,8 @@ from app.http.problems import documented
 router = APIRouter(tags=["collections"])
 
 ThisCollection = Annotated[
-    CollectionName, Path(description="Lower-case letters, digits, `-` and `_`; at most 64.", examples=["faq"])
+    CollectionName,
+    Path(description="Lower-case letters, digits, `-` and `_`; at most 64.", examples=["faq"]),
 ]
 
 NAME = "$response.body#/name"
@@ -64,7 +65,9 @@ async def create_collection(
     return collection
 
 
-@router.get("/collections/{name}", response_model=Collection, responses=documented(CollectionNotFound))
+@router.get(
+    "/collections/{name}", response_model=Collection, responses=documented(CollectionNotFound)
+)
 async def read_collection(name: ThisCollection, detector: TheDetector) -> object:
     """Read one collection."""
     return await detector.collection(name)
@@ -84,7 +87,13 @@ async def delete_collection(name: ThisCollection, detector: TheDetector) -> None
     "/collections",
     response_model=CollectionPage,
     responses=documented(
-        also={200: links(list_collections=link("The next page, unless null.", cursor="$response.body#/next_cursor"))}
+        also={
+            200: links(
+                list_collections=link(
+                    "The next page, unless null.", cursor="$response.body#/next_cursor"
+                )
+            )
+        }
     ),
 )
 async def list_collections(

@@ -45,7 +45,8 @@ TheTrainingRuns = Annotated[TrainingRuns, Depends(_training_runs)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Limit = Annotated[
-    int | None, Query(ge=1, description="Items on the page; if not said, 100, or as many as there may be.")
+    int | None,
+    Query(ge=1, description="Items on the page; if not said, 100, or as many as there may be."),
 ]
 
 

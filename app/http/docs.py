@@ -70,7 +70,9 @@ def mount_docs(app: FastAPI) -> None:
 
 def _describe_streams(document: dict[str, Any]) -> None:
     """Describe an event where OpenAPI 3.1 describes what comes: FastAPI does it by a keyword of 3.2."""
-    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+    for operation in (
+        operation for methods in document["paths"].values() for operation in methods.values()
+    ):
         for response in operation["responses"].values():
             for media in response.get("content", {}).values():
                 if "itemSchema" in media:

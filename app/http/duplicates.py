@@ -20,12 +20,16 @@ class DuplicatesQuery(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"questions": ["How can I change my password?"], "top_k": 3}]},
+        json_schema_extra={
+            "examples": [{"questions": ["How can I change my password?"], "top_k": 3}]
+        },
     )
 
     questions: Annotated[list[Text], Field(min_length=1)]
     collection: CollectionName = "default"
-    top_k: Annotated[int, Field(ge=1, strict=True, description="Most candidates for each question.")] = 5
+    top_k: Annotated[
+        int, Field(ge=1, strict=True, description="Most candidates for each question.")
+    ] = 5
     verify: Annotated[
         Literal["auto", "always", "never"],
         Field(
@@ -34,7 +38,8 @@ class DuplicatesQuery(BaseModel):
         ),
     ] = "auto"
     exclude_ids: Annotated[
-        list[QuestionId], Field(description="Never offer these; ask so for a question that is stored itself.")
+        list[QuestionId],
+        Field(description="Never offer these; ask so for a question that is stored itself."),
     ] = []
 
 
@@ -46,7 +51,9 @@ class Candidate(BaseModel):
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
     verdict: Literal["duplicate", "review", "different"]
-    label: PairLabel | None = Field(description="What people said of this pair; null where the verdict is the model's.")
+    label: PairLabel | None = Field(
+        description="What people said of this pair; null where the verdict is the model's."
+    )
 
 
 class Finding(BaseModel):
@@ -56,7 +63,9 @@ class Finding(BaseModel):
     verdict: Literal["duplicate", "review", "new"] = Field(
         description="The best candidate's; `different` is `new` here."
     )
-    truncated: bool = Field(description="Whether the text was longer than the model reads, and cut.")
+    truncated: bool = Field(
+        description="Whether the text was longer than the model reads, and cut."
+    )
     candidates: list[Candidate]
 
 
@@ -75,11 +84,19 @@ class Duplicates(BaseModel):
     responses=documented(
         CollectionNotFound,
         Overloaded,
-        also={404: links(create_collection=link("Make the collection.", name="$request.body#/collection"))},
+        also={
+            404: links(
+                create_collection=link("Make the collection.", name="$request.body#/collection")
+            )
+        },
     ),
 )
 async def find_duplicates(
-    query: DuplicatesQuery, request: Request, response: Response, detector: TheDetector, settings: TheSettings
+    query: DuplicatesQuery,
+    request: Request,
+    response: Response,
+    detector: TheDetector,
+    settings: TheSettings,
 ) -> object:
     """Find stored questions that ask the same.
 
@@ -87,7 +104,9 @@ async def find_duplicates(
     answered with its exact matches, and what labels link to them, alone. Nothing is closed, merged or deleted:
     the verdict is advice.
     """
-    top_k = query.top_k if "top_k" in query.model_fields_set else min(query.top_k, settings.max_top_k)
+    top_k = (
+        query.top_k if "top_k" in query.model_fields_set else min(query.top_k, settings.max_top_k)
+    )
     pairs = len(query.questions) * top_k if query.verify == "always" else 0
     Limits(settings).count("questions", query.questions, "max_questions").count(
         "exclude_ids", query.exclude_ids, "max_exclude_ids"
@@ -95,7 +114,8 @@ async def find_duplicates(
         "verify", pairs, "max_waiting_pairs", "always means {value:,} pairs"
     ).texts((f"questions.{i}", text) for i, text in enumerate(query.questions)).check()
     found = await while_connected(
-        request, detector.find(query.questions, query.collection, top_k, query.exclude_ids, query.verify)
+        request,
+        detector.find(query.questions, query.collection, top_k, query.exclude_ids, query.verify),
     )
     report(response, found.phases)
     return found

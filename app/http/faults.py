@@ -33,5 +33,7 @@ class AnswerFaults:
             places = "".join(traceback.format_tb(error.__traceback__))
             log.error("a fault of the service, %s at\n%s", type(error).__name__, places)
             if not started:
-                answer = problem(500, SameaskError.title, "this is a fault of the service; its log says more")
+                answer = problem(
+                    500, SameaskError.title, "this is a fault of the service; its log says more"
+                )
                 await answer(scope, receive, send)

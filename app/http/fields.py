@@ -46,7 +46,11 @@ def _id(value: str) -> str:
 # The patterns are for readers of the document; the functions above hold the rule and its words.
 Text = Annotated[
     str,
-    Field(min_length=1, description="Any Unicode but NUL; not blank.", json_schema_extra={"pattern": r"^[^\x00]*$"}),
+    Field(
+        min_length=1,
+        description="Any Unicode but NUL; not blank.",
+        json_schema_extra={"pattern": r"^[^\x00]*$"},
+    ),
     AfterValidator(_text),
 ]
 QuestionId = Annotated[

@@ -31,12 +31,16 @@ class Ready(BaseModel):
 
     ready: bool
     failure: str | None = Field(description="Why the model answers nobody; null while it works.")
-    release: str = Field(description="The live release. One on its way beside it makes nothing unready.")
+    release: str = Field(
+        description="The live release. One on its way beside it makes nothing unready."
+    )
     collections: int
     collections_ready: int
     questions: int
     questions_indexed: int
-    recall: float = Field(description="Of the index with the lowest: share of the exactly nearest that search finds.")
+    recall: float = Field(
+        description="Of the index with the lowest: share of the exactly nearest that search finds."
+    )
 
 
 @router.get("/livez")
@@ -45,7 +49,9 @@ async def livez() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", response_model=Ready, responses={503: {"model": Ready, "description": "Not ready"}})
+@router.get(
+    "/readyz", response_model=Ready, responses={503: {"model": Ready, "description": "Not ready"}}
+)
 async def readyz(response: Response, detector: TheDetector) -> object:
     """Ready when the model answers and every index has caught up with the store since the start."""
     readiness = await detector.readiness()

@@ -35,7 +35,9 @@ router = APIRouter(tags=["labels"])
 
 COLLECTION = "$response.body#/collection"
 
-ThisLabel = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The label's id in its collection.")]
+ThisLabel = Annotated[
+    int, Path(ge=1, le=MAX_NUMBER, description="The label's id in its collection.")
+]
 YesOrNo = Literal["true", "false"]
 IdempotencyKey = Annotated[
     str | None,
@@ -61,14 +63,17 @@ class PairLabel(BaseModel):
     is_duplicate: bool
     by: str
     at: str
-    contradicted: bool = Field(description="Whether another person says the opposite; the verdict is `review` then.")
+    contradicted: bool = Field(
+        description="Whether another person says the opposite; the verdict is `review` then."
+    )
 
 
 class PairToLabel(BaseModel):
     """A pair, by two ids or by two texts, and what somebody says of it."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["questions"]}]}
+        extra="forbid",
+        json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["questions"]}]},
     )
 
     ids: Annotated[
@@ -91,7 +96,9 @@ class PairToLabel(BaseModel):
     ] = []
     is_duplicate: Annotated[bool, Field(strict=True, description="Whether the two ask the same.")]
     by: Person
-    note: Annotated[Text | None, Field(description="Anything; left out, an earlier note stays.")] = None
+    note: Annotated[
+        Text | None, Field(description="Anything; left out, an earlier note stays.")
+    ] = None
 
     @model_validator(mode="after")
     def _names_one_pair(self) -> Self:
@@ -111,7 +118,10 @@ class Labelling(BaseModel):
                 {
                     "labels": [
                         {
-                            "questions": ["How can I change my password?", "How do I reset my password?"],
+                            "questions": [
+                                "How can I change my password?",
+                                "How do I reset my password?",
+                            ],
                             "is_duplicate": True,
                             "by": "anna",
                         },
@@ -143,7 +153,9 @@ class Labelled(BaseModel):
 
     collection: str
     added: int
-    replaced: int = Field(description="Where the same person had said otherwise, or with another note.")
+    replaced: int = Field(
+        description="Where the same person had said otherwise, or with another note."
+    )
     unchanged: int
     labels: list[Given] = Field(description="One for each pair, in the order of the request.")
 
@@ -153,7 +165,9 @@ class Ending(BaseModel):
 
     by: str
     at: str
-    replaced_by: int | None = Field(description="The later label of the same person; null if it was undone.")
+    replaced_by: int | None = Field(
+        description="The later label of the same person; null if it was undone."
+    )
 
 
 class Label(BaseModel):
@@ -196,12 +210,17 @@ class LabelPage(BaseModel):
                 ),
                 list_labels=link("List the labels.", collection=COLLECTION),
             ),
-            404: links(create_collection=link("Make the collection.", name="$request.body#/collection")),
+            404: links(
+                create_collection=link("Make the collection.", name="$request.body#/collection")
+            ),
         },
     ),
 )
 async def label_pairs(
-    body: Labelling, detector: TheDetector, settings: TheSettings, idempotency_key: IdempotencyKey = None
+    body: Labelling,
+    detector: TheDetector,
+    settings: TheSettings,
+    idempotency_key: IdempotencyKey = None,
 ) -> object:
     """Say of pairs whether they ask the same; all of them, or none.
 
@@ -216,10 +235,18 @@ async def label_pairs(
     another body with 422. A request that comes while the first of its key is under way waits for that one's answer.
     """
     Limits(settings).count("labels", body.labels, "max_labels").texts(
-        (f"labels.{i}.{field}", text) for i, pair in enumerate(body.labels) for field, text in _texts(pair)
+        (f"labels.{i}.{field}", text)
+        for i, pair in enumerate(body.labels)
+        for field, text in _texts(pair)
     ).check()
     said = [
-        NewLabel(pair.is_duplicate, pair.by, pair.note, ids=pair.ids or None, questions=pair.questions or None)
+        NewLabel(
+            pair.is_duplicate,
+            pair.by,
+            pair.note,
+            ids=pair.ids or None,
+            questions=pair.questions or None,
+        )
         for pair in body.labels
     ]
     labelled = await detector.label(body.collection, said, _once(idempotency_key, body))
@@ -240,7 +267,9 @@ async def label_pairs(
         also={
             200: links(
                 list_labels=link(
-                    "The next page, unless null.", cursor="$response.body#/next_cursor", collection=COLLECTION
+                    "The next page, unless null.",
+                    cursor="$response.body#/next_cursor",
+                    collection=COLLECTION,
                 ),
                 undo_label=link(
                     "Undo the first of them.",
@@ -249,7 +278,9 @@ async def label_pairs(
                     by="$response.body#/labels/0/by",
                 ),
             ),
-            404: links(create_collection=link("Make the collection.", name="$request.query.collection")),
+            404: links(
+                create_collection=link("Make the collection.", name="$request.query.collection")
+            ),
         },
     ),
 )
@@ -260,9 +291,12 @@ async def list_labels(
     is_duplicate: Annotated[YesOrNo | None, Query(description="Those that say so.")] = None,
     by: Annotated[Person | None, Query(description="Those of this person.")] = None,
     contradicted: Annotated[
-        YesOrNo | None, Query(description="Those of which another person says the opposite, or the others.")
+        YesOrNo | None,
+        Query(description="Those of which another person says the opposite, or the others."),
     ] = None,
-    history: Annotated[YesOrNo, Query(description="Also those that were undone or replaced.")] = "false",
+    history: Annotated[
+        YesOrNo, Query(description="Also those that were undone or replaced.")
+    ] = "false",
     cursor: Cursor = None,
     limit: Limit = None,
 ) -> object:
@@ -290,7 +324,13 @@ async def list_labels(
         LabelReplaced,
         Overloaded,
         StorageFull,
-        also={200: links(list_labels=link("List the collection's labels.", collection="$request.query.collection"))},
+        also={
+            200: links(
+                list_labels=link(
+                    "List the collection's labels.", collection="$request.query.collection"
+                )
+            )
+        },
     ),
 )
 async def undo_label(

@@ -27,29 +27,57 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
-        self._waiting = self._gauge("texts_waiting", "Texts that wait for the model or are being embedded.")
-        self._busy = self._gauge("model_busy_seconds", "How long the batch in progress has been running.")
-        self._cached = self._gauge("embeddings_cached", "Embeddings of texts asked lately that the live release keeps.")
-        self._hits = self._gauge("embedding_cache_hits", "Texts that the live release had the embedding of, so far.")
-        self._misses = self._gauge("embedding_cache_misses", "Texts that the live release had to embed, so far.")
+        self._waiting = self._gauge(
+            "texts_waiting", "Texts that wait for the model or are being embedded."
+        )
+        self._busy = self._gauge(
+            "model_busy_seconds", "How long the batch in progress has been running."
+        )
+        self._cached = self._gauge(
+            "embeddings_cached", "Embeddings of texts asked lately that the live release keeps."
+        )
+        self._hits = self._gauge(
+            "embedding_cache_hits", "Texts that the live release had the embedding of, so far."
+        )
+        self._misses = self._gauge(
+            "embedding_cache_misses", "Texts that the live release had to embed, so far."
+        )
         self._ready = self._gauge("ready", "1 when /readyz says ready.")
         self._questions = self._gauge("questions", "Questions stored.")
         self._indexed = self._gauge("questions_indexed", "Questions in the indexes.")
-        self._recall = self._gauge("index_recall", "Lowest recall@10 of an index against exact search, on a sample.")
-        self._damaged = self._gauge("rows_damaged", "Stored rows that fail their checksum and are passed over.")
-        self._contradicted = self._gauge("labels_contradicted", "Active labels of which another says the opposite.")
-        self._quarantined = self._gauge("questions_quarantined", "Stored questions that could not be embedded.")
+        self._recall = self._gauge(
+            "index_recall", "Lowest recall@10 of an index against exact search, on a sample."
+        )
+        self._damaged = self._gauge(
+            "rows_damaged", "Stored rows that fail their checksum and are passed over."
+        )
+        self._contradicted = self._gauge(
+            "labels_contradicted", "Active labels of which another says the opposite."
+        )
+        self._quarantined = self._gauge(
+            "questions_quarantined", "Stored questions that could not be embedded."
+        )
 
-        self._events_waiting = self._gauge("webhook_waiting", "Events that wait for the webhook's receiver.")
-        self._events_delivered = self._gauge("webhook_delivered", "Events delivered in the last 30 days.")
-        self._events_given_up = self._gauge("webhook_given_up", "Events given up in the last 30 days.")
+        self._events_waiting = self._gauge(
+            "webhook_waiting", "Events that wait for the webhook's receiver."
+        )
+        self._events_delivered = self._gauge(
+            "webhook_delivered", "Events delivered in the last 30 days."
+        )
+        self._events_given_up = self._gauge(
+            "webhook_given_up", "Events given up in the last 30 days."
+        )
 
         self._live = self._gauge("release_live", "1 for the live release.", ["release"])
         self._shadow = self._gauge(
-            "shadow_indexed_share", "Share of the questions that the release on its way has indexed.", ["release"]
+            "shadow_indexed_share",
+            "Share of the questions that the release on its way has indexed.",
+            ["release"],
         )
 
-    async def render(self, detector: Detector, releases: Releases, webhook: Webhook) -> tuple[bytes, str]:
+    async def render(
+        self, detector: Detector, releases: Releases, webhook: Webhook
+    ) -> tuple[bytes, str]:
         """The exposition document and its content type."""
         readiness = await detector.readiness()
         await self._set_releases(detector, releases)
@@ -109,4 +137,6 @@ class MeasureRequests:
             await self._app(scope, receive, watch)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.requests.labels(scope["method"], route, status).observe(perf_counter() - start)
+            self._metrics.requests.labels(scope["method"], route, status).observe(
+                perf_counter() - start
+            )

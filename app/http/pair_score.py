@@ -53,7 +53,9 @@ class Score(BaseModel):
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
     verdict: Literal["duplicate", "review", "different"]
-    label: PairLabel | None = Field(description="What people said of this pair; null where the verdict is the model's.")
+    label: PairLabel | None = Field(
+        description="What people said of this pair; null where the verdict is the model's."
+    )
 
 
 class Scores(BaseModel):
@@ -69,11 +71,19 @@ class Scores(BaseModel):
     responses=documented(
         CollectionNotFound,
         Overloaded,
-        also={404: links(create_collection=link("Make the collection.", name="$request.body#/collection"))},
+        also={
+            404: links(
+                create_collection=link("Make the collection.", name="$request.body#/collection")
+            )
+        },
     ),
 )
 async def score_pairs(
-    query: PairsQuery, request: Request, response: Response, detector: TheDetector, settings: TheSettings
+    query: PairsQuery,
+    request: Request,
+    response: Response,
+    detector: TheDetector,
+    settings: TheSettings,
 ) -> object:
     """Score pairs of questions. The same as `/duplicates` would say of them, whichever comes first."""
     Limits(settings).count("pairs", query.pairs, "max_pairs").texts(

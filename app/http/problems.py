@@ -25,7 +25,9 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """An RFC 9457 problem document."""
 
-    type: str = Field("about:blank", description="`about:blank`: the title says what kind of problem it is.")
+    type: str = Field(
+        "about:blank", description="`about:blank`: the title says what kind of problem it is."
+    )
     title: str = Field(examples=["Invalid request"])
     status: int = Field(examples=[422])
     detail: str
@@ -82,7 +84,9 @@ def documented(
     `also`: what else the document says of an answer with some status, such as its links.
     """
     responses: dict[int | str, dict[str, Any]] = {}
-    responses.update(described(*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError).items())
+    responses.update(
+        described(*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError).items()
+    )
     for status, more in (also or {}).items():
         responses[status] = {**responses.get(status, {}), **more}
     return responses

@@ -15,13 +15,23 @@ from app.errors import (
     StorageFull,
 )
 from app.http.dependencies import Cursor, InCollection, Limit, TheDetector, TheSettings
-from app.http.fields import CollectionName, Limits, QuestionId, Text, decode_cursor, encode_cursor, page_size
+from app.http.fields import (
+    CollectionName,
+    Limits,
+    QuestionId,
+    Text,
+    decode_cursor,
+    encode_cursor,
+    page_size,
+)
 from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["questions"])
 
-ThisQuestion = Annotated[QuestionId, Path(description="The client's own id; slashes may stand in it.")]
+ThisQuestion = Annotated[
+    QuestionId, Path(description="The client's own id; slashes may stand in it.")
+]
 
 COLLECTION = "$response.body#/collection"
 FIRST_ID = "$request.body#/questions/0/id"
@@ -41,7 +51,9 @@ class Upsert(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"questions": [{"id": "faq-1", "text": "How do I reset my password?"}]}]},
+        json_schema_extra={
+            "examples": [{"questions": [{"id": "faq-1", "text": "How do I reset my password?"}]}]
+        },
     )
 
     collection: CollectionName = "default"
@@ -64,7 +76,9 @@ class Question(BaseModel):
     id: str
     text: str
     revision: int = Field(description="The revision that wrote this version.")
-    quarantined: str | None = Field(description="Why the text could not be embedded; null if it was.")
+    quarantined: str | None = Field(
+        description="Why the text could not be embedded; null if it was."
+    )
 
 
 class QuestionPage(BaseModel):
@@ -92,7 +106,9 @@ class Deleted(BaseModel):
         also={
             200: links(
                 read_question=link("Read the first of them.", id=FIRST_ID, collection=COLLECTION),
-                delete_question=link("Delete the first of them.", id=FIRST_ID, collection=COLLECTION),
+                delete_question=link(
+                    "Delete the first of them.", id=FIRST_ID, collection=COLLECTION
+                ),
                 find_duplicates=link(
                     "Ask for the first of them; the answer knows it.",
                     {"collection": COLLECTION, "questions": ["$request.body#/questions/0/text"]},
@@ -103,7 +119,10 @@ class Deleted(BaseModel):
                         "collection": COLLECTION,
                         "labels": [
                             {
-                                "questions": ["$request.body#/questions/0/text", "Is this another question?"],
+                                "questions": [
+                                    "$request.body#/questions/0/text",
+                                    "Is this another question?",
+                                ],
                                 "is_duplicate": False,
                                 "by": "anna",
                             }
@@ -111,7 +130,9 @@ class Deleted(BaseModel):
                     },
                 ),
             ),
-            404: links(create_collection=link("Make the collection.", name="$request.body#/collection")),
+            404: links(
+                create_collection=link("Make the collection.", name="$request.body#/collection")
+            ),
         },
     ),
 )
@@ -121,7 +142,9 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
         (f"questions.{i}.text", question.text) for i, question in enumerate(body.questions)
     ).check()
     _refuse_repeated_ids(body.questions)
-    written = await detector.add(body.collection, [(question.id, question.text) for question in body.questions])
+    written = await detector.add(
+        body.collection, [(question.id, question.text) for question in body.questions]
+    )
     return Written(
         collection=body.collection,
         revision=written.revision,
@@ -139,10 +162,14 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
         also={
             200: links(
                 list_questions=link(
-                    "The next page, unless null.", cursor="$response.body#/next_cursor", collection=COLLECTION
+                    "The next page, unless null.",
+                    cursor="$response.body#/next_cursor",
+                    collection=COLLECTION,
                 )
             ),
-            404: links(create_collection=link("Make the collection.", name="$request.query.collection")),
+            404: links(
+                create_collection=link("Make the collection.", name="$request.query.collection")
+            ),
         },
     ),
 )
@@ -165,7 +192,9 @@ async def list_questions(
     response_model=Question,
     responses=documented(CollectionNotFound, QuestionNotFound),
 )
-async def read_question(id: ThisQuestion, detector: TheDetector, collection: InCollection = "default") -> object:  # noqa: A002
+async def read_question(
+    id: ThisQuestion, detector: TheDetector, collection: InCollection = "default"
+) -> object:  # noqa: A002
     """Read one question."""
     return await detector.question(collection, id)
 
@@ -175,7 +204,9 @@ async def read_question(id: ThisQuestion, detector: TheDetector, collection: InC
     response_model=Deleted,
     responses=documented(CollectionNotFound, QuestionNotFound, Overloaded, StorageFull),
 )
-async def delete_question(id: ThisQuestion, detector: TheDetector, collection: InCollection = "default") -> object:  # noqa: A002
+async def delete_question(
+    id: ThisQuestion, detector: TheDetector, collection: InCollection = "default"
+) -> object:  # noqa: A002
     """Delete one question. Its text is erased, save for what labels keep of it; those go with their collection."""
     written = await detector.remove(collection, id)
     return {"collection": collection, "revision": written.revision}

@@ -42,7 +42,10 @@ register_url_convertor("release", _ReleaseConvertor())
 
 Verdict = Literal["duplicate", "review", "different"]
 ThisRelease = Annotated[
-    str, Path(max_length=MAX_ID_CHARACTERS, description="As the list names it.", examples=["default-17"])
+    str,
+    Path(
+        max_length=MAX_ID_CHARACTERS, description="As the list names it.", examples=["default-17"]
+    ),
 ]
 
 SHADOW = links(read_shadow=link("See how far it is."), cancel_shadow=link("End it."))
@@ -52,7 +55,9 @@ SWAP = links(read_live_release=link("See how far it is."), roll_back_release=lin
 class Named(BaseModel):
     """A release, by its name."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"release": "default-17"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"release": "default-17"}]}
+    )
 
     release: QuestionId = Field(description="As the list names it.")
 
@@ -61,19 +66,25 @@ class ToActivate(Named):
     """The release that is to be live, and why."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"release": "default-17", "reason": "finds more of the FAQ"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"release": "default-17", "reason": "finds more of the FAQ"}]
+        },
     )
 
     reason: Annotated[str, Field(max_length=1000, description="For the record.")] = ""
     force: Annotated[Text, Field(max_length=1000)] | None = Field(
-        None, description="Why it is to go live although its gate did not pass; for the record, too."
+        None,
+        description="Why it is to go live although its gate did not pass; for the record, too.",
     )
 
 
 class ToRollBack(BaseModel):
     """Why the release before is to be live again."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "too many false alarms"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "too many false alarms"}]}
+    )
 
     reason: Annotated[str, Field(max_length=1000, description="For the record.")] = ""
 
@@ -82,9 +93,11 @@ class Progress(BaseModel):
     """A release on its way."""
 
     release: str
-    phase: Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"] = Field(
-        description="`ready`: caught up, and following. `joining`: every write is shown by both releases before it is"
-        " acknowledged. `draining`: it is live, and the one before closes when its last request has ended."
+    phase: Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"] = (
+        Field(
+            description="`ready`: caught up, and following. `joining`: every write is shown by both releases before it is"
+            " acknowledged. `draining`: it is live, and the one before closes when its last request has ended."
+        )
     )
     goes_live: bool = Field(description="Whether it is made live as soon as it has caught up.")
     collections: int
@@ -99,7 +112,9 @@ class Release(BaseModel):
     name: str
     state: Literal["live", "shadow", "ready", "refused"]
     why: str | None = Field(description="Why it is refused.")
-    digest: str | None = Field(description="SHA-256 of its manifest, which holds that of every file.")
+    digest: str | None = Field(
+        description="SHA-256 of its manifest, which holds that of every file."
+    )
     parent: str | None
     created_at: str | None
     dimension: int | None
@@ -161,12 +176,18 @@ class ReleaseDiff(BaseModel):
     collection: str
     live: str
     shadow: str
-    questions: int = Field(description="Whose nearest pairs were looked at: all, or a sample (SAMEASK_DIFF_QUESTIONS).")
+    questions: int = Field(
+        description="Whose nearest pairs were looked at: all, or a sample (SAMEASK_DIFF_QUESTIONS)."
+    )
     pairs: int
-    labelled: int = Field(description="Pairs with a label: people's word holds whatever the release.")
+    labelled: int = Field(
+        description="Pairs with a label: people's word holds whatever the release."
+    )
     changed: int = Field(description="Pairs whose verdict would change.")
     changes: list[Change]
-    examples: list[ChangedPair] = Field(description="Those whose probability changes most come first.")
+    examples: list[ChangedPair] = Field(
+        description="Those whose probability changes most come first."
+    )
 
 
 @router.get("/admin/releases", response_model=ReleaseList, responses=documented())
@@ -185,7 +206,9 @@ async def read_shadow(releases: TheReleases) -> object:
     "/admin/releases/shadow",
     status_code=202,
     response_model=Progress,
-    responses=documented(ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy, also={202: SHADOW}),
+    responses=documented(
+        ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy, also={202: SHADOW}
+    ),
 )
 async def open_shadow(body: Named, releases: TheReleases) -> object:
     """Open a release beside the live one. It embeds every collection in the background, giving way to what is asked;
@@ -193,7 +216,9 @@ async def open_shadow(body: Named, releases: TheReleases) -> object:
     return await releases.open_shadow(body.release)
 
 
-@router.delete("/admin/releases/shadow", status_code=204, responses=documented(NoShadow, ShadowBusy))
+@router.delete(
+    "/admin/releases/shadow", status_code=204, responses=documented(NoShadow, ShadowBusy)
+)
 async def cancel_shadow(releases: TheReleases) -> None:
     """End the release on its way; what it has embedded is kept for another time."""
     await releases.cancel_shadow()
@@ -210,7 +235,13 @@ async def read_live_release(releases: TheReleases) -> object:
     status_code=202,
     response_model=LiveRelease,
     responses=documented(
-        ReleaseNotFound, ReleaseUnusable, GateNotPassed, ReleaseProtected, ShadowBusy, StorageFull, also={202: SWAP}
+        ReleaseNotFound,
+        ReleaseUnusable,
+        GateNotPassed,
+        ReleaseProtected,
+        ShadowBusy,
+        StorageFull,
+        also={202: SWAP},
     ),
 )
 async def activate_release(body: ToActivate, releases: TheReleases) -> object:
@@ -224,7 +255,9 @@ async def activate_release(body: ToActivate, releases: TheReleases) -> object:
     "/admin/releases/live/rollback",
     status_code=202,
     response_model=LiveRelease,
-    responses=documented(NothingBefore, ShadowBusy, ReleaseUnusable, ReleaseProtected, also={202: SWAP}),
+    responses=documented(
+        NothingBefore, ShadowBusy, ReleaseUnusable, ReleaseProtected, also={202: SWAP}
+    ),
 )
 async def roll_back_release(body: ToRollBack, releases: TheReleases) -> object:
     """Make the release live that was live before; its snapshots are there, so that it takes seconds."""
@@ -269,7 +302,9 @@ async def compare_release(
 
 
 @router.delete(
-    "/admin/releases/{name:release}", status_code=204, responses=documented(ReleaseNotFound, ReleaseProtected)
+    "/admin/releases/{name:release}",
+    status_code=204,
+    responses=documented(ReleaseNotFound, ReleaseProtected),
 )
 async def remove_release(name: ThisRelease, releases: TheReleases) -> None:
     """Remove a release that was trained here, with its snapshots, unless it is live, on its way, or kept

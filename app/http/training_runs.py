@@ -42,7 +42,9 @@ class Retraining(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"collection": "default", "recipe": "both", "target_precision": "0.90"}]},
+        json_schema_extra={
+            "examples": [{"collection": "default", "recipe": "both", "target_precision": "0.90"}]
+        },
     )
 
     collection: CollectionName = "default"
@@ -54,10 +56,12 @@ class Retraining(BaseModel):
         ),
     ] = "both"
     data_set: Annotated[
-        str | None, Field(max_length=255, description="A data set that this server allows, beside the labels.")
+        str | None,
+        Field(max_length=255, description="A data set that this server allows, beside the labels."),
     ] = None
     target_precision: Annotated[
-        TargetPrecision, Field(description="Precision at which the recall of both releases is compared.")
+        TargetPrecision,
+        Field(description="Precision at which the recall of both releases is compared."),
     ] = "0.90"
 
 
@@ -121,21 +125,31 @@ TheRun = Annotated[Run, Depends(_this_run)]
         also={
             202: {
                 "description": "Queued",
-                "headers": {"Location": {"description": "Where the run is.", "schema": {"type": "string"}}},
+                "headers": {
+                    "Location": {"description": "Where the run is.", "schema": {"type": "string"}}
+                },
                 **NEXT,
             },
-            404: links(create_collection=link("Make the collection.", name="$request.body#/collection")),
-            409: links(label_pairs=link("Label pairs.", {"collection": "$request.body#/collection"})),
+            404: links(
+                create_collection=link("Make the collection.", name="$request.body#/collection")
+            ),
+            409: links(
+                label_pairs=link("Label pairs.", {"collection": "$request.body#/collection"})
+            ),
         },
     ),
 )
-async def start_training(body: Retraining, response: Response, training_runs: TheTrainingRuns) -> object:
+async def start_training(
+    body: Retraining, response: Response, training_runs: TheTrainingRuns
+) -> object:
     """Train a new release from the live one with a collection's labels, and measure whether it is better.
 
     Nothing that is served changes by it. Each collection has one run at a time. Runs wait for one another; each is a
     process of its own, of low priority.
     """
-    run = await training_runs.start(body.collection, body.recipe, body.data_set, body.target_precision)
+    run = await training_runs.start(
+        body.collection, body.recipe, body.data_set, body.target_precision
+    )
     response.headers["Location"] = f"/admin/training-runs/{run.id}"
     return _shown(run)
 
@@ -146,14 +160,21 @@ async def start_training(body: Retraining, response: Response, training_runs: Th
     responses=documented(
         also={
             200: links(
-                list_training_runs=link("The next page, unless null.", cursor="$response.body#/next_cursor"),
-                read_training_run=link("Read the first of them.", id="$response.body#/training_runs/0/id"),
+                list_training_runs=link(
+                    "The next page, unless null.", cursor="$response.body#/next_cursor"
+                ),
+                read_training_run=link(
+                    "Read the first of them.", id="$response.body#/training_runs/0/id"
+                ),
             )
         }
     ),
 )
 async def list_training_runs(
-    training_runs: TheTrainingRuns, settings: TheSettings, cursor: Cursor = None, limit: Limit = None
+    training_runs: TheTrainingRuns,
+    settings: TheSettings,
+    cursor: Cursor = None,
+    limit: Limit = None,
 ) -> object:
     """List training runs, the latest first, a page at a time."""
     size = page_size(limit, settings)
@@ -192,7 +213,9 @@ async def follow_training_run(
     "/training-runs/{id}/cancel",
     status_code=202,
     response_model=TrainingRun,
-    responses=documented(TrainingRunNotFound, WrongRunState, DataDamaged, StorageFull, also={202: NEXT}),
+    responses=documented(
+        TrainingRunNotFound, WrongRunState, DataDamaged, StorageFull, also={202: NEXT}
+    ),
 )
 async def cancel_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> object:  # noqa: A002
     """Cancel a training run: at once if it is queued, within 10 s if it runs. What it did so far is discarded.
@@ -207,7 +230,12 @@ async def cancel_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> ob
     status_code=202,
     response_model=TrainingRun,
     responses=documented(
-        TrainingRunNotFound, TrainingRunning, WrongRunState, DataDamaged, StorageFull, also={202: NEXT}
+        TrainingRunNotFound,
+        TrainingRunning,
+        WrongRunState,
+        DataDamaged,
+        StorageFull,
+        also={202: NEXT},
     ),
 )
 async def resume_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> object:  # noqa: A002

@@ -47,39 +47,55 @@ class Diff:
     changed: list[Judged]
 
 
-async def compare(store: Store, live: LiveRelease, shadow: LiveRelease, collection_key: int, size: int) -> Diff:
+async def compare(
+    store: Store, live: LiveRelease, shadow: LiveRelease, collection_key: int, size: int
+) -> Diff:
     """Judge the near pairs of `size` questions by both releases. Raises NotReady, ModelFailing."""
     sample = await asyncio.to_thread(live.sample, collection_key, size, SEED)
-    near = [await asyncio.to_thread(r.neighbours, collection_key, sample, NEAR) for r in (live, shadow)]
+    near = [
+        await asyncio.to_thread(r.neighbours, collection_key, sample, NEAR) for r in (live, shadow)
+    ]
     pairs = await asyncio.to_thread(_read_pairs, store, collection_key, sorted(near[0] | near[1]))
-    labels = await asyncio.to_thread(store.labels.of, collection_key, [(a.text, b.text) for a, b in pairs])
+    labels = await asyncio.to_thread(
+        store.labels.of, collection_key, [(a.text, b.text) for a, b in pairs]
+    )
     judged = [await _judge(release, collection_key, pairs) for release in (live, shadow)]
     both = [Judged(pair, a, b) for pair, a, b in zip(pairs, *judged, strict=True) if a and b]
-    unlabelled = [one for one in both if (one.questions[0].text, one.questions[1].text) not in labels]
+    unlabelled = [
+        one for one in both if (one.questions[0].text, one.questions[1].text) not in labels
+    ]
     changed = [one for one in unlabelled if one.live.verdict != one.shadow.verdict]
     return Diff(
         sampled=len(sample),
         pairs=len(both),
         labelled=len(both) - len(unlabelled),
         verdicts=Counter((one.live.verdict, one.shadow.verdict) for one in unlabelled),
-        changed=sorted(changed, key=lambda one: -abs(one.live.probability - one.shadow.probability)),
+        changed=sorted(
+            changed, key=lambda one: -abs(one.live.probability - one.shadow.probability)
+        ),
     )
 
 
 def _read_pairs(store: Store, collection_key: int, pairs: Sequence[tuple[int, int]]) -> list[Pair]:
     """The questions of each pair of revisions; without those that are gone, or the same words."""
     stored = store.read(collection_key, sorted({revision for pair in pairs for revision in pair}))
-    found = [(stored[one], stored[other]) for one, other in pairs if one in stored and other in stored]
+    found = [
+        (stored[one], stored[other]) for one, other in pairs if one in stored and other in stored
+    ]
     return [(one, other) for one, other in found if digest(one.text) != digest(other.text)]
 
 
-async def _judge(release: LiveRelease, collection_key: int, pairs: Sequence[Pair]) -> list[Score | None]:
+async def _judge(
+    release: LiveRelease, collection_key: int, pairs: Sequence[Pair]
+) -> list[Score | None]:
     """The score of each pair; None where a question is not indexed."""
     revisions = [(one.revision, other.revision) for one, other in pairs]
     similarities = await asyncio.to_thread(release.similarities, collection_key, revisions)
     logits = await _logits(release, pairs, similarities)
     scores = scores_of(release, similarities, logits)
-    return [None if np.isnan(near) else score for near, score in zip(similarities, scores, strict=True)]
+    return [
+        None if np.isnan(near) else score for near, score in zip(similarities, scores, strict=True)
+    ]
 
 
 async def _logits(

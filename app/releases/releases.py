@@ -101,7 +101,9 @@ class _Shadow:
     reason: str | None = None  # to go live, if it is to
     failure: str | None = None
     called: asyncio.Event = field(default_factory=asyncio.Event)
-    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="shadow"))
+    thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="shadow")
+    )
     task: "asyncio.Task[None] | None" = None
 
 
@@ -146,7 +148,9 @@ class Releases:
         """Every release, SAMEASK_RELEASE's first."""
         entries = await asyncio.to_thread(self._catalogue.entries)
         activations = await asyncio.to_thread(self._store.activations.latest_first)
-        last_live = {activation.release: activation.activated_at for activation in reversed(activations)}
+        last_live = {
+            activation.release: activation.activated_at for activation in reversed(activations)
+        }
         shadow = await self._progress()
         return [self._listed(entry, last_live.get(entry.name), shadow) for entry in entries]
 
@@ -177,11 +181,15 @@ class Releases:
         Raises ShadowNotReady, CollectionNotFound, NotReady, ModelFailing.
         """
         live, shadow = self._detector.live, self._shadow
-        if not (shadow and shadow.release.name == name and shadow.phase == "ready" and shadow.opened):
+        if not (
+            shadow and shadow.release.name == name and shadow.phase == "ready" and shadow.opened
+        ):
             raise ShadowNotReady(name)
         key = (await self._detector.collection(collection)).key
         with in_use(live), in_use(shadow.opened):
-            return live.release.name, await compare(self._store, live, shadow.opened, key, self._diff_questions)
+            return live.release.name, await compare(
+                self._store, live, shadow.opened, key, self._diff_questions
+            )
 
     # Changing
 
@@ -216,7 +224,11 @@ class Releases:
 
     async def roll_back(self, reason: str) -> Progress | None:
         """Activate the release that was live before. Raises NothingBefore, and like `activate`."""
-        names = [entry.name for entry in await asyncio.to_thread(self._catalogue.entries) if not entry.refused]
+        names = [
+            entry.name
+            for entry in await asyncio.to_thread(self._catalogue.entries)
+            if not entry.refused
+        ]
         before = [name for name in await self._lived() if name in names]
         if not before:
             raise NothingBefore
@@ -230,7 +242,9 @@ class Releases:
         if self._shadow and self._shadow.phase != "failed" and name == self._shadow.release.name:
             raise ReleaseProtected(name, f"is {self._shadow.phase}")
         if name in (await self._lived())[: self._keep]:
-            raise ReleaseProtected(name, f"was one of the last {self._keep} to be live (SAMEASK_KEEP_RELEASES)")
+            raise ReleaseProtected(
+                name, f"was one of the last {self._keep} to be live (SAMEASK_KEEP_RELEASES)"
+            )
         await asyncio.to_thread(self._catalogue.remove, entry)
         if entry.release:
             await asyncio.to_thread(Snapshots(self._snapshot_dir, entry.release.digest).remove_all)
@@ -246,13 +260,19 @@ class Releases:
         """The names that were live before the one that is, the latest first."""
         activations = await asyncio.to_thread(self._store.activations.latest_first)
         live = self._detector.live.release.name
-        return [name for name in dict.fromkeys(activation.release for activation in activations) if name != live]
+        return [
+            name
+            for name in dict.fromkeys(activation.release for activation in activations)
+            if name != live
+        ]
 
     def _listed(self, entry: Entry, last_live_at: str | None, shadow: Progress | None) -> Listed:
         release, manifest = entry.release, entry.release.manifest if entry.release else {}
         mine = shadow if shadow and shadow.release == entry.name else None
         live = self._detector.live.release
-        state: State = "refused" if entry.refused else "shadow" if mine and mine.phase != "failed" else "ready"
+        state: State = (
+            "refused" if entry.refused else "shadow" if mine and mine.phase != "failed" else "ready"
+        )
         return Listed(
             name=entry.name,
             state="live" if (entry.name, entry.path) == (live.name, live.path) else state,
@@ -271,7 +291,9 @@ class Releases:
         if not (shadow := self._shadow):
             return None
         opened = self._detector.live if shadow.phase == "draining" else shadow.opened
-        indexed = sum(opened.state(collection.key).size for collection in collections) if opened else 0
+        indexed = (
+            sum(opened.state(collection.key).size for collection in collections) if opened else 0
+        )
         return Progress(
             release=shadow.release.name,
             phase=shadow.phase,
@@ -332,7 +354,9 @@ class Releases:
 
     async def _pass(self, shadow: _Shadow, opened: LiveRelease) -> int:
         """Bring every index of the shadow up to the store; returns how many changes have come since."""
-        return await asyncio.get_running_loop().run_in_executor(shadow.thread, self._catch_up, opened)
+        return await asyncio.get_running_loop().run_in_executor(
+            shadow.thread, self._catch_up, opened
+        )
 
     def _catch_up(self, opened: LiveRelease) -> int:
         collections = self._store.list_collections()
@@ -343,7 +367,9 @@ class Releases:
                 opened.reserve(collection.key)
                 opened.catch_up(collection.key)
         opened.upkeep()
-        return sum(c.revision - opened.state(c.key).revision for c in self._store.list_collections())
+        return sum(
+            c.revision - opened.state(c.key).revision for c in self._store.list_collections()
+        )
 
     async def _swap(self, shadow: _Shadow, opened: LiveRelease) -> None:
         """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
@@ -357,7 +383,9 @@ class Releases:
         try:
             shadow.opened = self._detector.replace(opened)
         except ModelFailing:
-            await self._note(before, f"{opened.release.name} failed while it was made live", opened.release)
+            await self._note(
+                before, f"{opened.release.name} failed while it was made live", opened.release
+            )
             raise
         shadow.phase = "draining"
         log.info("the release %s is live in place of %s", opened.release.name, before.name)
@@ -375,8 +403,12 @@ class Releases:
 
     async def _fail(self, shadow: _Shadow, error: Exception) -> None:
         """The live release keeps serving; what failed is closed, and stays for people to see why."""
-        log.warning("the release %s failed while it was %s: %s", shadow.release.name, shadow.phase, error)
-        shadow.failure = str(error) if isinstance(error, SameaskError) else f"{type(error).__name__}: {error}"
+        log.warning(
+            "the release %s failed while it was %s: %s", shadow.release.name, shadow.phase, error
+        )
+        shadow.failure = (
+            str(error) if isinstance(error, SameaskError) else f"{type(error).__name__}: {error}"
+        )
         await self._close(shadow)
         shadow.phase = "failed"
 
@@ -422,23 +454,33 @@ def opener(settings: Settings, store: Store) -> Opener:
     return open_release
 
 
-def open_chosen(catalogue: Catalogue, store: Store, open_release: Opener, *, is_server: bool = True) -> LiveRelease:
+def open_chosen(
+    catalogue: Catalogue, store: Store, open_release: Opener, *, is_server: bool = True
+) -> LiveRelease:
     """The release that was made live last, if it is sound and SAMEASK_RELEASE is what it was then; else
     SAMEASK_RELEASE's. Raises ReleaseRefused, ModelRefused."""
     history = store.activations.latest_first()
     latest = history[0] if history else None
     setting = str(catalogue.setting)
     if latest and latest.setting != setting:
-        log.info("SAMEASK_RELEASE was changed since %s was made live, so it says what is served", latest.release)
+        log.info(
+            "SAMEASK_RELEASE was changed since %s was made live, so it says what is served",
+            latest.release,
+        )
     elif latest:
         try:
             release = catalogue.open(latest.release)
             if release.digest == latest.digest:
                 return open_release(release, False)
-            log.warning("the release %s is not the one that was made live: SAMEASK_RELEASE's is served", release.name)
+            log.warning(
+                "the release %s is not the one that was made live: SAMEASK_RELEASE's is served",
+                release.name,
+            )
         except (RequestError, ModelRefused) as error:
             log.warning(
-                "%s is not served, though it was made live last, but SAMEASK_RELEASE's: %s", latest.release, error
+                "%s is not served, though it was made live last, but SAMEASK_RELEASE's: %s",
+                latest.release,
+                error,
             )
     live = open_release(Release.open(catalogue.setting), False)
     if latest is None or (is_server and latest.setting != setting):

@@ -23,7 +23,9 @@ class Events:
     async def run_ended(self, run: TrainingRun) -> None:
         """A run has ended, however it did; with `auto_promote`, a release that passed its gate is made live."""
         told = {"run": run.id, "collection": run.collection, "state": run.state}
-        await self._tell("training_run.finished", {**told, "release": run.release, "error": run.error})
+        await self._tell(
+            "training_run.finished", {**told, "release": run.release, "error": run.error}
+        )
         if run.gate is None:
             return
         decided = {"outcome": run.gate["outcome"], "reasons": run.gate["reasons"]}
@@ -32,7 +34,9 @@ class Events:
             try:
                 await self._releases.activate(run.release, f"training run {run.id} passed its gate")
             except SameaskError as error:
-                log.warning("the release %s passed its gate and was not made live: %s", run.release, error)
+                log.warning(
+                    "the release %s passed its gate and was not made live: %s", run.release, error
+                )
 
     async def _tell(self, event: Any, data: dict[str, Any]) -> None:
         await asyncio.to_thread(self._webhook.notify, event, data)

@@ -33,7 +33,11 @@ class TrainingRuns:
         self._champion = champion
 
     async def start(
-        self, collection: str, recipe: Recipe, data_set: str | None, target_precision: TargetPrecision
+        self,
+        collection: str,
+        recipe: Recipe,
+        data_set: str | None,
+        target_precision: TargetPrecision,
     ) -> TrainingRun:
         """Queue a run that learns from the collection's labels, and from a data set that this server allows.
 
@@ -96,10 +100,14 @@ class TrainingRuns:
         found = allowed.iterdir() if allowed and allowed.is_dir() else ()
         folders = {folder.name: folder for folder in found if folder.is_dir()}
         if name not in folders:
-            raise InvalidRequest(FieldError("data_set", "is none that this server allows (SAMEASK_DATA_SETS)"))
+            raise InvalidRequest(
+                FieldError("data_set", "is none that this server allows (SAMEASK_DATA_SETS)")
+            )
         return str(folders[name].absolute())
 
 
 def _visible(run: TrainingRun) -> TrainingRun:
     """What of a run interests those who follow it."""
-    return replace(run, leased_by=None, leased_until=None, pid=None, pid_started=None, announced=False)
+    return replace(
+        run, leased_by=None, leased_until=None, pid=None, pid_started=None, announced=False
+    )

@@ -36,7 +36,9 @@ SERVER = "server"  # as holder of leases: one server has a data directory, so wh
 LEASE_SECONDS = 30.0
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 5.0
-GRACE_SECONDS = 4.0  # twice that at most, to end a child: less than the 10 s in which a cancelled run stops
+GRACE_SECONDS = (
+    4.0  # twice that at most, to end a child: less than the 10 s in which a cancelled run stops
+)
 LOG_BYTES = 8_000
 LOG_LINES = 20  # of them, in a run's error
 MAX_FILE_BYTES = 8 * 2**20  # of what a child says
@@ -97,7 +99,10 @@ class Worker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work until the context ends. A child that runs then goes on, and is found again by the next worker."""
-        steps = [*([self._work] if self._works else []), *([self._announce] if self._on_end else [])]
+        steps = [
+            *([self._work] if self._works else []),
+            *([self._announce] if self._on_end else []),
+        ]
         tasks = [asyncio.create_task(_forever(step)) for step in steps]
         try:
             yield
@@ -126,7 +131,9 @@ class Worker:
                 assert self._on_end is not None
                 await self._on_end(run)
             except Exception as error:
-                log.error("telling of the end of training run %d failed: %s", run.id, type(error).__name__)
+                log.error(
+                    "telling of the end of training run %d failed: %s", run.id, type(error).__name__
+                )
             await self._in_thread(self._store.training_runs.announce, run.id)
         return False
 
@@ -151,7 +158,10 @@ class Worker:
             log.info("training run %d is found again", run.id)
             return watch
         child.end(GRACE_SECONDS)  # what it left behind
-        watch.settle("cancelled" if run.cancelling else "interrupted", "the service ended, and its child process too")
+        watch.settle(
+            "cancelled" if run.cancelling else "interrupted",
+            "the service ended, and its child process too",
+        )
         return None
 
     def _started(self, run: TrainingRun, folder: Path) -> "_Watch | None":
@@ -180,7 +190,11 @@ class Worker:
         _write_lines(folder / "labels.jsonl", self._labels(run.collection))
         _write_lines(folder / "unlabelled.jsonl", self._unlabelled(run))
         release = self._settings.data_dir.absolute() / "releases" / f"{run.collection}-{run.id}"
-        asked = {**run.request, "release": str(release), "device": training_device(self._settings.training_device)}
+        asked = {
+            **run.request,
+            "release": str(release),
+            "device": training_device(self._settings.training_device),
+        }
         _write_lines(folder / "request.json.part", [asked])
         (folder / "request.json.part").rename(folder / "request.json")
 
@@ -200,13 +214,18 @@ class Worker:
             return []
         try:
             near = self._near_pairs(run.collection, MAX_NEAR_PAIRS)
-            labelled = self._store.labels.of(run.collection_key, [(one[1], other[1]) for one, other in near])
+            labelled = self._store.labels.of(
+                run.collection_key, [(one[1], other[1]) for one, other in near]
+            )
         except Exception as error:
-            log.error("training run %d goes without pairs to label: %s", run.id, type(error).__name__)
+            log.error(
+                "training run %d goes without pairs to label: %s", run.id, type(error).__name__
+            )
             return []
         open_pairs = [(one, other) for one, other in near if (one[1], other[1]) not in labelled]
         return [
-            {"id1": one[0], "id2": other[0], "question1": one[1], "question2": other[1]} for one, other in open_pairs
+            {"id1": one[0], "id2": other[0], "question1": one[1], "question2": other[1]}
+            for one, other in open_pairs
         ]
 
     def _sweep(self) -> None:
@@ -218,14 +237,22 @@ class Worker:
                     shutil.rmtree(folder, ignore_errors=True)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(function, *arguments)
+        )
 
 
 class _Watch:
     """One child of one run: looked at again and again until it ends, or has to."""
 
     def __init__(
-        self, store: Store, run: TrainingRun, child: Child, folder: Path, settings: Settings, holder: str
+        self,
+        store: Store,
+        run: TrainingRun,
+        child: Child,
+        folder: Path,
+        settings: Settings,
+        holder: str,
     ) -> None:
         self._runs = store.training_runs
         self._run = run
@@ -248,7 +275,9 @@ class _Watch:
             self._child.end(GRACE_SECONDS)
             self.settle("failed", excess, succeeded=False)
             return True
-        held = self._runs.hold(self._run.id, self._holder, LEASE_SECONDS, progress=self._progress(), log=self._log())
+        held = self._runs.hold(
+            self._run.id, self._holder, LEASE_SECONDS, progress=self._progress(), log=self._log()
+        )
         if held is None:
             self.abandon()
             return True
@@ -263,19 +292,32 @@ class _Watch:
         self._child.end(GRACE_SECONDS)
 
     def settle(
-        self, otherwise: Literal["failed", "interrupted", "cancelled"], why: str | None, *, succeeded: bool = True
+        self,
+        otherwise: Literal["failed", "interrupted", "cancelled"],
+        why: str | None,
+        *,
+        succeeded: bool = True,
     ) -> None:
         """Let the run have ended: succeeded, if it may have and there is a result, and else as said."""
         said = self._log()
         seen = {"progress": self._progress(), "log": said}
         result = _read(self._folder / "result.json", Result) if succeeded else None
         if result:
-            self._runs.end(self._run.id, self._holder, "succeeded", release=result.release, gate=result.gate, **seen)
+            self._runs.end(
+                self._run.id,
+                self._holder,
+                "succeeded",
+                release=result.release,
+                gate=result.gate,
+                **seen,
+            )
         else:
             lines = "\n".join(said.splitlines()[-LOG_LINES:]) if why else ""
             error = f"{why}; the end of its log:\n{lines}" if lines else why
             self._runs.end(self._run.id, self._holder, otherwise, error=error, **seen)
-        log.info("training run %d has %s", self._run.id, "succeeded" if result else f"ended: {otherwise}")
+        log.info(
+            "training run %d has %s", self._run.id, "succeeded" if result else f"ended: {otherwise}"
+        )
 
     def _excess(self) -> str | None:
         """What the child does that no child may: too much memory, or nothing at all."""
@@ -332,9 +374,16 @@ def training_device(wanted: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "c
 def _free_gpu_bytes() -> int:
     """As the driver's own command says it: asking through CUDA would itself take some of it. 0 without a GPU."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    query = ["nvidia-smi", f"--id={gpu}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    query = [
+        "nvidia-smi",
+        f"--id={gpu}",
+        "--query-gpu=memory.free",
+        "--format=csv,noheader,nounits",
+    ]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(
+            query, capture_output=True, text=True, timeout=10, check=True
+        ).stdout
         return int(answer.split()[0]) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return 0

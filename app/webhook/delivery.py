@@ -110,23 +110,35 @@ class Webhook:
             await self._fail(receiver, begun, failure, next_at)
         except Exception as error:
             log.exception("a fault kept the event %s from being sent", begun.id)
-            await self._fail(receiver, begun, DeliveryFailed(f"a fault: {type(error).__name__}"), next_at)
+            await self._fail(
+                receiver, begun, DeliveryFailed(f"a fault: {type(error).__name__}"), next_at
+            )
         else:
-            log.info("%s has event %s (%s)", receiver.host, begun.id, begun.event)  # before it is noted, as below
+            log.info(
+                "%s has event %s (%s)", receiver.host, begun.id, begun.event
+            )  # before it is noted, as below
             await self._do(self._outbox.succeed, begun, self._clock())
 
-    async def _fail(self, receiver: Receiver, begun: Delivery, failure: DeliveryFailed, next_at: datetime) -> None:
+    async def _fail(
+        self, receiver: Receiver, begun: Delivery, failure: DeliveryFailed, next_at: datetime
+    ) -> None:
         """Try again later, or never. A receiver that asks for quiet gets it, from all events."""
         now = self._clock()
-        told = now + timedelta(seconds=min(failure.retry_after_seconds, LONGEST_QUIET.total_seconds()))
+        told = now + timedelta(
+            seconds=min(failure.retry_after_seconds, LONGEST_QUIET.total_seconds())
+        )
         self._quiet_until = max(self._quiet_until, told)
         said = f"{receiver.host} did not take event {begun.id} ({begun.event}), attempt {begun.attempts}: {failure}"
         if failure.final or begun.attempts >= MAX_ATTEMPTS:
-            log.error("%s; it is given up", said)  # before it is noted: a stop in between must not leave it unsaid
+            log.error(
+                "%s; it is given up", said
+            )  # before it is noted: a stop in between must not leave it unsaid
             await self._do(self._outbox.give_up, begun, str(failure), now)
         else:
             log.warning("%s; it is sent again", said)
             await self._do(self._outbox.postpone, begun, str(failure), max(next_at, told))
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: function(*args, **kwargs)
+        )

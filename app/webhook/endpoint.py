@@ -29,7 +29,10 @@ CONNECT_SECONDS = 5.0  # to one of the addresses, before the next is tried
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 SECRET_PREFIX = "whsec_"
 GLOBAL_IPV6 = IPv6Network("2000::/3")  # what is not in it is not for the internet (RFC 4291)
-TUNNELS = IPv6Network("2002::/16"), IPv6Network("2001::/32")  # 6to4 and Teredo lead to IPv4 addresses, and are history
+TUNNELS = (
+    IPv6Network("2002::/16"),
+    IPv6Network("2001::/32"),
+)  # 6to4 and Teredo lead to IPv4 addresses, and are history
 DOCUMENTATION = IPv6Network("3fff::/20")
 NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -98,7 +101,9 @@ class Receiver:
                 continue
         return await self._post_to(last, headers, body, at)
 
-    async def _post_to(self, address: Address, headers: Mapping[str, str], body: bytes, at: datetime) -> None:
+    async def _post_to(
+        self, address: Address, headers: Mapping[str, str], body: bytes, at: datetime
+    ) -> None:
         """A transport on its own: a client would follow redirects and proxies if asked, and log the URL."""
         extensions = {"timeout": {"connect": CONNECT_SECONDS}, "sni_hostname": self.host}
         url = self._url.copy_with(host=str(address))
@@ -109,13 +114,17 @@ class Receiver:
         if not answer.is_success:
             after = _retry_after_seconds(answer.headers.get("Retry-After", ""), at)
             gone = answer.status_code == 410
-            raise DeliveryFailed(f"answered {answer.status_code}", retry_after_seconds=after, final=gone)
+            raise DeliveryFailed(
+                f"answered {answer.status_code}", retry_after_seconds=after, final=gone
+            )
 
     async def _addresses(self) -> list[Address]:
         """What the name leads to, all of it checked. Raises DeliveryFailed."""
         port = self._url.port or {"https": 443, "http": 80}[self._url.scheme]
         try:
-            found = [_plain(ip_address(address)) for address in await self._resolve(self.host, port)]
+            found = [
+                _plain(ip_address(address)) for address in await self._resolve(self.host, port)
+            ]
         except OSError as error:
             raise DeliveryFailed(f"{self.host} can't be looked up: {error.strerror}") from error
         if not found:
@@ -127,9 +136,13 @@ class Receiver:
     def _check(self, address: Address) -> None:
         if is_public(address):
             if self._url.scheme == "http":
-                raise DeliveryFailed(f"{self.host} has the public address {address}, and http is for private ones")
+                raise DeliveryFailed(
+                    f"{self.host} has the public address {address}, and http is for private ones"
+                )
         elif not any(address in network for network in self._private):
-            raise DeliveryFailed(f"{self.host} has the address {address}, not in SAMEASK_WEBHOOK_ALLOW_PRIVATE")
+            raise DeliveryFailed(
+                f"{self.host} has the address {address}, not in SAMEASK_WEBHOOK_ALLOW_PRIVATE"
+            )
 
 
 def signed(secret: bytes, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
@@ -137,14 +150,20 @@ def signed(secret: bytes, message_id: str, at: datetime, body: bytes) -> dict[st
     timestamp = str(int(at.timestamp()))
     content = b".".join((message_id.encode(), timestamp.encode(), body))
     signature = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
-    return {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": f"v1,{signature}"}
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+    }
 
 
 def is_public(address: Address) -> bool:
     """Whether an address is one host's on the internet; forms of IPv6 that lead to IPv4 count as what they lead to."""
     address = _plain(address)
     if isinstance(address, IPv6Address) and (
-        address not in GLOBAL_IPV6 or address in DOCUMENTATION or any(address in tunnel for tunnel in TUNNELS)
+        address not in GLOBAL_IPV6
+        or address in DOCUMENTATION
+        or any(address in tunnel for tunnel in TUNNELS)
     ):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
@@ -170,13 +189,17 @@ def _checked_url(text: str, allowed: set[bytes], *, allow_http: bool) -> httpx.U
     if url.scheme not in ("https", "http") or not url.raw_host:
         raise WebhookRefused("SAMEASK_WEBHOOK_URL must begin with https:// and a host name")
     if url.userinfo:
-        raise WebhookRefused("SAMEASK_WEBHOOK_URL must hold no user and no password: events are signed instead")
+        raise WebhookRefused(
+            "SAMEASK_WEBHOOK_URL must hold no user and no password: events are signed instead"
+        )
     if url.scheme == "http" and not allow_http:
         raise WebhookRefused(
             "SAMEASK_WEBHOOK_URL must be https; http is for addresses in SAMEASK_WEBHOOK_ALLOW_PRIVATE, which is unset"
         )
     if url.raw_host not in allowed:
-        raise WebhookRefused(f"the host of SAMEASK_WEBHOOK_URL, {url.host}, is not in SAMEASK_WEBHOOK_ALLOWED_HOSTS")
+        raise WebhookRefused(
+            f"the host of SAMEASK_WEBHOOK_URL, {url.host}, is not in SAMEASK_WEBHOOK_ALLOWED_HOSTS"
+        )
     return url.copy_with(fragment=None)
 
 
@@ -185,7 +208,9 @@ def _names(text: str | None) -> set[bytes]:
     try:
         return {httpx.URL(scheme="https", host=name).raw_host for name in _by_comma(text)}
     except httpx.InvalidURL as error:
-        raise WebhookRefused("SAMEASK_WEBHOOK_ALLOWED_HOSTS must be host names, by comma") from error
+        raise WebhookRefused(
+            "SAMEASK_WEBHOOK_ALLOWED_HOSTS must be host names, by comma"
+        ) from error
 
 
 def _networks(text: str | None) -> list[Network]:
@@ -202,15 +227,22 @@ def _by_comma(text: str | None) -> list[str]:
 def _secret(file: Path | None) -> bytes:
     """What the file's text stands for. Raises WebhookRefused; its words hold nothing of it."""
     if file is None:
-        raise WebhookRefused("SAMEASK_WEBHOOK_URL needs SAMEASK_WEBHOOK_SECRET_FILE: events are signed")
+        raise WebhookRefused(
+            "SAMEASK_WEBHOOK_URL needs SAMEASK_WEBHOOK_SECRET_FILE: events are signed"
+        )
     try:
         text = file.read_text("ascii").strip()
         secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except OSError as error:
-        raise WebhookRefused(f"can't read {file} (SAMEASK_WEBHOOK_SECRET_FILE): {error.strerror}") from error
+        raise WebhookRefused(
+            f"can't read {file} (SAMEASK_WEBHOOK_SECRET_FILE): {error.strerror}"
+        ) from error
     except (UnicodeDecodeError, binascii.Error):
         text, secret = "", b""
-    if not text.startswith(SECRET_PREFIX) or not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
+    if (
+        not text.startswith(SECRET_PREFIX)
+        or not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES
+    ):
         raise WebhookRefused(
             f"{file} (SAMEASK_WEBHOOK_SECRET_FILE) must hold {SECRET_PREFIX} and {MIN_SECRET_BYTES} to"
             f' {MAX_SECRET_BYTES} bytes in base64: `echo "{SECRET_PREFIX}$(openssl rand -base64 32)"` makes good ones'

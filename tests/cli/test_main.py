@@ -54,7 +54,10 @@ ODD_ROWS = [
     ("lines", "First\nsecond\r\nthird\rfourth?\n"),
     ("spaces", "  leading and trailing?  "),
     ("unicode", "日本語で？ 🦊 e\u0301 \u202eright to left\u202c \ufeffBOM"),
-    ("separators", "line\u2028separator, paragraph\u2029separator, next\x85line, file\x1cseparator?"),
+    (
+        "separators",
+        "line\u2028separator, paragraph\u2029separator, next\x85line, file\x1cseparator?",
+    ),
     ("formula", "=1+1"),
     ("tabs", "a\tb\tc?"),
     ("slash/and space", "\\n is not a line feed, nor is %0A or &#10;"),
@@ -76,7 +79,10 @@ Sameask = Callable[..., Outcome]
 
 @pytest.fixture
 def sameask(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> Sameask:
     """Runs a command inside this process, over the tiny release and an empty data directory."""
     for name in ("release", "data_dir", "device"):
@@ -116,10 +122,15 @@ def _serving(folder: Path, release: Release) -> Iterator[Server]:
     """`sameask serve` on a free port, ready."""
     port = _free_port()
     settings = {"RELEASE": release.path, "DATA_DIR": folder / "data", "DEVICE": "cpu", "PORT": port}
-    environment = {**os.environ, **{f"SAMEASK_{name}": str(value) for name, value in settings.items()}}
+    environment = {
+        **os.environ,
+        **{f"SAMEASK_{name}": str(value) for name, value in settings.items()},
+    }
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen([*COMMAND, "serve"], cwd=ROOT, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [*COMMAND, "serve"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
     try:
         server = Server(process, f"http://127.0.0.1:{port}", folder / "data", log)
         wait_until(lambda: process.poll() is not None or _is_ready(server.url))
@@ -167,7 +178,9 @@ def _write_tsv(path: Path, columns: tuple[str, str], rows: list[tuple[str, str]]
 
 
 def _write_jsonl(path: Path, columns: tuple[str, str], rows: list[tuple[str, str]]) -> None:
-    path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows), "utf-8")
+    path.write_text(
+        "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows), "utf-8"
+    )
 
 
 def _write_parquet(path: Path, columns: tuple[str, str], rows: list[tuple[str, str]]) -> None:
@@ -180,7 +193,10 @@ WRITERS[".parquet"] = _write_parquet
 
 
 def _file(
-    tmp_path: Path, ending: str = ".csv", rows: list[tuple[str, str]] = ROWS, columns: Any = ("id", "text")
+    tmp_path: Path,
+    ending: str = ".csv",
+    rows: list[tuple[str, str]] = ROWS,
+    columns: Any = ("id", "text"),
 ) -> Path:
     path = tmp_path / f"questions{ending.removesuffix('.gz')}"
     WRITERS[path.suffix](path, columns, rows)
@@ -212,12 +228,16 @@ def _assert_broken(sameask: Sameask, file: Path, *problems: str) -> None:
     """An import fails, starts its words with these, and has imported nothing."""
     refused = sameask("import", file)
     *shown, last = refused.err.splitlines()
-    assert (refused.code, [line[: len(problem)] for line, problem in zip(shown, problems, strict=True)]) == (
+    assert (
+        refused.code,
+        [line[: len(problem)] for line, problem in zip(shown, problems, strict=True)],
+    ) == (
         1,
         list(problems),
     )
     assert (
-        last == f"sameask: {len(problems)} broken rows in {file}: nothing was imported; --skip-bad imports the others"
+        last
+        == f"sameask: {len(problems)} broken rows in {file}: nothing was imported; --skip-bad imports the others"
     )
     assert _stored(sameask) == []
 
@@ -234,7 +254,9 @@ def _heavy_modules(*arguments: str) -> list[str]:
         "main()"
     )
     command = [sys.executable, "-c", script, *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
     return ended.stdout.rpartition("loaded:")[2].split()
 
 
@@ -266,7 +288,9 @@ def test_help_names_every_command(sameask: Sameask) -> None:
 # import
 
 
-@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz"])
+@pytest.mark.parametrize(
+    "ending", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz"]
+)
 def test_a_file_is_imported_and_importing_it_again_changes_nothing(
     sameask: Sameask, tmp_path: Path, ending: str
 ) -> None:
@@ -280,12 +304,16 @@ def test_a_file_is_imported_and_importing_it_again_changes_nothing(
 def test_a_changed_row_is_updated(sameask: Sameask, tmp_path: Path) -> None:
     sameask("import", _file(tmp_path))
     changed = [*ROWS[:2], ("c", "Where is the street?"), ("d", "Now what?")]
-    assert sameask("import", _file(tmp_path, rows=changed)).out == "1 added, 1 updated, 2 unchanged\n"
+    assert (
+        sameask("import", _file(tmp_path, rows=changed)).out == "1 added, 1 updated, 2 unchanged\n"
+    )
     assert _stored(sameask) == changed
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_columns_have_the_names_that_the_options_say(sameask: Sameask, tmp_path: Path, ending: str) -> None:
+def test_columns_have_the_names_that_the_options_say(
+    sameask: Sameask, tmp_path: Path, ending: str
+) -> None:
     file = _file(tmp_path, ending, columns=("key", "the question"))
     imported = sameask("import", file, "--id-column", "key", "--text-column", "the question")
     assert imported.out == "3 added, 0 updated, 0 unchanged\n"
@@ -302,11 +330,15 @@ def test_a_column_that_is_not_there_is_named(sameask: Sameask, tmp_path: Path, e
 def test_a_file_of_another_kind_is_refused(sameask: Sameask, tmp_path: Path) -> None:
     file = tmp_path / "questions.xlsx"
     file.write_bytes(b"PK")
-    _assert_one_line(sameask("import", file), "questions.xlsx", ".csv, .tsv, .jsonl, .ndjson, .parquet")
+    _assert_one_line(
+        sameask("import", file), "questions.xlsx", ".csv, .tsv, .jsonl, .ndjson, .parquet"
+    )
 
 
 @pytest.mark.parametrize("ending", [".csv.gz", ".parquet"])
-def test_a_file_that_is_not_what_its_ending_says_is_refused(sameask: Sameask, tmp_path: Path, ending: str) -> None:
+def test_a_file_that_is_not_what_its_ending_says_is_refused(
+    sameask: Sameask, tmp_path: Path, ending: str
+) -> None:
     file = tmp_path / f"questions{ending}"
     file.write_text("id,text\na,One?\n")
     _assert_one_line(sameask("import", file), f"can't read {file}")
@@ -330,7 +362,11 @@ def test_a_file_that_is_not_there_is_named(sameask: Sameask, tmp_path: Path) -> 
         (b"a,Two?", 3, "id stands on line 2 already"),
         (b"b,Two\xff?", 3, "text Input should be a valid string"),
         (b"b,Two\x00?", 3, "text must not contain a NUL character"),
-        (b"b," + b"x" * 10_001, 3, "text has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)"),
+        (
+            b"b," + b"x" * 10_001,
+            3,
+            "text has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
+        ),
         (b'b,"Two" too?', 3, "',' expected after '\"'"),
     ],
 )
@@ -370,27 +406,42 @@ def test_a_broken_line_of_tsv_is_named_by_file_and_line_and_nothing_is_imported(
     sameask: Sameask, tmp_path: Path
 ) -> None:
     file = tmp_path / "a.tsv"
-    file.write_text('id\ttext\na\t"One?\nb\tTwo?\tToo?\nc\tThree?\n')  # a quotation mark means nothing here
+    file.write_text(
+        'id\ttext\na\t"One?\nb\tTwo?\tToo?\nc\tThree?\n'
+    )  # a quotation mark means nothing here
     _assert_broken(sameask, file, f"{file}:3: has 3 columns, the header has 2")
 
 
-def test_a_broken_row_of_a_parquet_file_is_named_by_its_number(sameask: Sameask, tmp_path: Path) -> None:
+def test_a_broken_row_of_a_parquet_file_is_named_by_its_number(
+    sameask: Sameask, tmp_path: Path
+) -> None:
     file = _file(tmp_path, ".parquet", rows=[*ROWS, ("d", " ")])
     _assert_broken(sameask, file, f"{file}:4: text must not be blank")
 
 
 def test_skip_bad_imports_the_good_rows(sameask: Sameask, tmp_path: Path) -> None:
-    file = _file(tmp_path, rows=[("x", ""), ROWS[0], ("", "No id?"), ROWS[1], ROWS[2], ("a", "Again?")])
+    file = _file(
+        tmp_path, rows=[("x", ""), ROWS[0], ("", "No id?"), ROWS[1], ROWS[2], ("a", "Again?")]
+    )
     imported = sameask("import", file, "--skip-bad")
-    assert (imported.code, imported.out) == (0, "3 added, 0 updated, 0 unchanged, 3 broken rows skipped\n")
-    assert [line.split(": ")[0] for line in imported.err.splitlines()[:3]] == [f"{file}:{n}" for n in (2, 4, 7)]
+    assert (imported.code, imported.out) == (
+        0,
+        "3 added, 0 updated, 0 unchanged, 3 broken rows skipped\n",
+    )
+    assert [line.split(": ")[0] for line in imported.err.splitlines()[:3]] == [
+        f"{file}:{n}" for n in (2, 4, 7)
+    ]
     assert _stored(sameask) == ROWS
 
 
-def test_of_many_broken_rows_twenty_are_shown_and_all_are_counted(sameask: Sameask, tmp_path: Path) -> None:
+def test_of_many_broken_rows_twenty_are_shown_and_all_are_counted(
+    sameask: Sameask, tmp_path: Path
+) -> None:
     refused = sameask("import", _file(tmp_path, rows=[(str(n), "") for n in range(1001)]))
     *shown, last = refused.err.splitlines()
-    assert [line.split(": ")[0].rpartition(":")[2] for line in shown] == [str(n) for n in range(2, 22)]
+    assert [line.split(": ")[0].rpartition(":")[2] for line in shown] == [
+        str(n) for n in range(2, 22)
+    ]
     assert "1,001 broken rows" in last
 
 
@@ -403,7 +454,9 @@ def test_an_import_into_an_unknown_collection_says_so(sameask: Sameask, tmp_path
 
 def test_an_import_of_more_than_one_request_is_whole(sameask: Sameask, tmp_path: Path) -> None:
     rows = [(f"{number:04}", f"What is {number} times two?") for number in range(1234)]
-    assert sameask("import", _file(tmp_path, rows=rows)).out == "1,234 added, 0 updated, 0 unchanged\n"
+    assert (
+        sameask("import", _file(tmp_path, rows=rows)).out == "1,234 added, 0 updated, 0 unchanged\n"
+    )
     assert _stored(sameask) == rows  # more than one page, too
 
 
@@ -411,7 +464,9 @@ def test_texts_as_long_as_allowed_are_imported(sameask: Sameask, tmp_path: Path)
     rows = [
         (f"{number:03}", "🦊" * 9_990 + f"{number:03}") for number in range(110)
     ]  # 4.4 MB: more than a body may have
-    assert sameask("import", _file(tmp_path, rows=rows)).out == "110 added, 0 updated, 0 unchanged\n"
+    assert (
+        sameask("import", _file(tmp_path, rows=rows)).out == "110 added, 0 updated, 0 unchanged\n"
+    )
 
 
 def test_import_and_export_keep_within_the_limits_set(
@@ -423,7 +478,9 @@ def test_import_and_export_keep_within_the_limits_set(
     assert _stored(sameask) == ROWS
 
 
-def test_an_import_goes_to_the_server_at_the_url(sameask: Sameask, tmp_path: Path, url: str) -> None:
+def test_an_import_goes_to_the_server_at_the_url(
+    sameask: Sameask, tmp_path: Path, url: str
+) -> None:
     httpx.put(f"{url}/collections/support")
     arguments = ("import", _file(tmp_path), "-c", "support", "--url", url)
     assert sameask(*arguments).out == "3 added, 0 updated, 0 unchanged\n"
@@ -440,12 +497,19 @@ def test_export_prints_csv_with_a_header(sameask: Sameask, tmp_path: Path) -> No
     sameask("import", _file(tmp_path))
     exported = sameask("export")
     assert exported.code == 0
-    assert list(csv.reader(io.StringIO(exported.out, newline=""))) == [["id", "text"], *map(list, ROWS)]
+    assert list(csv.reader(io.StringIO(exported.out, newline=""))) == [
+        ["id", "text"],
+        *map(list, ROWS),
+    ]
 
 
 @pytest.mark.parametrize(("options", "ending"), [((), ".csv"), (("--json",), ".jsonl")])
 def test_export_then_import_is_a_round_trip(
-    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ending: str
+    sameask: Sameask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    ending: str,
 ) -> None:
     sameask("import", _file(tmp_path, ".jsonl", ODD_ROWS))
     exported = sameask("export", *options)
@@ -465,7 +529,9 @@ def test_an_empty_collection_exports_its_header_alone(sameask: Sameask) -> None:
 # find and pair
 
 
-def test_find_as_json_is_the_answer_of_the_http_contract(sameask: Sameask, tmp_path: Path, url: str) -> None:
+def test_find_as_json_is_the_answer_of_the_http_contract(
+    sameask: Sameask, tmp_path: Path, url: str
+) -> None:
     asked = "Can I cancel an order?"
     sameask("import", _file(tmp_path), "--url", url)
     sameask("import", _file(tmp_path))
@@ -494,10 +560,22 @@ def test_find_prints_a_table_of_candidates(sameask: Sameask, tmp_path: Path) -> 
     assert found.code == 0
     assert "verdict: duplicate" in found.out
     (line,) = [line for line in found.out.splitlines() if "Can I cancel" in line]
-    assert line.strip("│ ").split() == ["duplicate", "│", "1.000", "│", "1.000", "│", "a", "│", *ROWS[0][1].split()]
+    assert line.strip("│ ").split() == [
+        "duplicate",
+        "│",
+        "1.000",
+        "│",
+        "1.000",
+        "│",
+        "a",
+        "│",
+        *ROWS[0][1].split(),
+    ]
 
 
-@pytest.mark.parametrize("text", ["Why does [/b] fail?", "What is [red]this[/red]?", "What means :smile: in a text?"])
+@pytest.mark.parametrize(
+    "text", ["Why does [/b] fail?", "What is [red]this[/red]?", "What means :smile: in a text?"]
+)
 def test_find_prints_a_text_as_it_stands(sameask: Sameask, tmp_path: Path, text: str) -> None:
     sameask("import", _file(tmp_path, rows=[("[id]", text)]))
     found = sameask("find", text)
@@ -537,7 +615,9 @@ LABELS = [
 LABEL_HEADER = ("question1", "question2", "is_duplicate", "by", "note")
 
 
-def _label_file(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = LABEL_HEADER) -> Path:
+def _label_file(
+    path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = LABEL_HEADER
+) -> Path:
     WRITERS[path.suffix](path, cast(Any, header), cast(Any, rows))
     return path
 
@@ -562,19 +642,28 @@ def test_labels_are_imported_and_importing_them_again_changes_nothing(
     assert (again.code, again.out) == (0, f"0 added, 0 replaced, {len(rows)} unchanged\n")
     assert _labelled(sameask) == rows
     changed = [(*rows[0][:2], "0", "anna", ""), *rows[1:]]
-    assert "1 replaced" in sameask("labels", "import", _label_file(tmp_path / f"changed{ending}", changed)).out
+    assert (
+        "1 replaced"
+        in sameask("labels", "import", _label_file(tmp_path / f"changed{ending}", changed)).out
+    )
     assert sorted(_labelled(sameask)) == sorted([(*rows[0][:2], "0", "anna", ""), *rows[1:]])
 
 
 @pytest.mark.parametrize(("options", "ending"), [((), ".csv"), (("--json",), ".jsonl")])
 def test_exported_labels_are_imported_again_as_they_were_and_training_reads_them(
-    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ending: str
+    sameask: Sameask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    ending: str,
 ) -> None:
     sameask("labels", "import", _label_file(tmp_path / "labels.jsonl", cast(Any, LABELS)))
     exported = sameask("labels", "export", *options)
     file = tmp_path / f"exported{ending}"
     file.write_bytes(exported.out.encode())
-    assert read_pairs(file) == [LabelledPair(one, other, said == "1") for one, other, said, *_ in LABELS]
+    assert read_pairs(file) == [
+        LabelledPair(one, other, said == "1") for one, other, said, *_ in LABELS
+    ]
     monkeypatch.setenv("SAMEASK_DATA_DIR", str(tmp_path / "another"))
     assert sameask("labels", "import", file).out == "3 added, 0 replaced, 0 unchanged\n"
     assert sameask("labels", "export", *options).out == exported.out
@@ -583,7 +672,9 @@ def test_exported_labels_are_imported_again_as_they_were_and_training_reads_them
 def test_labels_of_a_file_without_names_are_those_of_the_one_who_imports_it(
     sameask: Sameask, tmp_path: Path, url: str
 ) -> None:
-    file = _label_file(tmp_path / "pairs.tsv", [("One?", "Two?", "1"), ("One?", "Three?", "0")], LABEL_HEADER[:3])
+    file = _label_file(
+        tmp_path / "pairs.tsv", [("One?", "Two?", "1"), ("One?", "Three?", "0")], LABEL_HEADER[:3]
+    )
     _assert_one_line(sameask("labels", "import", file), "has no column 'by'")
     httpx.put(f"{url}/collections/support")
     arguments = ("labels", "import", file, "--by", "carl", "-c", "support", "--url", url)
@@ -604,7 +695,10 @@ def test_labels_of_a_file_without_names_are_those_of_the_one_who_imports_it(
         ("One?,Two?,1,anna", "has 4 columns, the header has 5"),
         ("One?, ONE? ,1,anna,", "is a pair of a question with itself"),
         ("first?,FIRST OTHER?,0,anna,", "says otherwise than line 2 of the same pair"),
-        (f"One?,Two?,1,anna,{'x' * 10_001}", "note has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)"),
+        (
+            f"One?,Two?,1,anna,{'x' * 10_001}",
+            "note has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
+        ),
     ],
 )
 def test_a_broken_row_of_labels_is_named_by_file_and_line(
@@ -632,8 +726,12 @@ def test_labels_of_more_than_one_request_and_page_are_whole(
 ) -> None:
     monkeypatch.setenv("SAMEASK_MAX_LABELS", "3")
     monkeypatch.setenv("SAMEASK_MAX_PAGE", "2")
-    rows = cast(list[tuple[str, ...]], [(f"One {n}?", f"Other {n}?", "1", "anna", "") for n in range(10)])
-    assert sameask("labels", "import", _label_file(tmp_path / "a.csv", rows)).out.startswith("10 added")
+    rows = cast(
+        list[tuple[str, ...]], [(f"One {n}?", f"Other {n}?", "1", "anna", "") for n in range(10)]
+    )
+    assert sameask("labels", "import", _label_file(tmp_path / "a.csv", rows)).out.startswith(
+        "10 added"
+    )
     assert sorted(_labelled(sameask)) == rows
 
 
@@ -674,7 +772,9 @@ def _listed(sameask: Sameask) -> list[dict[str, Any]]:
 
 
 def _status(url: str, key: str | None = None, path: str = "/collections") -> int:
-    return httpx.get(url + path, headers={"Authorization": f"Bearer {key}"} if key else {}).status_code
+    return httpx.get(
+        url + path, headers={"Authorization": f"Bearer {key}"} if key else {}
+    ).status_code
 
 
 @pytest.fixture
@@ -687,9 +787,14 @@ def beside(settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str) -> str
 def test_a_key_is_made_listed_and_revoked(sameask: Sameask) -> None:
     assert _listed(sameask) == []
     one = _make(sameask, "--scope", "read")
-    two = _make(sameask, "--scope", "label", "--scope", "read", "--scope", "label", "--name", "Grüße [b]🦊")
+    two = _make(
+        sameask, "--scope", "label", "--scope", "read", "--scope", "label", "--name", "Grüße [b]🦊"
+    )
     listed = {key["id"]: key for key in _listed(sameask)}
-    first, second = listed[one.id], listed[two.id]  # made in the same second, they stand in any order
+    first, second = (
+        listed[one.id],
+        listed[two.id],
+    )  # made in the same second, they stand in any order
     assert {**first, "created_at": ""} == {
         "id": one.id,
         "scopes": ["read"],
@@ -697,23 +802,36 @@ def test_a_key_is_made_listed_and_revoked(sameask: Sameask) -> None:
         "created_at": "",
         "revoked_at": None,
     }
-    assert (second["id"], second["scopes"], second["name"]) == (two.id, ["read", "label"], "Grüße [b]🦊")
+    assert (second["id"], second["scopes"], second["name"]) == (
+        two.id,
+        ["read", "label"],
+        "Grüße [b]🦊",
+    )
     revoked = sameask("keys", "revoke", one.id)
     assert (revoked.code, revoked.out.split(" at ")[0]) == (0, f"key {one.id} was revoked")
-    assert {key["id"]: key["revoked_at"] is None for key in _listed(sameask)} == {one.id: False, two.id: True}
+    assert {key["id"]: key["revoked_at"] is None for key in _listed(sameask)} == {
+        one.id: False,
+        two.id: True,
+    }
     table = sameask("keys", "list").out
     assert all(word in table for word in (one.id, two.id, "Grüße [b]🦊", first["created_at"]))
     assert not any(made.key.rpartition("_")[2] in table for made in (one, two))
 
 
-def test_keys_are_made_and_revoked_beside_a_server_which_heeds_it_at_once(sameask: Sameask, beside: str) -> None:
+def test_keys_are_made_and_revoked_beside_a_server_which_heeds_it_at_once(
+    sameask: Sameask, beside: str
+) -> None:
     assert _status(beside) == 200
     made = _make(sameask, "--scope", "read")
     assert (_status(beside), _status(beside, made.key)) == (401, 200)
     other = _make(sameask, "--scope", "write")
     assert (_status(beside, other.key), _status(beside, made.key)) == (403, 200)
     assert sameask("keys", "revoke", made.id).code == 0
-    assert (_status(beside, made.key), _status(beside, other.key), _status(beside)) == (401, 403, 401)
+    assert (_status(beside, made.key), _status(beside, other.key), _status(beside)) == (
+        401,
+        403,
+        401,
+    )
 
 
 @pytest.mark.parametrize("way", ["SAMEASK_KEY", "--key-file"])
@@ -748,10 +866,15 @@ def test_a_key_without_the_scope_is_one_line_that_names_it(
     monkeypatch.setenv("SAMEASK_KEY", _make(sameask, "--scope", "read").key)
     refused = sameask("import", _file(tmp_path), "--url", beside)
     assert refused.code == 1
-    assert refused.err.splitlines()[-1] == "sameask: Scope missing: this needs a key with the scope 'write'"
+    assert (
+        refused.err.splitlines()[-1]
+        == "sameask: Scope missing: this needs a key with the scope 'write'"
+    )
 
 
-def test_in_place_no_key_is_needed(sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_place_no_key_is_needed(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _make(sameask, "--scope", "read")
     monkeypatch.setenv("SAMEASK_HOST", "0.0.0.0")
     assert sameask("import", _file(tmp_path)).out == "3 added, 0 updated, 0 unchanged\n"
@@ -770,10 +893,14 @@ def test_what_can_not_be_a_key_is_not_sent_and_not_printed(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff"])
-def test_a_key_file_that_holds_none_is_named(sameask: Sameask, tmp_path: Path, content: bytes | None) -> None:
+def test_a_key_file_that_holds_none_is_named(
+    sameask: Sameask, tmp_path: Path, content: bytes | None
+) -> None:
     if content is not None:
         (tmp_path / "key").write_bytes(content)
-    _assert_one_line(sameask("find", "One?", "--url", "http://127.0.0.1:1", "--key-file", "key"), "key")
+    _assert_one_line(
+        sameask("find", "One?", "--url", "http://127.0.0.1:1", "--key-file", "key"), "key"
+    )
 
 
 def test_an_id_that_is_none_is_one_line(sameask: Sameask) -> None:
@@ -786,7 +913,8 @@ def test_an_id_that_is_none_is_one_line(sameask: Sameask) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--scope", "everything"), ("--scope", "READ,WRITE"), ("--scope", "read", "--scope", "")]
+    "options",
+    [(), ("--scope", "everything"), ("--scope", "READ,WRITE"), ("--scope", "read", "--scope", "")],
 )
 def test_a_key_is_made_for_scopes_that_exist(sameask: Sameask, options: tuple[str, ...]) -> None:
     assert sameask("keys", "create", *options).code == 2
@@ -815,10 +943,14 @@ def _serve_refused(tmp_path: Path, **settings: str) -> Outcome:
 
 def test_serve_refuses_an_address_that_others_reach_until_there_is_a_key(tmp_path: Path) -> None:
     refused = _serve_refused(tmp_path, SAMEASK_HOST="0.0.0.0")
-    _assert_one_line(refused, "'0.0.0.0'", "sameask keys create --scope admin", "SAMEASK_ADMIN_KEY_FILE")
+    _assert_one_line(
+        refused, "'0.0.0.0'", "sameask keys create --scope admin", "SAMEASK_ADMIN_KEY_FILE"
+    )
 
 
-def test_serve_refuses_a_first_admin_key_that_is_too_short_and_does_not_print_it(tmp_path: Path) -> None:
+def test_serve_refuses_a_first_admin_key_that_is_too_short_and_does_not_print_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "secret").write_text("xyzzy")
     refused = _serve_refused(tmp_path, SAMEASK_ADMIN_KEY_FILE=str(tmp_path / "secret"))
     _assert_one_line(refused, "SAMEASK_ADMIN_KEY_FILE", "32")
@@ -835,10 +967,19 @@ def _shown(outcome: Outcome) -> dict[str, Any]:
 
 def test_a_run_is_started_listed_shown_and_cancelled(sameask: Sameask, tmp_path: Path) -> None:
     _assert_one_line(sameask("runs", "start"), "Nothing to learn", "POST /labels")
-    assert sameask("labels", "import", _label_file(tmp_path / "labels.csv", cast(Any, LABELS))).code == 0
+    assert (
+        sameask("labels", "import", _label_file(tmp_path / "labels.csv", cast(Any, LABELS))).code
+        == 0
+    )
     started = _shown(sameask("runs", "start", "--recipe", "calibration", "--json"))
-    assert (started["state"], started["recipe"], started["target_precision"]) == ("queued", "calibration", "0.90")
-    _assert_one_line(sameask("runs", "start"), "Training is running", f"training run {started['id']} ")
+    assert (started["state"], started["recipe"], started["target_precision"]) == (
+        "queued",
+        "calibration",
+        "0.90",
+    )
+    _assert_one_line(
+        sameask("runs", "start"), "Training is running", f"training run {started['id']} "
+    )
     assert json.loads(sameask("runs", "list", "--json").out) == [started]
     assert "queued" in sameask("runs", "list").out
     assert _shown(sameask("runs", "show", started["id"], "--json")) == started
@@ -848,14 +989,24 @@ def test_a_run_is_started_listed_shown_and_cancelled(sameask: Sameask, tmp_path:
     _assert_one_line(sameask("runs", "resume", started["id"]), "is cancelled: it can't be resumed")
     watched = sameask("runs", "watch", started["id"], "--json")
     assert (watched.code, json.loads(watched.out)["state"]) == (1, "cancelled")
-    assert watched.err.splitlines()[-1] == f"sameask: training run {started['id']} has ended: cancelled"
+    assert (
+        watched.err.splitlines()[-1]
+        == f"sameask: training run {started['id']} has ended: cancelled"
+    )
 
 
 def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
     sameask: Sameask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = {"phase": "training", "step": 1500, "steps": 9000, "loss": 0.25, "eta_seconds": 61.4}
-    run = {"id": 3, "collection": "default", "recipe": "both", "cancelling": False, "release": None, "error": None}
+    run = {
+        "id": 3,
+        "collection": "default",
+        "recipe": "both",
+        "cancelling": False,
+        "release": None,
+        "error": None,
+    }
     gate = {"outcome": "not enough evidence", "reasons": ["40 more labels"]}
     answers = iter(
         [
@@ -873,7 +1024,10 @@ def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
     with served(Starlette(routes=[Route("/admin/training-runs/3", answer)])) as url:  # type: ignore[arg-type]
         watched = sameask("runs", "watch", 3, "--url", url)
     assert watched.code == 0
-    assert watched.err.splitlines() == ["queued", "running  training 1,500/9,000, loss 0.250, 61 s left"]
+    assert watched.err.splitlines() == [
+        "queued",
+        "running  training 1,500/9,000, loss 0.250, 61 s left",
+    ]
     assert "not enough evidence" in watched.out
     assert "40 more labels" in watched.out
 
@@ -881,16 +1035,27 @@ def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
 # mine
 
 
-def test_a_collection_and_a_file_are_mined_to_the_same_pairs(sameask: Sameask, tmp_path: Path) -> None:
+def test_a_collection_and_a_file_are_mined_to_the_same_pairs(
+    sameask: Sameask, tmp_path: Path
+) -> None:
     texts = ["Can I cancel my order?", "Can I cancel  MY order?", "Who pays?", "Who may pay?"]
     file = _file(tmp_path, rows=list(zip("abcd", texts, strict=True)))
     labels = _label_file(tmp_path / "labels.csv", [(*texts[2:], "1", "anna", "")])
     assert sameask("import", file).code == 0
     assert sameask("labels", "import", labels).code == 0
-    assert "pairs in of_file.ndjson" in sameask("mine", file, "--out", "of_file.ndjson", "--similarity", 0.2).out
-    assert sameask("mine", "-c", "default", "--out", "of_collection.ndjson", "--similarity", 0.2).code == 0
+    assert (
+        "pairs in of_file.ndjson"
+        in sameask("mine", file, "--out", "of_file.ndjson", "--similarity", 0.2).out
+    )
+    assert (
+        sameask("mine", "-c", "default", "--out", "of_collection.ndjson", "--similarity", 0.2).code
+        == 0
+    )
     pairs = {
-        name: {(p["id1"], p["id2"]): p for p in map(json.loads, (tmp_path / f"{name}.ndjson").read_text().splitlines())}
+        name: {
+            (p["id1"], p["id2"]): p
+            for p in map(json.loads, (tmp_path / f"{name}.ndjson").read_text().splitlines())
+        }
         for name in ("of_file", "of_collection")
     }
     assert pairs["of_file"].keys() == pairs["of_collection"].keys() >= {("a", "b"), ("c", "d")}
@@ -904,9 +1069,15 @@ def test_mining_is_refused_for_what_it_can_not_do(sameask: Sameask, tmp_path: Pa
         sameask("mine", "-c", "default", "--out", "pairs.ndjson").err.strip()
         == "sameask: there are no questions to mine"
     )
-    assert "there is no collection 'none'" in sameask("mine", "-c", "none", "--out", "pairs.ndjson").err
+    assert (
+        "there is no collection 'none'"
+        in sameask("mine", "-c", "none", "--out", "pairs.ndjson").err
+    )
     for bound in ("--similarity", "--probability"):
-        _assert_one_line(sameask("mine", "-c", "default", "--out", "p.ndjson", bound, 1.5), f"{bound} must be above 0")
+        _assert_one_line(
+            sameask("mine", "-c", "default", "--out", "p.ndjson", bound, 1.5),
+            f"{bound} must be above 0",
+        )
     (tmp_path / "there.ndjson").write_text("precious")
     assert sameask("import", _file(tmp_path)).code == 0
     refused = sameask("mine", "-c", "default", "--out", "there.ndjson")
@@ -917,7 +1088,9 @@ def test_mining_is_refused_for_what_it_can_not_do(sameask: Sameask, tmp_path: Pa
 # releases
 
 
-def test_a_release_is_made_live_and_taken_back(sameask: Sameask, settings: Settings, wide_release: Release) -> None:
+def test_a_release_is_made_live_and_taken_back(
+    sameask: Sameask, settings: Settings, wide_release: Release
+) -> None:
     shutil.copytree(wide_release.path, settings.data_dir / "releases" / "wide")
     listed = json.loads(sameask("releases", "list", "--json").out)["releases"]
     assert [(one["name"], one["state"]) for one in listed] == [("tiny", "live"), ("wide", "ready")]
@@ -936,9 +1109,18 @@ def test_a_release_is_made_live_and_taken_back(sameask: Sameask, settings: Setti
 
 
 @pytest.mark.parametrize(
-    "command", [("find", "One?"), ("pair", "One?", "Two?"), ("export",), ("import", "FILE"), ("labels", "export")]
+    "command",
+    [
+        ("find", "One?"),
+        ("pair", "One?", "Two?"),
+        ("export",),
+        ("import", "FILE"),
+        ("labels", "export"),
+    ],
 )
-def test_a_server_that_does_not_answer_is_one_line(sameask: Sameask, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_server_that_does_not_answer_is_one_line(
+    sameask: Sameask, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     arguments = [str(_file(tmp_path)) if argument == "FILE" else argument for argument in command]
     ended = sameask(*arguments, "--url", f"http://127.0.0.1:{_free_port()}")
     assert ended.code == 1
@@ -946,7 +1128,9 @@ def test_a_server_that_does_not_answer_is_one_line(sameask: Sameask, tmp_path: P
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"]
+)
 def test_an_address_that_is_none_is_one_line(sameask: Sameask, address: str) -> None:
     _assert_one_line(sameask("find", "One?", "--url", address))
 
@@ -972,7 +1156,9 @@ def test_a_busy_server_is_asked_again(sameask: Sameask) -> None:
     with served(Starlette(routes=[Route("/pair-score", busy_once, methods=["POST"])])) as url:  # type: ignore[arg-type]
         answered = sameask("pair", "One?", "Two?", "--json", "--url", url)
     assert (answered.code, json.loads(answered.out)) == (0, {"release": "r", "scores": []})
-    assert asked == 2 * [b'{"pairs":[{"question1":"One?","question2":"Two?"}],"collection":"default"}']
+    assert asked == 2 * [
+        b'{"pairs":[{"question1":"One?","question2":"Two?"}],"collection":"default"}'
+    ]
 
 
 # What keeps a command from starting
@@ -982,7 +1168,9 @@ def test_a_data_directory_in_use_is_one_line_that_names_url(
     sameask: Sameask, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAMEASK_DATA_DIR", str(server.data_dir))
-    _assert_one_line(sameask("find", "One?"), str(server.data_dir), "in use by another process", "--url")
+    _assert_one_line(
+        sameask("find", "One?"), str(server.data_dir), "in use by another process", "--url"
+    )
 
 
 def test_a_port_in_use_is_one_line(server: Server, tmp_path: Path) -> None:
@@ -992,8 +1180,15 @@ def test_a_port_in_use_is_one_line(server: Server, tmp_path: Path) -> None:
         "SAMEASK_DATA_DIR": str(tmp_path / "data"),
     }
     command = [*COMMAND, "serve"]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    _assert_one_line(Outcome(ended.returncode, ended.stdout, ended.stderr), "127.0.0.1:", "SAMEASK_PORT", "in use")
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    _assert_one_line(
+        Outcome(ended.returncode, ended.stdout, ended.stderr),
+        "127.0.0.1:",
+        "SAMEASK_PORT",
+        "in use",
+    )
     assert not (tmp_path / "data").exists()
 
 
@@ -1016,7 +1211,9 @@ def test_a_release_that_is_not_there_is_one_line(
     sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAMEASK_RELEASE", str(tmp_path / "nowhere"))
-    _assert_one_line(sameask("find", "One?"), str(tmp_path / "nowhere" / "manifest.json"), "No such file")
+    _assert_one_line(
+        sameask("find", "One?"), str(tmp_path / "nowhere" / "manifest.json"), "No such file"
+    )
 
 
 def test_a_damaged_release_is_one_line_that_names_the_file(
@@ -1047,7 +1244,9 @@ def test_an_invalid_setting_is_one_line_that_names_it(
     _assert_one_line(sameask("find", "One?"), f"{name}: ")
 
 
-def test_several_invalid_settings_are_named_at_once(sameask: Sameask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_invalid_settings_are_named_at_once(
+    sameask: Sameask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SAMEASK_PORT", "0")
     monkeypatch.setenv("SAMEASK_DEVICE", "tpu")
     _assert_one_line(sameask("find", "One?"), "SAMEASK_PORT: ", "SAMEASK_DEVICE: ")
@@ -1058,11 +1257,18 @@ def test_several_invalid_settings_are_named_at_once(sameask: Sameask, monkeypatc
 
 def test_serve_says_where_it_answers_and_writes_no_text(server: Server) -> None:
     asked = "What does xyzzy mean?"
-    for body in ({"questions": [asked]}, {"questions": [asked], "top_k": 0}, {"questions": [asked * 1000]}):
+    for body in (
+        {"questions": [asked]},
+        {"questions": [asked], "top_k": 0},
+        {"questions": [asked * 1000]},
+    ):
         httpx.post(f"{server.url}/duplicates", json=body)
     log = server.log.read_text()
     assert f"Sameask answers at {server.url} (documentation: {server.url}/docs)\n" in log
-    assert "WARNING: app.keys: no key was ever made: whoever reaches 127.0.0.1, from this machine, may do" in log
+    assert (
+        "WARNING: app.keys: no key was ever made: whoever reaches 127.0.0.1, from this machine, may do"
+        in log
+    )
     assert "xyzzy" not in log
 
 
@@ -1074,7 +1280,9 @@ def test_sigterm_ends_serve_with_0_and_leaves_its_data_closed(
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE_SECONDS) == 0
         assert "Traceback" not in server.log.read_text()
-    assert sorted(path.name for path in server.data_dir.glob("sameask.db*")) == ["sameask.db"]  # no log left to fold in
+    assert sorted(path.name for path in server.data_dir.glob("sameask.db*")) == [
+        "sameask.db"
+    ]  # no log left to fold in
     monkeypatch.setenv("SAMEASK_DATA_DIR", str(server.data_dir))
     assert _stored(sameask) == ROWS
 
@@ -1087,7 +1295,9 @@ def test_answers_are_not_held_back_by_nagles_algorithm(settings: Settings) -> No
         accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            accepted.set_result(
+                writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            )
             writer.close()
 
         listening = commands._listen(settings.model_copy(update={"port": port}))

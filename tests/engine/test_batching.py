@@ -59,7 +59,12 @@ class Start(Protocol):
     """Starts a batcher that the end of the test closes."""
 
     def __call__(
-        self, model: Model, *, max_waiting: int = 1000, max_cost: int = 64, cost: Callable[[str], int] = len
+        self,
+        model: Model,
+        *,
+        max_waiting: int = 1000,
+        max_cost: int = 64,
+        cost: Callable[[str], int] = len,
     ) -> Batcher[str, str]: ...
 
 
@@ -75,9 +80,15 @@ def start() -> Iterator[Start]:
     started: list[Batcher[str, str]] = []
 
     def start(
-        model: Model, *, max_waiting: int = 1000, max_cost: int = 64, cost: Callable[[str], int] = len
+        model: Model,
+        *,
+        max_waiting: int = 1000,
+        max_cost: int = 64,
+        cost: Callable[[str], int] = len,
     ) -> Batcher[str, str]:
-        started.append(Batcher(model, cost=cost, probe="probe", max_waiting=max_waiting, max_cost=max_cost))
+        started.append(
+            Batcher(model, cost=cost, probe="probe", max_waiting=max_waiting, max_cost=max_cost)
+        )
         return started[-1]
 
     yield start
@@ -127,7 +138,9 @@ def submit_until_refused(batcher: Batcher[str, str]) -> NoReturn:
 
 
 @pytest.mark.parametrize("threads", [1, 16])
-def test_one_poisoned_text_of_four_hundred_is_one_error(start: Start, model: Capitals, threads: int) -> None:
+def test_one_poisoned_text_of_four_hundred_is_one_error(
+    start: Start, model: Capitals, threads: int
+) -> None:
     batcher = start(model, max_cost=1000)
     texts = [POISON if i == 123 else f"question {i}" for i in range(400)]
     held = hold(batcher, model)
@@ -149,7 +162,9 @@ def test_a_bad_text_spares_its_own_caller_too(start: Start, model: Capitals) -> 
 
 
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_a_text_that_raises_no_exception_is_one_error_too(start: Start, raised: type[BaseException]) -> None:
+def test_a_text_that_raises_no_exception_is_one_error_too(
+    start: Start, raised: type[BaseException]
+) -> None:
     def quits(texts: Sequence[str]) -> list[str]:
         if POISON in texts:
             raise raised
@@ -164,7 +179,9 @@ def test_a_text_that_raises_no_exception_is_one_error_too(start: Start, raised: 
 
 
 def test_a_wrong_number_of_results_for_a_batch_is_mended_one_by_one(start: Start) -> None:
-    batcher = start(lambda texts: shout(texts) if len(texts) == 1 else ["ONE TOO FEW"] * (len(texts) - 1))
+    batcher = start(
+        lambda texts: shout(texts) if len(texts) == 1 else ["ONE TOO FEW"] * (len(texts) - 1)
+    )
     assert batcher.submit(["a", "b", "c"]).result() == ["A", "B", "C"]
     assert batcher.failure is None
 
@@ -172,7 +189,9 @@ def test_a_wrong_number_of_results_for_a_batch_is_mended_one_by_one(start: Start
 # The bounded queue
 
 
-def test_what_does_not_fit_is_refused_and_what_fits_is_answered(start: Start, model: Capitals) -> None:
+def test_what_does_not_fit_is_refused_and_what_fits_is_answered(
+    start: Start, model: Capitals
+) -> None:
     batcher = start(model, max_waiting=512)
     model.free.clear()
     refused: list[Overloaded] = []
@@ -202,7 +221,9 @@ def test_a_call_that_does_not_fit_whole_is_refused_whole(start: Start, model: Ca
     batcher = start(model, max_waiting=10)
     hold(batcher, model)
     fits = batcher.submit(["a"] * 6)
-    with pytest.raises(Overloaded, match="7 of at most 10 texts are waiting, there is no room for 4 more"):
+    with pytest.raises(
+        Overloaded, match="7 of at most 10 texts are waiting, there is no room for 4 more"
+    ):
         batcher.submit(["b"] * 4)
     assert batcher.waiting == 7
     last = batcher.submit(["c"] * 3)
@@ -255,8 +276,12 @@ def test_the_model_never_sees_the_texts_of_callers_who_left(start: Start, model:
     assert all(answer.cancel() for answer in answers[::2])
     assert batcher.waiting == 51  # their room is free at once
     model.free.set()
-    assert [answer.result() for answer in answers[1::2]] == [[f"{i}", f"{i}!"] for i in range(1, 50, 2)]
-    assert sorted(model.seen) == sorted(["held", *(text for i in range(1, 50, 2) for text in (f"{i}", f"{i}!"))])
+    assert [answer.result() for answer in answers[1::2]] == [
+        [f"{i}", f"{i}!"] for i in range(1, 50, 2)
+    ]
+    assert sorted(model.seen) == sorted(
+        ["held", *(text for i in range(1, 50, 2) for text in (f"{i}", f"{i}!"))]
+    )
     assert held.result() == ["HELD"]
 
 
@@ -272,7 +297,9 @@ def test_callers_who_left_cost_no_batch(start: Start, model: Capitals) -> None:
     assert model.batches == [["held"], ["a", "b"]]
 
 
-def test_a_caller_who_leaves_between_two_groups_of_a_batch_is_skipped(start: Start, model: Capitals) -> None:
+def test_a_caller_who_leaves_between_two_groups_of_a_batch_is_skipped(
+    start: Start, model: Capitals
+) -> None:
     at_short_ones, may_go_on = threading.Event(), threading.Event()
 
     def stops_at_short_ones(texts: Sequence[str]) -> Sequence[str]:
@@ -293,7 +320,9 @@ def test_a_caller_who_leaves_between_two_groups_of_a_batch_is_skipped(start: Sta
     assert model.batches == [["held"], ["a", "b", "c", "d"], ["settled"]]
 
 
-def test_a_caller_who_leaves_while_the_model_is_at_work_harms_nobody(start: Start, model: Capitals) -> None:
+def test_a_caller_who_leaves_while_the_model_is_at_work_harms_nobody(
+    start: Start, model: Capitals
+) -> None:
     batcher = start(model)
     held = hold(batcher, model)
     assert held.cancel()
@@ -389,12 +418,20 @@ def test_batches_are_sorted_by_cost_and_bounded_when_padded(start: Start, model:
     answer = batcher.submit(["e" * 8, "a", "b", "c", "d", "f" * 5, "g" * 3, "h" * 4])
     model.free.set()
     assert answer.result() == ["E" * 8, "A", "B", "C", "D", "F" * 5, "G" * 3, "H" * 4]
-    assert model.batches == [["held"], ["a", "b", "c", "d"], ["g" * 3, "h" * 4], ["f" * 5], ["e" * 8]]
+    assert model.batches == [
+        ["held"],
+        ["a", "b", "c", "d"],
+        ["g" * 3, "h" * 4],
+        ["f" * 5],
+        ["e" * 8],
+    ]
 
 
 @settings(max_examples=50, deadline=None)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=200), max_cost=st.integers(1, 100))
-def test_no_padded_batch_exceeds_the_limit_but_one_text_alone(lengths: list[int], max_cost: int) -> None:
+def test_no_padded_batch_exceeds_the_limit_but_one_text_alone(
+    lengths: list[int], max_cost: int
+) -> None:
     model = Capitals()
     batcher = Batcher[str, str](model, cost=len, probe="probe", max_waiting=1000, max_cost=max_cost)
     texts = [string.ascii_letters[i % 52] * length for i, length in enumerate(lengths)]
@@ -421,7 +458,11 @@ def test_what_waits_when_the_model_is_free_is_the_next_batch(start: Start, model
 def test_a_lone_text_above_the_limit_is_served_alone(start: Start, model: Capitals) -> None:
     batcher = start(model, max_cost=12)
     hold(batcher, model)
-    before, costly, after = batcher.submit(["a"]), batcher.submit(["x" * 100]), batcher.submit(["b"])
+    before, costly, after = (
+        batcher.submit(["a"]),
+        batcher.submit(["x" * 100]),
+        batcher.submit(["b"]),
+    )
     model.free.set()
     assert (before.result(), costly.result(), after.result()) == (["A"], ["X" * 100], ["B"])
     assert model.batches == [["held"], ["a"], ["x" * 100], ["b"]]
@@ -491,12 +532,16 @@ def test_a_batcher_that_gives_way_waits_while_another_is_at_work(
     assert done == ["first", "other", "second"]
 
 
-def test_a_batcher_that_gives_way_gets_on_however_busy_the_other_is(start: Start, model: Capitals) -> None:
+def test_a_batcher_that_gives_way_gets_on_however_busy_the_other_is(
+    start: Start, model: Capitals
+) -> None:
     other, gentle = start(model), start(shout)
     held = hold(other, model)
     gentle.give_way([other])
     for number in range(5):
-        assert gentle.submit([f"a{number}"], background=True).result(PATIENCE_SECONDS) == [f"A{number}"]
+        assert gentle.submit([f"a{number}"], background=True).result(PATIENCE_SECONDS) == [
+            f"A{number}"
+        ]
     assert not held.done()
 
 
@@ -556,7 +601,10 @@ def test_every_caller_gets_its_own_results(start: Start, seed: int) -> None:
     def call_often(caller: int) -> tuple[list[list[str]], list[list[str | Exception]]]:
         chance = random.Random(1000 * seed + caller)
         calls = [
-            [f"{caller} {number} {i} " + "x" * chance.randint(0, 60) for i in range(chance.randint(0, 20))]
+            [
+                f"{caller} {number} {i} " + "x" * chance.randint(0, 60)
+                for i in range(chance.randint(0, 20))
+            ]
             for number in range(30)
         ]
         answers = [batcher.submit(texts, background=chance.random() < 0.3) for texts in calls]

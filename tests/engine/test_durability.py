@@ -110,7 +110,10 @@ def tally() -> Iterator[Tally]:
     yield tally
     seconds = time.monotonic() - started
     log.info("%d rounds, %d writes acknowledged, %.0f s", tally.rounds, tally.acknowledged, seconds)
-    log.info("killed during: %s", ", ".join(f"{name} {count}" for name, count in tally.killed_during.most_common()))
+    log.info(
+        "killed during: %s",
+        ", ".join(f"{name} {count}" for name, count in tally.killed_during.most_common()),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +125,9 @@ def encoder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Encod
 def forks() -> multiprocessing.context.ForkServerContext:
     """Forks from a process that has imported everything and has no threads: a start takes no seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")  # numpy and torch would start threads, and then a fork is not sound
+        patch.setenv(
+            "OMP_NUM_THREADS", "1"
+        )  # numpy and torch would start threads, and then a fork is not sound
         patch.setenv("PYTHONWARNINGS", "ignore")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.durability"])
@@ -134,7 +139,11 @@ class Directory:
     """A data directory in which one process after the other is killed, and what must be in it by now."""
 
     def __init__(
-        self, folder: Path, forks: multiprocessing.context.ForkServerContext, release: Release, encoder: Encoder
+        self,
+        folder: Path,
+        forks: multiprocessing.context.ForkServerContext,
+        release: Release,
+        encoder: Encoder,
     ) -> None:
         self._folder = folder
         self._forks = forks
@@ -145,13 +154,19 @@ class Directory:
         (folder / "data").mkdir()
 
     def round(
-        self, seed: int, tally: Tally, moment: random.Random | None = None, deadly: tuple[str, int] | None = None
+        self,
+        seed: int,
+        tally: Tally,
+        moment: random.Random | None = None,
+        deadly: tuple[str, int] | None = None,
     ) -> None:
         """Start a process, kill it at a random moment or let it kill itself, and look at what is left."""
         self._starts += 1
         journal = self._folder / f"journal-{self._starts}"
         process = self._forks.Process(
-            target=run_in_fork, args=(self._folder / "data", seed, self._release.path, journal, deadly), daemon=True
+            target=run_in_fork,
+            args=(self._folder / "data", seed, self._release.path, journal, deadly),
+            daemon=True,
         )
         process.start()
         if moment:
@@ -169,7 +184,9 @@ class Directory:
         # A copy is opened, so that the next process starts from what this one left, not from what was mended.
         copy = self._folder / "copy"
         shutil.copytree(self._folder / "data", copy)
-        self._state = assert_holds(copy, self._release, self._encoder, replayed(records, self._state))
+        self._state = assert_holds(
+            copy, self._release, self._encoder, replayed(records, self._state)
+        )
         shutil.rmtree(copy)
 
 
@@ -193,7 +210,9 @@ def replayed(records: Sequence[dict[str, object]], state: State) -> list[State]:
     return states
 
 
-def assert_holds(data_dir: Path, release: Release, encoder: Encoder, allowed: Sequence[State]) -> State:
+def assert_holds(
+    data_dir: Path, release: Release, encoder: Encoder, allowed: Sequence[State]
+) -> State:
     """Open a data directory as a start does, and compare all of it by value with one of the states allowed."""
     store, live = open_engine(data_dir, release, encoder)
     try:
@@ -202,7 +221,9 @@ def assert_holds(data_dir: Path, release: Release, encoder: Encoder, allowed: Se
         for collection in store.list_collections():
             assert live.catch_up(collection.key) == collection.revision
             _assert_index_is_right(store, live, collection, state[collection.name].questions)
-        unembeddable = sum(UNEMBEDDABLE in text for shelf in state.values() for text in shelf.questions.values())
+        unembeddable = sum(
+            UNEMBEDDABLE in text for shelf in state.values() for text in shelf.questions.values()
+        )
         assert store.quarantined() == unembeddable
         assert store.database.damaged == 0
         # No snapshot was ever found to be half written, or at odds with the store: here, or by the process killed.
@@ -213,7 +234,9 @@ def assert_holds(data_dir: Path, release: Release, encoder: Encoder, allowed: Se
     return state
 
 
-def _assert_index_is_right(store: Store, live: LiveRelease, collection: Collection, truth: dict[str, str]) -> None:
+def _assert_index_is_right(
+    store: Store, live: LiveRelease, collection: Collection, truth: dict[str, str]
+) -> None:
     """Ids, vectors and searches of an index are those of the questions that the store should hold."""
     index = live.index(collection.key)
     embeddable = {id_: text for id_, text in truth.items() if UNEMBEDDABLE not in text}
@@ -233,7 +256,9 @@ def _assert_index_is_right(store: Store, live: LiveRelease, collection: Collecti
     queries = expected[:: len(expected) // 4 + 1]
     _, found = live.search(collection.key, queries, 5)
     for query, hits in zip(queries, found, strict=True):
-        assert np.abs(hits.similarities - np.sort(expected @ query)[::-1][:5]).max() < max(1e-3, WITHIN)
+        assert np.abs(hits.similarities - np.sort(expected @ query)[::-1][:5]).max() < max(
+            1e-3, WITHIN
+        )
 
 
 def _difference(state: State, allowed: Sequence[State]) -> str:
@@ -251,7 +276,8 @@ def _difference(state: State, allowed: Sequence[State]) -> str:
         }
 
     return "; or: ".join(
-        f"has {sorted(flat(state) - flat(other))}, lacks {sorted(flat(other) - flat(state))}" for other in allowed
+        f"has {sorted(flat(state) - flat(other))}, lacks {sorted(flat(other) - flat(state))}"
+        for other in allowed
     )
 
 

@@ -35,7 +35,9 @@ OTHER = ("Where is my invoice?", "Who sent me this invoice?")
 ONCE = Once("a key", b"a fingerprint of")
 
 
-def said(by: str, is_duplicate: bool, pair: Sequence[str] = PAIR, note: str | None = None) -> NewLabel:
+def said(
+    by: str, is_duplicate: bool, pair: Sequence[str] = PAIR, note: str | None = None
+) -> NewLabel:
     return NewLabel(is_duplicate, by, note, questions=pair)
 
 
@@ -44,9 +46,14 @@ def say(store: Store, *new: NewLabel, collection: str = "default") -> list[int]:
     return [given.id for given in store.labels.write(collection, new).labels]
 
 
-def listed(store: Store, collection: str = "default", **filters: Any) -> list[tuple[int, str, bool]]:
+def listed(
+    store: Store, collection: str = "default", **filters: Any
+) -> list[tuple[int, str, bool]]:
     """Id, person and word of each label."""
-    return [(label.id, label.by, label.is_duplicate) for label in store.labels.page(collection, 0, 100, **filters)]
+    return [
+        (label.id, label.by, label.is_duplicate)
+        for label in store.labels.page(collection, 0, 100, **filters)
+    ]
 
 
 def verdict(store: Store, key: int, pair: tuple[str, str] = PAIR) -> str | None:
@@ -91,11 +98,17 @@ def test_a_ruling_is_the_latest_word_and_review_where_people_disagree(
 
 def test_rulings_are_by_text_and_by_the_digest_of_the_other(store: Store, key: int) -> None:
     store.labels.write(
-        "default", [said("anna", True), said("anna", False, (OTHER[0], PAIR[0].upper())), said("bob", True, OTHER)]
+        "default",
+        [
+            said("anna", True),
+            said("anna", False, (OTHER[0], PAIR[0].upper())),
+            said("bob", True, OTHER),
+        ],
     )
     found = rulings(store.labels.on(key, [PAIR[0], OTHER[1], "Never labelled?"]))
     assert {
-        text: {other: (r.id, r.is_duplicate, r.by) for other, r in of_text.items()} for text, of_text in found.items()
+        text: {other: (r.id, r.is_duplicate, r.by) for other, r in of_text.items()}
+        for text, of_text in found.items()
     } == {
         PAIR[0]: {digest(PAIR[1]): (1, True, "anna"), digest(OTHER[0]): (2, False, "anna")},
         OTHER[1]: {digest(OTHER[0]): (3, True, "bob")},
@@ -106,11 +119,17 @@ PEOPLE = ["anna", "bob", "carl"]
 TEXTS = ["one", "two", "three"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
 @given(
     steps=st.lists(
         st.one_of(
-            st.tuples(st.sampled_from(PEOPLE), st.permutations(TEXTS).map(lambda texts: texts[:2]), st.booleans()),
+            st.tuples(
+                st.sampled_from(PEOPLE),
+                st.permutations(TEXTS).map(lambda texts: texts[:2]),
+                st.booleans(),
+            ),
             st.integers(0, 30),  # which of all labels so far to undo
         ),
         max_size=20,
@@ -122,13 +141,19 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
     owners: list[tuple[frozenset[str], str]] = []  # of each label that was ever given
     for step in steps:
         if isinstance(step, int):
-            if owners and store.labels.page("modelled", 0, 100, history=True)[step % len(owners)].ended is None:
+            if (
+                owners
+                and store.labels.page("modelled", 0, 100, history=True)[step % len(owners)].ended
+                is None
+            ):
                 store.labels.undo("modelled", step % len(owners) + 1, "dora")
                 del words[owners[step % len(owners)]]
         else:
             by, pair, is_duplicate = step
             place = (frozenset(pair), by)
-            store.labels.write("modelled", [said(by, is_duplicate, [text.upper() for text in pair])])
+            store.labels.write(
+                "modelled", [said(by, is_duplicate, [text.upper() for text in pair])]
+            )
             owners += [place] * (words.get(place) is not is_duplicate)
             words[place] = is_duplicate
     for pair in (("one", "two"), ("three", "one"), ("two", "three")):
@@ -157,12 +182,18 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
 def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     answer = store.labels.write(
-        "default", [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")]
+        "default",
+        [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")],
     )
     assert answer == Labelled(2, 0, 0, [Given(1, False), Given(2, False)])
     first, second = store.labels.page("default", 0, 10)
     assert (first.questions, first.is_duplicate, first.by, first.note) == (PAIR, True, "anna", None)
-    assert (second.questions, second.is_duplicate, second.note, second.ended) == (OTHER, False, "two people", None)
+    assert (second.questions, second.is_duplicate, second.note, second.ended) == (
+        OTHER,
+        False,
+        "two people",
+        None,
+    )
     assert first.at.endswith("Z")
     assert first.pair == pair_digest(*PAIR)
 
@@ -175,23 +206,39 @@ def test_a_label_makes_no_revision(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [PAIR, PAIR[::-1], (PAIR[0].upper(), f" {PAIR[1]}\t"), ("ｈow do I reset my password?", PAIR[1])]
+    "pair",
+    [
+        PAIR,
+        PAIR[::-1],
+        (PAIR[0].upper(), f" {PAIR[1]}\t"),
+        ("ｈow do I reset my password?", PAIR[1]),
+    ],
 )
 def test_saying_the_same_again_changes_nothing(store: Store, pair: tuple[str, str]) -> None:
     say(store, said("anna", True, note="sure"))
     before = store.labels.page("default", 0, 10, history=True)
-    assert store.labels.write("default", [said("anna", True, pair)]) == Labelled(0, 0, 1, [Given(1, False)])
-    assert store.labels.write("default", [said("anna", True, pair, "sure")]) == Labelled(0, 0, 1, [Given(1, False)])
+    assert store.labels.write("default", [said("anna", True, pair)]) == Labelled(
+        0, 0, 1, [Given(1, False)]
+    )
+    assert store.labels.write("default", [said("anna", True, pair, "sure")]) == Labelled(
+        0, 0, 1, [Given(1, False)]
+    )
     assert store.labels.page("default", 0, 10, history=True) == before
 
 
 def test_the_same_twice_in_one_request_is_one_label(store: Store) -> None:
-    answer = store.labels.write("default", [said("anna", True), said("anna", True, PAIR[::-1]), said("bob", True)])
+    answer = store.labels.write(
+        "default", [said("anna", True), said("anna", True, PAIR[::-1]), said("bob", True)]
+    )
     assert answer == Labelled(2, 0, 1, [Given(1, False), Given(1, False), Given(2, False)])
 
 
-@pytest.mark.parametrize("new", [said("anna", False, PAIR[::-1]), said("anna", True, note="another note")])
-def test_saying_otherwise_replaces_the_label_and_keeps_it_for_the_record(store: Store, key: int, new: NewLabel) -> None:
+@pytest.mark.parametrize(
+    "new", [said("anna", False, PAIR[::-1]), said("anna", True, note="another note")]
+)
+def test_saying_otherwise_replaces_the_label_and_keeps_it_for_the_record(
+    store: Store, key: int, new: NewLabel
+) -> None:
     say(store, said("anna", True, note="sure"))
     assert store.labels.write("default", [new]) == Labelled(0, 1, 0, [Given(2, False)])
     old, now = store.labels.page("default", 0, 10, history=True)
@@ -204,14 +251,20 @@ def test_saying_otherwise_replaces_the_label_and_keeps_it_for_the_record(store: 
 
 
 def test_two_people_who_say_the_opposite_contradict_each_other(store: Store, key: int) -> None:
-    assert store.labels.write("default", [said("anna", True), said("anna", True, OTHER)]).labels == [
+    assert store.labels.write(
+        "default", [said("anna", True), said("anna", True, OTHER)]
+    ).labels == [
         Given(1, False),
         Given(2, False),
     ]
     assert store.labels.write("default", [said("bob", False)]).labels == [Given(3, True)]
     assert listed(store, contradicted=True) == [(1, "anna", True), (3, "bob", False)]
     assert listed(store, contradicted=False) == [(2, "anna", True)]
-    assert (store.labels.contradicted(), verdict(store, key), verdict(store, key, OTHER)) == (2, "review", "duplicate")
+    assert (store.labels.contradicted(), verdict(store, key), verdict(store, key, OTHER)) == (
+        2,
+        "review",
+        "duplicate",
+    )
     say(store, said("anna", False))
     assert (listed(store, contradicted=True), verdict(store, key)) == ([], "different")
     assert listed(store) == [(2, "anna", True), (3, "bob", False), (4, "anna", False)]
@@ -231,12 +284,18 @@ def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
         NewLabel(True, "anna", ids=("x", "a")),
         NewLabel(True, "anna", ids=("y", "x")),
     ]
-    with pytest.raises(QuestionNotFound, match=r"^collection 'default' holds no questions with ids 'x', 'y'$"):
+    with pytest.raises(
+        QuestionNotFound, match=r"^collection 'default' holds no questions with ids 'x', 'y'$"
+    ):
         store.labels.write("default", bad)
-    with pytest.raises(QuestionNotFound, match=r"^collection 'default' holds no question with id 'x'$"):
+    with pytest.raises(
+        QuestionNotFound, match=r"^collection 'default' holds no question with id 'x'$"
+    ):
         store.labels.write("default", bad[:2])
     with pytest.raises(QuestionNotFound, match=r"'0', '1', .* '9' and 2 more$"):
-        store.labels.write("default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)])
+        store.labels.write(
+            "default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)]
+        )
     store.delete("default", "b")
     with pytest.raises(QuestionNotFound, match="'b'"):
         store.labels.write("default", bad[:1])
@@ -264,14 +323,21 @@ def test_a_request_that_contradicts_itself_is_refused_by_field(store: Store) -> 
     with pytest.raises(InvalidRequest) as refused:
         store.labels.write(
             "default",
-            [said("bob", False), said("anna", True), said("anna", False, PAIR[::-1]), said("anna", True, note="!")],
+            [
+                said("bob", False),
+                said("anna", True),
+                said("anna", False, PAIR[::-1]),
+                said("anna", True, note="!"),
+            ],
         )
     words = "says otherwise than labels.1 of the same pair"
     assert refused.value.errors == (FieldError("labels.2", words), FieldError("labels.3", words))
     assert listed(store, history=True) == []
 
 
-def test_labels_belong_to_their_collection_and_go_with_it(path: Path, store: Store, key: int) -> None:
+def test_labels_belong_to_their_collection_and_go_with_it(
+    path: Path, store: Store, key: int
+) -> None:
     other = store.create_collection("faq", 10)[0].key
     say(store, said("anna", True), collection="faq")
     say(store, said("bob", False))
@@ -309,7 +375,10 @@ def test_labels_outlive_their_questions(store: Store, key: int) -> None:
     store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))])
     for id_ in ("a", "b"):
         store.delete("default", id_)
-    assert (verdict(store, key), store.labels.page("default", 0, 10)[0].questions) == ("duplicate", PAIR)
+    assert (verdict(store, key), store.labels.page("default", 0, 10)[0].questions) == (
+        "duplicate",
+        PAIR,
+    )
 
 
 def test_what_was_said_is_there_when_the_store_opens_again(path: Path) -> None:
@@ -330,9 +399,17 @@ def test_an_undone_label_counts_no_more_and_stays_for_the_record(store: Store, k
     say(store, said("anna", True), said("bob", False))
     undone = store.labels.undo("default", 2, "carl")
     assert undone.ended
-    assert (undone.id, undone.by, undone.ended.by, undone.ended.replaced_by) == (2, "bob", "carl", None)
+    assert (undone.id, undone.by, undone.ended.by, undone.ended.replaced_by) == (
+        2,
+        "bob",
+        "carl",
+        None,
+    )
     assert (listed(store), verdict(store, key)) == ([(1, "anna", True)], "duplicate")
-    assert (store.labels.contradicted(), store.labels.page("default", 0, 10)[0].contradicted) == (0, False)
+    assert (store.labels.contradicted(), store.labels.page("default", 0, 10)[0].contradicted) == (
+        0,
+        False,
+    )
     assert store.labels.page("default", 1, 10, history=True) == [undone]
     store.labels.undo("default", 1, "anna")
     assert (listed(store), verdict(store, key), len(listed(store, history=True))) == ([], None, 2)
@@ -354,14 +431,18 @@ def test_a_label_that_was_replaced_is_not_undone(store: Store) -> None:
 def test_what_was_undone_can_be_said_again(store: Store) -> None:
     say(store, said("anna", True))
     store.labels.undo("default", 1, "anna")
-    assert store.labels.write("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(2, False)])
+    assert store.labels.write("default", [said("anna", True)]) == Labelled(
+        1, 0, 0, [Given(2, False)]
+    )
     assert listed(store, history=True) == [(1, "anna", True), (2, "anna", True)]
 
 
 @pytest.mark.parametrize("label_id", [2, 2**63 - 1])
 def test_a_label_that_is_not_there_is_not_found(store: Store, label_id: int) -> None:
     say(store, said("anna", True))
-    with pytest.raises(LabelNotFound, match=f"^collection 'default' holds no label with id {label_id}$"):
+    with pytest.raises(
+        LabelNotFound, match=f"^collection 'default' holds no label with id {label_id}$"
+    ):
         store.labels.undo("default", label_id, "anna")
 
 
@@ -373,7 +454,11 @@ def test_labels_are_listed_in_the_order_in_which_they_were_given(store: Store) -
     say(store, *(said(PEOPLE[n % 3], n % 2 == 0, pair) for n, pair in enumerate(texts)))
     assert [label.questions for label in store.labels.page("default", 0, 100)] == texts
     assert [label.id for label in store.labels.page("default", 2, 3)] == [3, 4, 5]
-    assert listed(store, is_duplicate=False) == [(2, "bob", False), (4, "anna", False), (6, "carl", False)]
+    assert listed(store, is_duplicate=False) == [
+        (2, "bob", False),
+        (4, "anna", False),
+        (6, "carl", False),
+    ]
     assert listed(store, by="bob") == [(2, "bob", False), (5, "bob", True)]
     assert listed(store, by="bob", is_duplicate=True) == [(5, "bob", True)]
     assert listed(store, by="nobody") == []
@@ -402,9 +487,16 @@ def test_training_reads_each_pair_once_and_none_that_is_disputed(store: Store) -
 
 def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) -> None:
     pairs = [(f"question {n}", "the canonical one") for n in range(1200)]
-    assert store.labels.write("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).added == 1200
     assert (
-        store.labels.write("default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]).unchanged
+        store.labels.write(
+            "default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]
+        ).added
+        == 1200
+    )
+    assert (
+        store.labels.write(
+            "default", [said("anna", n % 2 == 0, pair) for n, pair in enumerate(pairs)]
+        ).unchanged
         == 1200
     )
     found = store.labels.of(key, pairs)
@@ -429,15 +521,24 @@ def test_a_key_that_comes_with_another_request_is_refused(store: Store) -> None:
     store.labels.write("default", [said("anna", True)], ONCE)
     for collection in ("default", "faq"):
         with pytest.raises(InvalidRequest) as refused:
-            store.labels.write(collection, [said("anna", False)], Once(ONCE.key, b"of another body."))
-        assert refused.value.errors == (FieldError("Idempotency-Key", "was used for another request"),)
+            store.labels.write(
+                collection, [said("anna", False)], Once(ONCE.key, b"of another body.")
+            )
+        assert refused.value.errors == (
+            FieldError("Idempotency-Key", "was used for another request"),
+        )
     assert (listed(store, history=True), listed(store, "faq")) == ([(1, "anna", True)], [])
 
 
 def test_a_refused_request_leaves_its_key_free(store: Store) -> None:
     with pytest.raises(QuestionNotFound):
         store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))], ONCE)
-    assert store.labels.write("default", [said("anna", True)], Once(ONCE.key, b"of another body.")).added == 1
+    assert (
+        store.labels.write(
+            "default", [said("anna", True)], Once(ONCE.key, b"of another body.")
+        ).added
+        == 1
+    )
 
 
 def test_an_answer_is_kept_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,13 +552,19 @@ def test_an_answer_is_kept_for_a_while(store: Store, monkeypatch: pytest.MonkeyP
 def test_a_damaged_answer_is_not_given(path: Path, store: Store) -> None:
     answer = store.labels.write("default", [said("anna", True)], ONCE)
     behind_its_back(path, "UPDATE label_requests SET answer = replace(answer, '1', '7')")
-    assert store.labels.write("default", [said("anna", True)], ONCE) == Labelled(0, 0, 1, answer.labels)
+    assert store.labels.write("default", [said("anna", True)], ONCE) == Labelled(
+        0, 0, 1, answer.labels
+    )
     assert store.database.damaged == 1
 
 
 def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: store.labels.write("default", [said("anna", True)], ONCE), range(16)))
+        answers = list(
+            threads.map(
+                lambda _: store.labels.write("default", [said("anna", True)], ONCE), range(16)
+            )
+        )
     assert answers == 16 * [Labelled(1, 0, 0, [Given(1, False)])]
 
 
@@ -474,7 +581,9 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_label_is_passed_over_and_told(path: Path, store: Store, key: int, damage: str) -> None:
+def test_a_damaged_label_is_passed_over_and_told(
+    path: Path, store: Store, key: int, damage: str
+) -> None:
     say(store, said("anna", True), said("anna", False, OTHER))
     behind_its_back(path, damage)
     assert (verdict(store, key), verdict(store, key, OTHER)) == (None, "different")
@@ -487,11 +596,18 @@ def test_a_damaged_label_is_passed_over_and_told(path: Path, store: Store, key: 
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_saying_it_again_mends_a_damaged_label(path: Path, store: Store, key: int, damage: str) -> None:
+def test_saying_it_again_mends_a_damaged_label(
+    path: Path, store: Store, key: int, damage: str
+) -> None:
     say(store, said("anna", True), said("anna", False, OTHER))
     behind_its_back(path, damage)
-    assert store.labels.write("default", [said("anna", True)]) == Labelled(1, 0, 0, [Given(3, False)])
-    assert (listed(store), verdict(store, key)) == ([(2, "anna", False), (3, "anna", True)], "duplicate")
+    assert store.labels.write("default", [said("anna", True)]) == Labelled(
+        1, 0, 0, [Given(3, False)]
+    )
+    assert (listed(store), verdict(store, key)) == (
+        [(2, "anna", False), (3, "anna", True)],
+        "duplicate",
+    )
 
 
 def test_sound_labels_are_not_damaged(store: Store, key: int) -> None:
@@ -526,7 +642,10 @@ def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
 def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) -> None:
     def label(person: int) -> list[int]:
         chance = random.Random(person)
-        return [say(store, said(f"{person}", chance.random() < 0.5, (f"one {n}", f"other {n}")))[0] for n in range(10)]
+        return [
+            say(store, said(f"{person}", chance.random() < 0.5, (f"one {n}", f"other {n}")))[0]
+            for n in range(10)
+        ]
 
     with ThreadPoolExecutor(8) as threads:
         ids = [id_ for mine in threads.map(label, range(8)) for id_ in mine]
@@ -534,17 +653,27 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
     for n in range(10):
         labels = store.labels.of(key, [(f"one {n}", f"other {n}")])[f"one {n}", f"other {n}"]
         assert len(labels) == 8
-        assert {label.contradicted for label in labels} == {len({label.is_duplicate for label in labels}) == 2}
+        assert {label.contradicted for label in labels} == {
+            len({label.is_duplicate for label in labels}) == 2
+        }
     assert store.database.damaged == 0
 
 
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     with statements_of(store) as statements:
-        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE)
+        store.labels.write(
+            "default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE
+        )
         store.labels.write("default", [said("anna", False)], ONCE_MORE)
         store.labels.undo("default", 3, "anna")
-        for filters in ({}, {"is_duplicate": True}, {"by": "anna"}, {"contradicted": True}, {"history": True}):
+        for filters in (
+            {},
+            {"is_duplicate": True},
+            {"by": "anna"},
+            {"contradicted": True},
+            {"history": True},
+        ):
             store.labels.page("default", 1, 10, **filters)
         store.labels.on(key, PAIR)
         store.labels.on(key, PAIR[:1])
@@ -553,8 +682,12 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
     steps = [step for statement in statements for step in plan(store, statement)]
     read = [step for step in steps if " labels " in step or " label_requests " in step]
     assert len(read) > 15
-    for detail in read:  # the covering one: the greatest id, which SQLite takes from the end of the index
-        assert re.search(r"\(collection_key=\? AND |\(key=\?\)|COVERING|ix_labels_contradicted", detail), detail
+    for (
+        detail
+    ) in read:  # the covering one: the greatest id, which SQLite takes from the end of the index
+        assert re.search(
+            r"\(collection_key=\? AND |\(key=\?\)|COVERING|ix_labels_contradicted", detail
+        ), detail
 
 
 ONCE_MORE = Once("another key", b"another body is.")

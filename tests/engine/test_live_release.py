@@ -66,10 +66,14 @@ def open_live(tmp_path: Path, tiny_release: Release, encoder: CountingEncoder) -
 
 
 def write(store: Store, count: int, start: int = 0) -> None:
-    store.upsert(DEFAULT_COLLECTION, [(f"q{i}", f"question number {i}") for i in range(start, start + count)])
+    store.upsert(
+        DEFAULT_COLLECTION, [(f"q{i}", f"question number {i}") for i in range(start, start + count)]
+    )
 
 
-def test_a_restart_after_a_clean_end_embeds_nothing(open_live: Open, encoder: CountingEncoder) -> None:
+def test_a_restart_after_a_clean_end_embeds_nothing(
+    open_live: Open, encoder: CountingEncoder
+) -> None:
     store, live = open_live()
     write(store, 300)
     live.catch_up(1)
@@ -96,12 +100,16 @@ def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
     encoder.embedded = 0
     store, live = open_live()
     assert live.catch_up(1) == 330
-    assert encoder.embedded == 330 - 320  # saved at 110, 210 and 320, the ends of the chunks that made it due
+    assert (
+        encoder.embedded == 330 - 320
+    )  # saved at 110, 210 and 320, the ends of the chunks that made it due
     live.close()
     store.close()
 
 
-def test_search_refuses_until_the_index_has_caught_up(open_live: Open, tiny_encoder: Encoder) -> None:
+def test_search_refuses_until_the_index_has_caught_up(
+    open_live: Open, tiny_encoder: Encoder
+) -> None:
     store, live = open_live()
     write(store, 1)
     query = tiny_encoder.encode(["question number 0"])
@@ -115,9 +123,13 @@ def test_search_refuses_until_the_index_has_caught_up(open_live: Open, tiny_enco
     store.close()
 
 
-def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(open_live: Open, encoder: CountingEncoder) -> None:
+def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(
+    open_live: Open, encoder: CountingEncoder
+) -> None:
     store, live = open_live()
-    store.upsert(DEFAULT_COLLECTION, [("a", "fine"), ("b", f"bad {encoder.poison}"), ("c", "fine too")])
+    store.upsert(
+        DEFAULT_COLLECTION, [("a", "fine"), ("b", f"bad {encoder.poison}"), ("c", "fine too")]
+    )
     assert live.catch_up(1) == 3
     assert live.index(1).ids().tolist() == [1, 3]
     assert store.get(DEFAULT_COLLECTION, "b").quarantined == "Unembeddable: poison"
@@ -176,7 +188,9 @@ def test_superseded_versions_are_purged_once_no_snapshot_needs_them(open_live: O
     store.close()
 
 
-def test_a_deleted_collection_is_forgotten_with_its_snapshots(open_live: Open, tmp_path: Path) -> None:
+def test_a_deleted_collection_is_forgotten_with_its_snapshots(
+    open_live: Open, tmp_path: Path
+) -> None:
     store, live = open_live()
     collection, _ = store.create_collection("other", 10)
     store.upsert("other", [("a", "text")])
@@ -215,7 +229,9 @@ def test_what_was_asked_is_not_embedded_again(open_live: Open, encoder: Counting
     store.close()
 
 
-def test_a_text_that_can_not_be_embedded_is_asked_for_again(open_live: Open, encoder: CountingEncoder) -> None:
+def test_a_text_that_can_not_be_embedded_is_asked_for_again(
+    open_live: Open, encoder: CountingEncoder
+) -> None:
     store, live = open_live()
     encoder.poison = "wo"
     (one, two) = asked(live, "One?", "Two?")
@@ -237,7 +253,9 @@ def test_what_is_written_takes_no_place_of_what_was_asked(open_live: Open) -> No
     store.close()
 
 
-def test_another_release_knows_nothing_of_what_was_asked(open_live: Open, encoder: CountingEncoder) -> None:
+def test_another_release_knows_nothing_of_what_was_asked(
+    open_live: Open, encoder: CountingEncoder
+) -> None:
     (store, live), (other_store, other) = open_live(), open_live()
     asked(live, "One?")
     encoder.embedded = 0

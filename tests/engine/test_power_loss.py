@@ -25,7 +25,9 @@ from tests.engine.test_durability import assert_holds, read_journal, replayed
 ROOT = Path(__file__).parent.parent.parent
 COMPILER = shutil.which("cc")
 WRITES = 36
-LOSSES_FOR_ONE_INDEX = 5  # the store is compared after each loss of power, indexes and snapshots after one of so many
+LOSSES_FOR_ONE_INDEX = (
+    5  # the store is compared after each loss of power, indexes and snapshots after one of so many
+)
 SECTOR = 512
 Mode = Literal["what was synced", "names kept, contents lost", "any mixture"]
 MODES: tuple[Mode, ...] = ("what was synced", "names kept, contents lost", "any mixture")
@@ -79,7 +81,10 @@ class Disk:
                 return synced
             if mode == "names kept, contents lost":
                 return live_names.get(inode, synced)
-            either = {name: chance.choice([synced, live]).get(name) for name in sorted(synced.keys() | live.keys())}
+            either = {
+                name: chance.choice([synced, live]).get(name)
+                for name in sorted(synced.keys() | live.keys())
+            }
             return {name: inode for name, inode in either.items() if inode is not None}
 
         def content_of(inode: int) -> bytes:
@@ -115,11 +120,15 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("simulating a power loss takes Linux (LD_PRELOAD, /proc) and a C compiler (cc)")
     library = tmp_path_factory.mktemp("shim") / "power_loss.so"
     source = ROOT / "tests" / "power_loss.c"
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", library, source], check=True)
+    subprocess.run(
+        [COMPILER, "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", library, source], check=True
+    )
     return library
 
 
-def run_with_syncs(data_dir: Path, seed: int, release: Release, shim: Path, at_sync: Callable[[Path], bool]) -> None:
+def run_with_syncs(
+    data_dir: Path, seed: int, release: Release, shim: Path, at_sync: Callable[[Path], bool]
+) -> None:
     """Let tests/durability.py write, and call `at_sync` before each fsync until it says stop; then kill it."""
     ask_read, ask_write = os.pipe()
     leave_read, leave_write = os.pipe()

@@ -81,7 +81,10 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     change(document)
     path.write_text(json.dumps(document), "utf-8")
     if path.name != "manifest.json":
-        rewrite(path.parent / "manifest.json", lambda manifest: manifest["files"].update({path.name: sha256(path)}))
+        rewrite(
+            path.parent / "manifest.json",
+            lambda manifest: manifest["files"].update({path.name: sha256(path)}),
+        )
 
 
 # Opening
@@ -89,7 +92,12 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def test_a_release_opens_by_value(folder: Path, tiny_model: Path) -> None:
     release = Release.open(folder)
-    assert (release.path, release.name, release.parent, release.dimension) == (folder, "tiny", None, 32)
+    assert (release.path, release.name, release.parent, release.dimension) == (
+        folder,
+        "tiny",
+        None,
+        32,
+    )
     assert release.base == BaseModel(str(tiny_model), {WEIGHTS: sha256(tiny_model / WEIGHTS)})
     assert release.by_similarity.calibration == Calibration([100.0], bias=-90.0)
     assert release.by_similarity.thresholds == Thresholds(
@@ -105,12 +113,23 @@ def test_what_training_writes_is_what_the_service_reads(folder: Path) -> None:
         for i, target in enumerate(TARGET_PRECISIONS)
     }
     thresholds["0.99"] = Threshold(None, None, 0.0, 0, lacking=5000)
-    scale = Scale(Calibration([100.0], -90.0, [(0.0, 0.0), (1.0, 0.9)]), Thresholds(thresholds, 0.25))
-    rewrite(folder / "calibration.json", lambda content: content.update(calibration_document(scale, None)))
-    rewrite(folder / "thresholds.json", lambda content: content.update(thresholds_document(scale, None, 0.125)))
+    scale = Scale(
+        Calibration([100.0], -90.0, [(0.0, 0.0), (1.0, 0.9)]), Thresholds(thresholds, 0.25)
+    )
+    rewrite(
+        folder / "calibration.json",
+        lambda content: content.update(calibration_document(scale, None)),
+    )
+    rewrite(
+        folder / "thresholds.json",
+        lambda content: content.update(thresholds_document(scale, None, 0.125)),
+    )
     release = Release.open(folder)
     assert release.by_similarity.thresholds == scale.thresholds
-    assert [tuple(knot) for knot in release.by_similarity.calibration.knots or ()] == [(0.0, 0.0), (1.0, 0.9)]
+    assert [tuple(knot) for knot in release.by_similarity.calibration.knots or ()] == [
+        (0.0, 0.0),
+        (1.0, 0.9),
+    ]
     assert release.open_from == 0.125
 
 
@@ -127,7 +146,9 @@ def test_the_scorer_is_the_releases_own(tiny_release: Release) -> None:
 @pytest.mark.parametrize("name", LISTED)
 def test_a_flipped_byte_refuses_the_release_and_names_the_file(folder: Path, name: str) -> None:
     flip_a_byte(folder / name)
-    with pytest.raises(ReleaseRefused, match=rf"{name} has sha256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}}"):
+    with pytest.raises(
+        ReleaseRefused, match=rf"{name} has sha256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}}"
+    ):
         Release.open(folder)
 
 
@@ -202,7 +223,9 @@ def test_a_file_without_a_key_refuses_the_release(folder: Path, file: str, key: 
 
 @pytest.mark.parametrize("target", TARGET_PRECISIONS)
 def test_every_target_precision_has_a_threshold(folder: Path, target: str) -> None:
-    rewrite(folder / "thresholds.json", lambda content: content["similarity"]["duplicate"].pop(target))
+    rewrite(
+        folder / "thresholds.json", lambda content: content["similarity"]["duplicate"].pop(target)
+    )
     with pytest.raises(ReleaseRefused, match=f"'{target}'"):
         Release.open(folder)
 
@@ -215,11 +238,15 @@ def test_files_that_are_no_object_refuse_the_release(folder: Path, files: object
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "../release/../outside.json", "{absolute}"])
-def test_a_listed_file_outside_the_folder_is_refused_even_with_its_digest(folder: Path, name: str) -> None:
+def test_a_listed_file_outside_the_folder_is_refused_even_with_its_digest(
+    folder: Path, name: str
+) -> None:
     outside = folder.parent / "outside.json"
     outside.write_text("{}")
     name = name.format(absolute=outside)
-    rewrite(folder / "manifest.json", lambda manifest: manifest["files"].update({name: sha256(outside)}))
+    rewrite(
+        folder / "manifest.json", lambda manifest: manifest["files"].update({name: sha256(outside)})
+    )
     with pytest.raises(ReleaseRefused, match=r"outside\.json' lies outside"):
         Release.open(folder)
 
@@ -238,7 +265,10 @@ def test_verify_files_passes_what_is_as_listed(tmp_path: Path) -> None:
 
 
 def base_of(folder: Path) -> BaseModel:
-    return BaseModel(str(folder), {WEIGHTS: sha256(folder / WEIGHTS), "config.json": sha256(folder / "config.json")})
+    return BaseModel(
+        str(folder),
+        {WEIGHTS: sha256(folder / WEIGHTS), "config.json": sha256(folder / "config.json")},
+    )
 
 
 def test_a_base_opens_as_its_folder(model: Path) -> None:
@@ -294,16 +324,26 @@ def test_a_package_comes_before_the_hub(
 
 @pytest.mark.parametrize(
     ("name", "repository"),
-    [("tiny", "sentence-transformers/tiny"), ("sentence-transformers/tiny",) * 2, ("someone/tiny",) * 2],
+    [
+        ("tiny", "sentence-transformers/tiny"),
+        ("sentence-transformers/tiny",) * 2,
+        ("someone/tiny",) * 2,
+    ],
 )
-def test_the_hub_is_last(name: str, repository: str, model: Path, hub_cache: Path, tiny_encoder: Encoder) -> None:
+def test_the_hub_is_last(
+    name: str, repository: str, model: Path, hub_cache: Path, tiny_encoder: Encoder
+) -> None:
     snapshot = put_into_cache(hub_cache, repository, model)
     assert find_base(name) == snapshot
     texts = ["What is a hub?", "Where is it?"]
-    np.testing.assert_array_equal(Encoder.open(snapshot, "cpu").encode(texts), tiny_encoder.encode(texts))
+    np.testing.assert_array_equal(
+        Encoder.open(snapshot, "cpu").encode(texts), tiny_encoder.encode(texts)
+    )
 
 
-def test_a_base_of_the_hubs_cache_opens_though_its_files_are_links(model: Path, hub_cache: Path) -> None:
+def test_a_base_of_the_hubs_cache_opens_though_its_files_are_links(
+    model: Path, hub_cache: Path
+) -> None:
     snapshot = put_into_cache(hub_cache, "someone/tiny", model)
     files = base_of(model).files
     assert BaseModel("someone/tiny", files).open() == snapshot
@@ -312,7 +352,9 @@ def test_a_base_of_the_hubs_cache_opens_though_its_files_are_links(model: Path, 
         BaseModel("someone/tiny", files).open()
 
 
-def test_from_the_hub_come_no_pickles_and_no_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_from_the_hub_come_no_pickles_and_no_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: dict[str, object] = {}
 
     def snapshot_download(name: str, **options: object) -> str:
@@ -321,17 +363,24 @@ def test_from_the_hub_come_no_pickles_and_no_code(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(release_module, "snapshot_download", snapshot_download)
     assert find_base("someone/tiny") == tmp_path
-    assert asked == {"name": "someone/tiny", "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model"]}
+    assert asked == {
+        "name": "someone/tiny",
+        "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model"],
+    }
 
 
 @pytest.mark.usefixtures("hub_cache")
-@pytest.mark.parametrize("name", ["unknown", "someone/unknown", "no such/name at all", "a/b/c", "~", ""])
+@pytest.mark.parametrize(
+    "name", ["unknown", "someone/unknown", "no such/name at all", "a/b/c", "~", ""]
+)
 def test_a_base_that_is_nowhere_is_refused(name: str) -> None:
     with pytest.raises(ModelRefused, match=f"{name}' is no folder here"):
         find_base(name)
 
 
-def test_a_packaged_base_with_another_digest_is_refused_and_its_file_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packaged_base_with_another_digest_is_refused_and_its_file_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(DIGESTS, MINILM, "0" * 64)
     with pytest.raises(ModelRefused, match=f"{WEIGHTS} has sha256 53aa5117.*, expected 0000"):
         find_base(MINILM)
@@ -361,7 +410,9 @@ def test_the_shipped_release_stands_on_the_pinned_base(minilm_release: Release) 
 
 
 def test_the_shipped_probability_rises_with_similarity(minilm_release: Release) -> None:
-    probabilities = minilm_release.by_similarity.calibration.probability(np.linspace(-1, 1, 201, dtype=np.float32))
+    probabilities = minilm_release.by_similarity.calibration.probability(
+        np.linspace(-1, 1, 201, dtype=np.float32)
+    )
     assert bool((np.diff(probabilities) > 0).all())
     assert probabilities[100] < 0.05  # texts that have nothing in common
     assert probabilities[200] > 0.7  # texts that are the same
@@ -371,7 +422,11 @@ def test_the_shipped_thresholds_are_sane(minilm_release: Release) -> None:
     scale = minilm_release.by_pair or minilm_release.by_similarity
     thresholds: Mapping[str, Threshold] = scale.thresholds.duplicate
     assert 0 < scale.thresholds.review < 1
-    known = [(float(t), thresholds[t]) for t in TARGET_PRECISIONS if thresholds[t].probability is not None]
+    known = [
+        (float(t), thresholds[t])
+        for t in TARGET_PRECISIONS
+        if thresholds[t].probability is not None
+    ]
     assert [t.probability for _, t in known] == sorted(t.probability or 0.0 for _, t in known)
     for target, threshold in known:
         assert scale.thresholds.review <= (threshold.probability or 0.0) <= 1

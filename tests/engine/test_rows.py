@@ -16,7 +16,11 @@ from app.errors import UnreadableFile
 
 Write = Callable[[str, bytes], Path]
 
-QUESTIONS = [("1", "How do I learn Python?"), ("2", 'Who said "to be, or not to be"?'), ("3", "是什么意思？")]
+QUESTIONS = [
+    ("1", "How do I learn Python?"),
+    ("2", 'Who said "to be, or not to be"?'),
+    ("3", "是什么意思？"),
+]
 
 
 @pytest.fixture
@@ -40,7 +44,10 @@ def error_lines(path: Path, *columns: str) -> list[tuple[int, str | None]]:
 
 
 def comma_separated() -> bytes:
-    lines = ["id,text", *(f'{id_},"{text.replace(chr(34), chr(34) * 2)}"' for id_, text in QUESTIONS)]
+    lines = [
+        "id,text",
+        *(f'{id_},"{text.replace(chr(34), chr(34) * 2)}"' for id_, text in QUESTIONS),
+    ]
     return "\n".join(lines).encode()
 
 
@@ -49,10 +56,17 @@ def tab_separated() -> bytes:
 
 
 def json_lines() -> bytes:
-    return "\n".join(json.dumps({"text": text, "other": [1], "id": id_}) for id_, text in QUESTIONS).encode()
+    return "\n".join(
+        json.dumps({"text": text, "other": [1], "id": id_}) for id_, text in QUESTIONS
+    ).encode()
 
 
-KINDS = {".csv": comma_separated, ".tsv": tab_separated, ".jsonl": json_lines, ".ndjson": json_lines}
+KINDS = {
+    ".csv": comma_separated,
+    ".tsv": tab_separated,
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+}
 
 
 # Every kind
@@ -69,7 +83,10 @@ def test_the_wanted_columns_of_each_row(write: Write, kind: str, packed: str, en
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_byte_order_mark_is_no_part_of_the_first_column(write: Write, kind: str) -> None:
-    assert values(write(f"questions{kind}", b"\xef\xbb\xbf" + KINDS[kind]()), "id", "text") == QUESTIONS
+    assert (
+        values(write(f"questions{kind}", b"\xef\xbb\xbf" + KINDS[kind]()), "id", "text")
+        == QUESTIONS
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,9 +114,13 @@ def test_the_ending_counts_whatever_its_case(write: Write, name: str) -> None:
     assert values(write(name, comma_separated()), "id", "text") == QUESTIONS
 
 
-@pytest.mark.parametrize("name", ["questions.xlsx", "questions", "questions.gz", "csv", "questions.csv.zip"])
+@pytest.mark.parametrize(
+    "name", ["questions.xlsx", "questions", "questions.gz", "csv", "questions.csv.zip"]
+)
 def test_another_ending_is_refused(write: Write, name: str) -> None:
-    with pytest.raises(UnreadableFile, match=r"ends in none of \.csv, \.tsv, \.jsonl, \.ndjson, \.parquet"):
+    with pytest.raises(
+        UnreadableFile, match=r"ends in none of \.csv, \.tsv, \.jsonl, \.ndjson, \.parquet"
+    ):
         list(read_rows(write(name, comma_separated()), ["id"]))
 
 
@@ -124,7 +145,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_csv_quotes_hold_commas_quotes_and_newlines(write: Write) -> None:
-    path = write("questions.csv", b'id,text\n1,"a, b"\n2,"say ""hi"""\n3,"two\nlines"\n4,plain\n5,""\n')
+    path = write(
+        "questions.csv", b'id,text\n1,"a, b"\n2,"say ""hi"""\n3,"two\nlines"\n4,plain\n5,""\n'
+    )
     assert values(path, "id", "text") == [
         ("1", "a, b"),
         ("2", 'say "hi"'),
@@ -144,7 +167,11 @@ def test_broken_csv_lines_are_told_and_the_others_read(write: Write) -> None:
     path = write("questions.csv", b'id,text\n1,a\n2\n3,b,c\n4,"x"y\n5,d\n')
     rows = list(read_rows(path, ["text"]))
     assert [tuple(row.values) for row in rows if not row.error] == [("a",), ("d",)]
-    assert [(row.line, tuple(row.values)) for row in rows if row.error] == [(3, ()), (4, ()), (5, ())]
+    assert [(row.line, tuple(row.values)) for row in rows if row.error] == [
+        (3, ()),
+        (4, ()),
+        (5, ()),
+    ]
     assert error_lines(path, "text")[:2] == [
         (3, "has 1 columns, the header has 2"),
         (4, "has 3 columns, the header has 2"),
@@ -178,8 +205,14 @@ def test_tsv_quotes_are_text(write: Write) -> None:
 
 def test_broken_tsv_lines_are_told_and_the_others_read(write: Write) -> None:
     path = write("questions.tsv", b"id\ttext\n1\ta\n2\n3\tb\tc\n4\td\n")
-    assert error_lines(path, "text") == [(3, "has 1 columns, the header has 2"), (4, "has 3 columns, the header has 2")]
-    assert [tuple(row.values) for row in read_rows(path, ["text"]) if not row.error] == [("a",), ("d",)]
+    assert error_lines(path, "text") == [
+        (3, "has 1 columns, the header has 2"),
+        (4, "has 3 columns, the header has 2"),
+    ]
+    assert [tuple(row.values) for row in read_rows(path, ["text"]) if not row.error] == [
+        ("a",),
+        ("d",),
+    ]
 
 
 # JSONL
@@ -190,17 +223,29 @@ def test_json_values_keep_their_types(write: Write) -> None:
     assert values(path, "v") == [(1,), (None,), ([1, "a"],), ("é\n",)]
 
 
-@pytest.mark.parametrize("line", [b"{", b"nonsense", b'{"text": "a"} {"text": "b"}', b"[" * 100_000, b"9" * 10_000])
+@pytest.mark.parametrize(
+    "line", [b"{", b"nonsense", b'{"text": "a"} {"text": "b"}', b"[" * 100_000, b"9" * 10_000]
+)
 def test_a_line_that_is_not_json_is_told_and_the_others_read(write: Write, line: bytes) -> None:
     path = write("rows.jsonl", b'{"text": "a"}\n' + line + b'\n{"text": "c"}\n')
-    assert list(read_rows(path, ["text"])) == [Row(1, ["a"]), Row(2, (), "is not JSON"), Row(3, ["c"])]
+    assert list(read_rows(path, ["text"])) == [
+        Row(1, ["a"]),
+        Row(2, (), "is not JSON"),
+        Row(3, ["c"]),
+    ]
 
 
 @pytest.mark.parametrize("line", [b'{"id": "1"}', b'["id", "text"]', b'"id text"', b"7", b"null"])
 def test_json_that_is_no_such_object_is_told_and_the_others_read(write: Write, line: bytes) -> None:
-    path = write("rows.jsonl", b'{"id": "1", "text": "a"}\n' + line + b'\n{"id": "3", "text": "c"}\n')
+    path = write(
+        "rows.jsonl", b'{"id": "1", "text": "a"}\n' + line + b'\n{"id": "3", "text": "c"}\n'
+    )
     error = "is not an object with 'id' and 'text'"
-    assert list(read_rows(path, ["id", "text"])) == [Row(1, ["1", "a"]), Row(2, (), error), Row(3, ["3", "c"])]
+    assert list(read_rows(path, ["id", "text"])) == [
+        Row(1, ["1", "a"]),
+        Row(2, (), error),
+        Row(3, ["3", "c"]),
+    ]
 
 
 # Bytes that are not UTF-8
@@ -226,7 +271,9 @@ def test_bytes_that_are_not_utf8_become_lone_surrogates_on_their_line(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_is_not_compressed_as_its_name_says_is_refused(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_compressed_as_its_name_says_is_refused(
+    tmp_path: Path, kind: str
+) -> None:
     path = tmp_path / f"plain{kind}.gz"
     path.write_bytes(KINDS[kind]())
     with pytest.raises(UnreadableFile, match="can't read"):
@@ -273,7 +320,9 @@ def test_parquet_rows_are_numbered_from_one(tmp_path: Path) -> None:
 
 def test_parquet_rows_go_on_from_batch_to_batch(tmp_path: Path) -> None:
     path = parquet_file(tmp_path / "q.parquet", id=list(range(3000)))
-    assert [(row.line, row.values) for row in read_rows(path, ["id"])] == [(i + 1, (i,)) for i in range(3000)]
+    assert [(row.line, row.values) for row in read_rows(path, ["id"])] == [
+        (i + 1, (i,)) for i in range(3000)
+    ]
 
 
 def test_a_missing_parquet_column_is_named_with_those_there_are(tmp_path: Path) -> None:
@@ -305,10 +354,14 @@ def test_a_parquet_file_with_strings_that_are_not_utf8_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.jsonl", "q.parquet"])
-def test_optional_columns_come_last_and_are_none_where_there_are_none(write: Write, tmp_path: Path, name: str) -> None:
+def test_optional_columns_come_last_and_are_none_where_there_are_none(
+    write: Write, tmp_path: Path, name: str
+) -> None:
     if name == "q.parquet":
         path = tmp_path / name
-        parquet.write_table(pa.table({"id": ["1", "2", "3"], "text": [text for _, text in QUESTIONS]}), path)
+        parquet.write_table(
+            pa.table({"id": ["1", "2", "3"], "text": [text for _, text in QUESTIONS]}), path
+        )
     else:
         path = write(name, KINDS[Path(name).suffix]())
     found = [tuple(row.values) for row in read_rows(path, ["id"], ["note", "text"])]
@@ -368,12 +421,22 @@ def test_a_row_comes_before_the_next_is_written(
 def test_parquet_rows_come_before_the_files_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "q.parquet"
     numbers = pa.array([random.Random(i).getrandbits(60) for i in range(200_000)])
-    parquet.write_table(pa.table({"id": numbers}), path, row_group_size=1024, use_dictionary=False, compression="zstd")
+    parquet.write_table(
+        pa.table({"id": numbers}),
+        path,
+        row_group_size=1024,
+        use_dictionary=False,
+        compression="zstd",
+    )
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
-    content[middle : middle + 200_000] = bytes(200_000)  # the metadata, at the very end, stays whole
+    content[middle : middle + 200_000] = bytes(
+        200_000
+    )  # the metadata, at the very end, stays whole
     path.write_bytes(content)
     rows = read_rows(path, ["id"])
-    assert [next(rows).values for _ in range(3)] == [(random.Random(i).getrandbits(60),) for i in range(3)]
+    assert [next(rows).values for _ in range(3)] == [
+        (random.Random(i).getrandbits(60),) for i in range(3)
+    ]
     with pytest.raises(UnreadableFile, match="can't read"):
         list(rows)

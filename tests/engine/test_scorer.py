@@ -46,7 +46,10 @@ def test_similarity_is_the_cosine_of_unit_vectors() -> None:
 def test_similarity_equals_numpy_in_double_precision(dimension: int) -> None:
     chance = np.random.default_rng(dimension)
     a, b = unit(chance.normal(size=(50, dimension))), unit(chance.normal(size=(50, dimension)))
-    expected = [np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y)) for x, y in zip(a.astype(float), b, strict=True)]
+    expected = [
+        np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y))
+        for x, y in zip(a.astype(float), b, strict=True)
+    ]
     found = similarity(a, b)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert found.dtype == np.float32
@@ -55,7 +58,9 @@ def test_similarity_equals_numpy_in_double_precision(dimension: int) -> None:
 @given(pairs_of_arrays())
 def test_similarity_is_symmetric_to_the_bit(pair: tuple[Vectors, Vectors]) -> None:
     a, b = pair
-    np.testing.assert_array_equal(similarity(a, b).view(np.uint32), similarity(b, a).view(np.uint32))
+    np.testing.assert_array_equal(
+        similarity(a, b).view(np.uint32), similarity(b, a).view(np.uint32)
+    )
 
 
 @given(pairs_of_arrays())
@@ -91,14 +96,24 @@ def test_no_pairs_have_no_similarities() -> None:
 
 
 def test_calibration_is_the_logistic_function() -> None:
-    found = Calibration([10.0], bias=-8.0).probability(np.array([-1, 0, 0.8, 0.9, 1], dtype=np.float32))
-    expected = [1.5229979512760347e-08, 0.0003353501304664781, 0.5, 0.7310585786300049, 0.8807970779778823]
+    found = Calibration([10.0], bias=-8.0).probability(
+        np.array([-1, 0, 0.8, 0.9, 1], dtype=np.float32)
+    )
+    expected = [
+        1.5229979512760347e-08,
+        0.0003353501304664781,
+        0.5,
+        0.7310585786300049,
+        0.8807970779778823,
+    ]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found.dtype == np.float64
 
 
 @given(st.floats(-1, 1, width=32), st.floats(0.1, 100), st.floats(-100, 100))
-def test_the_inverse_of_the_logistic_function_gives_the_logit_back(s: float, weight: float, bias: float) -> None:
+def test_the_inverse_of_the_logistic_function_gives_the_logit_back(
+    s: float, weight: float, bias: float
+) -> None:
     logit = weight * s + bias
     (p,) = Calibration([weight], bias).probability(np.array([s], dtype=np.float32))
     if abs(logit) < 30:
@@ -108,12 +123,16 @@ def test_the_inverse_of_the_logistic_function_gives_the_logit_back(s: float, wei
 
 
 def test_probability_rises_with_similarity() -> None:
-    probabilities = Calibration([9.95], bias=-8.06).probability(np.linspace(-1, 1, 1001, dtype=np.float32))
+    probabilities = Calibration([9.95], bias=-8.06).probability(
+        np.linspace(-1, 1, 1001, dtype=np.float32)
+    )
     assert bool((np.diff(probabilities) > 0).all())
 
 
 def test_a_steep_calibration_gives_zero_and_one_without_a_warning() -> None:
-    probabilities = Calibration([2000.0], bias=-1000.0).probability(np.array([-1, 0.5, 1], dtype=np.float32))
+    probabilities = Calibration([2000.0], bias=-1000.0).probability(
+        np.array([-1, 0.5, 1], dtype=np.float32)
+    )
     np.testing.assert_allclose(probabilities, [0, 0.5, 1], rtol=0, atol=1e-12)
 
 
@@ -140,7 +159,9 @@ def test_the_ends_of_the_scale() -> None:
     assert (judge.verdict(1.0), judge.verdict(0.0)) == ("duplicate", "different")
 
 
-@pytest.mark.parametrize(("probability", "verdict"), [(1.0, "review"), (0.5, "review"), (0.499, "different")])
+@pytest.mark.parametrize(
+    ("probability", "verdict"), [(1.0, "review"), (0.5, "review"), (0.499, "different")]
+)
 def test_without_a_threshold_review_is_the_most(probability: float, verdict: str) -> None:
     assert scorer(duplicate_from=None, review_from=0.5).verdict(probability) == verdict
 
@@ -174,16 +195,29 @@ def test_knots_bend_the_logistic() -> None:
 
 def judge_of_both() -> Scorer:
     by_similarity = scorer(duplicate_from=0.7, review_from=0.6).by_similarity
-    by_pair = Scale(Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3))
+    by_pair = Scale(
+        Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3)
+    )
     return Scorer(by_similarity, by_pair, "0.95", open_from=-0.5)
 
 
 def test_a_pair_that_was_read_has_thresholds_of_its_own() -> None:
     judge = judge_of_both()
-    assert [judge.verdict(p) for p in (1.0, 0.7, 0.6, 0.5)] == ["review", "review", "review", "different"]
-    assert [judge.verdict(p, verified=True) for p in (0.9, 0.3, 0.2)] == ["duplicate", "review", "different"]
+    assert [judge.verdict(p) for p in (1.0, 0.7, 0.6, 0.5)] == [
+        "review",
+        "review",
+        "review",
+        "different",
+    ]
+    assert [judge.verdict(p, verified=True) for p in (0.9, 0.3, 0.2)] == [
+        "duplicate",
+        "review",
+        "different",
+    ]
     logits = np.array([1.0], np.float32)
-    assert judge.probability(np.array([0.5], np.float32), logits).tolist() == pytest.approx([1 / (1 + np.exp(-1.5))])
+    assert judge.probability(np.array([0.5], np.float32), logits).tolist() == pytest.approx(
+        [1 / (1 + np.exp(-1.5))]
+    )
 
 
 def test_everything_near_is_open_however_near() -> None:
@@ -193,6 +227,11 @@ def test_everything_near_is_open_however_near() -> None:
 
 def test_a_feature_can_not_outweigh_its_limit() -> None:
     bounded = Calibration([2.0, 0.5], bias=-1.0, limits=[None, 3.0])
-    similarities, logits = np.array([0.5, 0.5, 0.5], np.float32), np.array([-2.0, 50.0, -50.0], np.float32)
-    expected = 1 / (1 + np.exp(-(2.0 * 0.5 + 0.5 * np.array([3 * np.tanh(-2 / 3), 3.0, -3.0]) - 1.0)))
+    similarities, logits = (
+        np.array([0.5, 0.5, 0.5], np.float32),
+        np.array([-2.0, 50.0, -50.0], np.float32),
+    )
+    expected = 1 / (
+        1 + np.exp(-(2.0 * 0.5 + 0.5 * np.array([3 * np.tanh(-2 / 3), 3.0, -3.0]) - 1.0))
+    )
     np.testing.assert_allclose(bounded.probability(similarities, logits), expected, rtol=1e-6)

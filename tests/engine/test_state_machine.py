@@ -145,7 +145,9 @@ class StoreAndIndex(RuleBasedStateMachine):
         stored = self.store.read(self.key, hits.revisions)
         assert {q.id: q.text for q in stored.values()}.items() <= self.truth.items()
         if self.truth:
-            expected = np.sort(self.encoder.encode(list(self.truth.values())) @ query[0])[::-1][:TOP_K]
+            expected = np.sort(self.encoder.encode(list(self.truth.values())) @ query[0])[::-1][
+                :TOP_K
+            ]
             assert hits.similarities == pytest.approx(expected, abs=max(1e-3, WITHIN))
         else:
             assert hits.revisions == []
@@ -154,7 +156,9 @@ class StoreAndIndex(RuleBasedStateMachine):
     def find_exactly(self, text: str) -> None:
         matches = self.store.exact_matches(self.key, [text]).get(text, [])
         normalized = " ".join(text.split())
-        assert {q.id for q in matches} == {i for i, t in self.truth.items() if " ".join(t.split()) == normalized}
+        assert {q.id for q in matches} == {
+            i for i, t in self.truth.items() if " ".join(t.split()) == normalized
+        }
 
     @invariant()
     def store_holds_the_truth(self) -> None:
@@ -177,6 +181,9 @@ def test_store_and_index_hold_what_was_written(
     run_state_machine_as_test(
         StoreAndIndex,
         settings=settings(
-            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -44,7 +44,9 @@ def test_who_waits_holds_no_thread(pool: ThreadPoolExecutor) -> None:
     assert not any(answer.done() for answer in answers)
     for number, future in enumerate(later):
         future.set_result(number)
-    assert [answer.result(PATIENCE_SECONDS) for answer in answers] == [number + 3 for number in range(50)]
+    assert [answer.result(PATIENCE_SECONDS) for answer in answers] == [
+        number + 3 for number in range(50)
+    ]
 
 
 def test_every_step_is_taken_in_the_pool(pool: ThreadPoolExecutor) -> None:
@@ -71,7 +73,9 @@ def test_what_a_step_raises_is_raised(pool: ThreadPoolExecutor) -> None:
         answer.result(PATIENCE_SECONDS)
 
 
-def test_a_cancelled_answer_cancels_what_is_waited_for_and_takes_no_more_steps(pool: ThreadPoolExecutor) -> None:
+def test_a_cancelled_answer_cancels_what_is_waited_for_and_takes_no_more_steps(
+    pool: ThreadPoolExecutor,
+) -> None:
     waited_for: Future[int] = Future()
     taken: list[str] = []
 
@@ -106,7 +110,9 @@ def test_steps_that_are_cancelled_before_the_first_are_not_taken(pool: ThreadPoo
     assert taken == []
 
 
-def test_an_answer_that_is_cancelled_while_a_step_is_taken_stays_cancelled(pool: ThreadPoolExecutor) -> None:
+def test_an_answer_that_is_cancelled_while_a_step_is_taken_stays_cancelled(
+    pool: ThreadPoolExecutor,
+) -> None:
     entered, leave = threading.Event(), threading.Event()
     asked_for: list[Future[int]] = []
 

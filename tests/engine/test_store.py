@@ -149,7 +149,9 @@ def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store],
 
 def test_each_question_written_takes_the_next_revision(store: Store) -> None:
     before = store.collection("default")
-    assert store.upsert("default", [("b", "two"), ("a", "one")]) == Written(before, revision=2, added=2)
+    assert store.upsert("default", [("b", "two"), ("a", "one")]) == Written(
+        before, revision=2, added=2
+    )
     assert store.get("default", "b") == question("b", "two", 1)
     assert store.get("default", "a") == question("a", "one", 2)
     after = store.collection("default")
@@ -202,7 +204,9 @@ def test_many_questions_go_in_one_upsert(store: Store) -> None:
         question(id_, text, i + 1) for i, (id_, text) in enumerate(many)
     ]
     ids = [id_ for id_, _ in many]
-    assert store.revisions(store.collection("default").key, ids) == {id_: i + 1 for i, id_ in enumerate(ids)}
+    assert store.revisions(store.collection("default").key, ids) == {
+        id_: i + 1 for i, id_ in enumerate(ids)
+    }
 
 
 def test_collections_count_their_revisions_apart(store: Store) -> None:
@@ -213,7 +217,9 @@ def test_collections_count_their_revisions_apart(store: Store) -> None:
     assert store.get("default", "a") == question("a", "one", 1)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
 @given(id_=ANY_TEXT, text=ANY_TEXT)
 def test_any_text_is_stored_as_given(store: Store, id_: str, text: str) -> None:
     store.upsert("default", [(id_, text)])
@@ -311,8 +317,14 @@ def test_questions_are_listed_in_the_order_of_their_ids(store: Store) -> None:
 
 
 def test_exact_matches_are_equal_after_normalisation_oldest_first(store: Store, key: int) -> None:
-    store.upsert("default", [("z", "How old?"), ("b", "HOW  OLD?"), ("c", "How old!"), ("a", "how old?")])
-    matches = [question("z", "How old?", 1), question("b", "HOW  OLD?", 2), question("a", "how old?", 4)]
+    store.upsert(
+        "default", [("z", "How old?"), ("b", "HOW  OLD?"), ("c", "How old!"), ("a", "how old?")]
+    )
+    matches = [
+        question("z", "How old?", 1),
+        question("b", "HOW  OLD?", 2),
+        question("a", "how old?", 4),
+    ]
     assert store.exact_matches(key, [" how Old? ", "never seen", "How old!"]) == {
         " how Old? ": matches,
         "How old!": [question("c", "How old!", 3)],
@@ -320,7 +332,9 @@ def test_exact_matches_are_equal_after_normalisation_oldest_first(store: Store, 
     assert store.exact_matches(key, []) == {}
 
 
-def test_exact_matches_know_current_versions_of_their_collection_only(store: Store, key: int) -> None:
+def test_exact_matches_know_current_versions_of_their_collection_only(
+    store: Store, key: int
+) -> None:
     store.create_collection("faq", 10)
     store.upsert("faq", [("1", "one")])
     store.upsert("default", [("1", "one"), ("2", "two")])
@@ -332,14 +346,18 @@ def test_exact_matches_know_current_versions_of_their_collection_only(store: Sto
 def test_more_texts_are_matched_than_one_query_takes(store: Store, key: int) -> None:
     store.upsert("default", [(f"{i}", f"question {i}") for i in range(1200)])
     matches = store.exact_matches(key, [f"QUESTION {i}" for i in range(1300)])
-    assert matches == {f"QUESTION {i}": [question(f"{i}", f"question {i}", i + 1)] for i in range(1200)}
+    assert matches == {
+        f"QUESTION {i}": [question(f"{i}", f"question {i}", i + 1)] for i in range(1200)
+    }
 
 
 # Changes
 
 
 def test_an_empty_collection_has_no_changes(store: Store, key: int) -> None:
-    assert store.changes_since(key, 0, 10) == Changes(revision=0, added=[], removed=[], complete=True)
+    assert store.changes_since(key, 0, 10) == Changes(
+        revision=0, added=[], removed=[], complete=True
+    )
 
 
 def test_changes_are_what_an_index_has_to_add_and_remove(store: Store, key: int) -> None:
@@ -349,7 +367,9 @@ def test_changes_are_what_an_index_has_to_add_and_remove(store: Store, key: int)
     assert store.changes_since(key, 0, 10) == Changes(
         5, added=[question("c", "three", 3), question("a", "uno", 4)], removed=[], complete=True
     )
-    assert store.changes_since(key, 3, 10) == Changes(5, added=[question("a", "uno", 4)], removed=[1, 2], complete=True)
+    assert store.changes_since(key, 3, 10) == Changes(
+        5, added=[question("a", "uno", 4)], removed=[1, 2], complete=True
+    )
     assert store.changes_since(key, 4, 10) == Changes(5, added=[], removed=[2], complete=True)
     assert store.changes_since(key, 5, 10) == Changes(5, added=[], removed=[], complete=True)
 
@@ -357,18 +377,24 @@ def test_changes_are_what_an_index_has_to_add_and_remove(store: Store, key: int)
 def test_changes_come_in_parts_when_there_are_many(store: Store, key: int) -> None:
     store.upsert("default", [(f"{i}", f"text {i}") for i in range(5)])
     first = store.changes_since(key, 0, 2)
-    assert first == Changes(2, [question("0", "text 0", 1), question("1", "text 1", 2)], [], complete=False)
+    assert first == Changes(
+        2, [question("0", "text 0", 1), question("1", "text 1", 2)], [], complete=False
+    )
     for id_ in ("4", "2", "0"):
         store.delete("default", id_)
     assert store.changes_since(key, 5, 2) == Changes(7, [], [5, 3], complete=False)
     assert store.changes_since(key, 7, 2) == Changes(8, [], [1], complete=True)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
 @given(
     steps=st.lists(
         st.one_of(
-            st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["one", "two", "three"]), min_size=1),
+            st.dictionaries(
+                st.sampled_from("abcdef"), st.sampled_from(["one", "two", "three"]), min_size=1
+            ),
             st.sampled_from("abcdef"),  # to delete
             st.integers(1, 3),  # to catch up by one part of this size
             st.just("purge"),
@@ -376,7 +402,9 @@ def test_changes_come_in_parts_when_there_are_many(store: Store, key: int) -> No
         max_size=25,
     )
 )
-def test_an_index_that_follows_the_changes_holds_the_current_questions(store: Store, steps: list[object]) -> None:
+def test_an_index_that_follows_the_changes_holds_the_current_questions(
+    store: Store, steps: list[object]
+) -> None:
     store.create_collection("followed", 10)
     key = store.collection("followed").key
     truth: dict[str, str] = {}
@@ -444,7 +472,9 @@ def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: 
     texts = ["one", "two", "three"]
     store.upsert("default", [(text, text) for text in texts])
     store.delete("default", "two")
-    assert [row.tobytes() for row in held(store, key, 3).digests] == [digest(text) for text in texts]
+    assert [row.tobytes() for row in held(store, key, 3).digests] == [
+        digest(text) for text in texts
+    ]
     assert held(store, key, 0).digests.shape == (0, DIGEST_BYTES)
 
 
@@ -483,7 +513,9 @@ def test_a_key_is_kept_as_it_was_made(path: Path, store: Store) -> None:
     assert (store.keys.all(), store.keys.exist(), store.keys.get("1")) == ([], False, None)
     before = datetime.now(UTC).replace(microsecond=0)
     made = store.keys.add("1", b"digest", ["read", "label"], "Grüße 🦊")
-    assert made == Key("1", b"digest", ("read", "label"), "Grüße 🦊", made.created_at, revoked_at=None)
+    assert made == Key(
+        "1", b"digest", ("read", "label"), "Grüße 🦊", made.created_at, revoked_at=None
+    )
     assert before <= datetime.fromisoformat(made.created_at) <= datetime.now(UTC)
     with closing(Store(path)) as other:
         assert (other.keys.all(), other.keys.exist()) == ([made], True)
@@ -498,7 +530,10 @@ def test_an_id_names_one_key(store: Store) -> None:
 
 
 def test_a_revoked_key_stays_in_the_list_with_the_time(store: Store) -> None:
-    kept, made = store.keys.add("1", b"one", ["read"], "kept"), store.keys.add("2", b"two", ["admin"], "revoked")
+    kept, made = (
+        store.keys.add("1", b"one", ["read"], "kept"),
+        store.keys.add("2", b"two", ["admin"], "revoked"),
+    )
     revoked = store.keys.revoke("2")
     assert revoked == replace(made, revoked_at=revoked.revoked_at)
     assert datetime.fromisoformat(revoked.revoked_at or "") <= datetime.now(UTC)
@@ -515,7 +550,14 @@ def test_a_key_is_revoked_once(path: Path, store: Store) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["scopes = 'admin'", "digest = x'00'", "name = 'mine'", "created_at = ''", "checksum = checksum + 1", "id = '3'"],
+    [
+        "scopes = 'admin'",
+        "digest = x'00'",
+        "name = 'mine'",
+        "created_at = ''",
+        "checksum = checksum + 1",
+        "id = '3'",
+    ],
 )
 def test_a_damaged_key_is_told_and_never_given(
     path: Path, store: Store, caplog: pytest.LogCaptureFixture, damage: str
@@ -546,8 +588,12 @@ def test_a_damaged_key_can_be_revoked(path: Path, store: Store) -> None:
 
 def test_a_key_is_found_by_its_index(store: Store) -> None:
     with store.database._engine.connect() as connection:
-        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN SELECT * FROM keys WHERE id = ?", ("1",)).all()
-    assert [step.detail for step in plan] == ["SEARCH keys USING INDEX sqlite_autoindex_keys_1 (id=?)"]
+        plan = connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT * FROM keys WHERE id = ?", ("1",)
+        ).all()
+    assert [step.detail for step in plan] == [
+        "SEARCH keys USING INDEX sqlite_autoindex_keys_1 (id=?)"
+    ]
 
 
 # Views, and what changes under them
@@ -559,7 +605,10 @@ def test_a_view_is_of_one_moment_whatever_is_written_meanwhile(store: Store, key
         before = store.collection("default")
         other.submit(store.upsert, "default", [("a", "uno"), ("b", "two")]).result()
         assert (store.collection("default"), store.revisions(key, ["a", "b"])) == (before, {"a": 1})
-        assert other.submit(store.revisions, key, ["a", "b"]).result() == {"a": 2, "b": 3}  # a view is of one thread
+        assert other.submit(store.revisions, key, ["a", "b"]).result() == {
+            "a": 2,
+            "b": 3,
+        }  # a view is of one thread
     assert store.revisions(key, ["a", "b"]) == {"a": 2, "b": 3}
 
 
@@ -573,9 +622,14 @@ def test_a_view_ends_with_an_error_inside(store: Store, key: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8, 511, 512, 513, 1100])
 def test_any_number_of_values_is_looked_for(store: Store, key: int, count: int) -> None:
     store.upsert("default", [(f"q{n}", f"question {n}") for n in range(1, 1101)])
-    expected = {n: question(f"q{n}", f"question {n}", n) for n in random.Random(count).sample(range(1, 1101), count)}
+    expected = {
+        n: question(f"q{n}", f"question {n}", n)
+        for n in random.Random(count).sample(range(1, 1101), count)
+    }
     assert store.read(key, list(expected)) == expected
-    assert store.revisions(key, [of.id for of in expected.values()]) == {of.id: of.revision for of in expected.values()}
+    assert store.revisions(key, [of.id for of in expected.values()]) == {
+        of.id: of.revision for of in expected.values()
+    }
 
 
 def test_a_statement_without_one_of_its_values_is_an_error(store: Store) -> None:
@@ -588,7 +642,11 @@ def test_a_view_is_one_transaction(store: Store, key: int) -> None:
         store.collection("default")
         store.exact_matches(key, ["one"])
         store.labels.on(key, ["one"])
-    assert [statement.split()[0] for statement in statements] == ["BEGIN", *4 * ["SELECT"], "ROLLBACK"]
+    assert [statement.split()[0] for statement in statements] == [
+        "BEGIN",
+        *4 * ["SELECT"],
+        "ROLLBACK",
+    ]
 
 
 def test_a_view_that_fails_leaves_nothing_behind(store: Store) -> None:
@@ -598,7 +656,9 @@ def test_a_view_that_fails_leaves_nothing_behind(store: Store) -> None:
     store.upsert("default", [("a", "one")])
     assert store.collection("default").revision == 1
     store.close()
-    assert store.collection("default").revision == 1  # closed is not gone, and nothing holds on to what was
+    assert (
+        store.collection("default").revision == 1
+    )  # closed is not gone, and nothing holds on to what was
     store.close()
 
 
@@ -612,14 +672,18 @@ def test_a_view_takes_no_option_over_from_the_one_before(store: Store) -> None:
         assert connection.get_execution_options() == before
 
 
-def test_the_version_is_another_after_each_commit_of_whomever(path: Path, store: Store, key: int) -> None:
+def test_the_version_is_another_after_each_commit_of_whomever(
+    path: Path, store: Store, key: int
+) -> None:
     with closing(Store(path, prepare=False)) as other:
         seen = [store.database.version()]
         for change in (
             lambda: store.upsert("default", [("a", "one")]),
             lambda: other.upsert("default", [("a", "uno")]),
             lambda: store.quarantine(key, {2: "no vector"}),
-            lambda: behind_its_back(path, "UPDATE questions SET text = 'secret' WHERE revision = 2"),
+            lambda: behind_its_back(
+                path, "UPDATE questions SET text = 'secret' WHERE revision = 2"
+            ),
         ):
             change()
             seen.append(store.database.version())
@@ -656,7 +720,9 @@ DAMAGE = {
 
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_row_is_passed_over_and_told(path: Path, store: Store, key: int, read: str, damage: str) -> None:
+def test_a_damaged_row_is_passed_over_and_told(
+    path: Path, store: Store, key: int, read: str, damage: str
+) -> None:
     store.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
     assert READS[read](store, key) == SOUND_ONLY[read]
@@ -673,7 +739,9 @@ def test_a_damaged_row_makes_no_page_shorter(path: Path, store: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_getting_a_damaged_question_says_so_without_its_text(path: Path, store: Store, damage: str) -> None:
+def test_getting_a_damaged_question_says_so_without_its_text(
+    path: Path, store: Store, damage: str
+) -> None:
     store.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
     with pytest.raises(DataDamaged, match="'a' fails its checksum") as error:
@@ -697,12 +765,17 @@ def test_a_sound_store_has_nothing_damaged(store: Store, key: int) -> None:
     store.upsert("default", [("a", "uno")])
     store.delete("default", "b")
     store.quarantine(key, {3: "no vector"})
-    assert store.read(key, [1, 2, 3]) == {1: question("a", "one", 1), 3: Question("a", "uno", 3, "no vector")}
+    assert store.read(key, [1, 2, 3]) == {
+        1: question("a", "one", 1),
+        3: Question("a", "uno", 3, "no vector"),
+    }
     assert store.database.damaged == 0
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_writing_a_damaged_question_again_mends_it(path: Path, store: Store, key: int, damage: str) -> None:
+def test_writing_a_damaged_question_again_mends_it(
+    path: Path, store: Store, key: int, damage: str
+) -> None:
     store.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
     assert store.upsert("default", [("a", "one")]).updated == 1
@@ -721,13 +794,18 @@ def test_a_damaged_question_can_be_deleted(path: Path, store: Store, key: int, d
 def test_a_damaged_collection_is_not_served(path: Path, store: Store) -> None:
     store.upsert("default", [("a", "one")])
     behind_its_back(path, "UPDATE collections SET revision = 0")
-    for use in (store.collection, lambda name: store.upsert(name, [("b", "two")]), lambda _: store.list_collections()):
+    for use in (
+        store.collection,
+        lambda name: store.upsert(name, [("b", "two")]),
+        lambda _: store.list_collections(),
+    ):
         with pytest.raises(DataDamaged):
             use("default")
 
 
 @pytest.mark.parametrize(
-    "content", [b"this is no database, it only looks like a file", b"SQLite format 3\x00" + bytes(200)]
+    "content",
+    [b"this is no database, it only looks like a file", b"SQLite format 3\x00" + bytes(200)],
 )
 def test_what_is_no_database_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
@@ -741,7 +819,9 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "nowhere" / "sameask.db")
 
 
-@pytest.mark.parametrize("name", ["what?", "a?mode=ro", "100%", "%41", "a#b", "a b", "ü", "a:b", "file:x"])
+@pytest.mark.parametrize(
+    "name", ["what?", "a?mode=ro", "100%", "%41", "a#b", "a b", "ü", "a:b", "file:x"]
+)
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
@@ -775,16 +855,28 @@ def test_every_connection_has_its_pragmas(store: Store) -> None:
         connections = [stack.enter_context(store.database._engine.connect()) for _ in range(20)]
         assert len({id(connection.connection.dbapi_connection) for connection in connections}) == 20
         for connection in connections:
-            found = {pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() for pragma in PRAGMAS}
-            assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+            found = {
+                pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
+                for pragma in PRAGMAS
+            }
+            assert found == {
+                "journal_mode": "wal",
+                "synchronous": 2,
+                "foreign_keys": 1,
+                "busy_timeout": 10_000,
+            }
 
 
-@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "unheard_of"), ("synchronous", 7), ("foreign_keys", 5)])
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "unheard_of"), ("synchronous", 7), ("foreign_keys", 5)]
+)
 def test_a_pragma_that_does_not_take_is_an_error(
     path: Path, monkeypatch: pytest.MonkeyPatch, pragma: str, value: object
 ) -> None:
     monkeypatch.setitem(PRAGMAS, pragma, value)
-    with pytest.raises(DataDirectoryUnusable, match=f"SQLite keeps {pragma} at .* instead of {value!r}"):
+    with pytest.raises(
+        DataDirectoryUnusable, match=f"SQLite keeps {pragma} at .* instead of {value!r}"
+    ):
         Store(path)
 
 
@@ -799,7 +891,9 @@ def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None
     }
     assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
     for table in metadata.sorted_tables:
-        columns = [(column["name"], type(column["type"])) for column in found.get_columns(table.name)]
+        columns = [
+            (column["name"], type(column["type"])) for column in found.get_columns(table.name)
+        ]
         assert columns == [(column.name, in_sqlite[type(column.type)]) for column in table.columns]
         primary = found.get_pk_constraint(table.name)["constrained_columns"]
         assert primary == [column.name for column in table.primary_key]
@@ -809,21 +903,30 @@ def test_a_migrated_store_is_left_as_it_is(path: Path) -> None:
     with closing(Store(path)) as store:
         before = store.list_collections()
         with store.database.reading() as connection:
-            (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
+            (version,) = connection.exec_driver_sql(
+                "SELECT version_num FROM alembic_version"
+            ).scalars()
     with closing(Store(path)) as store, store.database.reading() as connection:
-        assert list(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()) == [version]
+        assert list(
+            connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
+        ) == [version]
         assert store.list_collections() == before
 
 
 # Many at once
 
 
-def test_two_stores_many_threads_give_distinct_revisions(path: Path, store: Store, key: int) -> None:
+def test_two_stores_many_threads_give_distinct_revisions(
+    path: Path, store: Store, key: int
+) -> None:
     with closing(Store(path)) as other:
 
         def write(writer: int) -> list[int]:
             mine = (store, other)[writer % 2]
-            return [mine.upsert("default", [(f"{writer} {i}", f"text {i} of {writer}")]).revision for i in range(10)]
+            return [
+                mine.upsert("default", [(f"{writer} {i}", f"text {i} of {writer}")]).revision
+                for i in range(10)
+            ]
 
         with ThreadPoolExecutor(8) as threads:
             revisions = list(threads.map(write, range(8)))
@@ -921,4 +1024,7 @@ def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
         read = [detail for detail in plan(store, statement) if " questions " in f"{detail} "]
         if statement.startswith("SELECT") and "id IN" in statement:
             assert all(" AND id=?)" in detail for detail in read)
-        assert all("(collection_key=? AND " in detail or "ix_questions_quarantined" in detail for detail in read)
+        assert all(
+            "(collection_key=? AND " in detail or "ix_questions_quarantined" in detail
+            for detail in read
+        )

@@ -72,8 +72,20 @@ def claimed(store: Store, holder: str = "anna's") -> TrainingRun:
 
 def test_a_run_is_queued_with_what_was_asked(store: Store) -> None:
     run = start(store)
-    assert (run.id, run.collection, run.state, run.request, run.log) == (1, "default", "queued", REQUEST, "")
-    assert (run.started_at, run.pid, run.progress, run.gate, run.is_over) == (None, None, None, None, False)
+    assert (run.id, run.collection, run.state, run.request, run.log) == (
+        1,
+        "default",
+        "queued",
+        REQUEST,
+        "",
+    )
+    assert (run.started_at, run.pid, run.progress, run.gate, run.is_over) == (
+        None,
+        None,
+        None,
+        None,
+        False,
+    )
     assert store.training_runs.get(run.id) == run
 
 
@@ -81,7 +93,9 @@ def test_a_collection_has_one_run_at_a_time_and_others_theirs(store: Store) -> N
     store.create_collection("faq", 10)
     label(store, "faq")
     first = start(store)
-    with pytest.raises(TrainingRunning, match=f"training run {first.id} of collection 'default'") as refusal:
+    with pytest.raises(
+        TrainingRunning, match=f"training run {first.id} of collection 'default'"
+    ) as refusal:
         start(store)
     assert refusal.value.run_id == first.id
     assert start(store, "faq").state == "queued"
@@ -174,7 +188,9 @@ def test_a_lease_that_has_lapsed_is_anybodys_and_no_more_its_holders(
     assert (found.leased_by, found.state, found.progress) == ("another", "running", None)
 
 
-def test_a_lease_from_before_the_clock_was_set_back_has_lapsed(store: Store, clock: Callable[[float], None]) -> None:
+def test_a_lease_from_before_the_clock_was_set_back_has_lapsed(
+    store: Store, clock: Callable[[float], None]
+) -> None:
     start(store)
     claimed(store)
     clock(-3600)
@@ -186,7 +202,12 @@ def test_a_holder_that_comes_again_finds_its_own_at_once(store: Store) -> None:
     run = claimed(store)
     store.training_runs.hold(run.id, "anna's", LEASE, pid=7, pid_started=8)
     again = claimed(store)
-    assert (again.id, again.pid, again.pid_started, again.started_at) == (run.id, 7, 8, run.started_at)
+    assert (again.id, again.pid, again.pid_started, again.started_at) == (
+        run.id,
+        7,
+        8,
+        run.started_at,
+    )
 
 
 def test_holding_changes_what_is_said_and_nothing_else(store: Store) -> None:
@@ -195,7 +216,12 @@ def test_holding_changes_what_is_said_and_nothing_else(store: Store) -> None:
     progress = {"phase": "training", "step": 3, "steps": 9, "loss": 0.5, "eta_seconds": None}
     held = store.training_runs.hold(run.id, "anna's", LEASE, progress=progress, log="step 3")
     assert held == store.training_runs.get(run.id)
-    assert (held.progress, held.log, held.state, held.request) == (progress, "step 3", "running", REQUEST)
+    assert (held.progress, held.log, held.state, held.request) == (
+        progress,
+        "step 3",
+        "running",
+        REQUEST,
+    )
 
 
 # Ends
@@ -207,7 +233,12 @@ def test_a_run_ends_with_its_release_and_gate(store: Store) -> None:
     gate = {"outcome": "passed", "reasons": []}
     store.training_runs.end(run.id, "anna's", "succeeded", release="default-1", gate=gate)
     ended = store.training_runs.get(run.id)
-    assert (ended.state, ended.release, ended.gate, ended.leased_by) == ("succeeded", "default-1", gate, None)
+    assert (ended.state, ended.release, ended.gate, ended.leased_by) == (
+        "succeeded",
+        "default-1",
+        gate,
+        None,
+    )
     assert ended.is_over
     assert store.training_runs.claim("anna's", LEASE) is None
 
@@ -277,12 +308,18 @@ def test_files_are_needed_while_a_run_may_go_on(store: Store, path: Path) -> Non
 
 
 @pytest.mark.parametrize("state", ["failed", "interrupted"])
-def test_what_failed_is_cancelled_so_that_nothing_of_it_is_kept(store: Store, state: room.State) -> None:
+def test_what_failed_is_cancelled_so_that_nothing_of_it_is_kept(
+    store: Store, state: room.State
+) -> None:
     start(store)
     failed = store.training_runs.end(claimed(store).id, "anna's", state, error="it broke")
     assert failed is not None
     cancelled = store.training_runs.cancel(failed.id)
-    assert (cancelled.state, cancelled.error, cancelled.ended_at) == ("cancelled", "it broke", failed.ended_at)
+    assert (cancelled.state, cancelled.error, cancelled.ended_at) == (
+        "cancelled",
+        "it broke",
+        failed.ended_at,
+    )
     assert store.training_runs.needing_files() == set()
 
 
@@ -291,9 +328,18 @@ def test_what_failed_is_cancelled_so_that_nothing_of_it_is_kept(store: Store, st
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("state", "queued"), ("request", "{}"), ("pid", 1), ("leased_by", "me"), ("collection", "faq"), ("checksum", 1)],
+    [
+        ("state", "queued"),
+        ("request", "{}"),
+        ("pid", 1),
+        ("leased_by", "me"),
+        ("collection", "faq"),
+        ("checksum", 1),
+    ],
 )
-def test_a_damaged_row_is_reported_and_passed_over(store: Store, path: Path, column: str, value: object) -> None:
+def test_a_damaged_row_is_reported_and_passed_over(
+    store: Store, path: Path, column: str, value: object
+) -> None:
     start(store)
     claimed(store)
     behind_its_back(path, f"UPDATE training_runs SET {column} = ? WHERE id = 1", value)
@@ -312,5 +358,7 @@ def test_a_damaged_row_is_reported_and_passed_over(store: Store, path: Path, col
 def test_what_stands_in_the_database_is_what_was_said(store: Store, path: Path) -> None:
     start(store)
     with closing(sqlite3.connect(path)) as connection:
-        ((request, state),) = connection.execute("SELECT request, state FROM training_runs").fetchall()
+        ((request, state),) = connection.execute(
+            "SELECT request, state FROM training_runs"
+        ).fetchall()
     assert (json.loads(request), state) == (REQUEST, "queued")

@@ -23,7 +23,9 @@ PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> Iterator[tuple[int, int, Path]]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, tiny_release: Release
+) -> Iterator[tuple[int, int, Path]]:
     """A `sameask serve` of its own: its port, its process, and the file of what it says."""
     folder = tmp_path_factory.mktemp("server")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -36,14 +38,19 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> I
     }
     said = folder / "said.txt"
     command = [sys.executable, "-c", "from app.cli.main import main; main()", "serve"]
-    with said.open("w") as file, subprocess.Popen(command, env=environment, stderr=file, stdout=file) as process:
+    with (
+        said.open("w") as file,
+        subprocess.Popen(command, env=environment, stderr=file, stdout=file) as process,
+    ):
         wait_until(lambda: is_ready(port))
         yield port, process.pid, said
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 0
 
 
-def test_idle_and_half_spoken_connections_keep_nobody_waiting(server: tuple[int, int, Path]) -> None:
+def test_idle_and_half_spoken_connections_keep_nobody_waiting(
+    server: tuple[int, int, Path],
+) -> None:
     port, pid, _ = server
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, IDLE + 500), hard), hard))
@@ -51,7 +58,9 @@ def test_idle_and_half_spoken_connections_keep_nobody_waiting(server: tuple[int,
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(IDLE)]
     try:
         for connection in connections[::2]:
-            connection.sendall(b"POST /duplicates HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 100\r\n\r\n{")
+            connection.sendall(
+                b"POST /duplicates HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 100\r\n\r\n{"
+            )
         wait_until(lambda: open_sockets(pid) >= IDLE)  # what was open before may be closed by now
         assert_answers(port, "asked beside idle connections")
     finally:
@@ -76,17 +85,26 @@ def test_clients_that_vanish_harm_nobody(server: tuple[int, int, Path], vanish: 
     assert "Traceback" not in said.read_text("utf-8")
 
 
-def test_a_write_whose_client_vanished_is_there_and_indexed_or_not_there_at_all(server: tuple[int, int, Path]) -> None:
+def test_a_write_whose_client_vanished_is_there_and_indexed_or_not_there_at_all(
+    server: tuple[int, int, Path],
+) -> None:
     port, _, said = server
     for i in range(VANISHING):
-        body = json.dumps({"questions": [{"id": f"v{i}", "text": f"{i} vanished while writing"}]}).encode()
+        body = json.dumps(
+            {"questions": [{"id": f"v{i}", "text": f"{i} vanished while writing"}]}
+        ).encode()
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(request("/questions", body))
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         assert_answers(port, "written after clients that vanished")  # behind what they left
         page = client.get("/questions", params={"limit": 1000}).json()["questions"]
-        there = {question["id"]: question["text"] for question in page if question["id"].startswith("v")}
-        assert there.items() <= {f"v{i}": f"{i} vanished while writing" for i in range(VANISHING)}.items()
+        there = {
+            question["id"]: question["text"] for question in page if question["id"].startswith("v")
+        }
+        assert (
+            there.items()
+            <= {f"v{i}": f"{i} vanished while writing" for i in range(VANISHING)}.items()
+        )
         readiness = client.get("/readyz").json()
         assert readiness["questions_indexed"] == readiness["questions"] == len(page)
     assert "Traceback" not in said.read_text("utf-8")
@@ -104,9 +122,7 @@ def assert_answers(port: int, text: str) -> None:
 
 def request(path: str, body: bytes) -> bytes:
     """A whole HTTP request with a JSON body."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -64,7 +64,9 @@ def stored(client: TestClient) -> dict[str, str]:
     listed: dict[str, str] = {}
     cursor: str | None = None
     while cursor or not listed:
-        page = client.get("/questions", params={"limit": 1000} | ({"cursor": cursor} if cursor else {})).json()
+        page = client.get(
+            "/questions", params={"limit": 1000} | ({"cursor": cursor} if cursor else {})
+        ).json()
         listed |= {question["id"]: question["text"] for question in page["questions"]}
         cursor = page["next_cursor"]
         if not cursor:
@@ -103,10 +105,16 @@ def write_until_full(client: TestClient, texts: dict[str, str]) -> dict[str, str
     raise AssertionError("there was always room")
 
 
-@pytest.mark.parametrize("checkpoint_pages", [1000, 8])  # 8: what fails may be a checkpoint, after almost any write
+@pytest.mark.parametrize(
+    "checkpoint_pages", [1000, 8]
+)  # 8: what fails may be a checkpoint, after almost any write
 @pytest.mark.parametrize("free_bytes", FREE)
 def test_a_write_without_room_is_refused_whole_and_the_rest_goes_on(
-    disk: Disk, on_disk: Settings, monkeypatch: pytest.MonkeyPatch, free_bytes: int, checkpoint_pages: int
+    disk: Disk,
+    on_disk: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    free_bytes: int,
+    checkpoint_pages: int,
 ) -> None:
     monkeypatch.setitem(database.PRAGMAS, "wal_autocheckpoint", checkpoint_pages)
     texts = texts_of(0, 20)
@@ -132,7 +140,9 @@ def test_a_write_without_room_is_refused_whole_and_the_rest_goes_on(
         made = client.put("/collections/other")
         if made.status_code != 201:
             assert_full(made)
-        assert client.get("/collections/other").status_code == (200 if made.status_code == 201 else 404)
+        assert client.get("/collections/other").status_code == (
+            200 if made.status_code == 201 else 404
+        )
         assert_answers(client, texts)
         disk.make_room()
         write(client, **refused)
@@ -143,7 +153,9 @@ def test_a_write_without_room_is_refused_whole_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("free_bytes", FREE)
-def test_closing_and_opening_without_room_loses_nothing(disk: Disk, on_disk: Settings, free_bytes: int) -> None:
+def test_closing_and_opening_without_room_loses_nothing(
+    disk: Disk, on_disk: Settings, free_bytes: int
+) -> None:
     texts = texts_of(0, 200)
     with running(on_disk) as client:
         write(client, **texts)
@@ -166,7 +178,9 @@ def test_closing_and_opening_without_room_loses_nothing(disk: Disk, on_disk: Set
 
 
 @pytest.mark.parametrize("free_bytes", FREE)
-def test_a_database_that_can_not_be_made_for_want_of_room_can_be_made_later(disk: Disk, free_bytes: int) -> None:
+def test_a_database_that_can_not_be_made_for_want_of_room_can_be_made_later(
+    disk: Disk, free_bytes: int
+) -> None:
     disk.fill(free_bytes)
     refused = ""
     try:
@@ -211,9 +225,11 @@ def test_a_snapshot_without_room_costs_no_write_and_is_made_up_for_later(
         write(client, **more)
         texts |= more
         assert pieces(on_disk) == ["0-100"]
-        assert (Path(on_disk.data_dir, "snapshots", live.release.digest[:16], "1/0-100/graph.faiss").exists()) == (
-            exact_limit == 20
-        )
+        assert (
+            Path(
+                on_disk.data_dir, "snapshots", live.release.digest[:16], "1/0-100/graph.faiss"
+            ).exists()
+        ) == (exact_limit == 20)
         monkeypatch.setattr(live, "close", live.batcher.close)  # what is saved is saved by now
     with watched_model() as model, running(on_disk) as client:
         assert embedded(model) == []

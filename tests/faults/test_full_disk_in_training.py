@@ -24,8 +24,25 @@ def test_training_goes_on_when_there_is_room_again(disk: Disk, tmp_path: Path) -
     pairs = write_pairs(tmp_path / "pairs.tsv", generated_pairs(500))
 
     def fit(out: Path) -> Release:
-        arguments = ["fit", "--objective", "joint", "--pairs", pairs, "--base", base, "--out", out, "--device", "cpu"]
-        assert CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False).exit_code == 0
+        arguments = [
+            "fit",
+            "--objective",
+            "joint",
+            "--pairs",
+            pairs,
+            "--base",
+            base,
+            "--out",
+            out,
+            "--device",
+            "cpu",
+        ]
+        assert (
+            CliRunner()
+            .invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+            .exit_code
+            == 0
+        )
         return Release.open(out)
 
     undisturbed = fit(tmp_path / "mine")

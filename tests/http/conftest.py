@@ -14,7 +14,9 @@ from tests.conftest import wait_until_ready
 @pytest.fixture(scope="module")
 def shared_settings(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> Settings:
     """Settings of a service that the tests of one module share."""
-    return Settings(data_dir=tmp_path_factory.mktemp("shared") / "data", release=tiny_release.path, device="cpu")
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("shared") / "data", release=tiny_release.path, device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")

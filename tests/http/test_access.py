@@ -103,7 +103,9 @@ class House:
         """The answer to somebody who has this kind of key."""
         key = self.keys[holder]
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return self.client.request(method, path, headers=headers, follow_redirects=False, **arguments)
+        return self.client.request(
+            method, path, headers=headers, follow_redirects=False, **arguments
+        )
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -124,7 +126,9 @@ def house(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> It
     folder = tmp_path_factory.mktemp("keys")
     (folder / "admin-key").write_text(ADMIN_KEY + "\n")
     with locked(folder / "data") as store:
-        keys: dict[str, str | None] = {scope.value: make_key(store, [scope])[1] for scope in KeyScope}
+        keys: dict[str, str | None] = {
+            scope.value: make_key(store, [scope])[1] for scope in KeyScope
+        }
         keys["label and read"] = make_key(store, [KeyScope.LABEL, KeyScope.READ])[1]
         kept, keys["revoked"] = make_key(store, [KeyScope.ADMIN])
         store.keys.revoke(kept.id)
@@ -147,7 +151,9 @@ def assert_refused(response: Any, status: int, title: str, challenge: str) -> No
 
 @pytest.mark.parametrize("holder", HOLDERS)
 @EACH_ROUTE
-def test_a_route_lets_in_who_has_its_scope_and_nobody_else(house: House, route: RouteContext, holder: str) -> None:
+def test_a_route_lets_in_who_has_its_scope_and_nobody_else(
+    house: House, route: RouteContext, holder: str
+) -> None:
     method, path = label(route).split()
     path = re.sub(r"\{[^}]*\}", "a", path) + "/swagger-ui.css" * (route.name == "assets")
     response = house.request(holder, method, path)
@@ -155,7 +161,9 @@ def test_a_route_lets_in_who_has_its_scope_and_nobody_else(house: House, route: 
     if needed is None or (held and needed in held):
         assert response.status_code not in (401, 403, 421)
     elif held:
-        assert_refused(response, 403, "Scope missing", f', error="insufficient_scope", scope="{needed}"')
+        assert_refused(
+            response, 403, "Scope missing", f', error="insufficient_scope", scope="{needed}"'
+        )
         assert response.json()["detail"] == f"this needs a key with the scope '{needed}'"
     elif holder == "nobody":
         assert_refused(response, 401, "Key missing", "")
@@ -174,7 +182,10 @@ def test_with_the_right_key_it_answers(house: House) -> None:
     found = house.request("read", "POST", "/duplicates", json=asked).json()["results"]
     assert [candidate["id"] for candidate in found[0]["candidates"]] == ["a"]
     assert house.request("read", "DELETE", "/questions/a").status_code == 403
-    assert house.request("label and read", "GET", "/questions/a").json()["text"] == "Can I cancel my order?"
+    assert (
+        house.request("label and read", "GET", "/questions/a").json()["text"]
+        == "Can I cancel my order?"
+    )
     assert house.request("admin's file", "DELETE", "/questions/a").status_code == 200
 
 
@@ -183,8 +194,12 @@ def test_labels_are_given_and_undone_with_one_scope_and_read_with_another(house:
     (given,) = house.request("label", "POST", "/labels", json=said).json()["labels"]
     assert house.request("write", "POST", "/labels", json=said).status_code == 403
     assert house.request("label", "GET", "/labels").status_code == 403
-    assert [given["id"]] == [one["id"] for one in house.request("read", "GET", "/labels").json()["labels"]]
-    undone = house.request("label and read", "DELETE", f"/labels/{given['id']}", params={"by": "anna"})
+    assert [given["id"]] == [
+        one["id"] for one in house.request("read", "GET", "/labels").json()["labels"]
+    ]
+    undone = house.request(
+        "label and read", "DELETE", f"/labels/{given['id']}", params={"by": "anna"}
+    )
     assert undone.json()["ended"]["by"] == "anna"
 
 
@@ -195,7 +210,12 @@ def test_what_is_not_there_is_told_to_who_has_a_key(house: House, path: str) -> 
 
 
 def test_a_wrong_method_is_told_to_who_has_a_key(house: House) -> None:
-    assert_refused(house.request("revoked", "PATCH", "/questions"), 401, "Key refused", ', error="invalid_token"')
+    assert_refused(
+        house.request("revoked", "PATCH", "/questions"),
+        401,
+        "Key refused",
+        ', error="invalid_token"',
+    )
     assert house.request("label", "PATCH", "/questions").headers["Allow"] == "GET, POST"
 
 
@@ -217,7 +237,9 @@ def test_a_wrong_method_is_told_to_who_has_a_key(house: House) -> None:
         (b"Bearer " + b"x" * 50_000, "Key refused"),
     ],
 )
-def test_the_header_is_read_as_rfc_6750_writes_it(house: House, header: bytes, title: str | None) -> None:
+def test_the_header_is_read_as_rfc_6750_writes_it(
+    house: House, header: bytes, title: str | None
+) -> None:
     value = header.replace(b"%s", str(house.keys["read"]).encode())
     response = house.client.get("/collections/default", headers=[(b"authorization", value)])
     assert response.status_code == (401 if title else 200)
@@ -228,7 +250,12 @@ def test_a_key_is_taken_from_nowhere_but_the_header(house: House) -> None:
     key = house.keys["admin"]
     for path in (f"/questions?access_token={key}", f"/questions?key={key}"):
         assert house.client.get(path).status_code == 401
-    assert house.client.get("/questions", headers={"Cookie": f"key={key}", "X-API-Key": str(key)}).status_code == 401
+    assert (
+        house.client.get(
+            "/questions", headers={"Cookie": f"key={key}", "X-API-Key": str(key)}
+        ).status_code
+        == 401
+    )
 
 
 def test_nothing_of_a_body_is_read_before_the_key_is_checked(house: House) -> None:
@@ -240,7 +267,13 @@ def test_nothing_of_a_body_is_read_before_the_key_is_checked(house: House) -> No
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/questions", "headers": [], "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/questions",
+        "headers": [],
+        "query_string": b"",
+    }
     assert house.client.portal is not None
     house.client.portal.call(app_of(house.client), scope, receive, send)
     assert sent[0]["status"] == 401
@@ -257,7 +290,8 @@ def test_refusals_are_counted_under_their_routes_and_no_key_is_in_the_metrics(ho
         house.request(holder, "DELETE", "/questions/some/id")
     exposition = house.request("read", "GET", "/metrics").text
     counted = re.findall(
-        r'_count\{method="DELETE",route="/questions/\{id:path\}",status="(401|403)"\} (\S+)', exposition
+        r'_count\{method="DELETE",route="/questions/\{id:path\}",status="(401|403)"\} (\S+)',
+        exposition,
     )
     assert {status: float(times) >= 1 for status, times in counted} == {"401": True, "403": True}
     for key in filter(None, house.keys.values()):
@@ -285,7 +319,9 @@ async def something() -> str:
 
 
 @pytest.mark.parametrize("name", ["forgotten", "livez"])
-def test_the_service_does_not_start_with_a_route_that_has_no_scope_of_its_own(settings: Settings, name: str) -> None:
+def test_the_service_does_not_start_with_a_route_that_has_no_scope_of_its_own(
+    settings: Settings, name: str
+) -> None:
     app = create_app(settings)
     app.add_api_route("/forgotten", something, name=name)
     with pytest.raises(LookupError, match=rf"\['{name}'\]"), TestClient(app):
@@ -368,7 +404,10 @@ def test_without_keys_it_answers_under_names_of_its_own_alone(settings: Settings
         answers = {host: client.get("/collections", headers={"Host": host}) for host in HOSTS}
         assert {host: answer.status_code for host, answer in answers.items()} == HOSTS
         refused = answers["rebound.example"]
-        assert (refused.json()["title"], refused.headers["content-type"]) == ("Host refused", PROBLEM)
+        assert (refused.json()["title"], refused.headers["content-type"]) == (
+            "Host refused",
+            PROBLEM,
+        )
         assert client.get("/livez", headers={"Host": "rebound.example"}).status_code == 200
         with shared(settings.data_dir) as store:
             _, key = make_key(store, [KeyScope.READ])
@@ -391,7 +430,10 @@ ORIGINS = {
 def test_without_keys_it_answers_no_page_of_another_server(settings: Settings) -> None:
     body = {"questions": [{"id": "a", "text": "One?"}]}
     with running(settings, allowed_hosts="testserver,faq.intern") as client:
-        found = {origin: client.post("/questions", json=body, headers={"Origin": origin}) for origin in ORIGINS}
+        found = {
+            origin: client.post("/questions", json=body, headers={"Origin": origin})
+            for origin in ORIGINS
+        }
         assert {origin: answer.status_code for origin, answer in found.items()} == ORIGINS
         with shared(settings.data_dir) as store:
             _, key = make_key(store, [KeyScope.READ])
@@ -400,7 +442,9 @@ def test_without_keys_it_answers_no_page_of_another_server(settings: Settings) -
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
-def test_a_body_that_a_page_may_send_unasked_is_not_read_as_json(settings: Settings, content_type: str | None) -> None:
+def test_a_body_that_a_page_may_send_unasked_is_not_read_as_json(
+    settings: Settings, content_type: str | None
+) -> None:
     body = b'{"questions": [{"id": "a", "text": "One?"}]}'
     with running(settings) as client:
         headers = {"Content-Type": content_type} if content_type else {}
@@ -410,9 +454,18 @@ def test_a_body_that_a_page_may_send_unasked_is_not_read_as_json(settings: Setti
 
 @pytest.mark.parametrize(
     ("client_host", "status"),
-    [("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("", 200), ("192.0.2.1", 401), ("2001:db8::1", 401)],
+    [
+        ("127.0.0.1", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),
+        ("", 200),
+        ("192.0.2.1", 401),
+        ("2001:db8::1", 401),
+    ],
 )
-def test_without_keys_it_answers_this_machine_alone(settings: Settings, client_host: str, status: int) -> None:
+def test_without_keys_it_answers_this_machine_alone(
+    settings: Settings, client_host: str, status: int
+) -> None:
     with running(settings) as client:
         elsewhere = TestClient(app_of(client), client=(client_host, 1))
         assert elsewhere.get("/collections/default").status_code == status
@@ -430,12 +483,15 @@ def test_in_place_no_key_is_needed(settings: Settings) -> None:
 def test_a_damaged_key_is_refused_as_such_and_others_open(settings: Settings) -> None:
     with shared(settings.data_dir) as store:
         (kept, key), (_, other) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.READ])
-    behind_its_back(settings.data_dir / DATABASE, "UPDATE keys SET scopes = 'admin' WHERE id = ?", kept.id)
+    behind_its_back(
+        settings.data_dir / DATABASE, "UPDATE keys SET scopes = 'admin' WHERE id = ?", kept.id
+    )
     with running(settings) as client:
         response = client.get("/collections", headers=bearer(key))
         assert (response.status_code, response.headers["content-type"]) == (503, PROBLEM)
         assert (
-            response.json()["detail"] == f"the row of key '{kept.id}' fails its checksum: revoke it, and make another"
+            response.json()["detail"]
+            == f"the row of key '{kept.id}' fails its checksum: revoke it, and make another"
         )
         assert client.get("/collections", headers=bearer(other)).status_code == 200
         assert client.get("/collections").status_code == 401
@@ -460,7 +516,9 @@ def test_a_known_key_is_let_in_without_a_thread_and_out_at_once(
         assert client.get("/collections", headers=bearer(key)).status_code == 401
 
 
-def test_a_fault_at_the_door_lets_nobody_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_at_the_door_lets_nobody_in(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise LookupError("xyzzy")
 
@@ -493,6 +551,10 @@ def test_the_document_says_which_scope_each_operation_needs(document: dict[str, 
         for method, operation in methods.items():
             scope = documented[f"{method.upper()} {path}"]
             assert operation.get("security") == ([{"key": [scope]}] if scope else None)
-            assert operation["description"].endswith(f"Needs a key with the scope `{scope}`.") is (scope is not None)
+            assert operation["description"].endswith(f"Needs a key with the scope `{scope}`.") is (
+                scope is not None
+            )
             for status in ("401", "403", "421"):
-                assert (operation["responses"].get(status, {}).get("content") == problem) is (scope is not None)
+                assert (operation["responses"].get(status, {}).get("content") == problem) is (
+                    scope is not None
+                )

@@ -17,9 +17,21 @@ MARKER = "xyzzy"
 # Where a text can stand: the path, a body with that text, and its field.
 PLACES: dict[str, tuple[str, Callable[[object], object], str]] = {
     "duplicates": ("/duplicates", lambda text: {"questions": ["Fine?", text]}, "questions.1"),
-    "pair, first": ("/pair-score", lambda text: {"pairs": [_pair(text, "Fine?")]}, "pairs.0.question1"),
-    "pair, second": ("/pair-score", lambda text: {"pairs": [_pair("Fine?", text)]}, "pairs.0.question2"),
-    "questions": ("/questions", lambda text: {"questions": [_question(), _question("b", text)]}, "questions.1.text"),
+    "pair, first": (
+        "/pair-score",
+        lambda text: {"pairs": [_pair(text, "Fine?")]},
+        "pairs.0.question1",
+    ),
+    "pair, second": (
+        "/pair-score",
+        lambda text: {"pairs": [_pair("Fine?", text)]},
+        "pairs.0.question2",
+    ),
+    "questions": (
+        "/questions",
+        lambda text: {"questions": [_question(), _question("b", text)]},
+        "questions.1.text",
+    ),
     "label": (
         "/labels",
         lambda text: {"labels": [_label(), _label(questions=["Fine?", text])]},
@@ -30,7 +42,10 @@ PLACES: dict[str, tuple[str, Callable[[object], object], str]] = {
 BAD_TEXTS = {
     "empty": ("", "at least 1 character"),
     "blank": (" \t\r\n\u3000\u2003", "must not be blank"),
-    "too long": (MARKER + "x" * 9_996, "has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)"),
+    "too long": (
+        MARKER + "x" * 9_996,
+        "has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
+    ),
     "a number": (7, "valid string"),
     "true": (True, "valid string"),
     "null": (None, "valid string"),
@@ -96,7 +111,12 @@ TOO_MANY = {
     ),
     "pairs to label": (
         "/labels",
-        {"labels": [{"questions": [MARKER, f"{n}?"], "is_duplicate": True, "by": "a"} for n in range(1001)]},
+        {
+            "labels": [
+                {"questions": [MARKER, f"{n}?"], "is_duplicate": True, "by": "a"}
+                for n in range(1001)
+            ]
+        },
         ("labels", "has 1,001 items; at most 1,000 (SAMEASK_MAX_LABELS)"),
     ),
     "ids to exclude": (
@@ -111,10 +131,22 @@ MALFORMED = {
     "an empty list": ("/duplicates", {"questions": []}, ("questions", "at least 1 item")),
     "a text for a list": ("/duplicates", {"questions": MARKER}, ("questions", "valid list")),
     "an empty list of pairs": ("/pair-score", {"pairs": []}, ("pairs", "at least 1 item")),
-    "half a pair": ("/pair-score", {"pairs": [{"question1": MARKER}]}, ("pairs.0.question2", "Field required")),
+    "half a pair": (
+        "/pair-score",
+        {"pairs": [{"question1": MARKER}]},
+        ("pairs.0.question2", "Field required"),
+    ),
     "an empty list to write": ("/questions", {"questions": []}, ("questions", "at least 1 item")),
-    "no id": ("/questions", {"questions": [{"text": MARKER}]}, ("questions.0.id", "Field required")),
-    "no text": ("/questions", {"questions": [{"id": MARKER}]}, ("questions.0.text", "Field required")),
+    "no id": (
+        "/questions",
+        {"questions": [{"text": MARKER}]},
+        ("questions.0.id", "Field required"),
+    ),
+    "no text": (
+        "/questions",
+        {"questions": [{"id": MARKER}]},
+        ("questions.0.text", "Field required"),
+    ),
     "no object": ("/duplicates", [MARKER], ("body", "valid dictionary")),
     "null": ("/duplicates", None, ("body", "valid dictionary")),
     "an unknown field": (
@@ -146,13 +178,21 @@ MALFORMED = {
 
 BAD_LABELS: dict[str, tuple[dict[str, object], str, str]] = {
     "no pair": ({"questions": ...}, "labels.1", "names its pair either by `ids` or by `questions`"),
-    "two pairs": ({"ids": ["a", "b"]}, "labels.1", "names its pair either by `ids` or by `questions`"),
+    "two pairs": (
+        {"ids": ["a", "b"]},
+        "labels.1",
+        "names its pair either by `ids` or by `questions`",
+    ),
     "null for a pair": ({"questions": None}, "labels.1.questions", "valid list"),
     "half a pair": ({"questions": [MARKER]}, "labels.1.questions", "at least 2 items"),
     "three of a pair": ({"questions": [MARKER, "b", "c"]}, "labels.1.questions", "at most 2 items"),
     "a text for a pair": ({"questions": MARKER}, "labels.1.questions", "valid list"),
     "one id": ({"questions": ..., "ids": [MARKER]}, "labels.1.ids", "at least 2 items"),
-    "an empty id": ({"questions": ..., "ids": [MARKER, ""]}, "labels.1.ids.1", "at least 1 character"),
+    "an empty id": (
+        {"questions": ..., "ids": [MARKER, ""]},
+        "labels.1.ids.1",
+        "at least 1 character",
+    ),
     "no word": ({"is_duplicate": ...}, "labels.1.is_duplicate", "Field required"),
     "null for a word": ({"is_duplicate": None}, "labels.1.is_duplicate", "valid boolean"),
     "a number for a word": ({"is_duplicate": 1}, "labels.1.is_duplicate", "valid boolean"),
@@ -164,9 +204,21 @@ BAD_LABELS: dict[str, tuple[dict[str, object], str, str]] = {
         "labels.1.note",
         "has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
     ),
-    "an unknown field": ({"nonsense": MARKER}, "labels.1.nonsense", "Extra inputs are not permitted"),
-    "a pair with itself": ({"questions": [MARKER, f" {MARKER.upper()} "]}, "labels.1", "a question with itself"),
-    "the opposite": ({"questions": ["Which?", "Fine?"], "is_duplicate": False}, "labels.1", "otherwise than labels.0"),
+    "an unknown field": (
+        {"nonsense": MARKER},
+        "labels.1.nonsense",
+        "Extra inputs are not permitted",
+    ),
+    "a pair with itself": (
+        {"questions": [MARKER, f" {MARKER.upper()} "]},
+        "labels.1",
+        "a question with itself",
+    ),
+    "the opposite": (
+        {"questions": ["Which?", "Fine?"], "is_duplicate": False},
+        "labels.1",
+        "otherwise than labels.0",
+    ),
 }
 
 NOT_JSON = {
@@ -218,7 +270,12 @@ def _question(id_: object = "a", text: object = "Fine?") -> dict[str, object]:
 
 def _label(**changes: object) -> dict[str, object]:
     """A good label with these fields changed, or (`...`) left out."""
-    label: dict[str, object] = {"questions": ["Fine?", "Which?"], "is_duplicate": True, "by": "anna", **changes}
+    label: dict[str, object] = {
+        "questions": ["Fine?", "Which?"],
+        "is_duplicate": True,
+        "by": "anna",
+        **changes,
+    }
     return {name: value for name, value in label.items() if value is not ...}
 
 
@@ -247,7 +304,9 @@ def _assert_only_error(document: dict[str, Any], field: str, detail: str) -> Non
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_bad_text_is_refused_wherever_it_stands(shared_client: TestClient, place: str, text: str) -> None:
+def test_a_bad_text_is_refused_wherever_it_stands(
+    shared_client: TestClient, place: str, text: str
+) -> None:
     path, body, field = PLACES[place]
     value, detail = BAD_TEXTS[text]
     _assert_only_error(_post(shared_client, path, body(value)), field, detail)
@@ -257,7 +316,9 @@ def test_a_bad_text_is_refused_wherever_it_stands(shared_client: TestClient, pla
 def test_a_bad_id_is_refused(shared_client: TestClient, id_: str) -> None:
     value, detail = BAD_IDS[id_]
     written = _post(shared_client, "/questions", {"questions": [_question(), _question(value)]})
-    excluded = _post(shared_client, "/duplicates", {"questions": ["Fine?"], "exclude_ids": ["a", value]})
+    excluded = _post(
+        shared_client, "/duplicates", {"questions": ["Fine?"], "exclude_ids": ["a", value]}
+    )
     _assert_only_error(written, "questions.1.id", detail)
     _assert_only_error(excluded, "exclude_ids.1", detail)
 
@@ -265,11 +326,17 @@ def test_a_bad_id_is_refused(shared_client: TestClient, id_: str) -> None:
 @pytest.mark.parametrize("by", BAD_PEOPLE)
 def test_a_bad_name_is_refused(shared_client: TestClient, by: str) -> None:
     value, detail = BAD_PEOPLE[by]
-    _assert_only_error(_post(shared_client, "/labels", {"labels": [_label(), _label(by=value)]}), "labels.1.by", detail)
+    _assert_only_error(
+        _post(shared_client, "/labels", {"labels": [_label(), _label(by=value)]}),
+        "labels.1.by",
+        detail,
+    )
 
 
 @pytest.mark.parametrize("case", BAD_LABELS)
-def test_a_bad_label_is_refused_and_keeps_the_good_one_out(shared_client: TestClient, case: str) -> None:
+def test_a_bad_label_is_refused_and_keeps_the_good_one_out(
+    shared_client: TestClient, case: str
+) -> None:
     changes, field, detail = BAD_LABELS[case]
     document = _post(shared_client, "/labels", {"labels": [_label(), _label(**changes)]})
     _assert_only_error(document, field, detail)
@@ -285,13 +352,17 @@ def test_a_bad_label_is_refused_and_keeps_the_good_one_out(shared_client: TestCl
         ({"by": "anna", "collection": "A"}, "collection"),
     ],
 )
-def test_a_bad_undo_is_refused(shared_client: TestClient, parameters: dict[str, str], field: str) -> None:
+def test_a_bad_undo_is_refused(
+    shared_client: TestClient, parameters: dict[str, str], field: str
+) -> None:
     response = shared_client.delete("/labels/1", params=parameters)
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
     assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
-@pytest.mark.parametrize("id_", ["0", "-1", "x", "1.5", "9" * 30, "9" * 5000, "9223372036854775808"])
+@pytest.mark.parametrize(
+    "id_", ["0", "-1", "x", "1.5", "9" * 30, "9" * 5000, "9223372036854775808"]
+)
 def test_a_bad_number_of_a_label_is_refused(shared_client: TestClient, id_: str) -> None:
     response = shared_client.delete(f"/labels/{id_}", params={"by": "anna"})
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
@@ -301,13 +372,19 @@ def test_a_bad_number_of_a_label_is_refused(shared_client: TestClient, id_: str)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[(name, value) for name in ("is_duplicate", "contradicted", "history") for value in ("", "yes", "1", "True")],
+        *[
+            (name, value)
+            for name in ("is_duplicate", "contradicted", "history")
+            for value in ("", "yes", "1", "True")
+        ],
         ("by", "\n"),
         ("cursor", "YQ"),  # of another list
         ("cursor", "OTIyMzM3MjAzNjg1NDc3NTgwOA"),  # 2**63
     ],
 )
-def test_a_bad_filter_of_labels_is_refused(shared_client: TestClient, name: str, value: str) -> None:
+def test_a_bad_filter_of_labels_is_refused(
+    shared_client: TestClient, name: str, value: str
+) -> None:
     response = shared_client.get("/labels", params={name: value})
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
     assert [error["field"] for error in response.json()["errors"]] == [name]
@@ -322,11 +399,17 @@ def test_labels_of_unknown_ids_are_404_and_name_them(shared_client: TestClient) 
 @pytest.mark.parametrize("top_k", BAD_TOP_K)
 def test_a_bad_top_k_is_refused(shared_client: TestClient, top_k: str) -> None:
     value, detail = BAD_TOP_K[top_k]
-    _assert_only_error(_post(shared_client, "/duplicates", {"questions": [MARKER], "top_k": value}), "top_k", detail)
+    _assert_only_error(
+        _post(shared_client, "/duplicates", {"questions": [MARKER], "top_k": value}),
+        "top_k",
+        detail,
+    )
 
 
 @pytest.mark.parametrize("case", TOO_MANY)
-def test_too_many_is_refused_with_the_count_and_the_limit(shared_client: TestClient, case: str) -> None:
+def test_too_many_is_refused_with_the_count_and_the_limit(
+    shared_client: TestClient, case: str
+) -> None:
     path, body, error = TOO_MANY[case]
     _assert_only_error(_post(shared_client, path, body), *error)
 
@@ -352,14 +435,20 @@ def test_no_body_is_refused(shared_client: TestClient) -> None:
 
 
 def test_everything_past_a_limit_is_named_at_once(shared_client: TestClient) -> None:
-    body = {"questions": [MARKER, MARKER + "x" * 10_000], "top_k": 101, "exclude_ids": [str(n) for n in range(1001)]}
+    body = {
+        "questions": [MARKER, MARKER + "x" * 10_000],
+        "top_k": 101,
+        "exclude_ids": [str(n) for n in range(1001)],
+    }
     errors = _post(shared_client, "/duplicates", body)["errors"]
     assert [error["field"] for error in errors] == ["exclude_ids", "top_k", "questions.1"]
 
 
 def test_a_body_full_of_mistakes_gets_a_short_answer(shared_client: TestClient) -> None:
     body = b'{"questions": [' + b"1," * 20_000 + b"1]}"
-    response = shared_client.post("/duplicates", content=body, headers={"Content-Type": "application/json"})
+    response = shared_client.post(
+        "/duplicates", content=body, headers={"Content-Type": "application/json"}
+    )
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] in ("questions", "questions.0")
     assert len(response.content) < len(body)
@@ -369,7 +458,9 @@ def test_ids_that_stand_twice_in_one_request_are_named(shared_client: TestClient
     body = {"questions": [_question(id_, MARKER) for id_ in ("a", "b", "a", "c", "b", "a")]}
     errors = _post(shared_client, "/questions", body)["errors"]
     fields = [f"questions.{n}.id" for n in (0, 1, 2, 4, 5)]
-    assert errors == [{"field": field, "detail": "stands more than once in this request"} for field in fields]
+    assert errors == [
+        {"field": field, "detail": "stands more than once in this request"} for field in fields
+    ]
 
 
 @pytest.mark.parametrize("path", ["/duplicates", "/questions"])
@@ -381,7 +472,11 @@ def test_an_unknown_collection_is_404(shared_client: TestClient, path: str) -> N
 
 
 def test_one_bad_question_keeps_the_good_ones_out(shared_client: TestClient) -> None:
-    _post(shared_client, "/questions", {"questions": [_question("good"), _question("bad", ""), _question("fine")]})
+    _post(
+        shared_client,
+        "/questions",
+        {"questions": [_question("good"), _question("bad", ""), _question("fine")]},
+    )
     assert shared_client.get("/questions/good").status_code == 404
 
 
@@ -403,7 +498,9 @@ def test_a_body_of_10_megabytes_is_413(shared_client: TestClient, chunked: bool)
     body = b'{"questions": [{"id": "a", "text": "' + MARKER.encode() + b"x" * 10_000_000 + b'"}]}'
     pieces = (body[start : start + 2**16] for start in range(0, len(body), 2**16))
     headers = {"Content-Type": "application/json"}
-    response = shared_client.post("/questions", content=pieces if chunked else body, headers=headers)
+    response = shared_client.post(
+        "/questions", content=pieces if chunked else body, headers=headers
+    )
     assert ("content-length" in response.request.headers) is not chunked
     assert (response.status_code, response.headers["content-type"]) == (413, PROBLEM)
     assert response.json() == {
@@ -426,7 +523,13 @@ def test_no_more_of_an_endless_body_is_read_than_the_limit(shared_client: TestCl
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/questions", "headers": [], "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/questions",
+        "headers": [],
+        "query_string": b"",
+    }
     assert shared_client.portal is not None
     shared_client.portal.call(app_of(shared_client), scope, receive, send)
     assert sent[0]["status"] == 413
@@ -434,12 +537,16 @@ def test_no_more_of_an_endless_body_is_read_than_the_limit(shared_client: TestCl
 
 
 @pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
-def test_a_body_may_have_as_many_bytes_as_the_limit(settings: Settings, extra: int, status: int) -> None:
+def test_a_body_may_have_as_many_bytes_as_the_limit(
+    settings: Settings, extra: int, status: int
+) -> None:
     body = b'{"questions": ["Fine?"]}'.ljust(1024 + extra)
     with TestClient(create_app(settings.model_copy(update={"max_body_bytes": 1024}))) as client:
         wait_until_ready(client)
         for content in (body, iter([body[:1000], body[1000:]])):
-            response = client.post("/duplicates", content=content, headers={"Content-Type": "application/json"})
+            response = client.post(
+                "/duplicates", content=content, headers={"Content-Type": "application/json"}
+            )
             assert response.status_code == status
 
 
@@ -457,7 +564,9 @@ def test_a_body_may_have_as_many_bytes_as_the_limit(settings: Settings, extra: i
         ("1.5", "valid integer"),
     ],
 )
-def test_a_bad_page_limit_is_refused(shared_client: TestClient, path: str, limit: str, detail: str) -> None:
+def test_a_bad_page_limit_is_refused(
+    shared_client: TestClient, path: str, limit: str, detail: str
+) -> None:
     response = shared_client.get(path, params={"limit": limit})
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
     _assert_only_error(response.json(), "limit", detail)
@@ -471,11 +580,18 @@ def test_a_bad_id_in_the_path_is_refused(shared_client: TestClient, path: str) -
         assert [error["field"] for error in response.json()["errors"]] == ["id"]
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/duplicates/", "/collections/", "/docs/assets/nowhere.js"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/duplicates/", "/collections/", "/docs/assets/nowhere.js"]
+)
 def test_an_unknown_path_is_a_problem_document(shared_client: TestClient, path: str) -> None:
     response = shared_client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)
-    assert response.json() == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+    }
 
 
 @pytest.mark.parametrize(("method", "path"), FORBIDDEN)
@@ -488,7 +604,9 @@ def test_a_wrong_method_is_a_problem_document_that_lists_every_right_one(
     assert (response.json()["title"], response.json()["status"]) == ("Method Not Allowed", 405)
 
 
-def test_a_wrong_method_on_a_file_of_the_docs_lists_the_right_ones(shared_client: TestClient) -> None:
+def test_a_wrong_method_on_a_file_of_the_docs_lists_the_right_ones(
+    shared_client: TestClient,
+) -> None:
     response = shared_client.post("/docs/assets/swagger-ui.css")
     assert (response.status_code, response.headers["content-type"]) == (405, PROBLEM)
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}

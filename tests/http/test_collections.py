@@ -34,7 +34,11 @@ def test_the_default_collection_is_there_from_the_start(client: TestClient) -> N
 def test_a_collection_is_made_once_and_found_after(client: TestClient) -> None:
     first, again = client.put("/collections/support"), client.put("/collections/support")
     assert (first.status_code, again.status_code) == (201, 200)
-    assert (first.json()["name"], first.json()["revision"], first.json()["questions"]) == ("support", 0, 0)
+    assert (first.json()["name"], first.json()["revision"], first.json()["questions"]) == (
+        "support",
+        0,
+        0,
+    )
     assert again.json() == first.json() == client.get("/collections/support").json()
 
 
@@ -60,12 +64,18 @@ def test_collections_know_nothing_of_one_another(client: TestClient) -> None:
     write(client, "left", a="Can I cancel my order?")
     write(client, "right", a="What is the capital of France?", b="Can I cancel an order?")
     asked = "Can I cancel any order?"
-    found = {name: ask(client, asked, collection=name)["results"][0]["candidates"] for name in ("left", "right")}
+    found = {
+        name: ask(client, asked, collection=name)["results"][0]["candidates"]
+        for name in ("left", "right")
+    }
     assert {c["id"]: c["text"] for c in found["left"]} == {"a": "Can I cancel my order?"}
     assert {c["id"] for c in found["right"]} == {"a", "b"}
     assert ask(client, asked)["results"][0]["verdict"] == "new"
     assert client.get("/questions/a").status_code == 404
-    assert client.get("/questions/a", params={"collection": "left"}).json()["text"] == "Can I cancel my order?"
+    assert (
+        client.get("/questions/a", params={"collection": "left"}).json()["text"]
+        == "Can I cancel my order?"
+    )
 
 
 def test_a_delete_in_one_collection_leaves_the_same_id_in_another(client: TestClient) -> None:
@@ -89,7 +99,9 @@ def test_a_deleted_collection_is_404_everywhere(client: TestClient) -> None:
         client.get("/questions", params=in_it),
         client.get("/questions/a", params=in_it),
         client.delete("/questions/a", params=in_it),
-        client.post("/questions", json={"collection": "support", "questions": [{"id": "a", "text": "One?"}]}),
+        client.post(
+            "/questions", json={"collection": "support", "questions": [{"id": "a", "text": "One?"}]}
+        ),
         client.post("/duplicates", json={"collection": "support", "questions": ["One?"]}),
     ):
         assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
@@ -106,7 +118,9 @@ def test_a_collection_made_again_under_a_deleted_name_is_empty(client: TestClien
     answer = ask(client, "One?", "Two?", collection="support")
     assert (answer["revision"], [r["verdict"] for r in answer["results"]]) == (0, ["new", "new"])
     write(client, "support", b="Three?")
-    assert [c["id"] for c in ask(client, "Two?", collection="support")["results"][0]["candidates"]] == ["b"]
+    assert [
+        c["id"] for c in ask(client, "Two?", collection="support")["results"][0]["candidates"]
+    ] == ["b"]
 
 
 def test_the_default_collection_can_not_be_deleted(client: TestClient) -> None:
@@ -122,8 +136,12 @@ def test_the_default_collection_can_not_be_deleted(client: TestClient) -> None:
     assert client.get("/questions/a").json()["text"] == "One?"
 
 
-@pytest.mark.parametrize("name", ["a", "0", "9-lives", "snake_case", "kebab-case", "a" * 64, "a_", "a-"])
-def test_a_name_is_lower_case_letters_digits_dash_and_underscore(shared_client: TestClient, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["a", "0", "9-lives", "snake_case", "kebab-case", "a" * 64, "a_", "a-"]
+)
+def test_a_name_is_lower_case_letters_digits_dash_and_underscore(
+    shared_client: TestClient, name: str
+) -> None:
     assert shared_client.put(f"/collections/{name}").status_code == 201
     assert shared_client.get(f"/collections/{name}").json()["name"] == name
     assert shared_client.delete(f"/collections/{name}").status_code == 204
@@ -131,10 +149,29 @@ def test_a_name_is_lower_case_letters_digits_dash_and_underscore(shared_client: 
 
 @pytest.mark.parametrize(
     "name",
-    ["A", "Support", "-a", "_a", "a" * 65, "a b", "a.b", "ä", "a\n", "a\x00", "日本", ".", "..", "%", "a?b", "²"],
+    [
+        "A",
+        "Support",
+        "-a",
+        "_a",
+        "a" * 65,
+        "a b",
+        "a.b",
+        "ä",
+        "a\n",
+        "a\x00",
+        "日本",
+        ".",
+        "..",
+        "%",
+        "a?b",
+        "²",
+    ],
 )
 @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
-def test_any_other_name_is_refused_by_field(shared_client: TestClient, method: str, name: str) -> None:
+def test_any_other_name_is_refused_by_field(
+    shared_client: TestClient, method: str, name: str
+) -> None:
     encoded = quote(name, safe="").replace(".", "%2E")
     response = shared_client.request(method, f"/collections/{encoded}")
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)

@@ -41,7 +41,9 @@ def test_candidates_are_the_nearest_by_dot_product_the_most_similar_first(
     write(client, **STORED)
     candidates = ask(client, ASKED)["results"][0]["candidates"]
     assert [c["id"] for c in candidates] == list(_expected(tiny_encoder))
-    assert [c["similarity"] for c in candidates] == pytest.approx(list(_expected(tiny_encoder).values()), abs=1e-6)
+    assert [c["similarity"] for c in candidates] == pytest.approx(
+        list(_expected(tiny_encoder).values()), abs=1e-6
+    )
     assert [c["text"] for c in candidates] == [STORED[c["id"]] for c in candidates]
 
 
@@ -73,7 +75,9 @@ def test_verdict_of_a_question_is_its_best_candidates_and_different_is_new(
     assert result["verdict"] == verdict
 
 
-def test_nothing_is_a_duplicate_by_a_release_without_a_threshold(settings: Settings, tiny_release: Release) -> None:
+def test_nothing_is_a_duplicate_by_a_release_without_a_threshold(
+    settings: Settings, tiny_release: Release
+) -> None:
     base, out = tiny_release.base.open(), settings.data_dir.parent / "unsure"
     unsure = publish_release(out, base, tiny_release.dimension, duplicate_from=None)
     with TestClient(create_app(settings.model_copy(update={"release": unsure.path}))) as client:
@@ -102,7 +106,9 @@ def test_an_empty_collection_answers_new(client: TestClient) -> None:
         "How do I change my pa\u017f\u017fword?",  # the long s folds to s
     ],
 )
-def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(client: TestClient, asked: str) -> None:
+def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(
+    client: TestClient, asked: str
+) -> None:
     write(client, **STORED)
     found = {
         "id": "change",
@@ -119,8 +125,15 @@ def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(c
 
 def test_every_exact_match_is_offered_the_oldest_first_up_to_top_k(client: TestClient) -> None:
     write(client, z="Same old?", m="same OLD?", a="SAME old?", other="Another one?")
-    assert [c["id"] for c in ask(client, "same old?")["results"][0]["candidates"]] == ["z", "m", "a"]
-    assert [c["id"] for c in ask(client, "same old?", top_k=2)["results"][0]["candidates"]] == ["z", "m"]
+    assert [c["id"] for c in ask(client, "same old?")["results"][0]["candidates"]] == [
+        "z",
+        "m",
+        "a",
+    ]
+    assert [c["id"] for c in ask(client, "same old?", top_k=2)["results"][0]["candidates"]] == [
+        "z",
+        "m",
+    ]
 
 
 def test_exact_matches_are_found_while_the_model_fails(client: TestClient) -> None:
@@ -129,7 +142,9 @@ def test_exact_matches_are_found_while_the_model_fails(client: TestClient) -> No
         model.failing = True
         result = ask(client, STORED["where"].upper())["results"][0]
         other = client.post("/duplicates", json={"questions": [ASKED]})
-    assert [(c["id"], c["similarity"], c["verdict"]) for c in result["candidates"]] == [("where", 1.0, "duplicate")]
+    assert [(c["id"], c["similarity"], c["verdict"]) for c in result["candidates"]] == [
+        ("where", 1.0, "duplicate")
+    ]
     assert (other.status_code, other.headers["content-type"]) == (503, PROBLEM)
     assert other.json()["title"] == "Model failing"
 
@@ -141,9 +156,13 @@ def test_the_model_sees_each_open_question_once_and_no_exact_match(client: TestC
     assert model.seen == [ASKED]
 
 
-def test_excluded_ids_are_never_offered_and_others_take_their_places(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_excluded_ids_are_never_offered_and_others_take_their_places(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     write(client, **STORED)
-    candidates = ask(client, ASKED, top_k=2, exclude_ids=["can", "change", "no such id"])["results"][0]["candidates"]
+    candidates = ask(client, ASKED, top_k=2, exclude_ids=["can", "change", "no such id"])[
+        "results"
+    ][0]["candidates"]
     rest = [id_ for id_ in _expected(tiny_encoder) if id_ not in ("can", "change")]
     assert [c["id"] for c in candidates] == rest[:2]
 
@@ -162,7 +181,9 @@ def test_another_exact_match_stays_when_one_is_excluded(client: TestClient) -> N
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 100])
-def test_at_most_top_k_candidates_are_offered(client: TestClient, tiny_encoder: Encoder, top_k: int) -> None:
+def test_at_most_top_k_candidates_are_offered(
+    client: TestClient, tiny_encoder: Encoder, top_k: int
+) -> None:
     write(client, **STORED)
     candidates = ask(client, ASKED, top_k=top_k)["results"][0]["candidates"]
     assert [c["id"] for c in candidates] == list(_expected(tiny_encoder))[:top_k]
@@ -174,9 +195,17 @@ def test_top_k_is_5_unless_said(client: TestClient, tiny_encoder: Encoder) -> No
     assert [c["id"] for c in candidates] == list(_expected(tiny_encoder))
 
 
-def test_each_question_is_answered_in_its_place_repeats_alike(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_each_question_is_answered_in_its_place_repeats_alike(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     write(client, **STORED)
-    asked = [ASKED, STORED["france"], "Why does my laptop get hot?", ASKED, "how do I RESET my password?"]
+    asked = [
+        ASKED,
+        STORED["france"],
+        "Why does my laptop get hot?",
+        ASKED,
+        "how do I RESET my password?",
+    ]
     results = ask(client, *asked, top_k=5)["results"]
     assert [r["question"] for r in results] == asked
     assert [r["candidates"][0]["id"] for r in results] == ["can", "france", "laptop", "can", "can"]
@@ -184,12 +213,18 @@ def test_each_question_is_answered_in_its_place_repeats_alike(client: TestClient
     for result in (results[0], results[2]):
         similarities = _expected(tiny_encoder, result["question"])
         assert [c["id"] for c in result["candidates"]] == list(similarities)
-        assert [c["similarity"] for c in result["candidates"]] == pytest.approx([*similarities.values()], abs=1e-6)
+        assert [c["similarity"] for c in result["candidates"]] == pytest.approx(
+            [*similarities.values()], abs=1e-6
+        )
 
 
-def test_truncated_says_that_the_model_did_not_read_all(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_truncated_says_that_the_model_did_not_read_all(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     write(client, **STORED)
-    most = (tiny_encoder.max_tokens or 0) - 2  # the tiny tokenizer makes a token of each letter, and two special ones
+    most = (
+        tiny_encoder.max_tokens or 0
+    ) - 2  # the tiny tokenizer makes a token of each letter, and two special ones
     results = ask(client, "x" * most, "x" * (most + 1))["results"]
     assert [r["truncated"] for r in results] == [False, True]
     assert results[0]["candidates"] == results[1]["candidates"]
@@ -210,7 +245,11 @@ def test_the_answer_names_release_collection_and_revision(client: TestClient) ->
     client.put("/collections/support")
     written = write(client, "support", **STORED)
     answer = ask(client, ASKED, collection="support")
-    assert (answer["release"], answer["collection"], answer["revision"]) == ("tiny", "support", written["revision"])
+    assert (answer["release"], answer["collection"], answer["revision"]) == (
+        "tiny",
+        "support",
+        written["revision"],
+    )
     assert written["revision"] == revision(client, "support") == 5
 
 
@@ -221,14 +260,30 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
     for result in answer["results"]:
         assert list(result) == ["question", "verdict", "truncated", "candidates"]
         for candidate in result["candidates"]:
-            assert list(candidate) == ["id", "text", "similarity", "probability", "verdict", "label"]
+            assert list(candidate) == [
+                "id",
+                "text",
+                "similarity",
+                "probability",
+                "verdict",
+                "label",
+            ]
 
 
 def test_server_timing_names_each_phase_and_its_milliseconds(client: TestClient) -> None:
     write(client, **STORED)
     response = client.post("/duplicates", json={"questions": [ASKED]})
-    phases = [re.fullmatch(r"([a-z]+);dur=(\d+\.\d+)", part) for part in response.headers["Server-Timing"].split(", ")]
-    assert [phase and phase[1] for phase in phases] == ["lookup", "tokenize", "encode", "search", "read"]
+    phases = [
+        re.fullmatch(r"([a-z]+);dur=(\d+\.\d+)", part)
+        for part in response.headers["Server-Timing"].split(", ")
+    ]
+    assert [phase and phase[1] for phase in phases] == [
+        "lookup",
+        "tokenize",
+        "encode",
+        "search",
+        "read",
+    ]
     assert all(phase and float(phase[2]) >= 0 for phase in phases)
 
 

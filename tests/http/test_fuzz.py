@@ -18,16 +18,33 @@ SEED = 0
 JSON = (b"content-type", b"application/json")
 
 FOUND = {
-    "a length in superscript": RawRequest("POST", b"/duplicates", headers=(JSON, (b"content-length", b"\xb2"))),
-    "a length of many digits": RawRequest("POST", b"/duplicates", headers=(JSON, (b"content-length", b"9" * 5_000))),
-    "a length with zeros first": RawRequest("GET", b"/livez", headers=((b"content-length", b"0" * 5_000),)),
-    "a range that ends early": RawRequest("GET", b"/docs/assets/swagger-ui.css", headers=((b"range", b"bytes=5-1"),)),
-    "a range past the end": RawRequest("GET", b"/docs/assets/swagger-ui.css", headers=((b"range", b"bytes=9999999-"),)),
+    "a length in superscript": RawRequest(
+        "POST", b"/duplicates", headers=(JSON, (b"content-length", b"\xb2"))
+    ),
+    "a length of many digits": RawRequest(
+        "POST", b"/duplicates", headers=(JSON, (b"content-length", b"9" * 5_000))
+    ),
+    "a length with zeros first": RawRequest(
+        "GET", b"/livez", headers=((b"content-length", b"0" * 5_000),)
+    ),
+    "a range that ends early": RawRequest(
+        "GET", b"/docs/assets/swagger-ui.css", headers=((b"range", b"bytes=5-1"),)
+    ),
+    "a range past the end": RawRequest(
+        "GET", b"/docs/assets/swagger-ui.css", headers=((b"range", b"bytes=9999999-"),)
+    ),
     "a wrong method for a file": RawRequest("PUT", b"/docs/assets/swagger-ui.css"),
-    "JSON that is too deep": RawRequest("POST", b"/questions", headers=(JSON,), chunks=(b"[" * 90_000,)),
-    "JSON that is not UTF-8": RawRequest("POST", b"/questions", headers=(JSON,), chunks=(b'{"\xff": 1}',)),
+    "JSON that is too deep": RawRequest(
+        "POST", b"/questions", headers=(JSON,), chunks=(b"[" * 90_000,)
+    ),
+    "JSON that is not UTF-8": RawRequest(
+        "POST", b"/questions", headers=(JSON,), chunks=(b'{"\xff": 1}',)
+    ),
     "a thousand mistakes": RawRequest(
-        "POST", b"/duplicates", headers=(JSON,), chunks=(b'{"questions": [1' + b",1" * 1_000 + b"]}",)
+        "POST",
+        b"/duplicates",
+        headers=(JSON,),
+        chunks=(b'{"questions": [1' + b",1" * 1_000 + b"]}",),
     ),
     "a long name of a field": RawRequest(
         "POST", b"/duplicates", headers=(JSON,), chunks=(b'{"' + b"x" * 100_000 + b'": 1}',)
@@ -44,19 +61,36 @@ def small(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> Se
 @pytest.fixture(scope="module")
 def small_client(small: Settings) -> Iterator[TestClient]:
     """A running service with small limits."""
-    with TestClient(create_app(small.model_copy(update={"max_body_bytes": RAW_BODY_BYTES}))) as client:
+    with TestClient(
+        create_app(small.model_copy(update={"max_body_bytes": RAW_BODY_BYTES}))
+    ) as client:
         wait_until_ready(client)
         yield client
 
 
 @pytest.mark.timeout(600)
-def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path, tiny_release: Release) -> None:
+def test_requests_made_from_the_document_are_answered_as_it_says(
+    tmp_path: Path, tiny_release: Release
+) -> None:
     report = Report()
-    fuzz_document(fuzz_settings(tmp_path / "data", tiny_release.path), report, requests=700, seed=SEED, examples=60)
+    fuzz_document(
+        fuzz_settings(tmp_path / "data", tiny_release.path),
+        report,
+        requests=700,
+        seed=SEED,
+        examples=60,
+    )
     assert report.failures == {}
     assert report.requests >= 700
-    assert {method for method, _, status in report.sent if status < 300} == {"GET", "POST", "PUT", "DELETE"}
-    assert sum(times for link, times in report.links.items() if " -> [200]" in link) > 0  # which ones is chance
+    assert {method for method, _, status in report.sent if status < 300} == {
+        "GET",
+        "POST",
+        "PUT",
+        "DELETE",
+    }
+    assert (
+        sum(times for link, times in report.links.items() if " -> [200]" in link) > 0
+    )  # which ones is chance
 
 
 @pytest.mark.timeout(600)
@@ -68,7 +102,9 @@ def test_raw_requests_are_answered_well(small_client: TestClient) -> None:
 
 @pytest.mark.timeout(600)
 def test_raw_requests_on_a_socket_are_answered_well(small: Settings) -> None:
-    app = create_app(small.model_copy(update={"data_dir": small.data_dir / "socket", "max_body_bytes": 2**22}))
+    app = create_app(
+        small.model_copy(update={"data_dir": small.data_dir / "socket", "max_body_bytes": 2**22})
+    )
     routes = routes_of(app.openapi())
     with served(app) as url:
         fuzz_socket(url, routes, examples=100, seed=SEED)
@@ -89,13 +125,17 @@ def test_a_top_k_that_is_not_said_is_never_too_large(small: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
         assert client.post("/duplicates", json={"questions": ["Fine?"]}).status_code == 200
-        assert client.post("/duplicates", json={"questions": ["Fine?"], "top_k": 3}).status_code == 422
+        assert (
+            client.post("/duplicates", json={"questions": ["Fine?"], "top_k": 3}).status_code == 422
+        )
 
 
 def test_every_link_of_the_document_leads_somewhere() -> None:
     document = create_app(Settings()).openapi()
     operations = {
-        operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", [])}
+        operation["operationId"]: {
+            parameter["name"] for parameter in operation.get("parameters", [])
+        }
         for methods in document["paths"].values()
         for operation in methods.values()
     }

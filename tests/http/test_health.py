@@ -80,7 +80,9 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note what `href` and `src` name."""
-        self.found += [value or "" for name, value in attrs if name in ("href", "src") and tag != "a"]
+        self.found += [
+            value or "" for name, value in attrs if name in ("href", "src") and tag != "a"
+        ]
 
 
 def test_livez_says_alive(client: TestClient) -> None:
@@ -122,7 +124,9 @@ def test_readyz_is_503_while_an_index_catches_up(settings: Settings) -> None:
         model.release()
         wait_until_ready(client)
         assert client.get("/readyz").json()["questions_indexed"] == 1
-        assert [c["id"] for c in ask(client, "Something else?")["results"][0]["candidates"]] == ["a"]
+        assert [c["id"] for c in ask(client, "Something else?")["results"][0]["candidates"]] == [
+            "a"
+        ]
 
 
 def test_while_an_index_catches_up_the_rest_answers(settings: Settings) -> None:
@@ -132,8 +136,13 @@ def test_while_an_index_catches_up_the_rest_answers(settings: Settings) -> None:
         assert (refused.json()["title"], refused.headers["Retry-After"]) == ("Not ready", "1")
         assert client.get("/livez").status_code == 200
         assert client.get("/questions/a").json()["text"] == f"{MARKER}?"
-        assert ask(client, f"{MARKER}?")["results"][0]["candidates"][0]["id"] == "a"  # word for word: asks no index
-        assert (_sample(client, "sameask_ready"), _sample(client, "sameask_questions_indexed")) == (0, 0)
+        assert (
+            ask(client, f"{MARKER}?")["results"][0]["candidates"][0]["id"] == "a"
+        )  # word for word: asks no index
+        assert (_sample(client, "sameask_ready"), _sample(client, "sameask_questions_indexed")) == (
+            0,
+            0,
+        )
         assert _sample(client, "sameask_model_busy_seconds") > 0
 
 
@@ -168,7 +177,14 @@ def test_metrics_count_requests_by_route_and_status(client: TestClient) -> None:
 def test_metrics_say_what_is_stored_and_indexed(client: TestClient) -> None:
     write(client, a="One?", b="Two?")
     client.delete("/questions/a")
-    names = ("ready", "questions", "questions_indexed", "questions_quarantined", "texts_waiting", "model_busy_seconds")
+    names = (
+        "ready",
+        "questions",
+        "questions_indexed",
+        "questions_quarantined",
+        "texts_waiting",
+        "model_busy_seconds",
+    )
     assert [_sample(client, f"sameask_{name}") for name in names] == [1, 1, 1, 0, 0, 0]
 
 
@@ -189,16 +205,32 @@ def test_metrics_hold_route_templates_and_nothing_that_clients_wrote(client: Tes
     ask(client, f"Who is {MARKER}?", f"what is {MARKER}?", collection=MARKER, exclude_ids=[MARKER])
     client.post("/pair-score", json={"pairs": [{"question1": MARKER, "question2": "Other?"}]})
     for method in ("GET", "DELETE", "PATCH"):
-        for path in (f"/questions/{MARKER}", f"/collections/{MARKER}", f"/{MARKER}", f"/docs/assets/{MARKER}"):
+        for path in (
+            f"/questions/{MARKER}",
+            f"/collections/{MARKER}",
+            f"/{MARKER}",
+            f"/docs/assets/{MARKER}",
+        ):
             client.request(method, path, params={"collection": MARKER})
     exposition = client.get("/metrics")
     families = text_string_to_metric_families(exposition.text)
-    routes = {s.labels["route"] for family in families for s in family.samples if "route" in s.labels}
+    routes = {
+        s.labels["route"] for family in families for s in family.samples if "route" in s.labels
+    }
     assert exposition.headers["content-type"].startswith("text/plain; version=")
     assert MARKER not in exposition.text
-    assert {"/duplicates", "/pair-score", "/questions", "/questions/{id:path}", "/collections/{name}"} <= routes
+    assert {
+        "/duplicates",
+        "/pair-score",
+        "/questions",
+        "/questions/{id:path}",
+        "/collections/{name}",
+    } <= routes
     paths = client.get("/openapi.json").json()["paths"]
-    assert {route.replace(":path", "") for route in routes} - set(paths) <= {"unmatched", "/docs/assets"}
+    assert {route.replace(":path", "") for route in routes} - set(paths) <= {
+        "unmatched",
+        "/docs/assets",
+    }
 
 
 def test_the_front_door_leads_to_the_documentation(client: TestClient) -> None:
@@ -236,13 +268,18 @@ def test_the_stylesheet_loads_nothing_from_elsewhere(client: TestClient) -> None
 
 def test_every_example_in_the_documentation_works(client: TestClient) -> None:
     examples = _request_examples(client.get("/openapi.json").json())
-    assert {"POST /duplicates", "POST /pair-score", "POST /questions", "POST /labels"} <= set(examples)
+    assert {"POST /duplicates", "POST /pair-score", "POST /questions", "POST /labels"} <= set(
+        examples
+    )
     for operation, bodies in examples.items():
         method, path = operation.split()
         assert bodies, f"{operation} has no example"
         for body in bodies:
             response = client.request(method, path, json=body)
-            lacks = path.startswith("/admin/releases") and response.status_code in (404, 409)  # it has one release
+            lacks = path.startswith("/admin/releases") and response.status_code in (
+                404,
+                409,
+            )  # it has one release
             assert response.is_success or lacks, (operation, response.text)
 
 

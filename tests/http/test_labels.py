@@ -31,7 +31,9 @@ def label(
     client: TestClient, pair: Sequence[str], is_duplicate: bool, by: str = "anna", **fields: Any
 ) -> dict[str, Any]:
     """Label a pair of texts, and return the answer."""
-    return label_all(client, {"questions": list(pair), "is_duplicate": is_duplicate, "by": by}, **fields)
+    return label_all(
+        client, {"questions": list(pair), "is_duplicate": is_duplicate, "by": by}, **fields
+    )
 
 
 def label_all(client: TestClient, *labels: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -40,13 +42,17 @@ def label_all(client: TestClient, *labels: dict[str, Any], **fields: Any) -> dic
     return cast(dict[str, Any], response.json())
 
 
-def candidates(client: TestClient, text: str = ASKED, **fields: object) -> dict[str, dict[str, Any]]:
+def candidates(
+    client: TestClient, text: str = ASKED, **fields: object
+) -> dict[str, dict[str, Any]]:
     """Candidates by id, in the order of the answer."""
     return {c["id"]: c for c in ask(client, text, **fields)["results"][0]["candidates"]}
 
 
 def verdicts(client: TestClient, text: str = ASKED, **fields: object) -> dict[str, str]:
-    return {id_: candidate["verdict"] for id_, candidate in candidates(client, text, **fields).items()}
+    return {
+        id_: candidate["verdict"] for id_, candidate in candidates(client, text, **fields).items()
+    }
 
 
 def score(client: TestClient, *pair: str, **fields: object) -> dict[str, Any]:
@@ -65,10 +71,16 @@ def labels(client: TestClient, **filters: object) -> list[dict[str, Any]]:
 # Honoured in the next answer
 
 
-def test_a_cannot_link_takes_the_verdict_from_the_nearest_and_nothing_else(client: TestClient) -> None:
+def test_a_cannot_link_takes_the_verdict_from_the_nearest_and_nothing_else(
+    client: TestClient,
+) -> None:
     write(client, **STORED)
     before = candidates(client)
-    assert (next(iter(before)), before["can"]["verdict"], before["can"]["label"]) == ("can", "duplicate", None)
+    assert (next(iter(before)), before["can"]["verdict"], before["can"]["label"]) == (
+        "can",
+        "duplicate",
+        None,
+    )
     answer = label(client, (NEAREST, ASKED), False)
     assert answer == {
         "collection": "default",
@@ -91,11 +103,17 @@ def test_a_cannot_link_takes_the_verdict_from_the_nearest_and_nothing_else(clien
         id_: c["verdict"] for id_, c in before.items() if id_ != "can"
     }
     for name in ("similarity", "probability", "text"):
-        assert {id_: c[name] for id_, c in after.items()} == {id_: c[name] for id_, c in before.items()}
-    assert ask(client, ASKED)["results"][0]["verdict"] == "review"  # of `where`, the strongest that is left
+        assert {id_: c[name] for id_, c in after.items()} == {
+            id_: c[name] for id_, c in before.items()
+        }
+    assert (
+        ask(client, ASKED)["results"][0]["verdict"] == "review"
+    )  # of `where`, the strongest that is left
 
 
-def test_a_must_link_is_offered_first_even_where_no_search_finds_it(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_a_must_link_is_offered_first_even_where_no_search_finds_it(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     write(client, **STORED)
     assert "france" not in candidates(client, top_k=2)
     label(client, (ASKED, FARTHEST), True)
@@ -106,7 +124,9 @@ def test_a_must_link_is_offered_first_even_where_no_search_finds_it(client: Test
     vectors = tiny_encoder.encode([ASKED, FARTHEST])
     similarity = float(vectors[0] @ vectors[1])
     assert found["france"]["similarity"] == pytest.approx(similarity, abs=1e-6)
-    assert found["france"]["probability"] == pytest.approx(1 / (1 + np.exp(90 - 100 * similarity)), rel=1e-3)
+    assert found["france"]["probability"] == pytest.approx(
+        1 / (1 + np.exp(90 - 100 * similarity)), rel=1e-3
+    )
     assert list(found)[:2] == ["can", "france"]  # duplicates, the more probable first
     assert ask(client, ASKED, top_k=1)["results"][0]["verdict"] == "duplicate"
 
@@ -123,7 +143,10 @@ def test_labels_hold_both_ways_and_whatever_case_and_space_say(client: TestClien
 def test_pair_score_keeps_to_labels_both_ways(client: TestClient) -> None:
     pairs = [(ASKED, NEAREST), (ASKED, FARTHEST)]
     before = [score(client, *pair) for pair in pairs]
-    assert [(s["verdict"], s["label"]) for s in before] == [("duplicate", None), ("different", None)]
+    assert [(s["verdict"], s["label"]) for s in before] == [
+        ("duplicate", None),
+        ("different", None),
+    ]
     label_all(
         client,
         {"questions": pairs[0], "is_duplicate": False, "by": "anna"},
@@ -132,12 +155,16 @@ def test_pair_score_keeps_to_labels_both_ways(client: TestClient) -> None:
     for turned in (False, True):
         after = [score(client, *(pair[::-1] if turned else pair)) for pair in pairs]
         assert [s["verdict"] for s in after] == ["different", "duplicate"]
-        assert [(s["label"]["id"], s["label"]["by"], s["label"]["is_duplicate"]) for s in after] == [
+        assert [
+            (s["label"]["id"], s["label"]["by"], s["label"]["is_duplicate"]) for s in after
+        ] == [
             (1, "anna", False),
             (2, "bob", True),
         ]
         for name in ("similarity", "probability"):
-            assert [s[name] for s in after] == pytest.approx([s[name] for s in before], rel=1e-4, abs=1e-6)
+            assert [s[name] for s in after] == pytest.approx(
+                [s[name] for s in before], rel=1e-4, abs=1e-6
+            )
 
 
 def test_labels_hold_in_their_collection_alone(client: TestClient) -> None:
@@ -169,7 +196,10 @@ def test_an_unknown_collection_is_404(client: TestClient) -> None:
     ]
     for answer in answers:
         assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
-        assert answer.json()["detail"] == "there is no collection 'nowhere': make it with PUT /collections/nowhere"
+        assert (
+            answer.json()["detail"]
+            == "there is no collection 'nowhere': make it with PUT /collections/nowhere"
+        )
 
 
 def test_labels_by_ids_are_labels_of_their_texts(client: TestClient) -> None:
@@ -183,7 +213,9 @@ def test_labels_by_ids_are_labels_of_their_texts(client: TestClient) -> None:
 # Beside exact matches
 
 
-def test_beside_an_exact_match_what_labels_link_to_it_is_offered(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_beside_an_exact_match_what_labels_link_to_it_is_offered(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     write(client, **STORED)
     label(client, (NEAREST, FARTHEST), True)
     label(client, (NEAREST, STORED["laptop"]), True, by="anna")
@@ -210,7 +242,11 @@ def test_every_copy_of_a_linked_question_is_offered(client: TestClient) -> None:
     label(client, (NEAREST, FARTHEST), True)
     assert verdicts(client, NEAREST) == {"a": "duplicate", "b": "duplicate", "c": "duplicate"}
     label(client, (ASKED, FARTHEST), False)
-    assert verdicts(client, ASKED, exclude_ids=["a"]) == {"b": "different", "c": "different", "d": "different"}
+    assert verdicts(client, ASKED, exclude_ids=["a"]) == {
+        "b": "different",
+        "c": "different",
+        "d": "different",
+    }
 
 
 # With the other fields of a request
@@ -238,7 +274,9 @@ def test_a_cannot_link_takes_no_other_candidates_place(client: TestClient) -> No
     assert verdicts(client, top_k=2) == {"where": "review", "can": "different"}
 
 
-def test_of_more_links_than_top_k_the_most_probable_are_offered(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_of_more_links_than_top_k_the_most_probable_are_offered(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     write(client, **STORED)
     linked = ["laptop", "france", "change"]
     for id_ in linked:
@@ -246,7 +284,9 @@ def test_of_more_links_than_top_k_the_most_probable_are_offered(client: TestClie
     vectors = tiny_encoder.encode([ASKED, *(STORED[id_] for id_ in linked)])
     by_similarity = [linked[i] for i in np.argsort(-(vectors[1:] @ vectors[0]))]
     for top_k in (1, 2, 3):
-        assert list(verdicts(client, top_k=top_k).items()) == [(id_, "duplicate") for id_ in by_similarity[:top_k]]
+        assert list(verdicts(client, top_k=top_k).items()) == [
+            (id_, "duplicate") for id_ in by_similarity[:top_k]
+        ]
     assert list(verdicts(client, top_k=4)) == ["can", *by_similarity]
 
 
@@ -256,7 +296,9 @@ def test_labels_hold_whatever_the_pair_classifier_reads(
 ) -> None:
     classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
     release = publish_release(tmp_path / "classified", tiny_model, 32, classifier=classifier)
-    with TestClient(create_app(settings.model_copy(update={"release": release.path, "verify_depth": 2}))) as client:
+    with TestClient(
+        create_app(settings.model_copy(update={"release": release.path, "verify_depth": 2}))
+    ) as client:
         wait_until_ready(client)
         write(client, **STORED)
         before = candidates(client, verify=verify)
@@ -269,9 +311,9 @@ def test_labels_hold_whatever_the_pair_classifier_reads(
             {id_: c["probability"] for id_, c in before.items()}, abs=1e-5
         )
         assert verdicts(client, top_k=1, verify=verify) == {"france": "duplicate"}
-        assert [score(client, ASKED, text)["probability"] for text in (NEAREST, FARTHEST)] == pytest.approx(
-            scored, abs=1e-5
-        )
+        assert [
+            score(client, ASKED, text)["probability"] for text in (NEAREST, FARTHEST)
+        ] == pytest.approx(scored, abs=1e-5)
         assert score(client, ASKED, NEAREST)["verdict"] == "different"
 
 
@@ -285,7 +327,10 @@ def test_the_most_similar_stay_apart_and_the_least_similar_together_after_restar
         assert verdicts(client, top_k=10)[near] == "different"
         assert verdicts(client, top_k=1) == {far: "duplicate"}
         assert verdicts(client, NEAREST, exclude_ids=[near], top_k=10).get(far) != "duplicate"
-        assert (score(client, ASKED, NEAREST)["verdict"], score(client, FARTHEST, ASKED)["verdict"]) == (
+        assert (
+            score(client, ASKED, NEAREST)["verdict"],
+            score(client, FARTHEST, ASKED)["verdict"],
+        ) == (
             "different",
             "duplicate",
         )
@@ -325,7 +370,9 @@ def test_while_people_disagree_the_verdict_is_review(client: TestClient, text: s
     write(client, **STORED)
     id_ = next(id_ for id_, stored in STORED.items() if stored == text)
     label(client, (ASKED, text), True, by="anna")
-    assert label(client, (text, ASKED), False, by="bob")["labels"] == [{"id": 2, "contradicted": True}]
+    assert label(client, (text, ASKED), False, by="bob")["labels"] == [
+        {"id": 2, "contradicted": True}
+    ]
     candidate = candidates(client, top_k=2)[id_]
     assert (candidate["verdict"], candidate["label"]["contradicted"], candidate["label"]["by"]) == (
         "review",
@@ -336,13 +383,22 @@ def test_while_people_disagree_the_verdict_is_review(client: TestClient, text: s
     assert [entry["id"] for entry in labels(client, contradicted="true")] == [1, 2]
     assert _contradicted(client) == 2
     label(client, (ASKED, text), True, by="bob")
-    assert candidates(client, top_k=2)[id_]["verdict"] == score(client, ASKED, text)["verdict"] == "duplicate"
+    assert (
+        candidates(client, top_k=2)[id_]["verdict"]
+        == score(client, ASKED, text)["verdict"]
+        == "duplicate"
+    )
     assert (labels(client, contradicted="true"), _contradicted(client)) == ([], 0)
 
 
 def _contradicted(client: TestClient) -> float:
     families = text_string_to_metric_families(client.get("/metrics").text)
-    (value,) = [s.value for family in families for s in family.samples if s.name == "sameask_labels_contradicted"]
+    (value,) = [
+        s.value
+        for family in families
+        for s in family.samples
+        if s.name == "sameask_labels_contradicted"
+    ]
     return value
 
 
@@ -361,12 +417,23 @@ def test_undo_makes_the_next_answer_as_if_nothing_had_been_said(client: TestClie
     assert candidates(client) == before
     assert labels(client) == []
     assert labels(client, history="true") == [undone]
-    assert list(undone) == ["id", "questions", "is_duplicate", "by", "at", "note", "contradicted", "ended"]
+    assert list(undone) == [
+        "id",
+        "questions",
+        "is_duplicate",
+        "by",
+        "at",
+        "note",
+        "contradicted",
+        "ended",
+    ]
     assert client.delete(f"/labels/{given['id']}", params={"by": "carl"}).json() == undone
 
 
 def test_what_was_replaced_stays_readable(client: TestClient) -> None:
-    label_all(client, {"questions": [ASKED, NEAREST], "is_duplicate": True, "by": "anna", "note": "sure"})
+    label_all(
+        client, {"questions": [ASKED, NEAREST], "is_duplicate": True, "by": "anna", "note": "sure"}
+    )
     assert label(client, (ASKED, NEAREST), True)["unchanged"] == 1
     assert label(client, (ASKED, NEAREST), False) == {
         "collection": "default",
@@ -442,14 +509,18 @@ def test_the_same_key_with_another_body_is_422(client: TestClient) -> None:
     assert _post(client, "k", pair).status_code == 200
     refused = _post(client, "k", {**pair, "is_duplicate": False})
     assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
-    assert refused.json()["errors"] == [{"field": "Idempotency-Key", "detail": "was used for another request"}]
+    assert refused.json()["errors"] == [
+        {"field": "Idempotency-Key", "detail": "was used for another request"}
+    ]
     assert [entry["is_duplicate"] for entry in labels(client, history="true")] == [True]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
 def test_a_bad_key_is_refused(client: TestClient, key: str) -> None:
     body = {"labels": [{"questions": [ASKED, NEAREST], "is_duplicate": True, "by": "anna"}]}
-    response = client.post("/labels", json=body, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
+    response = client.post(
+        "/labels", json=body, headers=[(b"Idempotency-Key", key.encode("latin-1"))]
+    )
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
     assert [error["field"] for error in response.json()["errors"]] == ["Idempotency-Key"]
     assert labels(client) == []

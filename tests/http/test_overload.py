@@ -94,7 +94,9 @@ def _assert_refused(response: Any, detail: str) -> None:
 
 def _gauge(client: TestClient, name: str) -> float:
     families = text_string_to_metric_families(client.get("/metrics").text)
-    return next(sample.value for family in families for sample in family.samples if sample.name == name)
+    return next(
+        sample.value for family in families for sample in family.samples if sample.name == name
+    )
 
 
 def test_texts_past_the_limit_are_refused_with_a_time_to_retry(crowd: Crowd) -> None:
@@ -107,7 +109,9 @@ def test_texts_past_the_limit_are_refused_with_a_time_to_retry(crowd: Crowd) -> 
 
 def test_a_request_that_fits_in_part_is_refused_whole(crowd: Crowd) -> None:
     crowd.find("One?", "Two?")
-    _assert_refused(crowd.post("/duplicates", {"questions": ["Three?", "Four?"]}).result(), "3 of at most 4")
+    _assert_refused(
+        crowd.post("/duplicates", {"questions": ["Three?", "Four?"]}).result(), "3 of at most 4"
+    )
     last = crowd.find("Three?")
     crowd.model.release()
     assert last.result().json()["results"][0]["question"] == "Three?"
@@ -137,16 +141,25 @@ def test_after_the_rush_everybody_has_the_right_answer(crowd: Crowd, tiny_encode
     stored = tiny_encoder.encode(list(STORED.values()))
     for text, vector, answer in zip(asked, tiny_encoder.encode(asked), answers, strict=True):
         result = answer.result().json()["results"][0]
-        similarities = {candidate["id"]: candidate["similarity"] for candidate in result["candidates"]}
+        similarities = {
+            candidate["id"]: candidate["similarity"] for candidate in result["candidates"]
+        }
         assert result["question"] == text
-        assert similarities == pytest.approx(dict(zip(STORED, (stored @ vector).tolist(), strict=True)), abs=1e-6)
+        assert similarities == pytest.approx(
+            dict(zip(STORED, (stored @ vector).tolist(), strict=True)), abs=1e-6
+        )
 
 
 def test_there_is_room_again_after_the_rush(crowd: Crowd) -> None:
     waiting = crowd.find("One?", "Two?", "Three?")
     crowd.model.release()
     assert waiting.result().status_code == 200
-    assert [r["question"] for r in ask(crowd.client, "1?", "2?", "3?", "4?")["results"]] == ["1?", "2?", "3?", "4?"]
+    assert [r["question"] for r in ask(crowd.client, "1?", "2?", "3?", "4?")["results"]] == [
+        "1?",
+        "2?",
+        "3?",
+        "4?",
+    ]
     assert _gauge(crowd.client, "sameask_texts_waiting") == 0
 
 
@@ -165,7 +178,13 @@ def test_what_a_client_who_left_asked_is_dropped_before_the_model(crowd: Crowd) 
         sent.append(message)
 
     headers = [(b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/duplicates", "headers": headers, "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/duplicates",
+        "headers": headers,
+        "query_string": b"",
+    }
     portal = crowd.client.portal
     assert portal is not None
     request = portal.start_task_soon(app_of(crowd.client), scope, receive, send)
@@ -209,13 +228,20 @@ def test_writes_past_the_limit_are_refused_and_not_done(crowd: Crowd) -> None:
     _assert_refused(crowd.client.delete("/questions/a"), "2 writes are under way")
     crowd.model.release()
     assert [answer.result().json()["added"] for answer in admitted] == [1, 1]
-    assert [q["id"] for q in crowd.client.get("/questions").json()["questions"]] == ["a", "b", "first", "second"]
+    assert [q["id"] for q in crowd.client.get("/questions").json()["questions"]] == [
+        "a",
+        "b",
+        "first",
+        "second",
+    ]
     assert (revision(crowd.client), crowd.client.get("/collections/other").status_code) == (4, 404)
     assert written("third").result().json()["revision"] == 5
 
 
 def test_writes_do_not_take_the_room_of_questions(crowd: Crowd) -> None:
-    writing = crowd.post("/questions", {"questions": [{"id": str(n), "text": f"Number {n}?"} for n in range(10)]})
+    writing = crowd.post(
+        "/questions", {"questions": [{"id": str(n), "text": f"Number {n}?"} for n in range(10)]}
+    )
     wait_until(lambda: revision(crowd.client) == 12)
     asked = crowd.find("One?", "Two?", "Three?")
     assert crowd.waiting == 4
@@ -233,6 +259,8 @@ def _asking(url: str, *questions: str) -> socket.socket:
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]
-    connection = socket.create_connection((address.hostname, address.port), timeout=PATIENCE_SECONDS)
+    connection = socket.create_connection(
+        (address.hostname, address.port), timeout=PATIENCE_SECONDS
+    )
     connection.sendall("\r\n".join([*head, "", body]).encode())
     return connection

@@ -32,11 +32,15 @@ def _score(client: TestClient, *pairs: tuple[str, str]) -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], response.json()["scores"])
 
 
-def test_similarity_is_the_dot_product_of_the_unit_vectors(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_similarity_is_the_dot_product_of_the_unit_vectors(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     pairs = list(itertools.combinations(range(len(TEXTS)), 2))
     vectors = tiny_encoder.encode(TEXTS).astype(np.float64)
     scores = _score(client, *((TEXTS[i], TEXTS[j]) for i, j in pairs))
-    assert [s["similarity"] for s in scores] == pytest.approx([vectors[i] @ vectors[j] for i, j in pairs], abs=1e-6)
+    assert [s["similarity"] for s in scores] == pytest.approx(
+        [vectors[i] @ vectors[j] for i, j in pairs], abs=1e-6
+    )
 
 
 def test_probability_is_the_calibration_of_the_similarity(client: TestClient) -> None:
@@ -45,7 +49,9 @@ def test_probability_is_the_calibration_of_the_similarity(client: TestClient) ->
     assert [s["probability"] for s in scores] == pytest.approx(probabilities, rel=1e-9)
 
 
-@pytest.mark.parametrize(("other", "verdict"), [(1, "duplicate"), (2, "review"), (3, "different"), (5, "different")])
+@pytest.mark.parametrize(
+    ("other", "verdict"), [(1, "duplicate"), (2, "review"), (3, "different"), (5, "different")]
+)
 def test_verdict_follows_the_thresholds(client: TestClient, other: int, verdict: str) -> None:
     (score,) = _score(client, (TEXTS[0], TEXTS[other]))
     assert score["verdict"] == verdict
@@ -62,9 +68,15 @@ def test_the_order_of_a_pair_makes_no_difference(client: TestClient) -> None:
     turned = _score(client, *((b, a) for a, b in reversed(pairs)))[::-1]
     alone = [_score(client, (b, a))[0] for a, b in pairs[:10]]
     for name in ("similarity", "probability"):
-        assert [s[name] for s in turned] == pytest.approx([s[name] for s in together], abs=1e-4, rel=1e-4)
-    assert [s["similarity"] for s in turned] == pytest.approx([s["similarity"] for s in together], abs=1e-6)
-    assert [s["similarity"] for s in alone] == pytest.approx([s["similarity"] for s in together[:10]], abs=1e-6)
+        assert [s[name] for s in turned] == pytest.approx(
+            [s[name] for s in together], abs=1e-4, rel=1e-4
+        )
+    assert [s["similarity"] for s in turned] == pytest.approx(
+        [s["similarity"] for s in together], abs=1e-6
+    )
+    assert [s["similarity"] for s in alone] == pytest.approx(
+        [s["similarity"] for s in together[:10]], abs=1e-6
+    )
     assert [s["verdict"] for s in turned] == [s["verdict"] for s in together]
 
 
@@ -88,17 +100,26 @@ def test_a_pair_equal_after_normalisation_is_1_without_the_model(
     with watched_model() as model:
         model.failing = True
         scores = _score(client, (question1, question2))
-    assert scores == [{"similarity": 1.0, "probability": 1.0, "verdict": "duplicate", "label": None}]
+    assert scores == [
+        {"similarity": 1.0, "probability": 1.0, "verdict": "duplicate", "label": None}
+    ]
     assert model.seen == []
 
 
 def test_equal_and_unequal_pairs_keep_their_places(client: TestClient) -> None:
     pairs = [(TEXTS[0], TEXTS[1]), ("Same?", "same?"), (TEXTS[0], TEXTS[4]), (TEXTS[0], TEXTS[1])]
     scores = _score(client, *pairs)
-    assert scores[1] == {"similarity": 1.0, "probability": 1.0, "verdict": "duplicate", "label": None}
+    assert scores[1] == {
+        "similarity": 1.0,
+        "probability": 1.0,
+        "verdict": "duplicate",
+        "label": None,
+    }
     assert scores[0] == scores[3]
     for place in (0, 2):
-        assert scores[place]["similarity"] == pytest.approx(_score(client, pairs[place])[0]["similarity"], abs=1e-6)
+        assert scores[place]["similarity"] == pytest.approx(
+            _score(client, pairs[place])[0]["similarity"], abs=1e-6
+        )
     assert scores[0]["similarity"] > scores[2]["similarity"]
 
 
@@ -108,8 +129,12 @@ def test_it_says_what_duplicates_says_of_the_same_pair(client: TestClient) -> No
     candidates = ask(client, TEXTS[0], top_k=100)["results"][0]["candidates"]
     scores = _score(client, *((TEXTS[0], stored[c["id"]]) for c in candidates))
     assert sorted(c["id"] for c in candidates) == sorted(stored)
-    assert [s["similarity"] for s in scores] == pytest.approx([c["similarity"] for c in candidates], abs=1e-6)
-    assert [s["probability"] for s in scores] == pytest.approx([c["probability"] for c in candidates], abs=1e-4)
+    assert [s["similarity"] for s in scores] == pytest.approx(
+        [c["similarity"] for c in candidates], abs=1e-6
+    )
+    assert [s["probability"] for s in scores] == pytest.approx(
+        [c["probability"] for c in candidates], abs=1e-4
+    )
     assert [s["verdict"] for s in scores] == [c["verdict"] for c in candidates]
 
 
@@ -123,11 +148,15 @@ def test_while_the_model_fails_an_unequal_pair_is_503(client: TestClient) -> Non
 
 
 def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClient) -> None:
-    body = {"pairs": [{"question1": TEXTS[0], "question2": other} for other in (TEXTS[0], TEXTS[1])]}
+    body = {
+        "pairs": [{"question1": TEXTS[0], "question2": other} for other in (TEXTS[0], TEXTS[1])]
+    }
     answer = client.post("/pair-score", json=body).json()
     assert list(answer) == ["release", "scores"]
     assert answer["release"] == "tiny"
-    assert [list(score) for score in answer["scores"]] == 2 * [["similarity", "probability", "verdict", "label"]]
+    assert [list(score) for score in answer["scores"]] == 2 * [
+        ["similarity", "probability", "verdict", "label"]
+    ]
 
 
 def test_server_timing_names_each_phase_and_its_milliseconds(client: TestClient) -> None:

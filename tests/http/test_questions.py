@@ -78,7 +78,12 @@ def test_a_write_tells_added_updated_and_unchanged(client: TestClient) -> None:
 def test_writing_the_same_again_changes_nothing(client: TestClient) -> None:
     first = write(client, a="One?", b="Two?")
     again = write(client, b="Two?", a="One?")
-    assert (again["revision"], again["unchanged"], again["added"], again["updated"]) == (first["revision"], 2, 0, 0)
+    assert (again["revision"], again["unchanged"], again["added"], again["updated"]) == (
+        first["revision"],
+        2,
+        0,
+        0,
+    )
     assert client.get("/questions/a").json()["revision"] == 1
 
 
@@ -92,12 +97,16 @@ def test_a_find_right_after_the_answer_sees_the_question(client: TestClient) -> 
     for number in range(20):
         text = f"How many are {number} and {number}?"
         written = write(client, **{str(number): text})
-        answer = ask(client, text + "!", top_k=1)  # not an exact match: it has to come from the index
+        answer = ask(
+            client, text + "!", top_k=1
+        )  # not an exact match: it has to come from the index
         assert answer["revision"] == written["revision"] == number + 1
         assert answer["results"][0]["candidates"][0]["id"] == str(number)
 
 
-def test_an_update_replaces_the_text_and_its_vector(client: TestClient, tiny_encoder: Encoder) -> None:
+def test_an_update_replaces_the_text_and_its_vector(
+    client: TestClient, tiny_encoder: Encoder
+) -> None:
     asked = "Can I cancel an order?"
     write(client, a="Can I cancel my order?", b="Zyx?")
     write(client, a="What is the capital of France?")
@@ -124,9 +133,15 @@ def test_a_question_reads_back_as_it_was_written(client: TestClient) -> None:
 def test_a_deleted_question_is_gone_from_every_answer(client: TestClient) -> None:
     write(client, a="Can I cancel my order?", b="What is the capital of France?")
     response = client.delete("/questions/a")
-    assert (response.status_code, response.json()) == (200, {"collection": "default", "revision": 3})
+    assert (response.status_code, response.json()) == (
+        200,
+        {"collection": "default", "revision": 3},
+    )
     answer = ask(client, "Can I cancel an order?", "CAN I cancel my order?", top_k=10)
-    assert [[c["id"] for c in result["candidates"]] for result in answer["results"]] == [["b"], ["b"]]
+    assert [[c["id"] for c in result["candidates"]] for result in answer["results"]] == [
+        ["b"],
+        ["b"],
+    ]
     assert answer["revision"] == 3
     assert [q["id"] for q in client.get("/questions").json()["questions"]] == ["b"]
 
@@ -139,7 +154,9 @@ def test_a_question_that_is_not_there_is_404(client: TestClient, method: str) ->
         response = client.request(method, f"/questions/{id_}")
         assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)
         assert response.json()["title"] == "Question not found"
-        assert response.json()["detail"] == f"collection 'default' holds no question with id '{id_}'"
+        assert (
+            response.json()["detail"] == f"collection 'default' holds no question with id '{id_}'"
+        )
     assert revision(client) == 2
 
 
@@ -153,7 +170,9 @@ def test_a_deleted_id_can_be_written_again(client: TestClient) -> None:
 @pytest.fixture(scope="module")
 def connection(shared_settings: Settings) -> Iterator[httpx.Client]:
     """A real connection to a real server: a test client decodes a path twice, a server once."""
-    own = shared_settings.model_copy(update={"data_dir": shared_settings.data_dir.with_name("connection")})
+    own = shared_settings.model_copy(
+        update={"data_dir": shared_settings.data_dir.with_name("connection")}
+    )
     with served(create_app(own)) as url, httpx.Client(base_url=url) as connection:
         yield connection
 
@@ -177,9 +196,12 @@ def test_pages_walk_every_question_once_in_the_order_of_ids(client: TestClient) 
 
 
 @pytest.mark.parametrize(
-    ("limit", "pages"), [(1, [["a"], ["b"], ["c"]]), (2, [["a", "b"], ["c"]]), (3, [["a", "b", "c"]])]
+    ("limit", "pages"),
+    [(1, [["a"], ["b"], ["c"]]), (2, [["a", "b"], ["c"]]), (3, [["a", "b", "c"]])],
 )
-def test_the_last_page_has_no_cursor(client: TestClient, limit: int, pages: list[list[str]]) -> None:
+def test_the_last_page_has_no_cursor(
+    client: TestClient, limit: int, pages: list[list[str]]
+) -> None:
     write(client, a="One?", b="Two?", c="Three?")
     assert [[q["id"] for q in page["questions"]] for page in _walk(client, limit=limit)] == pages
 
@@ -193,7 +215,9 @@ def test_pages_keep_their_order_while_questions_come_and_go(client: TestClient) 
         if number == 1:
             client.delete(f"/questions/{seen[-1]}")  # the one that the cursor stands on
     assert seen == sorted(set(seen))
-    assert [id_ for id_ in seen if int(id_) % 2 == 0] == [f"{number:02}" for number in range(0, 20, 2)]
+    assert [id_ for id_ in seen if int(id_) % 2 == 0] == [
+        f"{number:02}" for number in range(0, 20, 2)
+    ]
 
 
 def test_a_question_written_past_the_cursor_appears(client: TestClient) -> None:
@@ -205,15 +229,25 @@ def test_a_question_written_past_the_cursor_appears(client: TestClient) -> None:
 
 
 def test_an_empty_collection_is_one_empty_page(client: TestClient) -> None:
-    assert client.get("/questions").json() == {"collection": "default", "questions": [], "next_cursor": None}
+    assert client.get("/questions").json() == {
+        "collection": "default",
+        "questions": [],
+        "next_cursor": None,
+    }
 
 
-@pytest.mark.parametrize("cursor", ["", "!", "a", "YQ==", "not a cursor", "é", "_w", "YQ\n", "Y Q", "YR", "a" * 5])
+@pytest.mark.parametrize(
+    "cursor", ["", "!", "a", "YQ==", "not a cursor", "é", "_w", "YQ\n", "Y Q", "YR", "a" * 5]
+)
 @pytest.mark.parametrize("path", ["/questions", "/collections", "/labels"])
-def test_a_cursor_that_was_never_given_is_refused_by_name(shared_client: TestClient, path: str, cursor: str) -> None:
+def test_a_cursor_that_was_never_given_is_refused_by_name(
+    shared_client: TestClient, path: str, cursor: str
+) -> None:
     response = shared_client.get(path, params={"cursor": cursor})
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
-    assert response.json()["errors"] == [{"field": "cursor", "detail": "is not one that this service gave"}]
+    assert response.json()["errors"] == [
+        {"field": "cursor", "detail": "is not one that this service gave"}
+    ]
 
 
 def test_questions_outlive_the_process(settings: Settings) -> None:
@@ -224,4 +258,7 @@ def test_questions_outlive_the_process(settings: Settings) -> None:
         wait_until_ready(client)
         assert client.get("/questions").json() == before
         answer = ask(client, "Can I cancel an order?")
-    assert (answer["revision"], [c["id"] for c in answer["results"][0]["candidates"]]) == (2, ["a", "b"])
+    assert (answer["revision"], [c["id"] for c in answer["results"][0]["candidates"]]) == (
+        2,
+        ["a", "b"],
+    )

@@ -16,7 +16,11 @@ from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
 from tests.serving import PROBLEM, Model, ask, wait_until, watched_model, write
 
-TEXTS = {"a": "How do I reset my password?", "b": "How can I reset my password today?", "c": "Where is it?"}
+TEXTS = {
+    "a": "How do I reset my password?",
+    "b": "How can I reset my password today?",
+    "c": "Where is it?",
+}
 WIDE = {"release": "wide"}
 
 
@@ -52,7 +56,9 @@ def activate(client: TestClient, name: str) -> None:
 
 def refused(response: Any, status: int, title: str) -> str:
     """The detail of a problem document."""
-    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM), response.text
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM), (
+        response.text
+    )
     assert response.json()["title"] == title
     return str(response.json()["detail"])
 
@@ -60,20 +66,39 @@ def refused(response: Any, status: int, title: str) -> str:
 def sample(client: TestClient, name: str) -> dict[str, float]:
     """The values of a metric by release."""
     families = text_string_to_metric_families(client.get("/metrics").text)
-    return {s.labels["release"]: s.value for family in families for s in family.samples if s.name == name}
+    return {
+        s.labels["release"]: s.value
+        for family in families
+        for s in family.samples
+        if s.name == name
+    }
 
 
 def test_a_release_is_listed_opened_compared_made_live_and_taken_back(client: TestClient) -> None:
     write(client, **TEXTS)
     first, second = client.get("/admin/releases").json()["releases"]
     assert (first["name"], first["state"], first["last_live_at"] is None) == ("tiny", "live", False)
-    assert (second["name"], second["state"], second["dimension"], second["metrics"]) == ("wide", "ready", 48, {})
+    assert (second["name"], second["state"], second["dimension"], second["metrics"]) == (
+        "wide",
+        "ready",
+        48,
+        {},
+    )
     opened = client.put("/admin/releases/shadow", json=WIDE)
-    assert (opened.status_code, opened.json()["release"], opened.json()["goes_live"]) == (202, "wide", False)
+    assert (opened.status_code, opened.json()["release"], opened.json()["goes_live"]) == (
+        202,
+        "wide",
+        False,
+    )
     wait_until(lambda: shadow(client)["phase"] == "ready")
     assert (shadow(client)["questions"], shadow(client)["questions_indexed"]) == (3, 3)
     diff = client.get("/admin/releases/wide/diff", params={"limit": 1}).json()
-    assert (diff["live"], diff["shadow"], diff["questions"], diff["pairs"]) == ("tiny", "wide", 3, 3)
+    assert (diff["live"], diff["shadow"], diff["questions"], diff["pairs"]) == (
+        "tiny",
+        "wide",
+        3,
+        3,
+    )
     assert sum(change["pairs"] for change in diff["changes"]) == diff["changed"]
     assert len(diff["examples"]) == min(1, diff["changed"])
     before = ask(client, "How do I reset it?")
@@ -107,7 +132,11 @@ def test_another_shadow_waits_and_nothing_becomes_unready(
     wait_until(model.reached.is_set)
     assert live(client)["swap"]["phase"] == "indexing"
     for method, path in (("PUT", "/admin/releases/shadow"), ("PUT", "/admin/releases/live")):
-        detail = refused(client.request(method, path, json={"release": "other"}), 409, "Another release is under way")
+        detail = refused(
+            client.request(method, path, json={"release": "other"}),
+            409,
+            "Another release is under way",
+        )
         assert "'wide' is indexing" in detail
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["release"]) == (200, "tiny")
@@ -124,8 +153,12 @@ def test_another_shadow_waits_and_nothing_becomes_unready(
 def test_what_is_no_sound_release_is_refused_and_the_live_one_serves(
     client: TestClient, settings: Settings, path: str
 ) -> None:
-    assert "'nothing'" in refused(client.put(path, json={"release": "nothing"}), 404, "Release not found")
-    assert "'../tiny'" in refused(client.put(path, json={"release": "../tiny"}), 404, "Release not found")
+    assert "'nothing'" in refused(
+        client.put(path, json={"release": "nothing"}), 404, "Release not found"
+    )
+    assert "'../tiny'" in refused(
+        client.put(path, json={"release": "../tiny"}), 404, "Release not found"
+    )
     with (settings.data_dir / "releases" / "wide" / "calibration.json").open("a") as file:
         file.write(" ")
     assert "calibration.json" in refused(client.put(path, json=WIDE), 409, "Release refused")
@@ -152,16 +185,24 @@ def test_a_release_whose_base_has_changed_fails_and_says_so(
 def test_what_is_refused(client: TestClient) -> None:
     refused(client.post("/admin/releases/live/rollback", json={}), 409, "Nothing to roll back to")
     refused(client.get("/admin/releases/wide/diff"), 409, "Shadow not ready")
-    refused(client.put("/admin/releases/shadow", json={"release": "tiny"}), 409, "Release is protected")
+    refused(
+        client.put("/admin/releases/shadow", json={"release": "tiny"}), 409, "Release is protected"
+    )
     refused(client.delete("/admin/releases/tiny"), 409, "Release is protected")
     refused(client.delete("/admin/releases/nothing"), 404, "Release not found")
     refused(client.put("/admin/releases/live", json={"release": ""}), 422, "Invalid request")
-    refused(client.put("/admin/releases/live", json={**WIDE, "force": True}), 422, "Invalid request")
+    refused(
+        client.put("/admin/releases/live", json={**WIDE, "force": True}), 422, "Invalid request"
+    )
     refused(client.delete("/admin/releases/live"), 405, "Method Not Allowed")
     assert client.put("/admin/releases/live", json={"release": "tiny"}).json()["swap"] is None
     client.put("/admin/releases/shadow", json=WIDE)
     wait_until(lambda: shadow(client)["phase"] == "ready")
-    refused(client.get("/admin/releases/wide/diff", params={"collection": "none"}), 404, "Collection not found")
+    refused(
+        client.get("/admin/releases/wide/diff", params={"collection": "none"}),
+        404,
+        "Collection not found",
+    )
     refused(client.delete("/admin/releases/wide"), 409, "Release is protected")
     client.delete("/admin/releases/shadow")
     assert client.delete("/admin/releases/wide").status_code == 204
@@ -180,6 +221,9 @@ def test_labels_hold_after_a_swap_and_a_new_import(client: TestClient) -> None:
         client.delete(f"/questions/{id_}")
     write(client, **{f"{id_}2": text for id_, text in TEXTS.items()})
     (found,) = ask(client, TEXTS["a"])["results"]
-    assert {c["id"]: c["verdict"] for c in found["candidates"]} == {"a2": "duplicate", "c2": "duplicate"}
+    assert {c["id"]: c["verdict"] for c in found["candidates"]} == {
+        "a2": "duplicate",
+        "c2": "duplicate",
+    }
     (found,) = ask(client, TEXTS["b"], exclude_ids=["b2"])["results"]
     assert {c["id"]: c["verdict"] for c in found["candidates"]}["a2"] == "different"

@@ -47,7 +47,9 @@ def store(settings: Settings, client: TestClient) -> Iterator[Store]:
 
 def label(client: TestClient, collection: str) -> None:
     labels = [{"questions": ["One?", "Two?"], "is_duplicate": True, "by": "anna"}]
-    assert client.post("/labels", json={"collection": collection, "labels": labels}).status_code == 200
+    assert (
+        client.post("/labels", json={"collection": collection, "labels": labels}).status_code == 200
+    )
 
 
 def retrain(client: TestClient, **body: object) -> dict[str, Any]:
@@ -59,7 +61,9 @@ def retrain(client: TestClient, **body: object) -> dict[str, Any]:
 
 
 def assert_problem(response: Any, status: int, title: str, *words: str) -> None:
-    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM), response.text
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM), (
+        response.text
+    )
     assert response.json()["title"] == title
     for word in words:
         assert word in response.text
@@ -68,7 +72,9 @@ def assert_problem(response: Any, status: int, title: str, *words: str) -> None:
 # Starting
 
 
-def test_retrain_queues_a_run_and_says_where_it_is(client: TestClient, store: Store, settings: Settings) -> None:
+def test_retrain_queues_a_run_and_says_where_it_is(
+    client: TestClient, store: Store, settings: Settings
+) -> None:
     response = client.post("/admin/retrain", json={"recipe": "classifier", "data_set": "quora"})
     assert response.status_code == 202
     assert response.headers["Location"] == "/admin/training-runs/1"
@@ -108,13 +114,20 @@ def test_a_second_run_in_a_collection_is_refused_and_names_the_first(client: Tes
     client.put("/collections/faq")
     label(client, "faq")
     first = retrain(client)
-    assert_problem(client.post("/admin/retrain", json={}), 409, "Training is running", f"training run {first['id']} ")
+    assert_problem(
+        client.post("/admin/retrain", json={}),
+        409,
+        "Training is running",
+        f"training run {first['id']} ",
+    )
     assert retrain(client, collection="faq")["state"] == "queued"
 
 
 def test_without_labels_there_is_nothing_to_learn(client: TestClient) -> None:
     assert_problem(client.post("/admin/retrain", json={}), 409, "Nothing to learn", "POST /labels")
-    assert_problem(client.post("/admin/retrain", json={"collection": "nowhere"}), 404, "Collection not found")
+    assert_problem(
+        client.post("/admin/retrain", json={"collection": "nowhere"}), 404, "Collection not found"
+    )
     assert client.get("/admin/training-runs").json() == {"training_runs": [], "next_cursor": None}
 
 
@@ -137,7 +150,9 @@ def test_without_labels_there_is_nothing_to_learn(client: TestClient) -> None:
         ("force", True),
     ],
 )
-def test_what_is_not_allowed_is_refused_by_its_field(client: TestClient, field: str, value: object) -> None:
+def test_what_is_not_allowed_is_refused_by_its_field(
+    client: TestClient, field: str, value: object
+) -> None:
     response = client.post("/admin/retrain", json={field: value})
     assert_problem(response, 422, "Invalid request")
     assert [error["field"] for error in response.json()["errors"]] == [field]
@@ -152,9 +167,13 @@ def test_runs_are_listed_page_by_page_from_the_latest(client: TestClient, store:
         store.training_runs.cancel(retrain(client)["id"])
     first = client.get("/admin/training-runs", params={"limit": 2}).json()
     assert [run["id"] for run in first["training_runs"]] == [3, 2]
-    last = client.get("/admin/training-runs", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    last = client.get(
+        "/admin/training-runs", params={"limit": 2, "cursor": first["next_cursor"]}
+    ).json()
     assert ([run["id"] for run in last["training_runs"]], last["next_cursor"]) == ([1], None)
-    assert_problem(client.get("/admin/training-runs", params={"cursor": "x"}), 422, "Invalid request", "cursor")
+    assert_problem(
+        client.get("/admin/training-runs", params={"cursor": "x"}), 422, "Invalid request", "cursor"
+    )
 
 
 def test_a_run_says_what_came_of_it(client: TestClient, store: Store) -> None:
@@ -164,18 +183,31 @@ def test_a_run_says_what_came_of_it(client: TestClient, store: Store) -> None:
     store.training_runs.hold(run_id, HOLDER, 30, progress=progress, log="step 2\n")
     run = client.get(f"/admin/training-runs/{run_id}").json()
     assert (run["state"], run["progress"], run["log"]) == ("running", progress, "step 2\n")
-    gate = {"outcome": "not enough evidence", "reasons": ["40 more"], "to_label": [{"id1": "a", "id2": "b"}]}
+    gate = {
+        "outcome": "not enough evidence",
+        "reasons": ["40 more"],
+        "to_label": [{"id1": "a", "id2": "b"}],
+    }
     store.training_runs.end(run_id, HOLDER, "succeeded", release="default-1", gate=gate)
     run = client.get(f"/admin/training-runs/{run_id}").json()
-    assert (run["state"], run["release"], run["gate"], run["error"]) == ("succeeded", "default-1", gate, None)
+    assert (run["state"], run["release"], run["gate"], run["error"]) == (
+        "succeeded",
+        "default-1",
+        gate,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/resume")]
 )
 def test_a_run_that_is_not_there_is_404(client: TestClient, method: str, path: str) -> None:
-    assert_problem(client.request(method, f"/admin/training-runs/7{path}"), 404, "Training run not found", "7")
-    assert_problem(client.request(method, f"/admin/training-runs/x{path}"), 422, "Invalid request", "id")
+    assert_problem(
+        client.request(method, f"/admin/training-runs/7{path}"), 404, "Training run not found", "7"
+    )
+    assert_problem(
+        client.request(method, f"/admin/training-runs/x{path}"), 422, "Invalid request", "id"
+    )
 
 
 # Cancelling and resuming
@@ -190,9 +222,13 @@ def test_a_run_is_cancelled_and_what_is_over_is_not(client: TestClient, store: S
     store.training_runs.claim(HOLDER, 30)
     running = client.post(f"/admin/training-runs/{run_id}/cancel").json()
     assert (running["state"], running["cancelling"]) == ("running", True)
-    store.training_runs.end(run_id, HOLDER, "succeeded", release="default-2", gate={"outcome": "failed"})
+    store.training_runs.end(
+        run_id, HOLDER, "succeeded", release="default-2", gate={"outcome": "failed"}
+    )
     response = client.post(f"/admin/training-runs/{run_id}/cancel")
-    assert_problem(response, 409, "Wrong state of the training run", "is succeeded: it can't be cancelled")
+    assert_problem(
+        response, 409, "Wrong state of the training run", "is succeeded: it can't be cancelled"
+    )
 
 
 def test_a_failed_run_is_resumed_once(client: TestClient, store: Store) -> None:
@@ -200,7 +236,11 @@ def test_a_failed_run_is_resumed_once(client: TestClient, store: Store) -> None:
     store.training_runs.claim(HOLDER, 30)
     store.training_runs.end(run_id, HOLDER, "failed", error="it broke")
     resumed = client.post(f"/admin/training-runs/{run_id}/resume")
-    assert (resumed.status_code, resumed.json()["state"], resumed.json()["error"]) == (202, "queued", None)
+    assert (resumed.status_code, resumed.json()["state"], resumed.json()["error"]) == (
+        202,
+        "queued",
+        None,
+    )
     again = client.post(f"/admin/training-runs/{run_id}/resume")
     assert_problem(again, 409, "Wrong state of the training run", "is queued: it can't be resumed")
 
@@ -219,7 +259,9 @@ def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 def at_work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a service that works on runs, whose children stop in each phase; one label is there."""
     plan = ("phase:training", "wait:trained", "phase:gate", "wait:measured", "result")
-    monkeypatch.setattr(main, "Worker", functools.partial(training_worker.Worker, command=(*STAND_IN, *plan)))
+    monkeypatch.setattr(
+        main, "Worker", functools.partial(training_worker.Worker, command=(*STAND_IN, *plan))
+    )
     monkeypatch.setattr(training_worker, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(training_runs, "FOLLOW_SECONDS", 0.02)
     with served(create_app(settings.model_copy(update={"training_worker": True}))) as url:
@@ -242,8 +284,13 @@ def _end_all(url: str) -> None:
 def test_a_run_is_followed_to_its_end(at_work: str, settings: Settings) -> None:
     run_id = httpx.post(f"{at_work}/admin/retrain", json={}).json()["id"]
     seen: list[tuple[str, str | None]] = []
-    with httpx.stream("GET", f"{at_work}/admin/training-runs/{run_id}/events", timeout=60) as response:
-        assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    with httpx.stream(
+        "GET", f"{at_work}/admin/training-runs/{run_id}/events", timeout=60
+    ) as response:
+        assert (response.status_code, response.headers["content-type"]) == (
+            200,
+            "text/event-stream; charset=utf-8",
+        )
         for run in events(response.iter_lines()):
             seen.append((run["state"], (run["progress"] or {}).get("phase")))
             if seen[-1] == ("running", "training"):
@@ -262,7 +309,9 @@ def test_a_stream_is_kept_alive_and_ends_when_its_client_leaves(
     left: list[bool] = []
     follow = TrainingRuns.follow
 
-    async def watched(self: TrainingRuns, run: TrainingRun, seconds: float) -> AsyncIterator[TrainingRun]:
+    async def watched(
+        self: TrainingRuns, run: TrainingRun, seconds: float
+    ) -> AsyncIterator[TrainingRun]:
         try:
             async for found in follow(self, run, seconds):
                 yield found
@@ -274,7 +323,9 @@ def test_a_stream_is_kept_alive_and_ends_when_its_client_leaves(
     run_id = httpx.post(f"{at_work}/admin/retrain", json={}).json()["id"]
     with closing(Store(settings.data_dir / DATABASE, prepare=False)) as store:
         child = child_of(reached(store, run_id, "training"))
-        with httpx.stream("GET", f"{at_work}/admin/training-runs/{run_id}/events", timeout=60) as response:
+        with httpx.stream(
+            "GET", f"{at_work}/admin/training-runs/{run_id}/events", timeout=60
+        ) as response:
             lines = response.iter_lines()  # held: httpx leaves when nobody reads any more
             assert any(line == ": ping" for line in lines)
             assert left == []

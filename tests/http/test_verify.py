@@ -24,24 +24,35 @@ ASKED = "How do I reset my password now?"
 
 
 @pytest.fixture(scope="module", params=[1, 2])
-def classifier(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_classifier(tiny_model, tmp_path_factory.mktemp("classifier") / "tiny", request.param)
+def classifier(
+    request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return build_tiny_classifier(
+        tiny_model, tmp_path_factory.mktemp("classifier") / "tiny", request.param
+    )
 
 
 @pytest.fixture
 def client(classifier: Path, tiny_model: Path, tmp_path: Path) -> Iterator[TestClient]:
     """A service with a classifier that reads two candidates of a question."""
     release = publish_release(tmp_path / "classified", tiny_model, 32, classifier=classifier)
-    settings = Settings(data_dir=tmp_path / "data", release=release.path, device="cpu", verify_depth=2)
+    settings = Settings(
+        data_dir=tmp_path / "data", release=release.path, device="cpu", verify_depth=2
+    )
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
-        client.post("/questions", json={"questions": [{"id": i, "text": text} for i, text in QUESTIONS.items()]})
+        client.post(
+            "/questions",
+            json={"questions": [{"id": i, "text": text} for i, text in QUESTIONS.items()]},
+        )
         yield client
 
 
 def probability(classifier: Path, first: str, second: str) -> float:
     """By the classifier alone, outside the service."""
-    return 1 / (1 + math.exp(-float(PairClassifier.open(classifier, "cpu").score([(first, second)])[0])))
+    return 1 / (
+        1 + math.exp(-float(PairClassifier.open(classifier, "cpu").score([(first, second)])[0]))
+    )
 
 
 def candidates(client: TestClient, verify: str) -> dict[str, dict[str, Any]]:
@@ -54,14 +65,18 @@ def test_pair_score_is_the_classifiers(client: TestClient, classifier: Path) -> 
     for first, second in ((ASKED, QUESTIONS["a"]), (QUESTIONS["a"], ASKED)):
         body = {"pairs": [{"question1": first, "question2": second}]}
         (score,) = client.post("/pair-score", json=body).json()["scores"]
-        assert score["probability"] == pytest.approx(probability(classifier, first, second), abs=1e-5)
+        assert score["probability"] == pytest.approx(
+            probability(classifier, first, second), abs=1e-5
+        )
 
 
 def test_always_reads_every_candidate(client: TestClient, classifier: Path) -> None:
     found = candidates(client, "always")
     assert found.keys() == QUESTIONS.keys()
     for id_, candidate in found.items():
-        assert candidate["probability"] == pytest.approx(probability(classifier, ASKED, QUESTIONS[id_]), abs=1e-5)
+        assert candidate["probability"] == pytest.approx(
+            probability(classifier, ASKED, QUESTIONS[id_]), abs=1e-5
+        )
 
 
 def test_never_reads_none_and_says_review_at_most(client: TestClient) -> None:
@@ -78,7 +93,11 @@ def test_auto_reads_the_nearest(client: TestClient, classifier: Path) -> None:
     nearest = sorted(unread.values(), key=lambda candidate: -candidate["similarity"])[:2]
     nearest_ids = {candidate["id"] for candidate in nearest}
     for id_, candidate in found.items():
-        expected = probability(classifier, ASKED, QUESTIONS[id_]) if id_ in nearest_ids else unread[id_]["probability"]
+        expected = (
+            probability(classifier, ASKED, QUESTIONS[id_])
+            if id_ in nearest_ids
+            else unread[id_]["probability"]
+        )
         assert candidate["probability"] == pytest.approx(expected, abs=1e-5)
 
 
@@ -86,7 +105,9 @@ def test_the_strongest_verdict_comes_first(client: TestClient) -> None:
     for verify in ("auto", "always", "never"):
         found = list(candidates(client, verify).values())
         order = ["duplicate", "review", "different"]
-        ranks = [(order.index(candidate["verdict"]), -candidate["probability"]) for candidate in found]
+        ranks = [
+            (order.index(candidate["verdict"]), -candidate["probability"]) for candidate in found
+        ]
         assert ranks == sorted(ranks)
 
 
@@ -114,4 +135,7 @@ def test_always_needs_a_classifier(tiny_model: Path, tmp_path: Path) -> None:
         answer = client.post("/duplicates", json={"questions": [ASKED], "verify": "always"})
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["field"] == "verify"
-        assert client.post("/duplicates", json={"questions": [ASKED], "verify": "auto"}).status_code == 200
+        assert (
+            client.post("/duplicates", json={"questions": [ASKED], "verify": "auto"}).status_code
+            == 200
+        )

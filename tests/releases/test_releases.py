@@ -137,7 +137,9 @@ async def swap(releases: Releases, name: str) -> None:
     await swapped(releases, name)
 
 
-async def fill(detector: Detector, texts: dict[str, str] = TEXTS, collection: str = COLLECTION) -> None:
+async def fill(
+    detector: Detector, texts: dict[str, str] = TEXTS, collection: str = COLLECTION
+) -> None:
     await detector.add(collection, list(texts.items()))
 
 
@@ -147,7 +149,9 @@ async def found(detector: Detector, collection: str = COLLECTION) -> dict[str, s
     return {candidate.id: candidate.text for candidate in findings.results[0].candidates}
 
 
-def failing(dimension: int, monkeypatch: pytest.MonkeyPatch, texts: Sequence[str] | None = None) -> None:
+def failing(
+    dimension: int, monkeypatch: pytest.MonkeyPatch, texts: Sequence[str] | None = None
+) -> None:
     """Let the models of this dimension fail: always, or with no finite vector for texts that hold one of these."""
     forward = Encoder.encode_tokens
 
@@ -184,7 +188,9 @@ async def test_a_swap_and_a_rollback_change_the_answers_and_lose_nothing(
     assert await found(detector) == TEXTS
 
 
-async def test_a_swap_to_what_is_live_changes_nothing(detector: Detector, releases: Releases) -> None:
+async def test_a_swap_to_what_is_live_changes_nothing(
+    detector: Detector, releases: Releases
+) -> None:
     live = detector.live
     assert await releases.activate(TINY, "again") is None
     assert detector.live is live
@@ -227,7 +233,9 @@ async def test_a_write_that_waits_while_a_release_joins_is_shown_by_it(
 ) -> None:
     await fill(detector)
     model.hold("xyzzy")
-    write = asyncio.create_task(detector.add(COLLECTION, [("e", "xyzzy?")]))  # committed, and held by the live model
+    write = asyncio.create_task(
+        detector.add(COLLECTION, [("e", "xyzzy?")])
+    )  # committed, and held by the live model
     await eventually(lambda: _true(model.reached.is_set()))
     await releases.activate(WIDE, "a test")
     await until(releases, "indexing")  # held too, by the shadow's model
@@ -267,7 +275,10 @@ async def test_what_was_replaced_is_let_go_of(detector: Detector, releases: Rele
     await fill(detector)
     gone = []
     for name in (WIDE, TINY) * 2:
-        gone += [weakref.ref(thing) for thing in (detector.live, detector.live.encoder, detector.live.index(1))]
+        gone += [
+            weakref.ref(thing)
+            for thing in (detector.live, detector.live.encoder, detector.live.index(1))
+        ]
         await swap(releases, name)
     gc.collect()
     assert [reference() for reference in gone] == [None] * len(gone)
@@ -284,13 +295,18 @@ async def test_labels_hold_after_a_swap(detector: Detector, releases: Releases) 
     scores = await detector.score([(TEXTS["b"], TEXTS["a"]), (TEXTS["d"], TEXTS["a"])], COLLECTION)
     assert [score.verdict for score in scores.scores] == ["different", "duplicate"]
     findings = await detector.find([TEXTS["a"]], COLLECTION, 4)
-    assert {c.id: c.verdict for c in findings.results[0].candidates} == {"a": "duplicate", "d": "duplicate"}
+    assert {c.id: c.verdict for c in findings.results[0].candidates} == {
+        "a": "duplicate",
+        "d": "duplicate",
+    }
 
 
 # The shadow
 
 
-async def test_a_shadow_follows_what_is_written_made_and_deleted(detector: Detector, releases: Releases) -> None:
+async def test_a_shadow_follows_what_is_written_made_and_deleted(
+    detector: Detector, releases: Releases
+) -> None:
     await detector.create_collection("old", 10)
     await fill(detector, collection="old")
     await releases.open_shadow(WIDE)
@@ -467,7 +483,9 @@ async def test_the_service_ends_in_the_middle_and_goes_on_later(
 # What is served after a start
 
 
-async def test_after_a_start_what_was_made_live_is_served(settings: Settings, trained: Path) -> None:
+async def test_after_a_start_what_was_made_live_is_served(
+    settings: Settings, trained: Path
+) -> None:
     assert trained.is_dir()
     async with running(settings) as app:
         await fill(app.state.detector)
@@ -497,7 +515,9 @@ async def test_a_release_that_was_damaged_is_not_served_and_why_is_logged(
     assert [words.split()[0] for words in said] == [WIDE]
 
 
-async def test_a_changed_setting_says_what_is_served(settings: Settings, trained: Path, tmp_path: Path) -> None:
+async def test_a_changed_setting_says_what_is_served(
+    settings: Settings, trained: Path, tmp_path: Path
+) -> None:
     assert trained.is_dir()
     async with running(settings) as app:
         await swap(app.state.releases, WIDE)
@@ -510,7 +530,9 @@ async def test_a_changed_setting_says_what_is_served(settings: Settings, trained
         assert app.state.detector.live.release.name == TINY
 
 
-async def test_a_command_in_place_answers_by_what_is_live_and_notes_nothing(settings: Settings, trained: Path) -> None:
+async def test_a_command_in_place_answers_by_what_is_live_and_notes_nothing(
+    settings: Settings, trained: Path
+) -> None:
     assert trained.is_dir()
     async with running(settings) as app:
         await swap(app.state.releases, WIDE)
@@ -533,7 +555,13 @@ async def test_the_list_shows_each_release_and_its_state(
     (trained.with_name("empty")).mkdir()
     listed = await releases.all()
     states = [(one.name, one.state) for one in listed]
-    assert states == [(TINY, "live"), ("empty", "refused"), ("renamed", "refused"), (TINY, "refused"), (WIDE, "ready")]
+    assert states == [
+        (TINY, "live"),
+        ("empty", "refused"),
+        ("renamed", "refused"),
+        (TINY, "refused"),
+        (WIDE, "ready"),
+    ]
     assert (listed[-1].digest, listed[-1].dimension) == (wide_release.digest, WIDE_DIMENSION)
     assert [one.why for one in listed[2:4]] == [
         "its manifest calls it 'wide'",
@@ -543,7 +571,9 @@ async def test_the_list_shows_each_release_and_its_state(
     assert {one.name: one.state for one in await releases.all()}[WIDE] == "shadow"
 
 
-async def test_only_a_release_that_nobody_needs_is_removed(releases: Releases, trained: Path) -> None:
+async def test_only_a_release_that_nobody_needs_is_removed(
+    releases: Releases, trained: Path
+) -> None:
     with pytest.raises(NothingBefore):
         await releases.roll_back("")
     with pytest.raises(ReleaseNotFound):
@@ -582,7 +612,9 @@ async def test_a_diff_counts_the_verdicts_that_would_change(
     detector: Detector, releases: Releases, trained: Path, wide_release: Release
 ) -> None:
     base = Path(wide_release.base.name)
-    publish_release(trained.with_name("bold"), base, WIDE_DIMENSION, duplicate_from=1e-9)  # its thresholds are its own
+    publish_release(
+        trained.with_name("bold"), base, WIDE_DIMENSION, duplicate_from=1e-9
+    )  # its thresholds are its own
     await fill(detector)
     await detector.label(COLLECTION, [NewLabel(False, "anna", questions=[TEXTS["a"], TEXTS["b"]])])
     with pytest.raises(ShadowNotReady):
@@ -611,11 +643,15 @@ async def test_a_diff_counts_the_verdicts_that_would_change(
     assert sum(diff.verdicts.values()) == 5
 
 
-async def test_a_diff_asks_both_classifiers(settings: Settings, tiny_model: Path, tmp_path: Path) -> None:
+async def test_a_diff_asks_both_classifiers(
+    settings: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
     folders = (tmp_path / "one", settings.data_dir / "releases" / "two")
     for seed, folder, duplicate_from in zip((1, 2), folders, (0.9, 1e-9), strict=True):
         classifier = build_tiny_classifier(tiny_model, tmp_path / f"classifier-{seed}", seed)
-        publish_release(folder, tiny_model, 32, classifier=classifier, duplicate_from=duplicate_from)
+        publish_release(
+            folder, tiny_model, 32, classifier=classifier, duplicate_from=duplicate_from
+        )
     async with running(settings.model_copy(update={"release": tmp_path / "one"})) as app:
         detector, releases = app.state.detector, app.state.releases
         await fill(detector)
@@ -627,7 +663,9 @@ async def test_a_diff_asks_both_classifiers(settings: Settings, tiny_model: Path
             first, second = (question.text for question in one.questions)
             (score,) = (await detector.score([(first, second)], COLLECTION)).scores
             assert one.live.probability == pytest.approx(score.probability, abs=1e-5)
-            assert one.live.similarity == pytest.approx(one.shadow.similarity, abs=1e-5)  # one bi-encoder
+            assert one.live.similarity == pytest.approx(
+                one.shadow.similarity, abs=1e-5
+            )  # one bi-encoder
             assert one.shadow.probability != pytest.approx(score.probability, abs=1e-5)
 
 
@@ -645,11 +683,15 @@ async def test_near_pairs_are_the_most_similar_that_nobody_has_labelled(detector
     (first, second), *_ = pairs
     await detector.label(COLLECTION, [NewLabel(False, "anna", questions=[second[1], first[1]])])
     left = await detector.near_pairs(COLLECTION, 100)
-    assert {first[1].upper(), second[1].upper()} not in [{one[1].upper(), other[1].upper()} for one, other in left]
+    assert {first[1].upper(), second[1].upper()} not in [
+        {one[1].upper(), other[1].upper()} for one, other in left
+    ]
     assert await detector.near_pairs(COLLECTION, 2) == left[:2]
 
 
-async def test_a_question_that_is_gone_is_not_found_by_a_new_release(detector: Detector, releases: Releases) -> None:
+async def test_a_question_that_is_gone_is_not_found_by_a_new_release(
+    detector: Detector, releases: Releases
+) -> None:
     await fill(detector)
     await releases.open_shadow(WIDE)
     await until(releases, "ready")

@@ -8,13 +8,60 @@ from training.pairs import LabelledPair
 
 ACTIONS = ("reset", "change", "delete", "export", "share", "print", "move", "rename")
 OBJECTS = (
-    *("password", "invoice", "folder", "photo", "report", "calendar", "contract", "profile", "message", "backup"),
-    *("picture", "address", "contact", "ticket", "playlist", "note", "bookmark", "signature", "template", "badge"),
-    *("receipt", "schedule", "drawing", "recipe", "budget", "form", "poster", "letter", "survey", "budget line"),
+    *(
+        "password",
+        "invoice",
+        "folder",
+        "photo",
+        "report",
+        "calendar",
+        "contract",
+        "profile",
+        "message",
+        "backup",
+    ),
+    *(
+        "picture",
+        "address",
+        "contact",
+        "ticket",
+        "playlist",
+        "note",
+        "bookmark",
+        "signature",
+        "template",
+        "badge",
+    ),
+    *(
+        "receipt",
+        "schedule",
+        "drawing",
+        "recipe",
+        "budget",
+        "form",
+        "poster",
+        "letter",
+        "survey",
+        "budget line",
+    ),
 )
 PLACES = (
-    *("on my phone", "in the browser", "at work", "for a friend", "without an account", "after the update"),
-    *("from another country", "before friday", "with a keyboard", "as a guest", "in bulk", "by mail"),
+    *(
+        "on my phone",
+        "in the browser",
+        "at work",
+        "for a friend",
+        "without an account",
+        "after the update",
+    ),
+    *(
+        "from another country",
+        "before friday",
+        "with a keyboard",
+        "as a guest",
+        "in bulk",
+        "by mail",
+    ),
 )
 TEMPLATES = (
     "how do i {} my {} {}",

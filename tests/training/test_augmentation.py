@@ -15,10 +15,30 @@ RULES = Augmentation(random.Random(0), ["zither"], frozenset({"zither", "harbor"
 @pytest.mark.parametrize(
     ("rule", "question1", "question2", "made"),
     [
-        (Augmentation.renamed, "Is Harbor free?", "Does Harbor cost?", ("Is Zither free?", "Does Zither cost?", True)),
-        (Augmentation.other_entity, "Is harbor free?", "Does harbor cost?", ("Is zither free?", None, False)),
-        (Augmentation.negated, "How do I sell it?", "How can I sell it?", ("How do I not sell it?", None, False)),
-        (Augmentation.opposite, "how to buy gold", "ways to get gold", ("how to sell gold", None, False)),
+        (
+            Augmentation.renamed,
+            "Is Harbor free?",
+            "Does Harbor cost?",
+            ("Is Zither free?", "Does Zither cost?", True),
+        ),
+        (
+            Augmentation.other_entity,
+            "Is harbor free?",
+            "Does harbor cost?",
+            ("Is zither free?", None, False),
+        ),
+        (
+            Augmentation.negated,
+            "How do I sell it?",
+            "How can I sell it?",
+            ("How do I not sell it?", None, False),
+        ),
+        (
+            Augmentation.opposite,
+            "how to buy gold",
+            "ways to get gold",
+            ("how to sell gold", None, False),
+        ),
         (
             Augmentation.turned,
             "How do I go from Rome to Bern?",
@@ -63,7 +83,9 @@ def test_haste_leaves_the_label() -> None:
         assert (made.question2, made.is_duplicate) == ("Is it sold?", label)
 
 
-@pytest.mark.parametrize("rule", [Augmentation.other_entity, Augmentation.negated, Augmentation.turned])
+@pytest.mark.parametrize(
+    "rule", [Augmentation.other_entity, Augmentation.negated, Augmentation.turned]
+)
 def test_a_different_pair_is_not_changed_into_another(rule: Rule) -> None:
     """Two changes might cancel each other out."""
     question = "How do I go from harbor to Bern?"

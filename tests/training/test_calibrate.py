@@ -36,18 +36,41 @@ def pairs_file(folder: Path, name: str, template: str) -> Path:
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Release:
     folder = tmp_path_factory.mktemp("calibrate")
-    pairs, report = pairs_file(folder, "fit", "how is {} made"), pairs_file(folder, "report", "who eats {}")
-    arguments = ["calibrate", "--base", tiny_model, "--pairs", pairs, "--report-pairs", report, "--device", "cpu"]
-    result = CliRunner().invoke(cli, [*map(str, arguments), "--out", str(folder / "mine")], catch_exceptions=False)
+    pairs, report = (
+        pairs_file(folder, "fit", "how is {} made"),
+        pairs_file(folder, "report", "who eats {}"),
+    )
+    arguments = [
+        "calibrate",
+        "--base",
+        tiny_model,
+        "--pairs",
+        pairs,
+        "--report-pairs",
+        report,
+        "--device",
+        "cpu",
+    ]
+    result = CliRunner().invoke(
+        cli, [*map(str, arguments), "--out", str(folder / "mine")], catch_exceptions=False
+    )
     assert result.exit_code == 0
     return Release.open(folder / "mine")
 
 
-def test_duplicates_become_more_probable_than_others(release: Release, tiny_encoder: Encoder) -> None:
+def test_duplicates_become_more_probable_than_others(
+    release: Release, tiny_encoder: Encoder
+) -> None:
     vectors = tiny_encoder.encode(
-        ["how is apple bread made", "how is apple bread dough made", "how is jelly icing honey made"]
+        [
+            "how is apple bread made",
+            "how is apple bread dough made",
+            "how is jelly icing honey made",
+        ]
     )
-    near, far = release.by_similarity.calibration.probability((vectors[1:] @ vectors[0]).astype(np.float32))
+    near, far = release.by_similarity.calibration.probability(
+        (vectors[1:] @ vectors[0]).astype(np.float32)
+    )
     assert near > 0.5 > far
 
 
@@ -56,14 +79,25 @@ def test_figures_and_fingerprint_are_in_the_release(release: Release) -> None:
         release.manifest["data"]["fit"][c] for c in ("duplicate", "different")
     )
     assert release.metrics["fit"]["similarity"]["average_precision"] > 0.95
-    assert [figures["pairs_from"].split("/")[1] for figures in release.metrics["report"]] == ["report.tsv"]
+    assert [figures["pairs_from"].split("/")[1] for figures in release.metrics["report"]] == [
+        "report.tsv"
+    ]
     assert "| 0.90 |" in (release.path / "README.md").read_text("utf-8")
 
 
 def test_the_release_serves(release: Release, tmp_path: Path) -> None:
-    with TestClient(create_app(Settings(data_dir=tmp_path, release=release.path, device="cpu"))) as client:
+    with TestClient(
+        create_app(Settings(data_dir=tmp_path, release=release.path, device="cpu"))
+    ) as client:
         wait_until_ready(client)
-        body = {"pairs": [{"question1": "how is apple bread made", "question2": "how is apple bread dough made"}]}
+        body = {
+            "pairs": [
+                {
+                    "question1": "how is apple bread made",
+                    "question2": "how is apple bread dough made",
+                }
+            ]
+        }
         scored = client.post("/pair-score", json=body).json()
     assert scored["release"] == "mine"
     assert scored["scores"][0]["probability"] > 0.5
@@ -72,4 +106,8 @@ def test_the_release_serves(release: Release, tmp_path: Path) -> None:
 def test_the_shipped_release_says_what_it_was_fitted_on() -> None:
     release = Release.open(Path("releases/minilm-base"))
     assert release.base.name == "all-MiniLM-L6-v2"
-    assert release.manifest["data"]["fit"]["from"] == release.metrics["fit"]["pairs_from"] == "quora/dev_fit.tsv.gz"
+    assert (
+        release.manifest["data"]["fit"]["from"]
+        == release.metrics["fit"]["pairs_from"]
+        == "quora/dev_fit.tsv.gz"
+    )

@@ -19,10 +19,14 @@ def test_best_f2_is_the_best_of_all_thresholds() -> None:
     probabilities = np.array([0.9, 0.8, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1])
     labels = np.array([True, False, True, False, False, True, False, False])
     f2 = {
-        t: 5 * (labels & (probabilities >= t)).sum() / (4 * labels.sum() + (probabilities >= t).sum())
+        t: 5
+        * (labels & (probabilities >= t)).sum()
+        / (4 * labels.sum() + (probabilities >= t).sum())
         for t in probabilities
     }
-    assert best_f2_threshold(probabilities, labels) == max(f2, key=f2.__getitem__) == 0.3  # the best F1 is at 0.7
+    assert (
+        best_f2_threshold(probabilities, labels) == max(f2, key=f2.__getitem__) == 0.3
+    )  # the best F1 is at 0.7
 
 
 def test_a_threshold_holds_its_precision_on_the_labels_it_was_chosen_on() -> None:
@@ -44,7 +48,12 @@ def test_no_threshold_where_the_labels_support_none() -> None:
     probabilities = np.linspace(1, 0, 2000)
     labels = np.random.default_rng(0).uniform(size=2000) < 0.5
     threshold = fit_threshold(probabilities, labels, 0.90)
-    assert (threshold.probability, threshold.precision_bound, threshold.recall, threshold.labels) == (None, None, 0, 0)
+    assert (
+        threshold.probability,
+        threshold.precision_bound,
+        threshold.recall,
+        threshold.labels,
+    ) == (None, None, 0, 0)
 
 
 def test_too_few_labels_support_no_threshold() -> None:

@@ -13,9 +13,15 @@ from training.pairs import LabelledPair, read_dataset
 
 Rows = Sequence[Mapping[str, Any]]
 
-TRIPLETS = [{"anchor": "a", "positive": "b", "negative": "c"}, {"anchor": "d", "positive": "e", "negative": "f"}]
+TRIPLETS = [
+    {"anchor": "a", "positive": "b", "negative": "c"},
+    {"anchor": "d", "positive": "e", "negative": "f"},
+]
 SUBSETS: Mapping[str, Rows] = {
-    "pair-class": [{"sentence1": "a", "sentence2": "b", "label": 1}, {"sentence1": "c", "sentence2": "d", "label": 0}],
+    "pair-class": [
+        {"sentence1": "a", "sentence2": "b", "label": 1},
+        {"sentence1": "c", "sentence2": "d", "label": 0},
+    ],
     "pair": [{"anchor": "a", "positive": "b"}, {"anchor": "c", "positive": "d"}],
     "triplet": TRIPLETS,
     "triplet-all": [*TRIPLETS, {"anchor": "a", "positive": "b", "negative": "g"}],
@@ -33,7 +39,9 @@ def data_set(folder: Path, subsets: Mapping[str, Rows]) -> str:
     configs = [f"- config_name: {name}\n  data_files: {name}/train.jsonl" for name in subsets]
     for name, rows in subsets.items():
         (folder / name).mkdir(parents=True)
-        (folder / name / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        (folder / name / "train.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), "utf-8"
+        )
     (folder / "README.md").write_text("---\nconfigs:\n" + "\n".join(configs) + "\n---\n", "utf-8")
     return str(folder)
 
@@ -64,15 +72,22 @@ def test_each_subset_of_the_source_gives_its_pairs(
 def test_other_columns_are_mapped(tmp_path: Path) -> None:
     rows = [{"q1": "a", "q2": "b", "same": 1}, {"q1": "c", "q2": "d", "same": 0}]
     name = data_set(tmp_path / "mine", {"all": rows})
-    assert read_dataset(name, "all", ("q1", "q2", "same"))[1] == LabelledPair("c", "d", is_duplicate=False)
-    with pytest.raises(CommandError, match=r"row 1 has no column 'sentence1'; it has 'q1', 'q2', 'same'"):
+    assert read_dataset(name, "all", ("q1", "q2", "same"))[1] == LabelledPair(
+        "c", "d", is_duplicate=False
+    )
+    with pytest.raises(
+        CommandError, match=r"row 1 has no column 'sentence1'; it has 'q1', 'q2', 'same'"
+    ):
         read_dataset(name, "all")
 
 
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"sentence1": "a", "sentence2": "b", "label": None}], "row 1: the label must be 0 or 1, not None"),
+        (
+            [{"sentence1": "a", "sentence2": "b", "label": None}],
+            "row 1: the label must be 0 or 1, not None",
+        ),
         ([{"sentence1": "a", "sentence2": " ", "label": 1}], "row 1: both questions must be texts"),
         ([{"sentence1": "a", "sentence2": "b", "label": 1}], "needs pairs of both classes"),
     ],

@@ -27,11 +27,17 @@ def test_ranking_by_hand() -> None:
     assert found["best_f1"] == pytest.approx(2 * 3 / (4 + 3))  # from 0.4 up
     assert found["accuracy"] == pytest.approx(5 / 6)  # from 0.4 up: one false, none missed
     assert found["mcc"] == pytest.approx(matthews_corrcoef(LABELS, SCORES >= 0.4))
-    assert found["recall_at_precision"] == {"0.90": pytest.approx(1 / 3), "0.95": pytest.approx(1 / 3), "0.98": 1 / 3}
+    assert found["recall_at_precision"] == {
+        "0.90": pytest.approx(1 / 3),
+        "0.95": pytest.approx(1 / 3),
+        "0.98": 1 / 3,
+    }
 
 
 def test_accuracy_may_be_that_of_calling_nothing_a_duplicate() -> None:
-    assert ranking(np.array([0.9, 0.2, 0.1]), np.array([False, False, True]))["accuracy"] == pytest.approx(2 / 3)
+    assert ranking(np.array([0.9, 0.2, 0.1]), np.array([False, False, True]))[
+        "accuracy"
+    ] == pytest.approx(2 / 3)
 
 
 def test_probabilities_are_measured_by_value() -> None:
@@ -63,7 +69,10 @@ def test_intervals_hold_the_figure_and_narrow_with_the_pairs() -> None:
 
 
 def test_retrieval_finds_the_duplicate_among_the_corpus(tiny_encoder: Encoder) -> None:
-    pairs = [LabelledPair("aaaa bbbb", "aaaa bbbb cc", True), LabelledPair("zzzz yyyy", "qqqq wwww", False)]
+    pairs = [
+        LabelledPair("aaaa bbbb", "aaaa bbbb cc", True),
+        LabelledPair("zzzz yyyy", "qqqq wwww", False),
+    ]
     found = retrieval(tiny_encoder, pairs, ["xkcd 1234", "9999 ++++"])
     assert (found["queries"], found["corpus"]) == (2, 6)
     assert found["ndcg@10"] == found["mrr@10"] == found["recall@10"] == 1.0
@@ -75,11 +84,17 @@ def test_mining_ranks_the_labelled_duplicates_among_all_pairs(tiny_encoder: Enco
     pairs += [LabelledPair(texts[3], texts[4], False)]
     vectors = tiny_encoder.encode(texts)
     ranked = sorted(
-        ((float(vectors[i] @ vectors[j]), (i, j) in {(0, 1), (2, 3)}) for i in range(5) for j in range(i + 1, 5)),
+        (
+            (float(vectors[i] @ vectors[j]), (i, j) in {(0, 1), (2, 3)})
+            for i in range(5)
+            for j in range(i + 1, 5)
+        ),
         reverse=True,
     )
     places = [place for place, (_, duplicate) in enumerate(ranked, 1) if duplicate]
     assert mining(tiny_encoder, pairs) == {
         "average_precision": pytest.approx((1 / places[0] + 2 / places[1]) / 2),
-        "best_f1": pytest.approx(max(2 * hits / (place + 2) for hits, place in enumerate(places, 1))),
+        "best_f1": pytest.approx(
+            max(2 * hits / (place + 2) for hits, place in enumerate(places, 1))
+        ),
     }

@@ -65,7 +65,9 @@ def held_out() -> list[LabelledPair]:
 
 @pytest.fixture(scope="module")
 def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.tsv", generated_pairs(PAIRS + HELD_OUT)[:PAIRS])
+    return write_pairs(
+        tmp_path_factory.mktemp("pairs") / "pairs.tsv", generated_pairs(PAIRS + HELD_OUT)[:PAIRS]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,9 @@ def classified(tmp_path_factory: pytest.TempPathFactory, base: Path, pairs_file:
 
 def run(*arguments: object) -> str:
     """`python -m training …` in this process; what it prints."""
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        cli, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -119,9 +123,13 @@ def scores(release: Release, folder: Path) -> list[float]:
             },
         ]
     }
-    with TestClient(create_app(Settings(data_dir=folder, release=release.path, device="cpu"))) as client:
+    with TestClient(
+        create_app(Settings(data_dir=folder, release=release.path, device="cpu"))
+    ) as client:
         wait_until_ready(client)
-        return [score["probability"] for score in client.post("/pair-score", json=body).json()["scores"]]
+        return [
+            score["probability"] for score in client.post("/pair-score", json=body).json()["scores"]
+        ]
 
 
 @pytest.mark.parametrize("objective", CHECKED)
@@ -167,8 +175,13 @@ def test_a_teacher_is_distilled_into_both_parts(
     learnt, made = told["pairs"], len(judged.pairs) - told["pairs"] - 500
     assert made == len(augmented(judged.pairs[:learnt], 0.1, seed=1)) > 0
     texts = {text for pair in judged.pairs[:learnt] for text in (pair.question1, pair.question2)}
-    assert all({pair.question1, pair.question2} <= texts for pair in judged.pairs[learnt : learnt + 500])
-    histories = [json.loads((work / f"{n}-{name}" / HISTORY).read_text("utf-8")) for n, name in enumerate(asked)]
+    assert all(
+        {pair.question1, pair.question2} <= texts for pair in judged.pairs[learnt : learnt + 500]
+    )
+    histories = [
+        json.loads((work / f"{n}-{name}" / HISTORY).read_text("utf-8"))
+        for n, name in enumerate(asked)
+    ]
     assert max(at["step"] for at in histories[0]) > max(at["step"] for at in histories[1])
     encoder, classifier = open_models(classified, "cpu")
     assert classifier
@@ -181,7 +194,9 @@ def test_a_teacher_is_distilled_into_both_parts(
     np.testing.assert_allclose(said, expected, atol=0.05)
     shutil.rmtree(release.path)
     shutil.rmtree(work / "1-distill")
-    monkeypatch.setattr(training_fit, "judge", lambda *_: pytest.fail("the teacher was asked again"))
+    monkeypatch.setattr(
+        training_fit, "judge", lambda *_: pytest.fail("the teacher was asked again")
+    )
     again = fit(pairs_file, base, tmp_path / "mine", *asked, *options)
     assert again.metrics == release.metrics
 
@@ -191,14 +206,38 @@ def test_a_classifier_of_another_base_stands_beside_a_parents_bi_encoder(
 ) -> None:
     """Of another architecture, with its own tokenizer; and it serves."""
     larger = build_tiny_model(tmp_path / "larger", "distilbert", 48, pieces=[*PIECES, *WORDS])
-    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--start", larger)
-    assert json.loads((release.path / "classifier" / "config.json").read_text("utf-8"))["model_type"] == "distilbert"
-    vectors, of_parent = (open_models(of, "cpu")[0].encode(["Who pays?"]) for of in (release, classified))
+    release = fit(
+        pairs_file,
+        base,
+        tmp_path / "mine",
+        "cross-encoder",
+        "--parent",
+        classified.path,
+        "--start",
+        larger,
+    )
+    assert (
+        json.loads((release.path / "classifier" / "config.json").read_text("utf-8"))["model_type"]
+        == "distilbert"
+    )
+    vectors, of_parent = (
+        open_models(of, "cpu")[0].encode(["Who pays?"]) for of in (release, classified)
+    )
     np.testing.assert_allclose(vectors, of_parent, atol=1e-6)
     assert average_precision(release, held_out) > 0.6
     same, other = scores(release, tmp_path / "data")
     assert same > other
-    command = ("fit", "--objective", "cross-encoder", "--pairs", pairs_file, "--base", base, "--start", larger)
+    command = (
+        "fit",
+        "--objective",
+        "cross-encoder",
+        "--pairs",
+        pairs_file,
+        "--base",
+        base,
+        "--start",
+        larger,
+    )
     assert "--bits" in refused(*command, "--bits", 3, "--out", tmp_path / "other")
     assert not (tmp_path / ".other.training").exists()
 
@@ -208,7 +247,17 @@ def test_a_model_of_the_older_layout_is_trained_and_served(
 ) -> None:
     """DistilBERT, mean pooling and no normalising module, as the documented Quora models and stsb-distilbert-base."""
     base = build_tiny_model(tmp_path / "tiny", "distilbert", pieces=[*PIECES, *WORDS])
-    run("calibrate", "--base", base, "--pairs", pairs_file, "--out", tmp_path / "untrained", "--device", "cpu")
+    run(
+        "calibrate",
+        "--base",
+        base,
+        "--pairs",
+        pairs_file,
+        "--out",
+        tmp_path / "untrained",
+        "--device",
+        "cpu",
+    )
     release = fit(pairs_file, base, tmp_path / "mine", "multi-task", "cross-encoder", "--bits", 3)
     before = evaluate(Release.open(tmp_path / "untrained"), held_out, device="cpu")["similarity"]
     after = evaluate(release, held_out, device="cpu")["similarity"]
@@ -218,9 +267,13 @@ def test_a_model_of_the_older_layout_is_trained_and_served(
 
 
 def test_a_mean_weighs_the_models_by_their_shares(tmp_path: Path) -> None:
-    start, trained = (build_tiny_model(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b")))
+    start, trained = (
+        build_tiny_model(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b"))
+    )
     mean = averaged("encoder", {start: 1.0, trained: 3.0}, tmp_path / "mean")
-    old, new, mixed = (SentenceTransformer(str(f), device="cpu").state_dict() for f in (start, trained, mean))
+    old, new, mixed = (
+        SentenceTransformer(str(f), device="cpu").state_dict() for f in (start, trained, mean)
+    )
     for name, value in mixed.items():
         torch.testing.assert_close(value, 0.75 * new[name] + 0.25 * old[name])
 
@@ -238,7 +291,9 @@ def test_a_release_is_published_as_the_mean_of_others_and_a_share_of_its_start(
     )
     trained = tmp_path / ".mean.training" / "0-contrastive" / "best"
     folders = (base, trained, one.path / "encoder", mean.path / "encoder")
-    start, new, other, published = (SentenceTransformer(str(f), device="cpu").state_dict() for f in folders)
+    start, new, other, published = (
+        SentenceTransformer(str(f), device="cpu").state_dict() for f in folders
+    )
     for name, value in published.items():
         torch.testing.assert_close(value, 0.2 * start[name] + 0.2 * new[name] + 0.6 * other[name])
     assert mean.manifest["training"]["encoder"]["contrastive"]["average"] == ["one"]
@@ -249,10 +304,29 @@ def test_two_processes_train_one_release(
     base: Path, pairs_file: Path, held_out: list[LabelledPair], untrained: Release, tmp_path: Path
 ) -> None:
     """The same command under torchrun: each process sees half of each batch's pairs, the first one publishes."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    arguments = ["fit", "--objective", "contrastive", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+    ]
+    arguments = [
+        "fit",
+        "--objective",
+        "contrastive",
+        "--pairs",
+        pairs_file,
+        "--base",
+        base,
+        "--out",
+        tmp_path / "mine",
+    ]
     command = [*torchrun, "-m", "training", *arguments, *COMMON, "--batch-size", "32"]
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     release = Release.open(tmp_path / "mine")
     assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
@@ -290,9 +364,22 @@ def test_hard_negatives_large_batches_and_low_rank_learn_too(
 def test_a_low_rank_classifier_keeps_its_head(
     base: Path, pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
 ) -> None:
-    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--lora-rank", 16, "--bits", 3, "--epochs", 8)
+    release = fit(
+        pairs_file,
+        base,
+        tmp_path / "mine",
+        "cross-encoder",
+        "--lora-rank",
+        16,
+        "--bits",
+        3,
+        "--epochs",
+        8,
+    )
     assert average_precision(release, held_out) > 0.6
-    assert {"classifier.safetensors"} == {name for name in release.manifest["files"] if name.startswith("class")}
+    assert {"classifier.safetensors"} == {
+        name for name in release.manifest["files"] if name.startswith("class")
+    }
 
 
 @pytest.mark.slow
@@ -305,7 +392,9 @@ def test_differences_are_smaller_than_models_and_score_alike(
     assert average_precision(classified, held_out) > average_precision(whole, held_out) - 0.05
 
 
-def test_a_release_scores_the_same_each_time_it_is_opened(classified: Release, held_out: list[LabelledPair]) -> None:
+def test_a_release_scores_the_same_each_time_it_is_opened(
+    classified: Release, held_out: list[LabelledPair]
+) -> None:
     """Its head is in it whole: the base has none, and draws one each time."""
     asked = [(pair.question1, pair.question2) for pair in held_out]
     one, other = (open_models(classified, "cpu")[1] for _ in range(2))
@@ -319,24 +408,49 @@ def test_a_release_scores_the_same_each_time_it_is_opened(classified: Release, h
 def test_training_goes_on_from_a_parent(
     base: Path, pairs_file: Path, held_out: list[LabelledPair], classified: Release, tmp_path: Path
 ) -> None:
-    release = fit(pairs_file, base, tmp_path / "mine", "cross-encoder", "--parent", classified.path, "--bits", 3)
+    release = fit(
+        pairs_file,
+        base,
+        tmp_path / "mine",
+        "cross-encoder",
+        "--parent",
+        classified.path,
+        "--bits",
+        3,
+    )
     assert release.parent == "classified"
     assert list(release.manifest["training"]["encoder"]) == ["joint"]
     assert {"encoder.safetensors", "classifier.safetensors"} <= release.manifest["files"].keys()
     assert {"training-encoder.png", "training-classifier.png"} <= release.manifest["files"].keys()
-    assert [of["from"] for of in release.manifest["data"]["before"]] == [classified.manifest["data"]["train"]["from"]]
-    assert release.manifest["data"]["unknown"] == []  # the same sets were kept apart from both trainings
+    assert [of["from"] for of in release.manifest["data"]["before"]] == [
+        classified.manifest["data"]["train"]["from"]
+    ]
+    assert (
+        release.manifest["data"]["unknown"] == []
+    )  # the same sets were kept apart from both trainings
     assert average_precision(release, held_out) > average_precision(classified, held_out) - 0.03
 
 
 @pytest.mark.slow
-def test_training_that_was_killed_reaches_the_same_release(base: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_training_that_was_killed_reaches_the_same_release(
+    base: Path, pairs_file: Path, tmp_path: Path
+) -> None:
     """SIGKILL after the first checkpoint; started again, it goes on and ends as if nothing had been."""
     undisturbed = fit(pairs_file, base, tmp_path / "one" / "mine", "online-contrastive")
     arguments = ["fit", "--objective", "online-contrastive", "--pairs", pairs_file, "--base", base]
-    command = [sys.executable, "-m", "training", *arguments, "--out", tmp_path / "two" / "mine", *COMMON]
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        *arguments,
+        "--out",
+        tmp_path / "two" / "mine",
+        *COMMON,
+    ]
     work = tmp_path / "two" / ".mine.training"
-    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while child.poll() is None and not list(work.glob("*/checkpoint-*/trainer_state.json")):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
@@ -347,7 +461,16 @@ def test_training_that_was_killed_reaches_the_same_release(base: Path, pairs_fil
 
 
 def test_evaluate_prints_the_figures_of_the_contract(classified: Release, pairs_file: Path) -> None:
-    printed = run("evaluate", "--release", classified.path, "--pairs", pairs_file, "--corpus", pairs_file, "--json")
+    printed = run(
+        "evaluate",
+        "--release",
+        classified.path,
+        "--pairs",
+        pairs_file,
+        "--corpus",
+        pairs_file,
+        "--json",
+    )
     figures = json.loads(printed[printed.index("{") :])
     ranking = {"average_precision", "best_f1", "accuracy", "mcc", "recall_at_precision"}
     assert figures["similarity"].keys() == ranking
@@ -363,7 +486,13 @@ def test_the_card_shows_the_figures_and_the_pictures(classified: Release) -> Non
     (report,) = classified.metrics["report"]
     for kind in ("base", "similarity", "probability"):
         assert f"{report[kind]['average_precision']:.3f}" in card
-    for picture in ("precision-recall", "reliability", "scores", "training-encoder", "training-classifier"):
+    for picture in (
+        "precision-recall",
+        "reliability",
+        "scores",
+        "training-encoder",
+        "training-classifier",
+    ):
         assert f"]({picture}.png)" in card
         assert (classified.path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -392,39 +521,69 @@ def refused(*arguments: object) -> str:
 
 def test_too_few_pairs_are_refused_before_any_training(base: Path, tmp_path: Path) -> None:
     few = write_pairs(tmp_path / "few.tsv", generated_pairs(12))
-    words = refused("fit", "--objective", "mnrl", "--pairs", few, "--base", base, "--out", tmp_path / "mine")
+    words = refused(
+        "fit", "--objective", "mnrl", "--pairs", few, "--base", base, "--out", tmp_path / "mine"
+    )
     assert "few" in words
     assert list(tmp_path.iterdir()) == [few]
 
 
 def test_a_data_set_that_can_not_be_had_is_one_error(tmp_path: Path) -> None:
-    words = refused("fit", "--objective", "mnrl", "--pairs", "nobody/nothing", "--out", tmp_path / "mine")
+    words = refused(
+        "fit", "--objective", "mnrl", "--pairs", "nobody/nothing", "--out", tmp_path / "mine"
+    )
     assert "can't load the data set 'nobody/nothing' (pair-class)" in words
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    words = refused("fit", "--objective", "mnrl", "--pairs", tmp_path / "gone.tsv", "--out", tmp_path / "mine")
+    words = refused(
+        "fit", "--objective", "mnrl", "--pairs", tmp_path / "gone.tsv", "--out", tmp_path / "mine"
+    )
     assert words == f"there is no file {tmp_path / 'gone.tsv'}"
 
 
 def test_a_release_is_never_written_over(base: Path, pairs_file: Path, tmp_path: Path) -> None:
-    words = refused("fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path)
+    words = refused(
+        "fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path
+    )
     assert "a release never changes" in words
 
 
-def test_other_options_do_not_go_on_from_the_same_checkpoints(base: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_other_options_do_not_go_on_from_the_same_checkpoints(
+    base: Path, pairs_file: Path, tmp_path: Path
+) -> None:
     release = fit(pairs_file, base, tmp_path / "mine", "mnrl", "--limit", 200)
     assert release.manifest["training"]["encoder"]["mnrl"]["pairs"] == 200
     shutil.rmtree(release.path)
-    command = ("fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine", *COMMON)
+    command = (
+        "fit",
+        "--objective",
+        "mnrl",
+        "--pairs",
+        pairs_file,
+        "--base",
+        base,
+        "--out",
+        tmp_path / "mine",
+        *COMMON,
+    )
     assert "checkpoints of another training" in refused(*command, "--limit", 300)
     assert run(*command, "--limit", 200)
 
 
 def test_a_split_by_row_says_that_questions_leak(base: Path, tmp_path: Path) -> None:
     pairs = generated_pairs(400)
-    stars = [LabelledPair(pairs[i % 20].question1, pair.question2, pair.is_duplicate) for i, pair in enumerate(pairs)]
-    release = fit(write_pairs(tmp_path / "stars.tsv", stars), base, tmp_path / "mine", "contrastive", "--row-split")
+    stars = [
+        LabelledPair(pairs[i % 20].question1, pair.question2, pair.is_duplicate)
+        for i, pair in enumerate(pairs)
+    ]
+    release = fit(
+        write_pairs(tmp_path / "stars.tsv", stars),
+        base,
+        tmp_path / "mine",
+        "contrastive",
+        "--row-split",
+    )
     assert "questions leak" in (release.path / "README.md").read_text("utf-8")
 
 
@@ -437,7 +596,9 @@ def test_what_a_label_ties_to_another_set_is_left_out_of_training(
     both = write_pairs(tmp_path / "both.tsv", [*learnt, *chain])
     report = write_pairs(tmp_path / "report.tsv", held_out[-100:])
     fitted = write_pairs(tmp_path / "fitted.tsv", held_out[:200])
-    release = fit(both, base, tmp_path / "mine", "mnrl", "--fit-pairs", fitted, "--report-pairs", report)
+    release = fit(
+        both, base, tmp_path / "mine", "mnrl", "--fit-pairs", fitted, "--report-pairs", report
+    )
     data = release.manifest["data"]
     assert data["train"]["duplicate"] + data["train"]["different"] == 299
     assert [of["from"] for of in data["report"]] == [f"{tmp_path.name}/report.tsv"]
@@ -462,9 +623,21 @@ def test_cut_files_are_those_that_are_read_back(pairs_file: Path, tmp_path: Path
     assert (len(train), len(report)) == (PAIRS * 3 / 4, PAIRS / 4)
     assert sorted(map(str, [*train, *report])) == sorted(map(str, read_pairs(pairs_file)))
     assert "exists" in refused("split", "--pairs", pairs_file, "--out", out)
-    assert "nothing to train on" in refused("split", "--pairs", pairs_file, "--out", tmp_path / "a", "--fit-share", 0.9)
+    assert "nothing to train on" in refused(
+        "split", "--pairs", pairs_file, "--out", tmp_path / "a", "--fit-share", 0.9
+    )
 
 
 def test_distilling_needs_a_teacher(base: Path, pairs_file: Path, tmp_path: Path) -> None:
-    words = refused("fit", "--objective", "distill", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine")
+    words = refused(
+        "fit",
+        "--objective",
+        "distill",
+        "--pairs",
+        pairs_file,
+        "--base",
+        base,
+        "--out",
+        tmp_path / "mine",
+    )
     assert "--teacher" in words

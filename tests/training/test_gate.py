@@ -51,7 +51,9 @@ def measured(asked: Asked, pairs: Scored) -> Measured:
 def test_figures_are_those_of_scikit_learn_and_weights_repeat_pairs() -> None:
     chances = np.random.default_rng(3)
     labels = chances.uniform(size=200) < 0.4
-    said = np.asarray(np.round(labels * 0.3 + chances.uniform(size=200) * 0.7, 2), np.float64)  # many are equal
+    said = np.asarray(
+        np.round(labels * 0.3 + chances.uniform(size=200) * 0.7, 2), np.float64
+    )  # many are equal
     weights = chances.integers(0, 3, size=(2, 200)).astype(float)
     found = rule._figures(said, labels, weights, 0.8)
     for row, times in enumerate(weights.astype(int)):
@@ -77,11 +79,16 @@ def test_less_of_the_brier_score_is_a_gain() -> None:
 
 def test_pairs_of_one_component_are_drawn_together() -> None:
     pairs = scored(900, 0.0)
-    tied = replace(pairs, **{name: np.repeat(getattr(pairs, name)[:90], 10) for name in ("champion", "challenger")})
+    tied = replace(
+        pairs,
+        **{name: np.repeat(getattr(pairs, name)[:90], 10) for name in ("champion", "challenger")},
+    )
     tied = replace(tied, labels=np.repeat(pairs.labels[:90], 10))
 
     def width(of: np.ndarray) -> float:
-        low, high = measured(LABELS, replace(tied, components=of)).figures["average_precision"].interval
+        low, high = (
+            measured(LABELS, replace(tied, components=of)).figures["average_precision"].interval
+        )
         return high - low
 
     assert width(np.repeat(np.arange(90), 10)) > 2 * width(np.arange(900))
@@ -108,16 +115,25 @@ def test_a_wide_interval_is_no_pass_and_the_labels_asked_for_make_one() -> None:
     assert verdict.more_labels
     times = 2 + round(verdict.more_labels.pairs / 5 / 150)  # as large, and what is asked for
     more = Scored(
-        np.tile(few.champion, times), np.tile(few.challenger, times), np.tile(few.labels, times), np.arange(150 * times)
+        np.tile(few.champion, times),
+        np.tile(few.challenger, times),
+        np.tile(few.labels, times),
+        np.arange(150 * times),
     )
     assert judge([measured(LABELS, more)], MARGIN).outcome == "passed"
-    fewer = replace(found, figures={name: replace(f, difference=-0.1) for name, f in found.figures.items()})
+    fewer = replace(
+        found, figures={name: replace(f, difference=-0.1) for name, f in found.figures.items()}
+    )
     assert judge([fewer], MARGIN).more_labels is None  # no number of labels would do
 
 
 def test_a_wide_interval_on_one_set_withholds_the_pass_that_another_earns() -> None:
     verdict = judge(
-        [measured(LABELS, scored(4000, 0.3)), measured(Asked("report", ()), scored(150, 0.2, seed=1))], MARGIN
+        [
+            measured(LABELS, scored(4000, 0.3)),
+            measured(Asked("report", ()), scored(150, 0.2, seed=1)),
+        ],
+        MARGIN,
     )
     assert verdict.outcome == "not enough evidence"
     assert verdict.reasons[0].startswith("report, average precision")
@@ -128,10 +144,14 @@ def test_a_wide_interval_on_one_set_withholds_the_pass_that_another_earns() -> N
 def test_labels_are_asked_for_by_the_square_of_what_an_interval_must_narrow() -> None:
     found = measured(LABELS, scored(150, 0.2, seed=1))
     wide = replace(found.figures["calibration"], difference=0.01, interval=(-0.02, 0.04))
-    found = replace(found, figures={**found.figures, "average_precision": wide, "calibration": wide})
+    found = replace(
+        found, figures={**found.figures, "average_precision": wide, "calibration": wide}
+    )
     more = judge([found], MARGIN).more_labels
     assert more
-    assert more.pairs == (3**2 - 1) * 150 * 5  # from 0.03 to 0.01, of which one in five is measured on
+    assert (
+        more.pairs == (3**2 - 1) * 150 * 5
+    )  # from 0.03 to 0.01, of which one in five is measured on
 
 
 def test_releases_that_hardly_differ_have_nothing_to_gain() -> None:
@@ -162,7 +182,9 @@ def test_the_rarer_class_is_asked_for() -> None:
     pairs = scored(4000, 0.1)
     duplicates = np.flatnonzero(pairs.labels)[:40]
     rows = np.concatenate([duplicates, np.flatnonzero(~pairs.labels)])
-    rare = Scored(pairs.champion[rows], pairs.challenger[rows], pairs.labels[rows], np.arange(len(rows)))
+    rare = Scored(
+        pairs.champion[rows], pairs.challenger[rows], pairs.labels[rows], np.arange(len(rows))
+    )
     assert measured(LABELS, rare).wanting == "duplicates"
 
 
@@ -172,7 +194,10 @@ def test_harm_elsewhere_fails_and_its_look_alone_withholds_the_pass() -> None:
     assert judge([better, measured(ELSEWHERE, scored(2000, -0.5))], MARGIN).outcome == "failed"
     unclear = measured(ELSEWHERE, scored(480, 0.0))
     recall = replace(unclear.figures["recall_at_precision"], difference=-0.06, interval=(-0.2, 0.1))
-    verdict = judge([better, replace(unclear, figures={**unclear.figures, "recall_at_precision": recall})], MARGIN)
+    verdict = judge(
+        [better, replace(unclear, figures={**unclear.figures, "recall_at_precision": recall})],
+        MARGIN,
+    )
     assert verdict.outcome == "not enough evidence"
     assert "looks worse by more than 0.05" in verdict.reasons[0]
 
@@ -180,11 +205,16 @@ def test_harm_elsewhere_fails_and_its_look_alone_withholds_the_pass() -> None:
 # What to label, and the command
 
 
-def test_the_pairs_nearest_to_the_threshold_come_first_and_few_of_a_component(tiny_release: Release) -> None:
+def test_the_pairs_nearest_to_the_threshold_come_first_and_few_of_a_component(
+    tiny_release: Release,
+) -> None:
     hub = [Unlabelled("hub", f"h{i}", "aaaa bbbb", f"aaaa bbb{i}") for i in range(5)]
     others = [Unlabelled(f"a{i}", f"b{i}", f"{i}{i} cccc", f"cccc dd{i}") for i in range(60)]
     found = most_helpful(tiny_release, [*hub, *others], "0.90", "cpu", SILENT)
-    distances = [abs(np.log(p / (1 - p)) - np.log(9)) for p in (float(str(one["probability"])) for one in found)]
+    distances = [
+        abs(np.log(p / (1 - p)) - np.log(9))
+        for p in (float(str(one["probability"])) for one in found)
+    ]
     assert len(found) == 50
     assert distances == sorted(distances)
     assert sum(one["id1"] == "hub" for one in found) <= 2
@@ -192,15 +222,26 @@ def test_the_pairs_nearest_to_the_threshold_come_first_and_few_of_a_component(ti
     assert most_helpful(tiny_release, [], "0.90", "cpu", SILENT) == []
 
 
-def test_the_command_holds_two_releases_against_each_other(tiny_release: Release, tmp_path: Path) -> None:
+def test_the_command_holds_two_releases_against_each_other(
+    tiny_release: Release, tmp_path: Path
+) -> None:
     pairs, other = (write_pairs(tmp_path / f"{i}.tsv", generated_pairs(60, seed=i)) for i in (1, 2))
-    arguments = ["--champion", tiny_release.path, "--challenger", tiny_release.path, "--pairs", pairs]
+    arguments = [
+        "--champion",
+        tiny_release.path,
+        "--challenger",
+        tiny_release.path,
+        "--pairs",
+        pairs,
+    ]
     command = ["gate", *map(str, arguments), "--elsewhere", str(other), "--device", "cpu"]
     printed = CliRunner().invoke(cli, [*command, "--json"], catch_exceptions=False).stdout
     verdict = json.loads(printed[printed.index("{") :])
     assert verdict["outcome"] == "failed"
     assert "nothing to gain" in verdict["reasons"][0]
-    assert [(one["name"].split("/")[1], one["pairs"], one["components"]) for one in verdict["sets"]] == [
+    assert [
+        (one["name"].split("/")[1], one["pairs"], one["components"]) for one in verdict["sets"]
+    ] == [
         ("1.tsv", 60, 60),
         ("2.tsv", 60, 60),
     ]
@@ -208,4 +249,8 @@ def test_the_command_holds_two_releases_against_each_other(tiny_release: Release
     assert "failed\n" in CliRunner().invoke(cli, command, catch_exceptions=False).stdout
     (tmp_path / "damaged").mkdir()
     with pytest.raises(ReleaseRefused, match="manifest"):
-        CliRunner().invoke(cli, ["gate", "--champion", str(tmp_path / "damaged"), *command[3:]], catch_exceptions=False)
+        CliRunner().invoke(
+            cli,
+            ["gate", "--champion", str(tmp_path / "damaged"), *command[3:]],
+            catch_exceptions=False,
+        )

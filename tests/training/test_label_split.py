@@ -12,7 +12,9 @@ from training.pairs import LabelledPair
 
 QUESTIONS = st.sampled_from([f"{letter}{i}" for letter in "aA" for i in range(20)])
 LABELS = st.lists(
-    st.builds(GivenLabel, QUESTIONS, QUESTIONS, st.booleans(), st.booleans(), st.booleans()), min_size=8, max_size=40
+    st.builds(GivenLabel, QUESTIONS, QUESTIONS, st.booleans(), st.booleans(), st.booleans()),
+    min_size=8,
+    max_size=40,
 )
 
 
@@ -21,7 +23,12 @@ def label(one: str, other: str) -> GivenLabel:
 
 
 def questions(*sets: Sequence[LabelledPair]) -> set[bytes]:
-    return {digest(text) for pairs in sets for pair in pairs for text in (pair.question1, pair.question2)}
+    return {
+        digest(text)
+        for pairs in sets
+        for pair in pairs
+        for text in (pair.question1, pair.question2)
+    }
 
 
 def drawing(side: str, start: int = 0) -> GivenLabel:
@@ -32,7 +39,9 @@ def drawing(side: str, start: int = 0) -> GivenLabel:
 
 @settings(deadline=None)
 @given(LABELS)
-def test_labels_that_come_later_never_make_learnt_what_was_measured_on(labels: list[GivenLabel]) -> None:
+def test_labels_that_come_later_never_make_learnt_what_was_measured_on(
+    labels: list[GivenLabel],
+) -> None:
     after = take_sides(labels)
     for cut in range(len(labels)):
         before = take_sides(labels[:cut])
@@ -53,7 +62,10 @@ def test_no_question_stands_on_two_sides(labels: list[GivenLabel]) -> None:
 @settings(deadline=None)
 @given(LABELS)
 def test_what_was_ended_or_contradicted_ties_and_is_no_pair(labels: list[GivenLabel]) -> None:
-    whole, some = take_sides([replace(one, active=True, contradicted=False) for one in labels]), take_sides(labels)
+    whole, some = (
+        take_sides([replace(one, active=True, contradicted=False) for one in labels]),
+        take_sides(labels),
+    )
     pairs = {
         LabelledPair(one.question1, one.question2, one.is_duplicate)
         for one in labels
@@ -63,7 +75,9 @@ def test_what_was_ended_or_contradicted_ties_and_is_no_pair(labels: list[GivenLa
         assert set(getattr(some, side)) == set(getattr(whole, side)) & pairs
 
 
-def test_a_label_that_ties_a_training_component_to_an_evaluation_component_moves_all_of_it_out_of_training() -> None:
+def test_a_label_that_ties_a_training_component_to_an_evaluation_component_moves_all_of_it_out_of_training() -> (
+    None
+):
     learnt, measured = drawing("train"), drawing("evaluation")
     more = label(learnt.question2, "a third")
     before = take_sides([learnt, measured, more])
@@ -90,5 +104,9 @@ def test_sides_have_their_shares_and_case_makes_no_difference() -> None:
     sides = take_sides(labels)
     assert abs(len(sides.evaluation) / 4000 - EVALUATION_SHARE) < 0.02
     assert abs(len(sides.fit) / 4000 - FIT_SHARE) < 0.02
-    shouted = take_sides([replace(one, question1=one.question2.upper(), question2=one.question1) for one in labels])
-    assert [p.question1.lower() for p in shouted.evaluation] == [p.question2 for p in sides.evaluation]
+    shouted = take_sides(
+        [replace(one, question1=one.question2.upper(), question2=one.question1) for one in labels]
+    )
+    assert [p.question1.lower() for p in shouted.evaluation] == [
+        p.question2 for p in sides.evaluation
+    ]

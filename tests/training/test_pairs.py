@@ -16,7 +16,9 @@ def written(path: Path, content: str) -> Path:
 
 
 def test_reads_columns_by_name(tmp_path: Path) -> None:
-    file = written(tmp_path / "p.tsv", "id\tis_duplicate\tquestion2\tquestion1\n1\t1\tb\ta\n2\t0\td\tc\n")
+    file = written(
+        tmp_path / "p.tsv", "id\tis_duplicate\tquestion2\tquestion1\n1\t1\tb\ta\n2\t0\td\tc\n"
+    )
     assert read_pairs(file) == [LabelledPair("a", "b", True), LabelledPair("c", "d", False)]
 
 

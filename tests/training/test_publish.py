@@ -15,7 +15,11 @@ from training.publish import publish
 def test_a_published_release_opens_with_what_was_written(tmp_path: Path, tiny_model: Path) -> None:
     published = publish_release(tmp_path / "mine", tiny_model, 32)
     assert Release.open(tmp_path / "mine") == published
-    assert (published.name, published.dimension, published.base.name) == ("mine", 32, str(tiny_model))
+    assert (published.name, published.dimension, published.base.name) == (
+        "mine",
+        32,
+        str(tiny_model),
+    )
 
 
 def test_a_release_is_never_written_over(tmp_path: Path, tiny_model: Path) -> None:
@@ -45,5 +49,10 @@ def test_nothing_is_left_of_a_release_that_could_not_be_written(
 def test_the_manifest_names_versions_and_digests(tmp_path: Path, tiny_model: Path) -> None:
     publish_release(tmp_path / "mine", tiny_model, 32)
     manifest = json.loads((tmp_path / "mine" / "manifest.json").read_text("utf-8"))
-    assert manifest["files"].keys() == {"README.md", "calibration.json", "metrics.json", "thresholds.json"}
+    assert manifest["files"].keys() == {
+        "README.md",
+        "calibration.json",
+        "metrics.json",
+        "thresholds.json",
+    }
     assert {"torch", "sentence-transformers", "transformers"} <= manifest["versions"].keys()

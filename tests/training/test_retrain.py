@@ -26,8 +26,16 @@ from training.retrain import Request, assemble, learnt_labels, retrain
 from training.splits import assert_disjoint
 
 COUNT = 300
-LABELS = [GivenLabel(p.question1, p.question2, p.is_duplicate, True, False) for p in generated_pairs(COUNT)]
-RECIPES = {"calibration": set(), "classifier": {CLASSIFIER}, "encoder": {ENCODER}, "both": {CLASSIFIER, ENCODER}}
+LABELS = [
+    GivenLabel(p.question1, p.question2, p.is_duplicate, True, False)
+    for p in generated_pairs(COUNT)
+]
+RECIPES = {
+    "calibration": set(),
+    "classifier": {CLASSIFIER},
+    "encoder": {ENCODER},
+    "both": {CLASSIFIER, ENCODER},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,10 +50,14 @@ def few_resamples() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Release:
     folder = tmp_path_factory.mktemp("champion")
-    return publish_release(folder / "champion", build_tiny_model(folder / "tiny", pieces=[*PIECES, *WORDS]), 32)
+    return publish_release(
+        folder / "champion", build_tiny_model(folder / "tiny", pieces=[*PIECES, *WORDS]), 32
+    )
 
 
-def asked(work: Path, champion: Release, labels: Sequence[GivenLabel] = LABELS, /, **request: object) -> Path:
+def asked(
+    work: Path, champion: Release, labels: Sequence[GivenLabel] = LABELS, /, **request: object
+) -> Path:
     """The folder of a run as the service writes it."""
     work.mkdir(parents=True)
     told: dict[str, object] = {
@@ -53,8 +65,15 @@ def asked(work: Path, champion: Release, labels: Sequence[GivenLabel] = LABELS, 
         "release": str(work.parent / "releases" / "new"),
         "data_set": None,
     }
-    told |= {"recipe": "calibration", "elsewhere": None, "target_precision": "0.90", "margin": 0.005}
-    (work / "request.json").write_text(json.dumps({**told, "device": "cpu", "seed": 20, **request}), "utf-8")
+    told |= {
+        "recipe": "calibration",
+        "elsewhere": None,
+        "target_precision": "0.90",
+        "margin": 0.005,
+    }
+    (work / "request.json").write_text(
+        json.dumps({**told, "device": "cpu", "seed": 20, **request}), "utf-8"
+    )
     lines = [json.dumps(vars(label), ensure_ascii=False) for label in labels]
     (work / "labels.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     return work
@@ -98,7 +117,11 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
     assert learnt_labels(release) == (recipe != "calibration")
     (labels,) = found["gate"]["sets"]
     data = release.manifest["data"]
-    sizes = {name: sum(data[name][c] for c in ("duplicate", "different")) for name in ("train", "fit") if name in data}
+    sizes = {
+        name: sum(data[name][c] for c in ("duplicate", "different"))
+        for name in ("train", "fit")
+        if name in data
+    }
     assert labels["name"] == "labels"
     assert labels["figures"].keys() == {"average_precision", "recall_at_precision", "calibration"}
     assert sum(sizes.values()) + labels["pairs"] == COUNT
@@ -117,10 +140,14 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
     assert not list(release.path.parent.glob(".*"))  # no checkpoints are left
 
 
-def test_without_an_evaluation_pair_there_is_a_release_and_no_evidence(champion: Release, tmp_path: Path) -> None:
+def test_without_an_evaluation_pair_there_is_a_release_and_no_evidence(
+    champion: Release, tmp_path: Path
+) -> None:
     evaluation = assemble(request(champion, tmp_path), LABELS, learnt_before=False).asked[0].pairs
     measured = {pair.question1 for pair in evaluation}
-    work = asked(tmp_path / "run", champion, [label for label in LABELS if label.question1 not in measured])
+    work = asked(
+        tmp_path / "run", champion, [label for label in LABELS if label.question1 not in measured]
+    )
     retrain(work)
     found = result(work)["gate"]
     assert found["sets"] == [{"name": "labels", "pairs": 0, "components": 0, "figures": {}}]
@@ -154,10 +181,16 @@ def test_a_run_that_was_killed_goes_on_and_comes_to_the_same(
             with pytest.raises(Killed):
                 retrain(work)
 
-    kill(progress.Progress, "step", lambda: list(releases.glob(".new.training/*/checkpoint-*/trainer_state.json")))
+    kill(
+        progress.Progress,
+        "step",
+        lambda: list(releases.glob(".new.training/*/checkpoint-*/trainer_state.json")),
+    )
     assert not (releases / "new").exists()
     told.clear()
-    kill(progress.Progress, "beat", lambda: (releases / "new").exists())  # in the gate, after publishing
+    kill(
+        progress.Progress, "beat", lambda: (releases / "new").exists()
+    )  # in the gate, after publishing
     assert min(one["step"] for one in told if one.get("steps")) > 1
     before = (releases / "new" / "manifest.json").read_bytes()
     retrain(work)
@@ -169,11 +202,15 @@ def test_a_run_that_was_killed_goes_on_and_comes_to_the_same(
 
 
 @pytest.mark.slow
-def test_a_process_that_was_killed_is_started_again_by_the_same_command(champion: Release, tmp_path: Path) -> None:
+def test_a_process_that_was_killed_is_started_again_by_the_same_command(
+    champion: Release, tmp_path: Path
+) -> None:
     work = asked(tmp_path / "run", champion, recipe="both")
     command = [sys.executable, "-m", "training", "retrain", "--work", str(work)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while child.poll() is None and not list(tmp_path.glob("releases/.new.training/*/checkpoint-*/trainer_state.json")):
+    while child.poll() is None and not list(
+        tmp_path.glob("releases/.new.training/*/checkpoint-*/trainer_state.json")
+    ):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
@@ -201,7 +238,9 @@ def test_a_data_set_joins_and_labels_overrule_it(champion: Release, tmp_path: Pa
     write_pairs(folder / "report.jsonl", pairs[150:])
     other = tmp_path / "elsewhere.jsonl"
     write_pairs(other, [*generated_pairs(30, seed=7), pairs[150]])
-    sets = assemble(request(champion, tmp_path, data_set=folder, elsewhere=other), LABELS, learnt_before=False)
+    sets = assemble(
+        request(champion, tmp_path, data_set=folder, elsewhere=other), LABELS, learnt_before=False
+    )
     assert [(one.name, one.elsewhere) for one in sets.asked] == [
         ("labels", False), ("set: report", False), ("elsewhere.jsonl", True),
     ]  # fmt: skip
@@ -214,7 +253,9 @@ def test_a_data_set_joins_and_labels_overrule_it(champion: Release, tmp_path: Pa
     assert_disjoint({"train": sets.train.pairs, "fit": sets.fit.pairs, **named})
 
 
-def test_calibration_is_not_fitted_on_what_the_champion_has_learnt(champion: Release, tmp_path: Path) -> None:
+def test_calibration_is_not_fitted_on_what_the_champion_has_learnt(
+    champion: Release, tmp_path: Path
+) -> None:
     both, apart, anew = (
         assemble(request(champion, tmp_path, recipe=recipe), LABELS, learnt_before=before)
         for recipe, before in (("calibration", False), ("calibration", True), ("classifier", False))
@@ -240,7 +281,10 @@ def refused(work: Path) -> str:
     ("labels", "words"),
     [
         ([], "no label to learn from"),
-        ([GivenLabel("a", "b", True, False, False), GivenLabel("c", "d", True, True, True)], "no label to learn from"),
+        (
+            [GivenLabel("a", "b", True, False, False), GivenLabel("c", "d", True, True, True)],
+            "no label to learn from",
+        ),
         ([label for label in LABELS if label.is_duplicate], "both classes"),
         (LABELS[:12], "label"),
     ],
@@ -278,7 +322,9 @@ def test_a_damaged_champion_is_refused(champion: Release, tmp_path: Path) -> Non
 def test_a_broken_line_is_named_and_its_text_is_not_told(champion: Release, tmp_path: Path) -> None:
     work = asked(tmp_path / "run", champion)
     with (work / "labels.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"question1": "secret", "question2": 5, "is_duplicate": true, "active": true}\n')
+        file.write(
+            '{"question1": "secret", "question2": 5, "is_duplicate": true, "active": true}\n'
+        )
     words = refused(work)
     assert f"labels.jsonl:{COUNT + 1}: question2" in words
     assert "secret" not in words
@@ -291,11 +337,16 @@ def test_a_release_that_is_there_is_never_written_over(champion: Release, tmp_pa
 
 
 def test_the_command_says_one_line_and_ends_with_1(
-    champion: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    champion: Release,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     work = asked(tmp_path / "run", champion, [])
     monkeypatch.setattr(sys, "argv", ["training", "retrain", "--work", str(work)])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "training: there is no label to learn from: label pairs first\n"
+    assert (
+        capsys.readouterr().err == "training: there is no label to learn from: label pairs first\n"
+    )

@@ -13,7 +13,11 @@ from training.pairs import LabelledPair
 from training.splits import apart, assert_disjoint, components, split, split_rows
 
 SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}
-PAIRS = st.lists(st.builds(LabelledPair, *[st.sampled_from("abcdefghij")] * 2, st.booleans()), min_size=1, max_size=30)
+PAIRS = st.lists(
+    st.builds(LabelledPair, *[st.sampled_from("abcdefghij")] * 2, st.booleans()),
+    min_size=1,
+    max_size=30,
+)
 
 
 @given(PAIRS)
@@ -31,7 +35,11 @@ def test_components_are_what_a_walk_along_the_pairs_reaches(pairs: list[Labelled
 
 
 def test_equal_questions_tie_pairs_after_normalisation() -> None:
-    pairs = [LabelledPair("One?", "Two?", True), LabelledPair("ONE?", "Three?", False), LabelledPair("x", "y", True)]
+    pairs = [
+        LabelledPair("One?", "Two?", True),
+        LabelledPair("ONE?", "Three?", False),
+        LabelledPair("x", "y", True),
+    ]
     first, second, third = components(pairs)
     assert first == second != third
 
@@ -39,7 +47,11 @@ def test_equal_questions_tie_pairs_after_normalisation() -> None:
 def test_a_split_keeps_shares_and_shares_no_question() -> None:
     pairs = generated_pairs(1000)
     sets = split(pairs, SHARES, seed=1)
-    assert {name: len(part) for name, part in sets.items()} == {"train": 800, "fit": 100, "report": 100}
+    assert {name: len(part) for name, part in sets.items()} == {
+        "train": 800,
+        "fit": 100,
+        "report": 100,
+    }
     assert Counter(p for part in sets.values() for p in part) == Counter(pairs)
     seen: set[str] = set()
     for part in sets.values():
@@ -49,16 +61,24 @@ def test_a_split_keeps_shares_and_shares_no_question() -> None:
 
 
 def test_what_is_tied_to_other_pairs_by_any_chain_is_set_apart() -> None:
-    pairs = [LabelledPair("a", "b", True), LabelledPair("b", "c", False), LabelledPair("x", "y", True)]
+    pairs = [
+        LabelledPair("a", "b", True),
+        LabelledPair("b", "c", False),
+        LabelledPair("x", "y", True),
+    ]
     assert apart(pairs, [LabelledPair("C", "d", True)]) == pairs[2:]
-    assert apart(pairs, [LabelledPair("p", "q", True)], [LabelledPair("Y", "q", False)]) == pairs[:2]
+    assert (
+        apart(pairs, [LabelledPair("p", "q", True)], [LabelledPair("Y", "q", False)]) == pairs[:2]
+    )
     assert apart(pairs) == pairs
 
 
 def test_the_order_of_the_pairs_makes_no_difference_and_the_seed_does() -> None:
     pairs = generated_pairs(300)
     one, other = split(pairs, SHARES, seed=1), split(pairs[::-1], SHARES, seed=1)
-    assert {name: set(part) for name, part in one.items()} == {name: set(part) for name, part in other.items()}
+    assert {name: set(part) for name, part in one.items()} == {
+        name: set(part) for name, part in other.items()
+    }
     assert set(split(pairs, SHARES, seed=2)["fit"]) != set(one["fit"])
 
 

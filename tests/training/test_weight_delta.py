@@ -42,7 +42,9 @@ def merged(base: nn.Linear, tuned: nn.Linear, bits: int, file: Path) -> NDArray[
 @pytest.mark.parametrize("bits", LEAST_ERROR)
 def test_the_error_is_the_least_that_so_many_bits_allow(tmp_path: Path, bits: int) -> None:
     torch.manual_seed(1)
-    change = torch.randn(ROWS, COLUMNS) * torch.logspace(-3, 0, ROWS)[:, None]  # each row has a size of its own
+    change = (
+        torch.randn(ROWS, COLUMNS) * torch.logspace(-3, 0, ROWS)[:, None]
+    )  # each row has a size of its own
     found = merged(*models(change), bits, tmp_path / "d.safetensors")
     error = ((found - change.numpy()) ** 2).sum(axis=1) / (change.numpy() ** 2).sum(axis=1)
     assert error.mean() == pytest.approx(LEAST_ERROR[bits], rel=0.1)

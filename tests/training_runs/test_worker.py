@@ -32,7 +32,12 @@ from tests.serving import wait_until
 ROOT = Path(__file__).parent.parent.parent
 STAND_IN = (sys.executable, str(ROOT / "tests" / "stand_in_child.py"))
 SECRET = "How do I xyzzy?"
-REQUEST = {"champion": "/releases/live", "recipe": "both", "data_set": None, "target_precision": "0.90"}
+REQUEST = {
+    "champion": "/releases/live",
+    "recipe": "both",
+    "data_set": None,
+    "target_precision": "0.90",
+}
 TRAINS = ("phase:training", "wait:trained", "phase:gate", "wait:measured", "result")
 
 
@@ -126,14 +131,26 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 # A run that succeeds
 
 
-def test_a_child_gets_what_was_asked_and_its_result_is_kept(store: Store, settings: Settings) -> None:
+def test_a_child_gets_what_was_asked_and_its_result_is_kept(
+    store: Store, settings: Settings
+) -> None:
     run_id = start(store)
     with working(store, settings, "say:hello", *TRAINS):
         run = reached(store, run_id, "training")
         folder = folder_of(settings, run_id)
         release = str(settings.data_dir.absolute() / "releases" / f"default-{run_id}")
-        assert json.loads((folder / "request.json").read_text()) == {**REQUEST, "release": release, "device": "cpu"}
-        assert run.progress == {"phase": "training", "step": 1, "steps": 10, "loss": None, "eta_seconds": 9.0}
+        assert json.loads((folder / "request.json").read_text()) == {
+            **REQUEST,
+            "release": release,
+            "device": "cpu",
+        }
+        assert run.progress == {
+            "phase": "training",
+            "step": 1,
+            "steps": 10,
+            "loss": None,
+            "eta_seconds": 9.0,
+        }
         own = os.getpriority(os.PRIO_PROCESS, 0)
         assert os.getpriority(os.PRIO_PROCESS, child_of(run).pid) == max(own, NICENESS)
         allow(settings, run_id, "trained")
@@ -141,12 +158,19 @@ def test_a_child_gets_what_was_asked_and_its_result_is_kept(store: Store, settin
         allow(settings, run_id, "measured")
         run = ended(store, run_id)
         assert (run.state, run.release, run.error) == ("succeeded", f"default-{run_id}", None)
-        assert run.gate == {"outcome": "passed", "reasons": ["better on labels"], "more_labels": None, "to_label": []}
+        assert run.gate == {
+            "outcome": "passed",
+            "reasons": ["better on labels"],
+            "more_labels": None,
+            "to_label": [],
+        }
         assert run.log == "hello\n"
         wait_until(lambda: not folder.exists())
 
 
-def test_a_child_gets_all_labels_ever_given_and_pairs_without_one(store: Store, settings: Settings) -> None:
+def test_a_child_gets_all_labels_ever_given_and_pairs_without_one(
+    store: Store, settings: Settings
+) -> None:
     say(store, "Three?", "Four?", is_duplicate=False, by="bert")
     say(store, "Three?", "Four?", is_duplicate=True, by="carl")
     say(store, "Five?", "Six?")
@@ -194,14 +218,21 @@ def test_a_run_does_without_near_pairs_that_can_not_be_had(
     [
         (("say:it broke", "exit:1"), "it ended with exit code 1; the end of its log:\nit broke"),
         (("result", "exit:3"), "it ended with exit code 3"),
-        (("say:last words", "kill"), "it was ended by SIGKILL (the system does that when memory runs out); the end of"),
+        (
+            ("say:last words", "kill"),
+            "it was ended by SIGKILL (the system does that when memory runs out); the end of",
+        ),
         (("exit:0",), "it ended with exit code 0, and left no result"),
         (("torn-result",), "it ended with exit code 0, and left no result"),
         (("fork", "exit:2"), "it ended with exit code 2"),
     ],
 )
 def test_a_child_that_fails_ends_its_run_with_the_last_lines_of_its_log(
-    store: Store, settings: Settings, caplog: pytest.LogCaptureFixture, plan: tuple[str, ...], error: str
+    store: Store,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    plan: tuple[str, ...],
+    error: str,
 ) -> None:
     run_id = start(store)
     with caplog.at_level(logging.DEBUG), working(store, settings, f"say:{SECRET}", *plan):
@@ -234,7 +265,9 @@ def test_a_folder_that_can_not_be_made_is_a_failed_run(store: Store, settings: S
     assert (run.state, "can't be started" in str(run.error)) == ("failed", True)
 
 
-def test_a_child_that_eats_memory_is_ended_with_its_descendants(store: Store, settings: Settings) -> None:
+def test_a_child_that_eats_memory_is_ended_with_its_descendants(
+    store: Store, settings: Settings
+) -> None:
     run_id = start(store)
     limit = settings.model_copy(update={"training_max_bytes": 150 * 10**6})
     with working(store, limit, "fork", "eat:300", "phase:training", "hang"):
@@ -269,14 +302,18 @@ def test_only_the_end_of_a_long_log_is_kept(store: Store, settings: Settings) ->
 # Cancelling
 
 
-@pytest.mark.parametrize("plan", [("phase:training", "hang"), ("deaf", "fork", "phase:training", "hang")])
+@pytest.mark.parametrize(
+    "plan", [("phase:training", "hang"), ("deaf", "fork", "phase:training", "hang")]
+)
 def test_a_running_run_is_cancelled_with_all_its_processes(
     store: Store, settings: Settings, plan: tuple[str, ...]
 ) -> None:
     run_id = start(store)
     with working(store, settings, *plan):
         child = child_of(reached(store, run_id, "training"))
-        pids = [child.pid] + ([int((folder_of(settings, run_id) / "forked").read_text())] if "fork" in plan else [])
+        pids = [child.pid] + (
+            [int((folder_of(settings, run_id) / "forked").read_text())] if "fork" in plan else []
+        )
         assert all(map(lives, pids))
         assert store.training_runs.cancel(run_id).cancelling
         run = ended(store, run_id)
@@ -285,7 +322,9 @@ def test_a_running_run_is_cancelled_with_all_its_processes(
         wait_until(lambda: not folder_of(settings, run_id).exists())
 
 
-def test_a_run_whose_collection_is_deleted_is_ended_and_nothing_of_it_stays(store: Store, settings: Settings) -> None:
+def test_a_run_whose_collection_is_deleted_is_ended_and_nothing_of_it_stays(
+    store: Store, settings: Settings
+) -> None:
     store.create_collection("faq", 10)
     store.labels.write("faq", [NewLabel(True, "anna", questions=("One?", "Two?"))])
     run_id = store.training_runs.start("faq", REQUEST).id
@@ -307,7 +346,9 @@ def test_a_worker_that_has_lost_its_lease_ends_its_child(store: Store, settings:
 # Found again
 
 
-def test_a_child_goes_on_without_its_worker_and_is_found_again(store: Store, settings: Settings) -> None:
+def test_a_child_goes_on_without_its_worker_and_is_found_again(
+    store: Store, settings: Settings
+) -> None:
     run_id = start(store)
     with working(store, settings, *TRAINS):
         before = reached(store, run_id, "training")
@@ -319,14 +360,19 @@ def test_a_child_goes_on_without_its_worker_and_is_found_again(store: Store, set
         assert ended(store, run_id).state == "succeeded"
 
 
-def test_a_child_that_has_ended_well_meanwhile_has_succeeded(store: Store, settings: Settings) -> None:
+def test_a_child_that_has_ended_well_meanwhile_has_succeeded(
+    store: Store, settings: Settings
+) -> None:
     run_id = start(store)
     with working(store, settings, *TRAINS):
         child = child_of(reached(store, run_id, "training"))
     allow(settings, run_id, "trained", "measured")
     wait_until(lambda: not child.is_running())
     with working(store, settings, "exit:9"):
-        assert (ended(store, run_id).state, ended(store, run_id).release) == ("succeeded", f"default-{run_id}")
+        assert (ended(store, run_id).state, ended(store, run_id).release) == (
+            "succeeded",
+            f"default-{run_id}",
+        )
 
 
 def test_a_child_that_died_meanwhile_is_an_interrupted_run_that_goes_on_when_resumed(
@@ -344,13 +390,17 @@ def test_a_child_that_died_meanwhile_is_an_interrupted_run_that_goes_on_when_res
         say(store, "Said", "since?")
         store.training_runs.resume(run_id)
         reached(store, run_id, "training")
-        assert (folder_of(settings, run_id) / "labels.jsonl").read_bytes() == before  # checkpoints belong to these
+        assert (
+            folder_of(settings, run_id) / "labels.jsonl"
+        ).read_bytes() == before  # checkpoints belong to these
         assert len((folder_of(settings, run_id) / "starts").read_text().split()) == 2
         allow(settings, run_id, "trained", "measured")
         assert ended(store, run_id).state == "succeeded"
 
 
-def test_another_process_with_the_number_of_a_child_is_not_taken_for_it(store: Store, settings: Settings) -> None:
+def test_another_process_with_the_number_of_a_child_is_not_taken_for_it(
+    store: Store, settings: Settings
+) -> None:
     run_id = start(store)
     assert store.training_runs.claim(room.SERVER, 30)
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as other:
@@ -404,13 +454,21 @@ def test_every_end_is_told_once_and_nothing_that_comes_of_it_hurts(
         fourth = start(store)
         store.training_runs.cancel(fourth)
         wait_until(lambda: not store.training_runs.unannounced())
-    assert told == [(first, "cancelled"), (second, "succeeded"), (third, "succeeded"), (fourth, "cancelled")]
+    assert told == [
+        (first, "cancelled"),
+        (second, "succeeded"),
+        (third, "succeeded"),
+        (fourth, "cancelled"),
+    ]
     assert "telling of the end of training run 1 failed: ValueError" in caplog.text
     assert SECRET not in caplog.text
 
 
 def test_a_fault_of_the_worker_is_not_its_end(
-    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     claim, faults = store.training_runs.claim, iter([ValueError(SECRET)])
 
@@ -432,7 +490,13 @@ def test_a_fault_of_the_worker_is_not_its_end(
 
 @pytest.mark.parametrize(
     ("answer", "device"),
-    [("echo 20000", "cuda"), ("echo 8192", "cuda"), ("echo 8191", "cpu"), ("exit 1", "cpu"), ("echo '[N/A]'", "cpu")],
+    [
+        ("echo 20000", "cuda"),
+        ("echo 8192", "cuda"),
+        ("echo 8191", "cpu"),
+        ("exit 1", "cpu"),
+        ("echo '[N/A]'", "cpu"),
+    ],
 )
 def test_auto_takes_the_gpu_only_where_serving_leaves_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, device: str
@@ -458,12 +522,16 @@ def script_of(*arguments: str) -> list[str]:
     return [sys.executable, "-c", script, *arguments]
 
 
-def test_a_worker_beside_a_server_takes_runs_from_the_same_queue(store: Store, settings: Settings) -> None:
+def test_a_worker_beside_a_server_takes_runs_from_the_same_queue(
+    store: Store, settings: Settings
+) -> None:
     run_id = start(store)
     environment = {**os.environ, "SAMEASK_DATA_DIR": str(settings.data_dir)}
     with (
         FileLock(settings.data_dir / "lock", timeout=0),
-        subprocess.Popen(script_of("worker"), env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True) as worker,
+        subprocess.Popen(
+            script_of("worker"), env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
+        ) as worker,
     ):
         run = reached(store, run_id, "training")
         assert str(run.leased_by).startswith(f"worker {worker.pid} at ")
@@ -479,7 +547,10 @@ def test_a_worker_beside_a_server_takes_runs_from_the_same_queue(store: Store, s
 def serving(settings: Settings, release: Release, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """`sameask serve` in a process of its own, with children that do as TRAINS says; killed at the end, not asked."""
     values = {"DATA_DIR": settings.data_dir, "RELEASE": release.path, "PORT": port, "DEVICE": "cpu"}
-    environment = {**os.environ, **{f"SAMEASK_{name}": str(value) for name, value in values.items()}}
+    environment = {
+        **os.environ,
+        **{f"SAMEASK_{name}": str(value) for name, value in values.items()},
+    }
     log = settings.data_dir.with_name("log")
     with log.open("ab") as output:
         process = subprocess.Popen(script_of("serve"), env=environment, cwd=ROOT, stderr=output)
@@ -529,4 +600,7 @@ def test_kill_9_of_the_server_in_every_phase_of_a_run_loses_nothing(
         assert httpx.post(f"{url}/training-runs/{second}/resume").status_code == 202
         allow(settings, second, "measured")
         assert ended(store, second).state == "succeeded"
-        assert [run["id"] for run in httpx.get(f"{url}/training-runs").json()["training_runs"]] == [second, first]
+        assert [run["id"] for run in httpx.get(f"{url}/training-runs").json()["training_runs"]] == [
+            second,
+            first,
+        ]

@@ -40,7 +40,12 @@ KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 HOST = "hooks.example"  # no resolver knows it (RFC 6761)
 LOOPBACK = "127.0.0.1"
-DATA = {"release": "retrained-7", "before": "tiny", "reason": "marker-xyzzy", "at": "2026-01-31T09:29:59Z"}
+DATA = {
+    "release": "retrained-7",
+    "before": "tiny",
+    "reason": "marker-xyzzy",
+    "at": "2026-01-31T09:29:59Z",
+}
 START = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "webhook.md"
 
@@ -70,7 +75,9 @@ class ReceivingServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                owner.received.append(Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                owner.received.append(
+                    Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                )
                 (owner.answers.pop(0) if owner.answers else status(204))(self)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -80,7 +87,9 @@ class ReceivingServer:
         self.http.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.http.server_bind()
         self.port: int = self.http.server_address[1]
-        self._thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread = threading.Thread(
+            target=self.http.serve_forever, kwargs={"poll_interval": 0.01}
+        )
 
     def open(self) -> None:
         self.http.server_activate()
@@ -119,7 +128,11 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        due = [datetime.fromisoformat(row.due_at) for row in self._store.deliveries.all() if is_waiting(row)]
+        due = [
+            datetime.fromisoformat(row.due_at)
+            for row in self._store.deliveries.all()
+            if is_waiting(row)
+        ]
         self.now = max(self.now, min(due, default=self.now))
         await asyncio.sleep(0.001)
 
@@ -163,7 +176,13 @@ def resolving(*answers: Sequence[str]) -> tuple[list[str], Callable[[str, int], 
 def receiver(server: ReceivingServer, secret_file: Path) -> Receiver:
     """The server, under a name that leads to loopback, which is allowed."""
     _, resolve = resolving([LOOPBACK])
-    return Receiver(f"http://{HOST}:{server.port}/in?token=marker-token", secret_file, HOST, LOOPBACK, resolve=resolve)
+    return Receiver(
+        f"http://{HOST}:{server.port}/in?token=marker-token",
+        secret_file,
+        HOST,
+        LOOPBACK,
+        resolve=resolve,
+    )
 
 
 def make_webhook(store: Store, receiver: Receiver, clock: Clock) -> Webhook:
@@ -202,7 +221,9 @@ def only(store: Store) -> Delivery:
 # What is sent
 
 
-def test_an_event_arrives_once_as_json(webhook: Webhook, store: Store, server: ReceivingServer) -> None:
+def test_an_event_arrives_once_as_json(
+    webhook: Webhook, store: Store, server: ReceivingServer
+) -> None:
     webhook.notify("release.activated", DATA)
     kept = only(store)
     run_to_end(webhook)
@@ -223,14 +244,24 @@ def test_an_event_arrives_once_as_json(webhook: Webhook, store: Store, server: R
     assert (only(store).attempts, only(store).delivered_at) == (1, "2026-01-31T09:30:00.000000Z")
 
 
-def test_the_signature_is_that_of_the_body_as_sent(webhook: Webhook, server: ReceivingServer) -> None:
-    webhook.notify("gate.decided", {"run": "7", "reasons": ["zu wenig Marken: 12 statt 80 – noch nicht"]})
+def test_the_signature_is_that_of_the_body_as_sent(
+    webhook: Webhook, server: ReceivingServer
+) -> None:
+    webhook.notify(
+        "gate.decided", {"run": "7", "reasons": ["zu wenig Marken: 12 statt 80 – noch nicht"]}
+    )
     run_to_end(webhook)
     (request,) = server.received
-    content = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    content = (
+        f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode()
+        + request.body
+    )
     version, _, signature = request.headers["webhook-signature"].partition(",")
     assert version == "v1"
-    assert base64.b64decode(signature, validate=True) == hmac.new(KEY, content, hashlib.sha256).digest()
+    assert (
+        base64.b64decode(signature, validate=True)
+        == hmac.new(KEY, content, hashlib.sha256).digest()
+    )
 
 
 def test_a_signature_is_the_one_that_the_specification_publishes() -> None:
@@ -261,7 +292,11 @@ def test_the_documented_receiver_takes_what_is_sent_and_nothing_else(
     (request,) = server.received
     receive, line, headers = documented_receiver(), secret_file.read_text(), request.headers
     assert receive(line, headers, request.body) == json.loads(request.body)
-    assert receive(line, headers | {"webhook-signature": "v1,AAAA v2,x " + headers["webhook-signature"]}, request.body)
+    assert receive(
+        line,
+        headers | {"webhook-signature": "v1,AAAA v2,x " + headers["webhook-signature"]},
+        request.body,
+    )
     other = f"whsec_{base64.b64encode(KEY[::-1]).decode()}"
     later = str(int(headers["webhook-timestamp"]) + 1)
     long_ago = datetime.now(UTC) - timedelta(minutes=6)
@@ -280,15 +315,26 @@ def test_the_document_shows_each_event_as_it_is_sent(webhook: Webhook, store: St
     (shown,) = re.findall(r"```json\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     webhook.notify("release.activated", DATA)
     sent = json.loads(only(store).body)
-    assert [list(json.loads(shown)), list(json.loads(shown)["data"])] == [list(sent), list(sent["data"])]
+    assert [list(json.loads(shown)), list(json.loads(shown)["data"])] == [
+        list(sent),
+        list(sent["data"]),
+    ]
 
 
-def test_events_are_sent_in_their_order(webhook: Webhook, clock: Clock, server: ReceivingServer) -> None:
+def test_events_are_sent_in_their_order(
+    webhook: Webhook, clock: Clock, server: ReceivingServer
+) -> None:
     for number in range(5):
         webhook.notify("gate.decided", {"run": number})
         clock.now += timedelta(microseconds=1)
     run_to_end(webhook)
-    assert [json.loads(request.body)["data"]["run"] for request in server.received] == [0, 1, 2, 3, 4]
+    assert [json.loads(request.body)["data"]["run"] for request in server.received] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 # Again, and how often
@@ -301,17 +347,28 @@ def test_it_is_sent_again_after_a_failure_with_the_same_id_and_body(
     webhook.notify("release.activated", DATA)
     run_to_end(webhook)
     assert len({(request.headers["webhook-id"], request.body) for request in server.received}) == 1
-    times = [int(request.headers["webhook-timestamp"]) - int(START.timestamp()) for request in server.received]
+    times = [
+        int(request.headers["webhook-timestamp"]) - int(START.timestamp())
+        for request in server.received
+    ]
     assert times == [0, 5, 25]
     signatures = [request.headers["webhook-signature"] for request in server.received]
     assert len(set(signatures)) == 3  # the moment of the attempt is signed too
-    assert (only(store).attempts, only(store).last_error, clock.now) == (3, None, START + timedelta(seconds=25))
+    assert (only(store).attempts, only(store).last_error, clock.now) == (
+        3,
+        None,
+        START + timedelta(seconds=25),
+    )
 
 
-def test_it_is_sent_again_after_a_refused_connection(store: Store, secret_file: Path, clock: Clock) -> None:
+def test_it_is_sent_again_after_a_refused_connection(
+    store: Store, secret_file: Path, clock: Clock
+) -> None:
     server = ReceivingServer()
     _, resolve = resolving([LOOPBACK])
-    receiver = Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve)
+    receiver = Receiver(
+        f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
+    )
     webhook = make_webhook(store, receiver, clock)
     webhook.notify("release.activated", DATA)
     try:
@@ -337,18 +394,26 @@ def test_after_the_last_attempt_it_is_given_up(
     server.answers = [status(503)] * 100
     webhook.notify("release.activated", DATA)
     run_to_end(webhook)
-    times = [int(request.headers["webhook-timestamp"]) - int(START.timestamp()) for request in server.received]
+    times = [
+        int(request.headers["webhook-timestamp"]) - int(START.timestamp())
+        for request in server.received
+    ]
     assert times == [0, 5, 25, 105, 425, 1705, 6825, 27305, 70505, 113705, 156905, 200105]
     assert len(times) == MAX_ATTEMPTS
     assert webhook.count() == Deliveries(waiting=0, delivered=0, given_up=1)
-    assert (only(store).last_error, only(store).given_up_at) == ("answered 503", "2026-02-02T17:05:05.000000Z")
+    assert (only(store).last_error, only(store).given_up_at) == (
+        "answered 503",
+        "2026-02-02T17:05:05.000000Z",
+    )
     (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert error == (
         f"{HOST} did not take event {only(store).id} (release.activated), attempt 12: answered 503; it is given up"
     )
 
 
-def test_a_receiver_that_is_gone_is_not_asked_again(webhook: Webhook, store: Store, server: ReceivingServer) -> None:
+def test_a_receiver_that_is_gone_is_not_asked_again(
+    webhook: Webhook, store: Store, server: ReceivingServer
+) -> None:
     server.answers = [status(410)]
     webhook.notify("release.activated", DATA)
     run_to_end(webhook)
@@ -380,7 +445,9 @@ def test_retry_after_is_honoured_within_reason(
     assert second - first == seconds
 
 
-def test_retry_after_holds_back_every_event(webhook: Webhook, clock: Clock, server: ReceivingServer) -> None:
+def test_retry_after_holds_back_every_event(
+    webhook: Webhook, clock: Clock, server: ReceivingServer
+) -> None:
     server.answers = [status(503, Retry_After="600")]
     for number in range(2):
         webhook.notify("gate.decided", {"run": number})
@@ -394,7 +461,10 @@ def test_retry_after_holds_back_every_event(webhook: Webhook, clock: Clock, serv
 
 
 def test_a_fault_counts_as_an_attempt(
-    webhook: Webhook, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    webhook: Webhook,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def fail(*_: object) -> None:
         raise LookupError("broken")
@@ -433,13 +503,18 @@ def test_an_attempt_that_was_cut_off_is_made_again_after_its_delay(
     webhook = make_webhook(store, receiver, clock)
     webhook.notify("release.activated", DATA)
     try:
-        run(webhook, at.is_set)  # this returns while the receiver still holds the request: it holds up nobody
+        run(
+            webhook, at.is_set
+        )  # this returns while the receiver still holds the request: it holds up nobody
         assert (held.is_set(), only(store).attempts, is_waiting(only(store))) == (False, 1, True)
     finally:
         held.set()
     assert clock.now == START
     run_to_end(make_webhook(store, receiver, clock))
-    times = [int(request.headers["webhook-timestamp"]) - int(START.timestamp()) for request in server.received]
+    times = [
+        int(request.headers["webhook-timestamp"]) - int(START.timestamp())
+        for request in server.received
+    ]
     assert times == [0, 5]
 
 
@@ -479,7 +554,9 @@ def test_a_damaged_row_is_passed_over_and_reported(
     damaged = only(store).id
     clock.now += timedelta(seconds=1)
     webhook.notify("gate.decided", {"run": 2})
-    behind_its_back(path, "UPDATE deliveries SET body = replace(body, '1', '3') WHERE id = ?", damaged)
+    behind_its_back(
+        path, "UPDATE deliveries SET body = replace(body, '1', '3') WHERE id = ?", damaged
+    )
     run(webhook, lambda: webhook.count().delivered == 1 and len(clock.slept) > 3)
     assert [json.loads(request.body)["data"]["run"] for request in server.received] == [2]
     assert (store.database.damaged, webhook.count().waiting) == (1, 1)
@@ -488,7 +565,9 @@ def test_a_damaged_row_is_passed_over_and_reported(
 def test_what_ended_long_ago_is_forgotten(store: Store) -> None:
     outbox = store.deliveries
     late = START + KEPT
-    delivered, given_up, waiting, recent = (outbox.add("gate.decided", {"run": n}, START) for n in range(4))
+    delivered, given_up, waiting, recent = (
+        outbox.add("gate.decided", {"run": n}, START) for n in range(4)
+    )
     outbox.succeed(delivered, START)
     outbox.give_up(given_up, "answered 500", START)
     outbox.succeed(recent, START + timedelta(seconds=1))
@@ -506,7 +585,10 @@ def test_without_a_receiver_nothing_is_kept_and_nothing_runs(store: Store) -> No
 
 
 def test_a_store_that_fails_is_logged_and_not_the_callers_concern(
-    webhook: Webhook, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    webhook: Webhook,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(*_: object) -> None:
         raise StorageFull("the disk is full: nothing was written")
@@ -518,7 +600,9 @@ def test_a_store_that_fails_is_logged_and_not_the_callers_concern(
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
-def test_data_that_json_can_not_say_are_the_callers_fault(webhook: Webhook, store: Store, value: object) -> None:
+def test_data_that_json_can_not_say_are_the_callers_fault(
+    webhook: Webhook, store: Store, value: object
+) -> None:
     with pytest.raises((TypeError, ValueError)):
         webhook.notify("release.activated", {"at": value})
     assert store.deliveries.all() == []
@@ -546,18 +630,25 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_addresses_that_are_not_public_are_refused(server: ReceivingServer, secret_file: Path, address: str) -> None:
+def test_addresses_that_are_not_public_are_refused(
+    server: ReceivingServer, secret_file: Path, address: str
+) -> None:
     assert not is_public(ip_address(address))
     _, resolve = resolving([address])
     receiver = Receiver(f"https://{HOST}:{server.port}/", secret_file, HOST, resolve=resolve)
-    with pytest.raises(DeliveryFailed, match=f"^{HOST} has the address .* not in SAMEASK_WEBHOOK_ALLOW_PRIVATE$"):
+    with pytest.raises(
+        DeliveryFailed, match=f"^{HOST} has the address .* not in SAMEASK_WEBHOOK_ALLOW_PRIVATE$"
+    ):
         post(receiver)
 
 
 @pytest.mark.parametrize(
     ("addresses", "words"),
     [
-        (["8.8.8.8", LOOPBACK], "public address 8.8.8.8, and http is for private ones"),  # one of them suffices
+        (
+            ["8.8.8.8", LOOPBACK],
+            "public address 8.8.8.8, and http is for private ones",
+        ),  # one of them suffices
         ([LOOPBACK, "10.0.0.1"], "has the address 10.0.0.1, not in"),
         (["127.0.0.2"], "has the address 127.0.0.2, not in"),
         (["::ffff:127.0.0.2"], "has the address 127.0.0.2, not in"),
@@ -568,25 +659,39 @@ def test_all_addresses_of_a_name_must_be_allowed(
     server: ReceivingServer, secret_file: Path, addresses: Sequence[str], words: str
 ) -> None:
     _, resolve = resolving(addresses)
-    receiver = Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve)
+    receiver = Receiver(
+        f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
+    )
     with pytest.raises(DeliveryFailed, match=re.escape(words)):
         post(receiver)
     assert server.received == []
 
 
 @pytest.mark.parametrize(
-    "name", ["localhost", "127.0.0.1", "127.1", "2130706433", "0x7f000001", "[::1]", "[::ffff:127.0.0.1]"]
+    "name",
+    ["localhost", "127.0.0.1", "127.1", "2130706433", "0x7f000001", "[::1]", "[::ffff:127.0.0.1]"],
 )
-def test_the_systems_resolver_is_not_trusted_either(server: ReceivingServer, secret_file: Path, name: str) -> None:
+def test_the_systems_resolver_is_not_trusted_either(
+    server: ReceivingServer, secret_file: Path, name: str
+) -> None:
     receiver = Receiver(f"https://{name}:{server.port}/", secret_file, name.strip("[]"))
     with pytest.raises(DeliveryFailed, match="not in SAMEASK_WEBHOOK_ALLOW_PRIVATE"):
         post(receiver)
     assert server.received == []
 
 
-def test_the_systems_resolver_leads_to_what_is_allowed(server: ReceivingServer, secret_file: Path) -> None:
+def test_the_systems_resolver_leads_to_what_is_allowed(
+    server: ReceivingServer, secret_file: Path
+) -> None:
     for name in ("localhost", LOOPBACK):
-        post(Receiver(f"http://{name}:{server.port}/", secret_file, "localhost, 127.0.0.1", "127.0.0.0/8, ::1"))
+        post(
+            Receiver(
+                f"http://{name}:{server.port}/",
+                secret_file,
+                "localhost, 127.0.0.1",
+                "127.0.0.0/8, ::1",
+            )
+        )
     assert [request.headers["host"] for request in server.received] == [
         f"localhost:{server.port}",
         f"127.0.0.1:{server.port}",
@@ -597,14 +702,24 @@ def test_a_name_that_nobody_knows_is_a_failure(server: ReceivingServer, secret_f
     async def resolve(_host: str, _port: int) -> Sequence[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    receiver = Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve)
-    with pytest.raises(DeliveryFailed, match=f"^{HOST} can't be looked up: Name or service not known$"):
+    receiver = Receiver(
+        f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
+    )
+    with pytest.raises(
+        DeliveryFailed, match=f"^{HOST} can't be looked up: Name or service not known$"
+    ):
         post(receiver)
 
 
-def test_the_connection_goes_to_the_address_that_was_checked(server: ReceivingServer, secret_file: Path) -> None:
-    asked, resolve = resolving([LOOPBACK], ["10.0.0.1"])  # another answer the second time: DNS rebinding
-    receiver = Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve)
+def test_the_connection_goes_to_the_address_that_was_checked(
+    server: ReceivingServer, secret_file: Path
+) -> None:
+    asked, resolve = resolving(
+        [LOOPBACK], ["10.0.0.1"]
+    )  # another answer the second time: DNS rebinding
+    receiver = Receiver(
+        f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
+    )
     post(receiver)
     assert (asked, len(server.received)) == ([HOST], 1)
     with pytest.raises(DeliveryFailed, match=r"has the address 10\.0\.0\.1"):
@@ -612,9 +727,13 @@ def test_the_connection_goes_to_the_address_that_was_checked(server: ReceivingSe
     assert (asked, len(server.received)) == ([HOST, HOST], 1)
 
 
-def test_the_next_address_is_tried_where_the_first_refuses(server: ReceivingServer, secret_file: Path) -> None:
+def test_the_next_address_is_tried_where_the_first_refuses(
+    server: ReceivingServer, secret_file: Path
+) -> None:
     _, resolve = resolving(["127.0.0.2", LOOPBACK])  # the server listens at the second alone
-    post(Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, "127.0.0.0/8", resolve=resolve))
+    post(
+        Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, "127.0.0.0/8", resolve=resolve)
+    )
     assert len(server.received) == 1
 
 
@@ -629,7 +748,14 @@ def test_a_redirect_is_not_followed(server: ReceivingServer, receiver: Receiver,
 def test_proxies_of_the_environment_are_not_used(
     server: ReceivingServer, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     post(receiver)
     assert len(server.received) == 1
@@ -655,7 +781,9 @@ def test_an_endless_answer_is_cut_off(server: ReceivingServer, receiver: Receive
     assert cut.wait(PATIENCE_SECONDS)
 
 
-def test_an_answer_that_drips_or_never_comes_is_a_failure(server: ReceivingServer, secret_file: Path) -> None:
+def test_an_answer_that_drips_or_never_comes_is_a_failure(
+    server: ReceivingServer, secret_file: Path
+) -> None:
     done = threading.Event()
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -668,7 +796,12 @@ def test_an_answer_that_drips_or_never_comes_is_a_failure(server: ReceivingServe
 
     _, resolve = resolving([LOOPBACK])
     receiver = Receiver(
-        f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve, timeout_seconds=0.2
+        f"http://{HOST}:{server.port}/",
+        secret_file,
+        HOST,
+        LOOPBACK,
+        resolve=resolve,
+        timeout_seconds=0.2,
     )
     try:
         for answer in (drip, never):
@@ -706,16 +839,27 @@ def test_secrets_bodies_and_tokens_are_in_no_log(
     assert f"has event {only(store).id}" in caplog.text  # what is logged was caught
     assert "no answer: RemoteProtocolError" in caplog.text
     written = capfd.readouterr()
-    for word in ("marker-xyzzy", "marker-token", SECRET, SECRET.removeprefix("whsec_"), KEY.hex(), "v1,"):
+    for word in (
+        "marker-xyzzy",
+        "marker-token",
+        SECRET,
+        SECRET.removeprefix("whsec_"),
+        KEY.hex(),
+        "v1,",
+    ):
         assert word not in caplog.text + written.out + written.err
-        assert word == "marker-xyzzy" or word not in repr(store.deliveries.all())  # the event is there, of course
+        assert word == "marker-xyzzy" or word not in repr(
+            store.deliveries.all()
+        )  # the event is there, of course
 
 
 # TLS
 
 
 @contextmanager
-def certified(server: ReceivingServer, folder: Path, name: str) -> Iterator[tuple[Path, list[str | None]]]:
+def certified(
+    server: ReceivingServer, folder: Path, name: str
+) -> Iterator[tuple[Path, list[str | None]]]:
     """The server with TLS, its certificate for a name; yields the certificate and the names that clients ask for."""
     asked: list[str | None] = []
     certificate, key = folder / "certificate.pem", folder / "key.pem"
@@ -735,10 +879,16 @@ def certified(server: ReceivingServer, folder: Path, name: str) -> Iterator[tupl
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 @pytest.mark.parametrize(
-    ("name", "trusted", "good"), [(HOST, True, True), ("other.example", True, False), (HOST, False, False)]
+    ("name", "trusted", "good"),
+    [(HOST, True, True), ("other.example", True, False), (HOST, False, False)],
 )
 def test_the_certificate_must_be_good_for_the_name(
-    secret_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, trusted: bool, good: bool
+    secret_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    trusted: bool,
+    good: bool,
 ) -> None:
     server = ReceivingServer()
     _, resolve = resolving([LOOPBACK])
@@ -746,7 +896,9 @@ def test_the_certificate_must_be_good_for_the_name(
         with certified(server, tmp_path, name) as (certificate, asked):
             if trusted:
                 monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-            receiver = Receiver(f"https://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve)
+            receiver = Receiver(
+                f"https://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
+            )
             if good:
                 post(receiver)
                 assert server.received[0].headers["host"] == f"{HOST}:{server.port}"
@@ -797,8 +949,14 @@ def test_a_url_that_may_not_be_called_stops_the_start(
 @pytest.mark.parametrize("hosts", [HOST, HOST.upper(), f"other.example, {HOST} ,"])
 def test_a_listed_host_is_good_however_it_is_written(secret_file: Path, hosts: str) -> None:
     assert Receiver(f"https://{HOST.title()}/in", secret_file, hosts).host == HOST
-    assert Receiver("https://bücher.example/", secret_file, "bücher.example").host == "xn--bcher-kva.example"
-    assert Receiver("https://bücher.example/", secret_file, "xn--bcher-kva.example").host == "xn--bcher-kva.example"
+    assert (
+        Receiver("https://bücher.example/", secret_file, "bücher.example").host
+        == "xn--bcher-kva.example"
+    )
+    assert (
+        Receiver("https://bücher.example/", secret_file, "xn--bcher-kva.example").host
+        == "xn--bcher-kva.example"
+    )
 
 
 def encoded(size: int) -> str:
@@ -820,9 +978,13 @@ def test_a_secret_has_24_to_64_bytes(secret_file: Path, size: int, good: bool) -
     [b"", b"\n", b"whsec_", SECRET.removeprefix("whsec_").encode(), b"whsec_marker!" * 9, SECRET.encode() + b"\xff",
      b"marker-xyzzy" * 4, SECRET.encode() + b"\n" + SECRET.encode()],
 )  # fmt: skip
-def test_what_is_no_secret_stops_the_start_and_is_not_repeated(secret_file: Path, content: bytes) -> None:
+def test_what_is_no_secret_stops_the_start_and_is_not_repeated(
+    secret_file: Path, content: bytes
+) -> None:
     secret_file.write_bytes(content)
-    with pytest.raises(WebhookRefused, match=r"SAMEASK_WEBHOOK_SECRET_FILE\) must hold whsec_ and 24") as refusal:
+    with pytest.raises(
+        WebhookRefused, match=r"SAMEASK_WEBHOOK_SECRET_FILE\) must hold whsec_ and 24"
+    ) as refusal:
         Receiver(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
     for trace in ("marker", SECRET[6:]):
         assert trace not in str(refusal.value)
@@ -857,7 +1019,9 @@ def samples(client: TestClient) -> dict[str, float]:
     """What /metrics says of the webhook."""
     return {
         name: float(value)
-        for name, value in re.findall(r"^sameask_webhook_(\w+) (.*)$", client.get("/metrics").text, re.MULTILINE)
+        for name, value in re.findall(
+            r"^sameask_webhook_(\w+) (.*)$", client.get("/metrics").text, re.MULTILINE
+        )
     }
 
 
@@ -875,19 +1039,28 @@ def test_the_service_delivers_and_counts(hooked: Settings, server: ReceivingServ
     assert events == ["training_run.finished", "release.activated"]
 
 
-def test_the_service_tells_of_a_swap(hooked: Settings, server: ReceivingServer, wide_release: Release) -> None:
+def test_the_service_tells_of_a_swap(
+    hooked: Settings, server: ReceivingServer, wide_release: Release
+) -> None:
     shutil.copytree(wide_release.path, hooked.data_dir / "releases" / "wide")
     with TestClient(create_app(hooked)) as client:
-        client.put("/admin/releases/live", json={"release": "wide", "reason": "it is wider"}).raise_for_status()
+        client.put(
+            "/admin/releases/live", json={"release": "wide", "reason": "it is wider"}
+        ).raise_for_status()
         wait_until(lambda: samples(client)["delivered"] == 1)
     (request,) = server.received
     told = json.loads(request.body)["data"]
     assert (told["release"], told["before"], told["reason"]) == ("wide", "tiny", "it is wider")
 
 
-def test_the_service_does_not_start_with_a_webhook_that_is_refused(hooked: Settings, secret_file: Path) -> None:
+def test_the_service_does_not_start_with_a_webhook_that_is_refused(
+    hooked: Settings, secret_file: Path
+) -> None:
     secret_file.write_text("short")
-    with pytest.raises(SameaskError, match="SAMEASK_WEBHOOK_SECRET_FILE"), TestClient(create_app(hooked)):
+    with (
+        pytest.raises(SameaskError, match="SAMEASK_WEBHOOK_SECRET_FILE"),
+        TestClient(create_app(hooked)),
+    ):
         pass
 
 

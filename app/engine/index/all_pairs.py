@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from app.engine.scorer import similarity
 
 EXACT_LIMIT = 500_000  # vectors; see docs/decisions/0018
-SLACK = 2**-7  # by which a product in bfloat16 may err: 2 ** -9 for each factor, the product and the bound
+SLACK = (
+    2**-7
+)  # by which a product in bfloat16 may err: 2 ** -9 for each factor, the product and the bound
 BLOCK = 1024  # vectors whose products with as many others are made at a time
 GRAPH = "HNSW32_SQfp16"
-EF_CONSTRUCTION = 40  # what is nearer than a bound lies close by: less search than for the ten nearest
+EF_CONSTRUCTION = (
+    40  # what is nearer than a bound lies close by: less search than for the ten nearest
+)
 EF_SEARCH = 32
 FIRST_LOOK = 8  # neighbours of each vector that are looked at; four times as many where all of them are near enough
 MOST_NEIGHBOURS = 2048
@@ -27,7 +31,9 @@ Advance = Callable[[int], None]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
-def near_pairs(vectors: NDArray[np.float32], least: float, advance: Advance = lambda _: None) -> Pairs:
+def near_pairs(
+    vectors: NDArray[np.float32], least: float, advance: Advance = lambda _: None
+) -> Pairs:
     """Rows i < j (m,) of (n, d) unit vectors, and their similarities (m,) of `least` or more, greatest first.
 
     Of a vector with more than 2,048 near ones, no more than so many are sure to be among them.
@@ -45,7 +51,9 @@ def near_pairs(vectors: NDArray[np.float32], least: float, advance: Advance = la
     return first[order], second[order], similarities[order]
 
 
-def _by_products(vectors: NDArray[np.float32], least: float, advance: Advance) -> Iterator[NDArray[np.int64]]:
+def _by_products(
+    vectors: NDArray[np.float32], least: float, advance: Advance
+) -> Iterator[NDArray[np.int64]]:
     """The near ones among those that follow each vector: exact but for the many near ones of one vector."""
     rows = torch.from_numpy(np.asarray(vectors)).to(_fastest())
     for start in range(0, len(rows), BLOCK):
@@ -54,7 +62,9 @@ def _by_products(vectors: NDArray[np.float32], least: float, advance: Advance) -
         for past in range(start, len(rows), BLOCK):
             products = asked @ rows[past : past + BLOCK].T
             some = np.flatnonzero((products.amax(1) >= least).numpy() & (room > 0))
-            found, others = (part.numpy() for part in (products[some] >= least).nonzero(as_tuple=True))
+            found, others = (
+                part.numpy() for part in (products[some] >= least).nonzero(as_tuple=True)
+            )
             after = others + past > some[found] + start
             found, others = some[found[after]], others[after]
             rank = np.arange(len(found)) - np.searchsorted(found, found)
@@ -74,7 +84,9 @@ def _fastest() -> torch.dtype:
     return min((torch.float32, torch.bfloat16), key=seconds)
 
 
-def _by_graph(vectors: NDArray[np.float32], least: float, advance: Advance) -> Iterator[NDArray[np.int64]]:
+def _by_graph(
+    vectors: NDArray[np.float32], least: float, advance: Advance
+) -> Iterator[NDArray[np.int64]]:
     index = faiss.index_factory(vectors.shape[1], GRAPH, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = EF_CONSTRUCTION
     for start in range(0, len(vectors), ROWS):
@@ -93,7 +105,9 @@ def _near(
     k = min(FIRST_LOOK, index.ntotal)
     while len(rows):
         parameters = faiss.SearchParametersHNSW(efSearch=max(EF_SEARCH, 2 * k))
-        similarities, others = index.search(np.ascontiguousarray(vectors[rows]), k, params=parameters)
+        similarities, others = index.search(
+            np.ascontiguousarray(vectors[rows]), k, params=parameters
+        )
         near = (similarities >= least) & (others >= 0)
         is_full = near.all(axis=1) & (k < min(MOST_NEIGHBOURS, index.ntotal))
         done, column = np.nonzero(near & ~is_full[:, None])

@@ -18,7 +18,9 @@ MAX_DEAD_SHARE = 0.2
 GRAPH = "HNSW32_SQfp16"
 EF_CONSTRUCTION = 80
 EF_SEARCH = 192
-FREE_LIVING_SHARE = 0.7  # with 30 % dead, recall is still what it was; from there on searches look further
+FREE_LIVING_SHARE = (
+    0.7  # with 30 % dead, recall is still what it was; from there on searches look further
+)
 ADD_CHUNK = 64  # entries added while searches wait
 COPY_CHUNK = 1024  # entries copied while changes wait
 
@@ -37,7 +39,9 @@ class Body:
     Not for use by many threads; `Index` sees to that.
     """
 
-    def __init__(self, vectors: faiss.Index, ids: NDArray[np.int64], live: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, vectors: faiss.Index, ids: NDArray[np.int64], live: NDArray[np.bool_]
+    ) -> None:
         self.vectors = vectors
         self._ids = ids
         self._live = live
@@ -133,7 +137,9 @@ class Body:
         if self.living == self._count:
             self._bits, self._selector = None, None
         else:
-            self._bits = np.packbits(self.live, bitorder="little")  # kept: the selector only points at it
+            self._bits = np.packbits(
+                self.live, bitorder="little"
+            )  # kept: the selector only points at it
             self._selector = faiss.IDSelectorBitmap(self._bits)
 
 
@@ -145,10 +151,17 @@ class Index:
     """
 
     def __init__(
-        self, dimension: int, *, exact_limit: int | None = None, body: Body | None = None, revision: int = 0
+        self,
+        dimension: int,
+        *,
+        exact_limit: int | None = None,
+        body: Body | None = None,
+        revision: int = 0,
     ) -> None:
         self._exact_limit = EXACT_LIMIT if exact_limit is None else exact_limit
-        self._body = Body.empty(dimension, graph=False) if body is None else body  # one with nothing in it is false
+        self._body = (
+            Body.empty(dimension, graph=False) if body is None else body
+        )  # one with nothing in it is false
         self._dimension = dimension
         self._revision = revision
         self._lock = ReadWriteLock()
@@ -182,7 +195,13 @@ class Index:
         with self._lock.reading():
             return self._body.ids[self._body.live]
 
-    def apply(self, revision: int, ids: Sequence[int], vectors: NDArray[np.float32], removed: Sequence[int]) -> None:
+    def apply(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        vectors: NDArray[np.float32],
+        removed: Sequence[int],
+    ) -> None:
         """Move to `revision`: remove entries, and add `vectors` (n, d) under new `ids`, in one step.
 
         New ids ascend and are greater than any id ever added. Removing an id that is not there does nothing.
@@ -192,9 +211,15 @@ class Index:
             body = self._body
             if len(new) and (np.any(np.diff(new) <= 0) or (len(body) and new[0] <= body.ids[-1])):
                 raise ValueError("new ids must ascend, past every id in the index")
-            for start in range(0, len(new), ADD_CHUNK):  # not seen yet, and searches go on in between
+            for start in range(
+                0, len(new), ADD_CHUNK
+            ):  # not seen yet, and searches go on in between
                 with self._lock.writing():
-                    body.append(new[start : start + ADD_CHUNK], vectors[start : start + ADD_CHUNK], live=False)
+                    body.append(
+                        new[start : start + ADD_CHUNK],
+                        vectors[start : start + ADD_CHUNK],
+                        live=False,
+                    )
             with self._lock.writing():
                 body.set_live(np.sort(np.asarray(removed, dtype=np.int64)), live=False)
                 body.set_live(new, live=True)
@@ -205,7 +230,9 @@ class Index:
         with self._lock.reading():
             body = self._body
             found = body.search(queries, k)
-            return self._revision, [Neighbours(body.ids[row], body.reconstruct(row)) for row in found]
+            return self._revision, [
+                Neighbours(body.ids[row], body.reconstruct(row)) for row in found
+            ]
 
     def vectors(self, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """By id, the vectors (d,) float32 of those that live here."""
@@ -237,7 +264,9 @@ class Index:
         ids = self.ids()
         if not self._body.is_graph or not len(ids):
             return 1.0
-        chosen = np.sort(np.random.default_rng(seed).choice(ids, min(sample, len(ids)), replace=False))
+        chosen = np.sort(
+            np.random.default_rng(seed).choice(ids, min(sample, len(ids)), replace=False)
+        )
         with self._lock.reading():
             queries = self._body.reconstruct(np.searchsorted(self._body.ids, chosen))
         exact = self._search_exactly(queries, k)

@@ -69,7 +69,11 @@ class Snapshots:
         self._lock = threading.Lock()
 
     def load(
-        self, collection_key: int, dimension: int, latest: int, contents: Callable[[int], Contents | None]
+        self,
+        collection_key: int,
+        dimension: int,
+        latest: int,
+        contents: Callable[[int], Contents | None],
     ) -> Index | None:
         """The collection's index as it was saved, or None.
 
@@ -83,7 +87,9 @@ class Snapshots:
             if not pieces:
                 return None
             if pieces[-1].end > latest:
-                raise Unusable(f"it is at revision {pieces[-1].end}, newer than the store's {latest}")
+                raise Unusable(
+                    f"it is at revision {pieces[-1].end}, newer than the store's {latest}"
+                )
             index, base = self._open(collection_key, dimension, pieces)
             ids = index.ids()
             if (expected := contents(index.revision)) is None:
@@ -97,7 +103,9 @@ class Snapshots:
         self._saved[collection_key] = _Saved(index.revision, ids, base, abs(len(ids) - base))
         return index
 
-    def save(self, collection_key: int, index: Index, contents: Callable[[int], Contents | None]) -> int:
+    def save(
+        self, collection_key: int, index: Index, contents: Callable[[int], Contents | None]
+    ) -> int:
         """Write what changed since the last save as a new piece; returns the revision that is now on disk.
 
         Of a collection that was deleted meanwhile nothing is written.
@@ -111,7 +119,9 @@ class Snapshots:
             tail = saved.tail + len(removed) + int(np.count_nonzero(ids > saved.end))
             as_base = not saved.end or tail > max(MIN_TAIL, saved.base * MAX_TAIL_SHARE)
             start = 0 if as_base else saved.end
-            self._publish(collection_key, start, revision, body, removed, _fingerprint(ids, expected))
+            self._publish(
+                collection_key, start, revision, body, removed, _fingerprint(ids, expected)
+            )
             if as_base:
                 self._remove_older(collection_key, revision)
             self._saved[collection_key] = _Saved(
@@ -154,7 +164,9 @@ class Snapshots:
             for folder in self._root.glob(f"*/{collection_key}"):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _open(self, collection_key: int, dimension: int, pieces: Sequence[Piece]) -> tuple[Index, int]:
+    def _open(
+        self, collection_key: int, dimension: int, pieces: Sequence[Piece]
+    ) -> tuple[Index, int]:
         """The index that the pieces make, and how many entries its base brought."""
         for piece in pieces:
             manifest = _manifest(piece)
@@ -174,7 +186,13 @@ class Snapshots:
         return index, size
 
     def _publish(
-        self, collection_key: int, start: int, end: int, body: Body, removed: NDArray[np.int64], fingerprint: str
+        self,
+        collection_key: int,
+        start: int,
+        end: int,
+        body: Body,
+        removed: NDArray[np.int64],
+        fingerprint: str,
     ) -> None:
         """Write a piece aside, sync it, and show it by one rename. Raises OSError; nothing is left then."""
         folder = self._folder / str(collection_key)
@@ -255,7 +273,9 @@ def _manifest(piece: Piece) -> dict[str, Any]:
 def _read_base(piece: Piece, dimension: int) -> Body:
     with np.load(piece.path / "entries.npz") as entries:
         if (piece.path / "graph.faiss").exists():
-            body = Body(faiss.read_index(str(piece.path / "graph.faiss")), entries["ids"], entries["live"])
+            body = Body(
+                faiss.read_index(str(piece.path / "graph.faiss")), entries["ids"], entries["live"]
+            )
         else:
             body = Body.empty(dimension, graph=False)
             body.append(entries["ids"], entries["vectors"].astype(np.float32), live=True)

@@ -33,7 +33,13 @@ from app.engine.rows import read_rows
 from app.engine.scorer import similarity
 from app.errors import BackendRefused, Unembeddable
 
-AUTO, TORCH, TORCH_FP16, TORCH_BF16, OPENVINO = "auto", "torch", "torch-fp16", "torch-bf16", "openvino-"
+AUTO, TORCH, TORCH_FP16, TORCH_BF16, OPENVINO = (
+    "auto",
+    "torch",
+    "torch-fp16",
+    "torch-bf16",
+    "openvino-",
+)
 CANDIDATES = {
     "cpu": ("openvino-int8", "openvino-bf16", "openvino-fp32", TORCH_BF16),
     "cuda": (TORCH_FP16, TORCH_BF16),
@@ -91,7 +97,9 @@ def device_for(device: str, backend: str) -> str:
             f"{backend} runs on {kinds[runs_on[0]]}, and SAMEASK_DEVICE is {device}: set SAMEASK_BACKEND=auto"
         )
     if runs_on == ["cuda"] and not torch.cuda.is_available():
-        raise BackendRefused(f"{backend} runs on a GPU, and torch sees none here: set SAMEASK_BACKEND=auto")
+        raise BackendRefused(
+            f"{backend} runs on a GPU, and torch sees none here: set SAMEASK_BACKEND=auto"
+        )
     return runs_on[0]
 
 
@@ -112,7 +120,9 @@ def run_on(
         classifier = _opened(classifier, backend, cache) if classifier else None
     for model in (encoder, classifier):
         if model and model.backend != TORCH:
-            model.model.to("meta")  # its weights in float32, which nothing reads any more: 90 MB each
+            model.model.to(
+                "meta"
+            )  # its weights in float32, which nothing reads any more: 90 MB each
     return encoder, classifier
 
 
@@ -132,14 +142,21 @@ def _run_on_fastest(
     return encoder, classifier
 
 
-def _fastest(model: Part, noted: Mapping[str, Any] | None, cache: ModelCache) -> tuple[Part, Mapping[str, Any]]:
+def _fastest(
+    model: Part, noted: Mapping[str, Any] | None, cache: ModelCache
+) -> tuple[Part, Mapping[str, Any]]:
     """The model on its best backend here, and what is to be noted of that: as was found before, or measured now."""
     if noted:
         try:
             return _opened(model, noted["backend"], cache), noted
         except (BackendRefused, LookupError, TypeError) as error:
-            log.warning("what was chosen before can't run any more, backends are measured again: %s", error)
-    log.info("measuring what runs the %s fastest on this machine; once, for about half a minute", _name(model))
+            log.warning(
+                "what was chosen before can't run any more, backends are measured again: %s", error
+            )
+    log.info(
+        "measuring what runs the %s fastest on this machine; once, for about half a minute",
+        _name(model),
+    )
     pairs = _pairs()[1::2]
     try:
         reference = _answers(model, pairs)
@@ -165,7 +182,10 @@ def _fastest(model: Part, noted: Mapping[str, Any] | None, cache: ModelCache) ->
         chosen,
         measured[chosen].per_second / measured[TORCH].per_second,
     )
-    return best, {"backend": chosen, "measured": {name: asdict(found) for name, found in measured.items()}}
+    return best, {
+        "backend": chosen,
+        "measured": {name: asdict(found) for name, found in measured.items()},
+    }
 
 
 def _opened(model: Part, backend: str, cache: ModelCache) -> Part:
@@ -177,10 +197,14 @@ def _opened(model: Part, backend: str, cache: ModelCache) -> Part:
         half = copy.deepcopy(model.model).to(HALVES[backend])
         on_gpu = model.device == "cuda"
         return model.on(
-            RecordedForward(half, model.output, model.max_tokens) if on_gpu else TorchForward(half, model.output)
+            RecordedForward(half, model.output, model.max_tokens)
+            if on_gpu
+            else TorchForward(half, model.output)
         )
     precision = backend.removeprefix(OPENVINO)
-    stored = "int8" if precision == "int8" else "fp32"  # bf16 is how float32 weights are computed with
+    stored = (
+        "int8" if precision == "int8" else "fp32"
+    )  # bf16 is how float32 weights are computed with
     graph = cache.model(f"{_name(model)}-{stored}", lambda: _made(model, stored))
     return model.on(OpenVinoForward(graph, precision, model.max_tokens))
 
@@ -191,7 +215,9 @@ def _check_can_run(backend: str, device: str) -> None:
         check_can_run(backend.removeprefix(OPENVINO))
     elif backend == TORCH_BF16 and not _multiplies_bf16(device):
         here = "GPU" if device == "cuda" else "CPU"
-        raise BackendRefused(f"this {here} has no instructions for torch-bf16: set SAMEASK_BACKEND=auto")
+        raise BackendRefused(
+            f"this {here} has no instructions for torch-bf16: set SAMEASK_BACKEND=auto"
+        )
 
 
 def _can_run(backend: str, device: str) -> bool:
@@ -234,7 +260,9 @@ def _answers(model: Part, pairs: Sequence[_Pair]) -> NDArray[np.float32]:
     return model.encode(_texts(pairs))
 
 
-def _ndcg_at_10(first: NDArray[np.float32], second: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
+def _ndcg_at_10(
+    first: NDArray[np.float32], second: NDArray[np.float32], labels: NDArray[np.bool_]
+) -> float:
     """How well each duplicate's second question is found by its first, among all second questions."""
     relevant = np.eye(len(labels))[labels]
     return float(ndcg_score(relevant, first[labels] @ second.T, k=10))
@@ -246,7 +274,10 @@ def _per_second(model: Encoder | PairClassifier, tokens: Sequence[Tokens]) -> fl
     run = model.score_tokens if isinstance(model, PairClassifier) else model.encode_tokens
     best = {"batches": 0.0, "alone": 0.0}
     for _ in range(ROUNDS):
-        for way, some, batch_size in (("batches", tokens, BATCH_SIZE[model.device]), ("alone", tokens[:ALONE], 1)):
+        for way, some, batch_size in (
+            ("batches", tokens, BATCH_SIZE[model.device]),
+            ("alone", tokens[:ALONE], 1),
+        ):
             start = time.perf_counter()
             in_batches(run, some, batch_size)
             best[way] = max(best[way], len(some) / (time.perf_counter() - start))
@@ -265,7 +296,10 @@ def _texts(pairs: Sequence[_Pair]) -> list[str]:
 
 def _pairs() -> list[_Pair]:
     columns = ("question1", "question2", "is_duplicate")
-    return [_Pair(a, b, label == "1") for a, b, label in (row.values for row in read_rows(OUT_OF_DOMAIN, columns))]
+    return [
+        _Pair(a, b, label == "1")
+        for a, b, label in (row.values for row in read_rows(OUT_OF_DOMAIN, columns))
+    ]
 
 
 def _name(model: Encoder | PairClassifier) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 def processor() -> str:
     """What tells one kind of processor from another: its name and a digest of its instructions."""
-    lines = dict.fromkeys(line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features")))
+    lines = dict.fromkeys(
+        line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features"))
+    )
     return f"{platform.machine()} {platform.processor()} {sha256(''.join(lines).encode()).hexdigest()[:16]}"
 
 

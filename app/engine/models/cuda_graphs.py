@@ -21,7 +21,9 @@ from app.engine.models.forward import TorchForward, fetched, pinned
 WIDTHS = ((64, 8), (256, 32), (math.inf, 128))
 MAX_ROWS = 1024
 MAX_PART_TOKENS = 16_384  # of one part: enough to keep a large GPU busy
-PART_COST = 2048  # tokens that take as long as a part more, which keeps a GPU waiting for its small kernels
+PART_COST = (
+    2048  # tokens that take as long as a part more, which keeps a GPU waiting for its small kernels
+)
 MAX_ERROR = 0.01  # of a replay against the same run eagerly, in parts of the greatest value
 
 log = logging.getLogger(__name__)
@@ -37,15 +39,23 @@ Record = Callable[[Run, Inputs], tuple[torch.Tensor, Recording]]
 class RecordedForward:
     """A sentence-transformers model by torch, recorded shape by shape as they come."""
 
-    def __init__(self, model: nn.Module, output: str, max_tokens: int | None, record: Record | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, output: str, max_tokens: int | None, record: Record | None = None
+    ) -> None:
         """`output` names what is taken of all that the model gives, `max_tokens` is the longest input that it has
         positions for; `record` makes the rows of the first inputs and a recording: CUDA's, unless said."""
         self._eager = TorchForward(model, output)
         self._max_tokens = max_tokens
         self._record = record or CudaRecorder()
-        self._recordings: dict[tuple[int, int], Recording | None] = {}  # None: this shape is run eagerly
+        self._recordings: dict[
+            tuple[int, int], Recording | None
+        ] = {}  # None: this shape is run eagerly
         self._is_recording = True
-        self.backend, self.device, self.dtype = self._eager.backend, self._eager.device, self._eager.dtype
+        self.backend, self.device, self.dtype = (
+            self._eager.backend,
+            self._eager.device,
+            self._eager.dtype,
+        )
 
     def __call__(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
         """Inputs by name, (n, longest) int64 each -> n rows float32, finite or not. Parts follow each other without a
@@ -61,7 +71,9 @@ class RecordedForward:
             ]
             return fetched(torch.cat(parts)[: len(order)])[np.argsort(order, kind="stable")]
 
-    def _cut(self, order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+    def _cut(
+        self, order: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], int]]:
         """Rows that run together, longest first, and the width that they are padded to. The last ones of all are filled
         up with copies of the last."""
         while len(order):
@@ -76,7 +88,9 @@ class RecordedForward:
         more has its price and those after them run as narrow as they can."""
         left = len(lengths)
         most = min(MAX_ROWS, max(1, MAX_PART_TOKENS // columns))
-        powers = [1 << power for power in range(min((left - 1).bit_length() + 1, most.bit_length()))]
+        powers = [
+            1 << power for power in range(min((left - 1).bit_length() + 1, most.bit_length()))
+        ]
 
         def tokens(count: int) -> int:
             others = PART_COST + (left - count) * self._width(lengths[count]) if count < left else 0
@@ -92,11 +106,15 @@ class RecordedForward:
         shape = features["attention_mask"].shape
         recording = self._recordings.get(shape)
         if recording:
-            return recording(self._pinned(features)).clone()  # before the next replay writes over it
+            return recording(
+                self._pinned(features)
+            ).clone()  # before the next replay writes over it
         rows = self._recorded(shape, features) if shape not in self._recordings else None
         return self._eager.rows(features) if rows is None else rows
 
-    def _recorded(self, shape: tuple[int, int], features: Mapping[str, NDArray[np.int64]]) -> torch.Tensor | None:
+    def _recorded(
+        self, shape: tuple[int, int], features: Mapping[str, NDArray[np.int64]]
+    ) -> torch.Tensor | None:
         """Rows of a shape that has no recording yet, which is kept if a replay makes the same of them; None if they
         could not be computed this way."""
         if not self._is_recording:
@@ -106,7 +124,9 @@ class RecordedForward:
             rows, recording = self._record(self._eager.run, inputs)
             difference = (recording(inputs) - rows).abs().max()
         except torch.OutOfMemoryError:
-            log.warning("no memory to record batches of %d x %d tokens: they are run eagerly", *shape)
+            log.warning(
+                "no memory to record batches of %d x %d tokens: they are run eagerly", *shape
+            )
             self._recordings[shape] = None
             return None
         except RuntimeError as error:  # whatever CUDA refuses to record
@@ -130,7 +150,9 @@ class RecordedForward:
 class CudaRecorder:
     """Makes CUDA graphs that share their memory, as no two run at once."""
 
-    _one_at_a_time = threading.Lock()  # in a process: others wait for the device, which a recording forbids
+    _one_at_a_time = (
+        threading.Lock()
+    )  # in a process: others wait for the device, which a recording forbids
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
@@ -145,7 +167,9 @@ class CudaRecorder:
                 rows = run(held)
             self._stream.synchronize()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(
+                graph, self._pool, self._stream, capture_error_mode="thread_local"
+            ):
                 output = run(held)
         return rows, _CudaRecording(graph, held, output)
 

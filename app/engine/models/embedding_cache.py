@@ -51,7 +51,9 @@ class RecentVectors:
         if not self._capacity:
             return
         keys = [_key(of_text) for of_text in tokens]
-        copies = [np.array(vector) for vector in vectors]  # a row would keep all of its batch in memory
+        copies = [
+            np.array(vector) for vector in vectors
+        ]  # a row would keep all of its batch in memory
         for copy in copies:
             copy.flags.writeable = False
         with self._lock:

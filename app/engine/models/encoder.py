@@ -124,7 +124,10 @@ class Encoder:
             return in_batches(self.encode_tokens, self.tokenize(texts), batch_size)
         blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
         with ThreadPoolExecutor(1, "tokenize") as pool:
-            found = [in_batches(self.encode_tokens, tokens, batch_size) for tokens in pool.map(self.tokenize, blocks)]
+            found = [
+                in_batches(self.encode_tokens, tokens, batch_size)
+                for tokens in pool.map(self.tokenize, blocks)
+            ]
         return np.concatenate(found)
 
     def _collate(self, batch: Sequence[Tokens]) -> dict[str, Any]:

@@ -71,12 +71,16 @@ class TorchForward:
         try:
             return self.run(self.sent(features))
         except torch.OutOfMemoryError:
-            count = len(features.get("attention_mask", ()))  # other models take flat inputs, and little memory
+            count = len(
+                features.get("attention_mask", ())
+            )  # other models take flat inputs, and little memory
             if count < 2:
                 raise
         torch.cuda.empty_cache()  # out of the handler, whose error holds on to what was being computed
         halves = (slice(None, count // 2), slice(count // 2, None))
-        return torch.cat([self.rows({name: value[half] for name, value in features.items()}) for half in halves])
+        return torch.cat(
+            [self.rows({name: value[half] for name, value in features.items()}) for half in halves]
+        )
 
     def run(self, inputs: Mapping[str, Any]) -> torch.Tensor:
         """The model's rows of inputs on its device, in float32."""
@@ -102,6 +106,8 @@ def pinned(array: NDArray[np.int64], device: str) -> torch.Tensor:
 def fetched(rows: torch.Tensor) -> NDArray[np.float32]:
     """Rows on any device as an array, once they are computed."""
     if rows.device.type == "cuda":
-        rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True).copy_(rows, non_blocking=True)
+        rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True).copy_(
+            rows, non_blocking=True
+        )
         torch.cuda.current_stream().synchronize()
     return np.asarray(rows.numpy(), dtype=np.float32)

@@ -70,18 +70,24 @@ class ModelCache:
         document = {"made_of": {**self._made_of, **machine}, "parts": parts}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False, encoding="utf-8") as file:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self._folder, delete=False, encoding="utf-8"
+            ) as file:
                 json.dump(document, file, indent=2)
             Path(file.name).replace(self._folder / CHOICE)
         except OSError as error:
-            log.warning("the choice of a backend can't be kept, a restart will measure again: %s", error)
+            log.warning(
+                "the choice of a backend can't be kept, a restart will measure again: %s", error
+            )
 
     def _is_good(self, folder: Path) -> bool:
         try:
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
             if manifest["made_of"] != self._made_of:
                 return False
-            verify_files(folder, {name: manifest["files"][name] for name in (MODEL, WEIGHTS)}, ReleaseRefused)
+            verify_files(
+                folder, {name: manifest["files"][name] for name in (MODEL, WEIGHTS)}, ReleaseRefused
+            )
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError, ReleaseRefused) as error:
@@ -96,11 +102,16 @@ class ModelCache:
             new.mkdir()
             save(graph, new / MODEL)
             files = {name: sha256(new / name) for name in (MODEL, WEIGHTS)}
-            (new / MANIFEST).write_text(json.dumps({"made_of": self._made_of, "files": files}, indent=2), "utf-8")
+            (new / MANIFEST).write_text(
+                json.dumps({"made_of": self._made_of, "files": files}, indent=2), "utf-8"
+            )
             with suppress(FileNotFoundError):
                 folder.rename(old)  # a process that reads it has it open
             try:
                 new.rename(folder)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was first, with the same
+                if error.errno not in (
+                    errno.ENOTEMPTY,
+                    errno.EEXIST,
+                ):  # another process was first, with the same
                     raise

@@ -38,7 +38,9 @@ WIDTHS = ((32, 4), (64, 8), (256, 32), (math.inf, 128))
 # AMX multiplies 16 columns at a time. In other widths a text's vector hangs on what it is padded to, and int8 in
 # a graph that computes in bfloat16 is wrong at 32 (OpenVINO 2026.4).
 AMX_WIDTHS = ((64, 16), *WIDTHS[2:])
-CORES_A_STREAM = 2  # that take turns at one part: when a request's Python has one of them, the other does more
+CORES_A_STREAM = (
+    2  # that take turns at one part: when a request's Python has one of them, the other does more
+)
 MAX_PART_TOKENS = 512  # of one part; larger ones gain next to nothing
 RUNTIME_CACHE = 2000  # kernels kept for a model: some 30 shapes', which bounds its memory
 
@@ -51,7 +53,9 @@ def versions() -> dict[str, str | None]:
 def check_can_run(precision: str) -> None:
     """Raise BackendRefused unless OpenVINO is installed and has instructions for the precision here."""
     if CAPABILITIES[precision] not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise BackendRefused(f"this CPU has no instructions for openvino-{precision}: set SAMEASK_BACKEND=auto")
+        raise BackendRefused(
+            f"this CPU has no instructions for openvino-{precision}: set SAMEASK_BACKEND=auto"
+        )
     if precision == "int8":
         _load("nncf")
 
@@ -62,15 +66,21 @@ def convert(model: nn.Module, output: str, example: Mapping[str, NDArray[np.int6
     Raises BackendRefused for a model that can't be converted.
     """
     if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
-        raise BackendRefused("OpenVINO can't run a model whose weights are not finite")  # int8 would hide it
+        raise BackendRefused(
+            "OpenVINO can't run a model whose weights are not finite"
+        )  # int8 would hide it
     try:
         with _quietly():
             arrays = tuple(torch.from_numpy(array) for array in example.values())
-            graph = _load("openvino").convert_model(_Graph(model, output, list(example)), example_input=arrays)
+            graph = _load("openvino").convert_model(
+                _Graph(model, output, list(example)), example_input=arrays
+            )
         for port, name in zip(graph.inputs, example, strict=True):
             port.get_tensor().set_names({name})
     except Exception as error:  # whatever tracer and converter raise
-        raise BackendRefused(f"OpenVINO can't convert this model: {type(error).__name__}: {error}") from error
+        raise BackendRefused(
+            f"OpenVINO can't convert this model: {type(error).__name__}: {error}"
+        ) from error
     return graph
 
 
@@ -80,7 +90,9 @@ def quantize(graph: Any, samples: Sequence[Mapping[str, NDArray[np.int64]]]) -> 
     SmoothQuant (Xiao et al., 2023), as NNCF does it. Raises BackendRefused if that fails.
     """
     nncf = _load("nncf")
-    logging.getLogger(nncf.__name__).setLevel(logging.ERROR)  # its own way would quieten the handlers of others too
+    logging.getLogger(nncf.__name__).setLevel(
+        logging.ERROR
+    )  # its own way would quieten the handlers of others too
     advanced = nncf.AdvancedQuantizationParameters(
         disable_bias_correction=True,  # was measured to change nothing but the time taken
         smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA),
@@ -96,7 +108,9 @@ def quantize(graph: Any, samples: Sequence[Mapping[str, NDArray[np.int64]]]) -> 
                 advanced_parameters=advanced,
             )
     except Exception as error:  # whatever NNCF raises
-        raise BackendRefused(f"NNCF can't quantise this model: {type(error).__name__}: {error}") from error
+        raise BackendRefused(
+            f"NNCF can't quantise this model: {type(error).__name__}: {error}"
+        ) from error
 
 
 def save(graph: Any, file: Path) -> None:
@@ -141,15 +155,21 @@ class OpenVinoForward:
         parts = list(self._cut(order, lengths))
         outcomes: list[NDArray[np.float32]] = []
         for start in range(0, len(parts), len(self._requests)):
-            at_once = list(zip(parts[start : start + len(self._requests)], self._requests, strict=False))
+            at_once = list(
+                zip(parts[start : start + len(self._requests)], self._requests, strict=False)
+            )
             for (rows, columns), request in at_once:
-                request.start_async({name: fitted(features[name][rows], columns) for name in self._names})
+                request.start_async(
+                    {name: fitted(features[name][rows], columns) for name in self._names}
+                )
             for _, request in at_once:
                 request.wait()
                 outcomes.append(request.get_output_tensor(0).data.copy())
         return np.concatenate(outcomes)[np.argsort(order, kind="stable")]
 
-    def _cut(self, order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+    def _cut(
+        self, order: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], int]]:
         """Rows that run together, longest first, and the width that they are padded to."""
         share = -(-len(order) // len(self._requests))
         start = 0

@@ -40,12 +40,16 @@ class PairClassifier:
         self._model = model.eval()
         self._forward = forward or TorchForward(model, self.output)
         if model.num_labels != 1:
-            raise ModelRefused(f"a pair classifier has one logit, this model has {model.num_labels}")
+            raise ModelRefused(
+                f"a pair classifier has one logit, this model has {model.num_labels}"
+            )
         self._tokenizer = ModelTokenizer(model, self.max_tokens, pairs=True)
         self.score([PROBE_PAIR])
 
     @classmethod
-    def open(cls, folder: Path, device: str = "auto", difference: Path | None = None) -> "PairClassifier":
+    def open(
+        cls, folder: Path, device: str = "auto", difference: Path | None = None
+    ) -> "PairClassifier":
         """Load a folder onto `cpu`, `cuda` or the best there is (`auto`), and add a difference to its weights.
 
         The folder may be a bi-encoder's if the difference brings the head. Raises ModelRefused.
@@ -97,11 +101,15 @@ class PairClassifier:
             raise Unembeddable("the model has no finite score for this pair")
         return logits
 
-    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int | None = None) -> NDArray[np.float32]:
+    def score(
+        self, pairs: Sequence[tuple[str, str]], batch_size: int | None = None
+    ) -> NDArray[np.float32]:
         """All at once, for notebooks and training: n pairs -> (n,) float32 logits, in order.
 
         Batches hold 64 pairs on a CPU and 4,096 on a GPU, unless said.
         """
         if not pairs:
             return np.empty(0, dtype=np.float32)
-        return in_batches(self.score_tokens, self.tokenize(pairs), batch_size or BATCH_SIZE[self.device])
+        return in_batches(
+            self.score_tokens, self.tokenize(pairs), batch_size or BATCH_SIZE[self.device]
+        )

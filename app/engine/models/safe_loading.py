@@ -25,7 +25,9 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise ModelRefused("device is cuda, but torch sees no GPU here: set SAMEASK_DEVICE=cpu, or auto")
+        raise ModelRefused(
+            "device is cuda, but torch sees no GPU here: set SAMEASK_DEVICE=cpu, or auto"
+        )
     return name
 
 
@@ -56,7 +58,9 @@ def refuse_unsafe(folder: Path) -> None:
     """Refuse a folder whose loading would unpickle weights or import code of its own."""
     for pickle in folder.rglob("*.bin"):
         if not (pickle.parent / "model.safetensors").exists():
-            raise ModelRefused(f"{pickle} is a pickle: only safetensors weights are loaded; convert it first")
+            raise ModelRefused(
+                f"{pickle} is a pickle: only safetensors weights are loaded; convert it first"
+            )
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
     except FileNotFoundError:
@@ -67,4 +71,6 @@ def refuse_unsafe(folder: Path) -> None:
         raise ModelRefused(f"{folder / 'modules.json'} is not a list of modules")
     for kind in (module.get("type") for module in modules):
         if not str(kind).startswith("sentence_transformers."):
-            raise ModelRefused(f"{folder / 'modules.json'} names {kind!r}: code of a model's own is never run")
+            raise ModelRefused(
+                f"{folder / 'modules.json'} names {kind!r}: code of a model's own is never run"
+            )

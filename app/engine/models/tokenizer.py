@@ -54,7 +54,12 @@ class ModelTokenizer:
         """The same by the model's own `preprocess`."""
         with self._lock:
             return [
-                Tokens(_text(item), row, count := len(row["input_ids"]), truncated=self._is_cut(item, count))
+                Tokens(
+                    _text(item),
+                    row,
+                    count := len(row["input_ids"]),
+                    truncated=self._is_cut(item, count),
+                )
                 for item, row in zip(items, _rows(self._model.preprocess(list(items))), strict=True)
             ]
 
@@ -73,7 +78,9 @@ class ModelTokenizer:
         if self._max_tokens is None or count < self._max_tokens:
             return False
         texts = (item,) if isinstance(item, str) else item
-        return len(self._model.tokenizer(*texts, truncation=False, verbose=False)["input_ids"]) > count
+        return (
+            len(self._model.tokenizer(*texts, truncation=False, verbose=False)["input_ids"]) > count
+        )
 
 
 class TokenizerCore:
@@ -115,7 +122,11 @@ class TokenizerCore:
 
     def _encoded(self, items: Sequence[Item]) -> list[Encoding]:
         """Of a few without a look at the other cores: they would take longer to wake."""
-        return self._core.encode_batch_fast(list(items)) if len(items) > FEW else list(map(self._encode, items))
+        return (
+            self._core.encode_batch_fast(list(items))
+            if len(items) > FEW
+            else list(map(self._encode, items))
+        )
 
     def _encode(self, item: Item) -> Encoding:
         return self._core.encode(item) if isinstance(item, str) else self._core.encode(*item)
@@ -138,9 +149,13 @@ def equal(one: Tokens, other: Tokens) -> bool:
 def _rows(batch: Mapping[str, Any]) -> list[dict[str, NDArray[np.int64]]]:
     """The inputs of each text of a padded batch of tensors, without its padding."""
     mask = batch["attention_mask"].numpy().astype(bool)
-    arrays = {name: value.numpy() for name, value in batch.items() if isinstance(value, torch.Tensor)}
+    arrays = {
+        name: value.numpy() for name, value in batch.items() if isinstance(value, torch.Tensor)
+    }
     named = {name: array for name, array in arrays.items() if array.shape == mask.shape}
-    return [{name: array[row][mask[row]] for name, array in named.items()} for row in range(len(mask))]
+    return [
+        {name: array[row][mask[row]] for name, array in named.items()} for row in range(len(mask))
+    ]
 
 
 def _text(item: Item) -> str:

@@ -30,9 +30,14 @@ def padded(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]
 
 
 def in_batches(
-    run: Callable[[Sequence[Tokens]], NDArray[np.float32]], tokens: Sequence[Tokens], batch_size: int
+    run: Callable[[Sequence[Tokens]], NDArray[np.float32]],
+    tokens: Sequence[Tokens],
+    batch_size: int,
 ) -> NDArray[np.float32]:
     """The rows that `run` makes of all tokens, in their order, through batches of like length."""
     order = np.argsort([t.count for t in tokens], kind="stable")
-    parts = [run([tokens[i] for i in order[start : start + batch_size]]) for start in range(0, len(tokens), batch_size)]
+    parts = [
+        run([tokens[i] for i in order[start : start + batch_size]])
+        for start in range(0, len(tokens), batch_size)
+    ]
     return np.concatenate(parts)[np.argsort(order, kind="stable")]

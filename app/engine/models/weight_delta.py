@@ -33,9 +33,13 @@ def apply_difference(model: nn.Module, file: Path) -> None:
         try:
             changed[name] = _changed(state[name], parts)
         except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            raise ModelRefused(f"{file} has {name!r} in parts that are not known, or of another shape") from error
+            raise ModelRefused(
+                f"{file} has {name!r} in parts that are not known, or of another shape"
+            ) from error
         if changed[name].shape != state[name].shape:
-            raise ModelRefused(f"{file} has {name!r} in parts that are not known, or of another shape")
+            raise ModelRefused(
+                f"{file} has {name!r} in parts that are not known, or of another shape"
+            )
     model.load_state_dict(changed, strict=False)
 
 
@@ -56,6 +60,8 @@ def decoded(codes: Tensor, columns: int) -> Tensor:
     bits = codes.shape[1] * 8 // columns
     if not 1 <= bits <= 8:
         raise ValueError(f"{codes.shape[1]} bytes don't hold {columns} codes of 1 to 8 bits")
-    single = np.unpackbits(codes.numpy(), axis=1, count=columns * bits).reshape(len(codes), columns, bits)
+    single = np.unpackbits(codes.numpy(), axis=1, count=columns * bits).reshape(
+        len(codes), columns, bits
+    )
     values = np.packbits(single, axis=2)[:, :, 0] >> (8 - bits)
     return torch.from_numpy(values.astype(np.float32) - (2**bits - 1) / 2)

@@ -41,7 +41,9 @@ class Activations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, release: str, digest: str, reason: str, setting: str, before: str | None = None) -> Activation:
+    def add(
+        self, release: str, digest: str, reason: str, setting: str, before: str | None = None
+    ) -> Activation:
         """Note that a release is made live; with `before`, the name of what was live, the webhook has to tell of it,
         whatever becomes of this process. Raises StorageFull."""
         with self._database.writing() as connection:
@@ -49,7 +51,12 @@ class Activations:
             made = Activation(last + 1, release, digest, reason, setting, activated_at=now())
             connection.execute(sa.insert(activations).values(**sealed(asdict(made))))
             if before is not None:
-                told = {"release": release, "before": before, "reason": reason, "at": made.activated_at}
+                told = {
+                    "release": release,
+                    "before": before,
+                    "reason": reason,
+                    "at": made.activated_at,
+                }
                 insert_delivery(connection, "release.activated", told, datetime.now(UTC))
         return made
 

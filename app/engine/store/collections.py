@@ -69,5 +69,9 @@ def advance(connection: sa.Connection, collection: Collection, by: int, added: i
         "revision": collection.revision + by,
         "questions": collection.questions + added,
     }
-    changed = {name: value for name, value in sealed(values).items() if name != "key"}  # its rows would all be checked
-    connection.execute(sa.update(collections).where(collections.c.key == collection.key).values(**changed))
+    changed = {
+        name: value for name, value in sealed(values).items() if name != "key"
+    }  # its rows would all be checked
+    connection.execute(
+        sa.update(collections).where(collections.c.key == collection.key).values(**changed)
+    )

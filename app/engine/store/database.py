@@ -29,7 +29,12 @@ from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
 
 SELECT_CHUNK = 512  # values in one IN (...)
 TIME = "%Y-%m-%dT%H:%M:%SZ"
-NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_FSYNC}
+NO_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
 DIALECT = sqlite.dialect()
@@ -45,7 +50,9 @@ class Database:
         """Open or make the file; `prepare` does the rest."""
         self._path = path
         self._write_lock = threading.Lock()
-        self._view = threading.local()  # the connection that this thread reads through, while it does
+        self._view = (
+            threading.local()
+        )  # the connection that this thread reads through, while it does
         self._viewing: deque[sa.Connection] = deque()  # idle ones, to read through
         self._watching = threading.Lock()
         self._watch: sqlite3.Connection | None = None
@@ -68,7 +75,9 @@ class Database:
                 begin(connection)
         except (DBAPIError, sqlite3.Error, CommandError, DataDamaged, StorageFull) as error:
             self.close()
-            raise DataDirectoryUnusable(f"can't use the database {self._path}: {_words(error)}") from error
+            raise DataDirectoryUnusable(
+                f"can't use the database {self._path}: {_words(error)}"
+            ) from error
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the database."""
@@ -87,7 +96,9 @@ class Database:
         """
         try:
             with self._watching:
-                self._watch = self._watch or sqlite3.connect(self._path, timeout=0, check_same_thread=False)
+                self._watch = self._watch or sqlite3.connect(
+                    self._path, timeout=0, check_same_thread=False
+                )
                 ((number,),) = self._watch.execute("PRAGMA data_version").fetchall()
                 return int(number)
         except sqlite3.Error:
@@ -154,7 +165,9 @@ class Database:
         if found != "ok":
             raise DataDamaged(f"it is damaged ({found}): restore a backup")
 
-    def passing(self, table: sa.Table, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Mapping[Any, Any]]:
+    def passing(
+        self, table: sa.Table, rows: Iterable[Mapping[Any, Any]]
+    ) -> Iterator[Mapping[Any, Any]]:
         """The rows that match their checksum; any other is reported and left out."""
         for row in rows:
             if is_sound(row):
@@ -196,15 +209,23 @@ class Prepared:
         compiled = sa.select(table).where(*conditions).compile(dialect=DIALECT)
         self._sql = str(compiled)
         self._places = compiled.positiontup or ()
-        self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        self._constants = {
+            name: bind.value for name, bind in compiled.binds.items() if not bind.required
+        }
         self._names = [column.name for column in table.c]
-        processors = {c.name: c.type.dialect_impl(DIALECT).result_processor(DIALECT, None) for c in table.c}
+        processors = {
+            c.name: c.type.dialect_impl(DIALECT).result_processor(DIALECT, None) for c in table.c
+        }
         self._processors = [(name, process) for name, process in processors.items() if process]
 
-    def rows(self, connection: sa.Connection, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def rows(
+        self, connection: sa.Connection, values: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
         """The rows, by column, for these values of the parameters. Raises KeyError if one is missing."""
         given = {**self._constants, **values}
-        for found in driver_of(connection).execute(self._sql, [given[name] for name in self._places]):
+        for found in driver_of(connection).execute(
+            self._sql, [given[name] for name in self._places]
+        ):
             row = dict(zip(self._names, found, strict=True))
             for name, process in self._processors:
                 row[name] = process(row[name])
@@ -224,11 +245,15 @@ def select(
         chosen = values[start : start + SELECT_CHUNK]
         room = 1 << (len(chosen) - 1).bit_length()  # few statements serve every number of values
         given = {f"value{i}": chosen[min(i, len(chosen) - 1)] for i in range(room)}
-        yield from _selection(table, column, condition, room).rows(connection, {"key": collection_key, **given})
+        yield from _selection(table, column, condition, room).rows(
+            connection, {"key": collection_key, **given}
+        )
 
 
 @cache
-def _selection(table: sa.Table, column: str, condition: sa.ColumnElement[bool], room: int) -> Prepared:
+def _selection(
+    table: sa.Table, column: str, condition: sa.ColumnElement[bool], room: int
+) -> Prepared:
     """The statement of `select` for so many values."""
     values: list[sa.BindParameter[Any]] = [sa.bindparam(f"value{i}") for i in range(room)]
     chosen = table.c[column].in_(values) if room > 1 else table.c[column] == values[0]
@@ -259,7 +284,9 @@ def now() -> str:
 def _checksum(row: Mapping[Any, Any]) -> int:
     """63 bits over all that a row says, so that damage is noticed instead of served."""
     values = [(name, row[name]) for name in _sealed_names(tuple(row))]
-    content = json.dumps([[name, value.hex() if isinstance(value, bytes) else value] for name, value in values])
+    content = json.dumps(
+        [[name, value.hex() if isinstance(value, bytes) else value] for name, value in values]
+    )
     return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest()) >> 1
 
 
@@ -284,13 +311,19 @@ def _check_schema(connection: sa.Connection) -> None:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     """Durability, asserted on every connection: a pragma that did not take is an error, not a hope."""
-    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # damaged text fails its checksum
-    connection.isolation_level = None  # transactions begin where _begin says, not before the first write
+    connection.text_factory = lambda text: text.decode(
+        "utf-8", "surrogateescape"
+    )  # damaged text fails its checksum
+    connection.isolation_level = (
+        None  # transactions begin where _begin says, not before the first write
+    )
     for pragma, value in PRAGMAS.items():
         connection.execute(f"PRAGMA {pragma} = {value}")
         (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
         if found != value:
-            raise DataDirectoryUnusable(f"SQLite keeps {pragma} at {found!r} instead of {value!r} on this file system")
+            raise DataDirectoryUnusable(
+                f"SQLite keeps {pragma} at {found!r} instead of {value!r} on this file system"
+            )
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -76,7 +76,9 @@ class Outbox:
         """The oldest that waits and may be tried; a row that fails its checksum is reported and passed over."""
         query = sa.select(deliveries).where(WAITING, deliveries.c.due_at <= _text(at))
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(deliveries.c.created_at, deliveries.c.id)).mappings()
+            rows = connection.execute(
+                query.order_by(deliveries.c.created_at, deliveries.c.id)
+            ).mappings()
             return next(map(_as_delivery, self._database.passing(deliveries, rows)), None)
 
     def begin(self, delivery: Delivery, next_at: datetime) -> Delivery:
@@ -97,9 +99,15 @@ class Outbox:
 
     def count(self) -> Deliveries:
         """Rows by what became of them."""
-        columns = sa.func.count(), sa.func.count(deliveries.c.delivered_at), sa.func.count(deliveries.c.given_up_at)
+        columns = (
+            sa.func.count(),
+            sa.func.count(deliveries.c.delivered_at),
+            sa.func.count(deliveries.c.given_up_at),
+        )
         with self._database.reading() as connection:
-            every, delivered, given_up = connection.execute(sa.select(*columns).select_from(deliveries)).one()
+            every, delivered, given_up = connection.execute(
+                sa.select(*columns).select_from(deliveries)
+            ).one()
         return Deliveries(every - delivered - given_up, delivered, given_up)
 
     def all(self) -> list[Delivery]:
@@ -124,7 +132,9 @@ class Outbox:
         return delivery
 
 
-def insert_delivery(connection: sa.Connection, event: str, data: Mapping[str, Any], at: datetime) -> Delivery:
+def insert_delivery(
+    connection: sa.Connection, event: str, data: Mapping[str, Any], at: datetime
+) -> Delivery:
     """Keep an event in the transaction that writes the fact it tells of: both are there, or neither is."""
     head = {"id": str(uuid.uuid4()), "event": event, "created_at": _text(at)}
     body = json.dumps({**head, "data": data}, separators=(",", ":"), allow_nan=False)

@@ -48,7 +48,9 @@ class KeyRecords:
         """Keep a new key."""
         key = Key(key_id, digest, tuple(scopes), name, created_at=now())
         with self._database.writing() as connection:
-            connection.execute(sa.insert(keys).values(**sealed({**asdict(key), "scopes": " ".join(scopes)})))
+            connection.execute(
+                sa.insert(keys).values(**sealed({**asdict(key), "scopes": " ".join(scopes)}))
+            )
         return key
 
     def get(self, key_id: str) -> Key | None:
@@ -56,16 +58,24 @@ class KeyRecords:
         with self._database.reading() as connection:
             row = connection.execute(WITH_ID, {"wanted": key_id}).mappings().first()
         if row and not is_sound(row):
-            raise DataDamaged(f"the row of key {key_id!r} fails its checksum: revoke it, and make another")
+            raise DataDamaged(
+                f"the row of key {key_id!r} fails its checksum: revoke it, and make another"
+            )
         return _as_key(row) if row else None
 
     def all(self) -> list[Key]:
         """All keys, oldest first. A row that fails its checksum is reported and left out."""
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id)).mappings().all()
+            rows = (
+                connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id))
+                .mappings()
+                .all()
+            )
         for row in rows:
             if not is_sound(row):
-                log.error("the row of key %r fails its checksum: revoke it, and make another", row["id"])
+                log.error(
+                    "the row of key %r fails its checksum: revoke it, and make another", row["id"]
+                )
         return [_as_key(row) for row in rows if is_sound(row)]
 
     def exist(self) -> bool:

@@ -14,7 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.engine.store.collections import Collection, find_collection
-from app.engine.store.database import TIME, Database, is_row, is_sound, metadata, now, rewrite, sealed, select
+from app.engine.store.database import (
+    TIME,
+    Database,
+    is_row,
+    is_sound,
+    metadata,
+    now,
+    rewrite,
+    sealed,
+    select,
+)
 from app.engine.store.questions import current, sound
 from app.engine.text import DIGEST_BYTES, digest, pair_digest
 from app.errors import FieldError, InvalidRequest, LabelNotFound, LabelReplaced, QuestionNotFound
@@ -125,7 +135,9 @@ class Labels:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, collection_name: str, said: Sequence[NewLabel], once: Once | None = None) -> Labelled:
+    def write(
+        self, collection_name: str, said: Sequence[NewLabel], once: Once | None = None
+    ) -> Labelled:
         """Write labels, all or none; what a person says of a pair replaces what the same person said before.
 
         Saying the same again changes nothing, nor does leaving out a note. A request that was answered in the
@@ -140,7 +152,9 @@ class Labels:
             pairs = _distinct_pairs(texts, said)
             answer = self._write(connection, collection.key, said, texts, pairs)
             if once:
-                connection.execute(sa.insert(label_requests), _request_row(collection.key, once, answer))
+                connection.execute(
+                    sa.insert(label_requests), _request_row(collection.key, once, answer)
+                )
             return answer
 
     def undo(self, collection_name: str, label_id: int, by: str) -> Label:
@@ -151,7 +165,12 @@ class Labels:
         with self._database.writing() as connection:
             key = find_collection(connection, collection_name).key
             row = next(
-                iter(self._database.passing(labels, select(connection, labels, key, "id", [label_id], sa.true()))), None
+                iter(
+                    self._database.passing(
+                        labels, select(connection, labels, key, "id", [label_id], sa.true())
+                    )
+                ),
+                None,
             )
             if row is None:
                 raise LabelNotFound(collection_name, label_id)
@@ -178,13 +197,20 @@ class Labels:
     ) -> list[Label]:
         """Labels in the order in which they were given, past the id `after`: active ones, or (`history`) all."""
         wanted = {"is_duplicate": is_duplicate, "said_by": by, "contradicted": contradicted}
-        conditions = [labels.c[name] == value for name, value in wanted.items() if value is not None]
+        conditions = [
+            labels.c[name] == value for name, value in wanted.items() if value is not None
+        ]
         with self._database.reading() as connection:
             key = find_collection(connection, collection_name).key
-            query = sa.select(labels).where(labels.c.collection_key == key, labels.c.id > after, *conditions)
+            query = sa.select(labels).where(
+                labels.c.collection_key == key, labels.c.id > after, *conditions
+            )
             query = (query if history else query.where(ACTIVE)).order_by(labels.c.id)
             with connection.execute(query, execution_options={"yield_per": limit}) as rows:
-                return [_as_label(row) for row in islice(self._database.passing(labels, rows.mappings()), limit)]
+                return [
+                    _as_label(row)
+                    for row in islice(self._database.passing(labels, rows.mappings()), limit)
+                ]
 
     def on(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Label]]:
         """For each text, the active labels of the pairs that it is one of; none: absent."""
@@ -192,17 +218,23 @@ class Labels:
         found: dict[bytes, list[Label]] = {}
         with self._database.reading() as connection:
             for column in ("digest1", "digest2"):
-                chosen = select(connection, labels, collection_key, column, list(set(digests.values())), ACTIVE)
+                chosen = select(
+                    connection, labels, collection_key, column, list(set(digests.values())), ACTIVE
+                )
                 for row in self._database.passing(labels, chosen):
                     found.setdefault(row[column], []).append(_as_label(row))
         return {text: found[key] for text, key in digests.items() if key in found}
 
-    def of(self, collection_key: int, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Label]]:
+    def of(
+        self, collection_key: int, pairs: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], list[Label]]:
         """For each pair, its active labels; none: absent. The order of its questions makes no difference."""
         digests = {pair: pair_digest(*pair) for pair in pairs}
         found: dict[bytes, list[Label]] = {}
         with self._database.reading() as connection:
-            chosen = select(connection, labels, collection_key, "pair", list(set(digests.values())), ACTIVE)
+            chosen = select(
+                connection, labels, collection_key, "pair", list(set(digests.values())), ACTIVE
+            )
             for row in self._database.passing(labels, chosen):
                 found.setdefault(row["pair"], []).append(_as_label(row))
         return {pair: found[key] for pair, key in digests.items() if key in found}
@@ -211,8 +243,12 @@ class Labels:
         """What training may learn from: of each pair with active labels that agree, the latest."""
         with self._database.reading() as connection:
             key = find_collection(connection, collection_name).key
-            agreed = sa.select(labels).where(labels.c.collection_key == key, ACTIVE, ~labels.c.contradicted)
-            rows = self._database.passing(labels, connection.execute(agreed.order_by(labels.c.id)).mappings())
+            agreed = sa.select(labels).where(
+                labels.c.collection_key == key, ACTIVE, ~labels.c.contradicted
+            )
+            rows = self._database.passing(
+                labels, connection.execute(agreed.order_by(labels.c.id)).mappings()
+            )
             return list({row["pair"]: _as_label(row) for row in rows}.values())
 
     def contradicted(self) -> int:
@@ -226,7 +262,10 @@ class Labels:
     ) -> list[tuple[str, str]]:
         """The two texts of each pair. Raises QuestionNotFound."""
         ids = list(dict.fromkeys(id_ for new in said for id_ in new.ids or ()))
-        stored = {q.id: q.text for q in sound(self._database, current(connection, collection.key, "id", ids))}
+        stored = {
+            q.id: q.text
+            for q in sound(self._database, current(connection, collection.key, "id", ids))
+        }
         if missing := [id_ for id_ in ids if id_ not in stored]:
             raise QuestionNotFound(collection.name, *missing)
         named = [new.questions or [stored[id_] for id_ in new.ids or ()] for new in said]
@@ -262,7 +301,9 @@ class Labels:
         if added:
             connection.execute(sa.insert(labels), [sealed(weighed[row["id"]]) for row in added])
         _note_contradictions(connection, before.values(), weighed)
-        given = [weighed[standing[pair, new.by]["id"]] for new, pair in zip(said, pairs, strict=True)]
+        given = [
+            weighed[standing[pair, new.by]["id"]] for new, pair in zip(said, pairs, strict=True)
+        ]
         return Labelled(
             added=len(added) - len(ended),
             replaced=len(ended),
@@ -281,11 +322,15 @@ class Labels:
                 connection.execute(sa.delete(labels).where(is_row(labels, row)))
         return dict(sound)
 
-    def _answered(self, connection: sa.Connection, collection_key: int, once: Once) -> Labelled | None:
+    def _answered(
+        self, connection: sa.Connection, collection_key: int, once: Once
+    ) -> Labelled | None:
         """The answer that the request got before. Raises InvalidRequest if the key came with another body."""
         expired = (datetime.now(UTC) - ANSWERS_KEPT).strftime(TIME)
         mine = label_requests.c.collection_key == collection_key
-        connection.execute(sa.delete(label_requests).where(mine, label_requests.c.answered_at < expired))
+        connection.execute(
+            sa.delete(label_requests).where(mine, label_requests.c.answered_at < expired)
+        )
         of_key = label_requests.c.key == once.key
         row = connection.execute(sa.select(label_requests).where(of_key)).mappings().first()
         if row and not is_sound(row):  # what it answered is written again, which changes nothing
@@ -307,13 +352,17 @@ def _distinct_pairs(texts: Sequence[tuple[str, str]], said: Sequence[NewLabel]) 
         if pair[:DIGEST_BYTES] == pair[DIGEST_BYTES:]:
             errors.append(FieldError(f"labels.{i}", "is a pair of a question with itself"))
         elif (new.is_duplicate, new.note) != (said[before].is_duplicate, said[before].note):
-            errors.append(FieldError(f"labels.{i}", f"says otherwise than labels.{before} of the same pair"))
+            errors.append(
+                FieldError(f"labels.{i}", f"says otherwise than labels.{before} of the same pair")
+            )
     if errors:
         raise InvalidRequest(*errors)
     return pairs
 
 
-def _label_row(collection_key: int, id_: int, pair: bytes, texts: tuple[str, str], new: NewLabel) -> dict[str, Any]:
+def _label_row(
+    collection_key: int, id_: int, pair: bytes, texts: tuple[str, str], new: NewLabel
+) -> dict[str, Any]:
     """The row of a label, save for its checksum."""
     return {
         "collection_key": collection_key,
@@ -340,7 +389,13 @@ def _repeats(row: Mapping[Any, Any], new: NewLabel) -> bool:
 
 
 def _ended(row: Mapping[Any, Any], by: str, replaced_by: int | None = None) -> dict[str, Any]:
-    return {**row, "ended_by": by, "ended_at": now(), "replaced_by": replaced_by, "contradicted": False}
+    return {
+        **row,
+        "ended_by": by,
+        "ended_at": now(),
+        "replaced_by": replaced_by,
+        "contradicted": False,
+    }
 
 
 def _weighed(rows: Iterable[Mapping[Any, Any]]) -> dict[int, dict[str, Any]]:
@@ -353,7 +408,9 @@ def _weighed(rows: Iterable[Mapping[Any, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def _note_contradictions(
-    connection: sa.Connection, rows: Iterable[Mapping[Any, Any]], weighed: Mapping[int, Mapping[Any, Any]]
+    connection: sa.Connection,
+    rows: Iterable[Mapping[Any, Any]],
+    weighed: Mapping[int, Mapping[Any, Any]],
 ) -> None:
     """Store of these rows those that weigh otherwise now."""
     for row in rows:
@@ -380,6 +437,8 @@ def _as_label(row: Mapping[Any, Any]) -> Label:
         at=row["said_at"],
         note=row["note"],
         contradicted=row["contradicted"],
-        ended=Ending(row["ended_by"], row["ended_at"], row["replaced_by"]) if row["ended_at"] else None,
+        ended=Ending(row["ended_by"], row["ended_at"], row["replaced_by"])
+        if row["ended_at"]
+        else None,
         pair=row["pair"],
     )

@@ -87,7 +87,9 @@ def current(
     return select(connection, questions, collection_key, column, values, CURRENT)
 
 
-def supersede(connection: sa.Connection, row: Mapping[Any, Any], revision: int, *, erase: bool = False) -> None:
+def supersede(
+    connection: sa.Connection, row: Mapping[Any, Any], revision: int, *, erase: bool = False
+) -> None:
     """Mark a version as replaced by a revision, if it was not before. Of a damaged one nothing else is kept."""
     version = row if is_sound(row) else new_row(row["collection_key"], row["revision"], "", "")
     text = "" if erase else version["text"]
@@ -96,5 +98,11 @@ def supersede(connection: sa.Connection, row: Mapping[Any, Any], revision: int, 
 
 
 def new_row(collection_key: int, revision: int, id_: str, text: str) -> dict[str, Any]:
-    row = {"collection_key": collection_key, "revision": revision, "id": id_, "text": text, "digest": digest(text)}
+    row = {
+        "collection_key": collection_key,
+        "revision": revision,
+        "id": id_,
+        "text": text,
+        "digest": digest(text),
+    }
     return sealed({**row, "superseded_by": None, "quarantined": None})

@@ -43,7 +43,13 @@ from app.engine.store.questions import (
 )
 from app.engine.store.training_runs import TrainingRuns
 from app.engine.text import DIGEST_BYTES, digest
-from app.errors import CollectionProtected, DataDamaged, FieldError, InvalidRequest, QuestionNotFound
+from app.errors import (
+    CollectionProtected,
+    DataDamaged,
+    FieldError,
+    InvalidRequest,
+    QuestionNotFound,
+)
 
 PAGE = 1000  # questions that `every_question` holds at a time
 
@@ -82,18 +88,32 @@ class Store:
 
     def list_collections(self, after: str = "", limit: int | None = None) -> list[Collection]:
         """Collections in the order of their names, past the name `after`."""
-        query = sa.select(collections).where(collections.c.name > after).order_by(collections.c.name).limit(limit)
+        query = (
+            sa.select(collections)
+            .where(collections.c.name > after)
+            .order_by(collections.c.name)
+            .limit(limit)
+        )
         with self.database.reading() as connection:
             return [as_collection(row) for row in connection.execute(query).mappings()]
 
     def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now. Raises InvalidRequest at the limit."""
         with self.database.writing() as connection:
-            row = connection.execute(sa.select(collections).where(collections.c.name == name)).mappings().first()
+            row = (
+                connection.execute(sa.select(collections).where(collections.c.name == name))
+                .mappings()
+                .first()
+            )
             if row:
                 return as_collection(row), False
-            if connection.execute(sa.select(sa.func.count()).select_from(collections)).scalar_one() >= max_collections:
-                raise InvalidRequest(FieldError("name", f"can't be added: at most {max_collections:,} collections"))
+            if (
+                connection.execute(sa.select(sa.func.count()).select_from(collections)).scalar_one()
+                >= max_collections
+            ):
+                raise InvalidRequest(
+                    FieldError("name", f"can't be added: at most {max_collections:,} collections")
+                )
             return insert_collection(connection, name), True
 
     def delete_collection(self, name: str) -> Collection:
@@ -104,7 +124,9 @@ class Store:
             collection = find_collection(connection, name)
             for table in metadata.tables.values():
                 if "collection_key" in table.c:
-                    connection.execute(sa.delete(table).where(table.c.collection_key == collection.key))
+                    connection.execute(
+                        sa.delete(table).where(table.c.collection_key == collection.key)
+                    )
             connection.execute(sa.delete(collections).where(collections.c.key == collection.key))
             return collection
 
@@ -114,8 +136,15 @@ class Store:
         """Write (id, text) pairs with distinct ids, all or none; a text equal to the stored one changes nothing."""
         with self.database.writing() as connection:
             collection = find_collection(connection, collection_name)
-            stored = {row["id"]: row for row in current(connection, collection.key, "id", [id_ for id_, _ in texts])}
-            changed = [(id_, text) for id_, text in texts if id_ not in stored or not _says(stored[id_], text)]
+            stored = {
+                row["id"]: row
+                for row in current(connection, collection.key, "id", [id_ for id_, _ in texts])
+            }
+            changed = [
+                (id_, text)
+                for id_, text in texts
+                if id_ not in stored or not _says(stored[id_], text)
+            ]
             new = [
                 new_row(collection.key, revision, id_, text)
                 for revision, (id_, text) in enumerate(changed, collection.revision + 1)
@@ -138,7 +167,9 @@ class Store:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self.database.writing() as connection:
             collection = find_collection(connection, collection_name)
-            versions = list(select(connection, questions, collection.key, "id", [question_id], sa.true()))
+            versions = list(
+                select(connection, questions, collection.key, "id", [question_id], sa.true())
+            )
             if not any(row["superseded_by"] is None for row in versions):
                 raise QuestionNotFound(collection_name, question_id)
             for row in versions:
@@ -155,7 +186,9 @@ class Store:
 
     def purge(self, collection_key: int, upto: int) -> None:
         """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
-        outdated = (questions.c.collection_key == collection_key) & (questions.c.superseded_by <= upto)
+        outdated = (questions.c.collection_key == collection_key) & (
+            questions.c.superseded_by <= upto
+        )
         with self.database.writing() as connection:
             connection.execute(sa.delete(questions).where(outdated))
 
@@ -169,14 +202,20 @@ class Store:
         if not rows:
             raise QuestionNotFound(collection_name, question_id)
         if not (found := sound(self.database, rows)):
-            raise DataDamaged(f"the stored question {question_id!r} fails its checksum: write it again")
+            raise DataDamaged(
+                f"the stored question {question_id!r} fails its checksum: write it again"
+            )
         return found[0]
 
     def list_questions(self, collection_name: str, after: str | None, limit: int) -> list[Question]:
         """Current questions in the order of their ids, past the id `after`."""
         with self.database.reading() as connection:
             key = find_collection(connection, collection_name).key
-            query = sa.select(questions).where(questions.c.collection_key == key, CURRENT).order_by(questions.c.id)
+            query = (
+                sa.select(questions)
+                .where(questions.c.collection_key == key, CURRENT)
+                .order_by(questions.c.id)
+            )
             if after is not None:
                 query = query.where(questions.c.id > after)
             found: list[Question] = []
@@ -206,11 +245,15 @@ class Store:
         found = self.with_digests(collection_key, list(set(digests.values())))
         return {text: found[key] for text, key in digests.items() if key in found}
 
-    def with_digests(self, collection_key: int, digests: Sequence[bytes]) -> dict[bytes, list[Question]]:
+    def with_digests(
+        self, collection_key: int, digests: Sequence[bytes]
+    ) -> dict[bytes, list[Question]]:
         """By digest, the current questions whose normalised text has it, oldest first; none: absent."""
         found: dict[bytes, list[Question]] = {}
         with self.database.reading() as connection:
-            for question in sound(self.database, current(connection, collection_key, "digest", digests)):
+            for question in sound(
+                self.database, current(connection, collection_key, "digest", digests)
+            ):
                 found.setdefault(digest(question.text), []).append(question)
         return {key: sorted(of_text, key=lambda q: q.revision) for key, of_text in found.items()}
 
@@ -234,8 +277,14 @@ class Store:
             latest = connection.execute(
                 sa.select(collections.c.revision).where(collections.c.key == collection_key)
             ).scalar()
-            added = connection.execute(added_query.order_by(questions.c.revision).limit(limit)).mappings().all()
-            removed = connection.execute(removed_query.order_by(questions.c.superseded_by).limit(limit)).all()
+            added = (
+                connection.execute(added_query.order_by(questions.c.revision).limit(limit))
+                .mappings()
+                .all()
+            )
+            removed = connection.execute(
+                removed_query.order_by(questions.c.superseded_by).limit(limit)
+            ).all()
         if latest is None:
             return None
         upto: int = latest
@@ -257,13 +306,17 @@ class Store:
         True as long as no version that was superseded after `revision` has been purged.
         """
         required = CURRENT & questions.c.quarantined.is_(None)
-        query = sa.select(questions.c.revision, questions.c.digest, required.label("required")).where(
+        query = sa.select(
+            questions.c.revision, questions.c.digest, required.label("required")
+        ).where(
             questions.c.collection_key == collection_key,
             questions.c.revision <= revision,
             CURRENT | (questions.c.superseded_by > revision),
         )
         with self.database.reading() as connection:
-            if not connection.execute(sa.select(collections.c.key).where(collections.c.key == collection_key)).first():
+            if not connection.execute(
+                sa.select(collections.c.key).where(collections.c.key == collection_key)
+            ).first():
                 return None
             rows = connection.execute(query.order_by(questions.c.revision)).all()
         return Contents(
@@ -277,14 +330,20 @@ class Store:
     def quarantined_revisions(self, collection_key: int) -> list[int]:
         """The revisions of the collection's current questions that are quarantined."""
         query = sa.select(questions.c.revision).where(
-            questions.c.collection_key == collection_key, CURRENT, questions.c.quarantined.is_not(None)
+            questions.c.collection_key == collection_key,
+            CURRENT,
+            questions.c.quarantined.is_not(None),
         )
         with self.database.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def quarantined(self) -> int:
         """How many current questions could not be embedded, over all collections."""
-        query = sa.select(sa.func.count()).select_from(questions).where(CURRENT, questions.c.quarantined.is_not(None))
+        query = (
+            sa.select(sa.func.count())
+            .select_from(questions)
+            .where(CURRENT, questions.c.quarantined.is_not(None))
+        )
         with self.database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -15,7 +15,13 @@ import sqlalchemy as sa
 from app.engine.store.collections import find_collection
 from app.engine.store.database import TIME, Database, is_sound, metadata, now, rewrite, sealed
 from app.engine.store.labels import ACTIVE, labels
-from app.errors import DataDamaged, NothingToLearn, TrainingRunning, TrainingRunNotFound, WrongRunState
+from app.errors import (
+    DataDamaged,
+    NothingToLearn,
+    TrainingRunning,
+    TrainingRunNotFound,
+    WrongRunState,
+)
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 RESUMABLE: tuple[State, ...] = ("failed", "interrupted")
@@ -96,14 +102,20 @@ class TrainingRuns:
         with self._database.writing() as connection:
             collection = find_collection(connection, collection_name)
             self._refuse_second(connection, collection.key, collection.name)
-            active = sa.select(labels.c.id).where(labels.c.collection_key == collection.key, ACTIVE).limit(1)
+            active = (
+                sa.select(labels.c.id)
+                .where(labels.c.collection_key == collection.key, ACTIVE)
+                .limit(1)
+            )
             if not connection.execute(active).first():
                 raise NothingToLearn(collection.name)
             values = _new_row(collection.key, collection.name, request)
             inserted = connection.execute(sa.insert(training_runs).values(**values, checksum=0))
             (id_,) = inserted.inserted_primary_key or (0,)
             row = {"id": id_, **values}
-            connection.execute(sa.update(training_runs).where(training_runs.c.id == id_).values(**sealed(row)))
+            connection.execute(
+                sa.update(training_runs).where(training_runs.c.id == id_).values(**sealed(row))
+            )
             return _as_run(row)
 
     def cancel(self, run_id: int) -> TrainingRun:
@@ -118,7 +130,9 @@ class TrainingRuns:
                 raise WrongRunState(run_id, row["state"], "be cancelled")
             if row["state"] == "running":
                 return self._change(connection, row, cancelling=True)
-            return self._change(connection, row, state="cancelled", ended_at=row["ended_at"] or now())
+            return self._change(
+                connection, row, state="cancelled", ended_at=row["ended_at"] or now()
+            )
 
     def resume(self, run_id: int) -> TrainingRun:
         """Queue a failed or interrupted run again.
@@ -130,7 +144,9 @@ class TrainingRuns:
             if row["state"] in RESUMABLE:
                 self._refuse_second(connection, row["collection_key"], row["collection"])
                 fresh = dict.fromkeys(("ended_at", "error", "progress", "pid", "pid_started"))
-                return self._change(connection, row, state="queued", cancelling=False, announced=False, **fresh)
+                return self._change(
+                    connection, row, state="queued", cancelling=False, announced=False, **fresh
+                )
             raise WrongRunState(run_id, row["state"], "be resumed")
 
     # Working on them
@@ -149,27 +165,45 @@ class TrainingRuns:
             if row is None:
                 return None
             started = {"started_at": now()} if row["state"] == "queued" else {}
-            return self._change(connection, row, state="running", **_lease(holder, lease_seconds), **started)
+            return self._change(
+                connection, row, state="running", **_lease(holder, lease_seconds), **started
+            )
 
-    def hold(self, run_id: int, holder: str, lease_seconds: float, **changes: Any) -> TrainingRun | None:
+    def hold(
+        self, run_id: int, holder: str, lease_seconds: float, **changes: Any
+    ) -> TrainingRun | None:
         """Make the lease longer, and change columns; None, and nothing done, for a run that is not the holder's now."""
         with self._database.writing() as connection:
             row = self._held(connection, run_id, holder)
             if row is None:
                 return None
-            is_old = row["leased_until"] < _after(lease_seconds * 2 / 3)  # or each call would wait for the disk
-            return self._change(connection, row, **(_lease(holder, lease_seconds) if is_old else {}), **changes)
+            is_old = row["leased_until"] < _after(
+                lease_seconds * 2 / 3
+            )  # or each call would wait for the disk
+            return self._change(
+                connection, row, **(_lease(holder, lease_seconds) if is_old else {}), **changes
+            )
 
     def end(self, run_id: int, holder: str, state: State, **changes: Any) -> TrainingRun | None:
         """Let a run have ended; None, and nothing done, for a run that is not the holder's now."""
-        over = {"state": state, "ended_at": now(), "leased_by": None, "leased_until": None, "cancelling": False}
+        over = {
+            "state": state,
+            "ended_at": now(),
+            "leased_by": None,
+            "leased_until": None,
+            "cancelling": False,
+        }
         with self._database.writing() as connection:
             row = self._held(connection, run_id, holder)
             return self._change(connection, row, **over, **changes) if row else None
 
     def that_made(self, release: str) -> TrainingRun | None:
         """The latest run that made the release of this name, if one did."""
-        query = sa.select(training_runs).where(training_runs.c.release == release).order_by(training_runs.c.id.desc())
+        query = (
+            sa.select(training_runs)
+            .where(training_runs.c.release == release)
+            .order_by(training_runs.c.id.desc())
+        )
         with self._database.reading() as connection:
             rows = self._database.passing(training_runs, connection.execute(query).mappings())
             return next((_as_run(row) for row in rows), None)
@@ -177,7 +211,11 @@ class TrainingRuns:
     def unannounced(self) -> list[TrainingRun]:
         """Runs that have ended, and nobody was told yet; the oldest first."""
         columns = training_runs.c
-        query = sa.select(training_runs).where(~columns.announced, columns.state.not_in(UNDER_WAY)).order_by(columns.id)
+        query = (
+            sa.select(training_runs)
+            .where(~columns.announced, columns.state.not_in(UNDER_WAY))
+            .order_by(columns.id)
+        )
         with self._database.reading() as connection:
             rows = self._database.passing(training_runs, connection.execute(query).mappings())
             return [_as_run(row) for row in rows]
@@ -185,7 +223,11 @@ class TrainingRuns:
     def announce(self, run_id: int) -> None:
         """Note that the run's end was told."""
         with self._database.writing() as connection:
-            row = connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id)).mappings().first()
+            row = (
+                connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id))
+                .mappings()
+                .first()
+            )
             if row and is_sound(row) and row["state"] not in UNDER_WAY:
                 self._change(connection, row, announced=True)
 
@@ -216,12 +258,20 @@ class TrainingRuns:
         """The ids of runs that are under way or may be resumed, and of any whose row is damaged."""
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(training_runs)).mappings()
-            return {row["id"] for row in rows if row["state"] in (*UNDER_WAY, *RESUMABLE) or not is_sound(row)}
+            return {
+                row["id"]
+                for row in rows
+                if row["state"] in (*UNDER_WAY, *RESUMABLE) or not is_sound(row)
+            }
 
     # Inside
 
     def _find(self, connection: sa.Connection, run_id: int) -> Mapping[Any, Any]:
-        row = connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id)).mappings().first()
+        row = (
+            connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id))
+            .mappings()
+            .first()
+        )
         if row is None:
             raise TrainingRunNotFound(run_id)
         if not is_sound(row):
@@ -229,22 +279,31 @@ class TrainingRuns:
             raise DataDamaged(f"the row of training run {run_id} fails its checksum: start another")
         return row
 
-    def _held(self, connection: sa.Connection, run_id: int, holder: str) -> Mapping[Any, Any] | None:
+    def _held(
+        self, connection: sa.Connection, run_id: int, holder: str
+    ) -> Mapping[Any, Any] | None:
         columns = training_runs.c
-        mine = sa.and_(columns.id == run_id, columns.state == "running", columns.leased_by == holder)
+        mine = sa.and_(
+            columns.id == run_id, columns.state == "running", columns.leased_by == holder
+        )
         rows = connection.execute(sa.select(training_runs).where(mine)).mappings()
         return next(self._database.passing(training_runs, rows), None)
 
-    def _next(self, connection: sa.Connection, holder: str, lease_seconds: float) -> Mapping[Any, Any] | None:
+    def _next(
+        self, connection: sa.Connection, holder: str, lease_seconds: float
+    ) -> Mapping[Any, Any] | None:
         columns = training_runs.c
         lapsed = sa.or_(
             columns.leased_by == holder,
             columns.leased_until < now(),
-            columns.leased_until > _after(lease_seconds + 60),  # of somebody whose leases are a little longer
+            columns.leased_until
+            > _after(lease_seconds + 60),  # of somebody whose leases are a little longer
         )
         free = sa.or_(columns.state == "queued", sa.and_(columns.state == "running", lapsed))
         query = sa.select(training_runs).where(free).order_by(columns.state == "queued", columns.id)
-        return next(self._database.passing(training_runs, connection.execute(query).mappings()), None)
+        return next(
+            self._database.passing(training_runs, connection.execute(query).mappings()), None
+        )
 
     def _refuse_second(self, connection: sa.Connection, collection_key: int, name: str) -> None:
         columns = training_runs.c
@@ -253,7 +312,9 @@ class TrainingRuns:
         if running := next(self._database.passing(training_runs, rows), None):
             raise TrainingRunning(name, running["id"])
 
-    def _change(self, connection: sa.Connection, row: Mapping[Any, Any], **changes: Any) -> TrainingRun:
+    def _change(
+        self, connection: sa.Connection, row: Mapping[Any, Any], **changes: Any
+    ) -> TrainingRun:
         written = {name: _written(name, value) for name, value in changes.items()}
         changed = {**row, **written}
         if changed != dict(row):
@@ -263,9 +324,23 @@ class TrainingRuns:
 
 def _new_row(collection_key: int, collection: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a run that is queued, save for its id and checksum."""
-    empty = dict.fromkeys(column.name for column in training_runs.c if column.name not in ("id", "checksum"))
-    said = {"collection_key": collection_key, "collection": collection, "request": json.dumps(dict(request))}
-    return {**empty, **said, "state": "queued", "created_at": now(), "cancelling": False, "log": "", "announced": False}
+    empty = dict.fromkeys(
+        column.name for column in training_runs.c if column.name not in ("id", "checksum")
+    )
+    said = {
+        "collection_key": collection_key,
+        "collection": collection,
+        "request": json.dumps(dict(request)),
+    }
+    return {
+        **empty,
+        **said,
+        "state": "queued",
+        "created_at": now(),
+        "cancelling": False,
+        "log": "",
+        "announced": False,
+    }
 
 
 def _lease(holder: str, seconds: float) -> dict[str, str]:

@@ -45,7 +45,10 @@ def test_graph_search_finds_nearly_all_that_numpy_finds() -> None:
     index.rebuild()
     queries = unit_vectors(100, seed=1)
     _, found = index.search(queries, 10)
-    hits = [set(n.ids.tolist()) & set(nearest(vectors, q, 10)) for q, n in zip(queries, found, strict=True)]
+    hits = [
+        set(n.ids.tolist()) & set(nearest(vectors, q, 10))
+        for q, n in zip(queries, found, strict=True)
+    ]
     assert sum(map(len, hits)) >= 0.98 * 1000
     assert found[0].vectors == pytest.approx(vectors[found[0].ids - 1], abs=1e-3)
 
@@ -76,7 +79,11 @@ def test_more_neighbours_than_entries_gives_all_entries() -> None:
 
 def test_empty_index_finds_nothing() -> None:
     revision, found = Index(DIMENSION).search(unit_vectors(2), 5)
-    assert (revision, [n.ids.tolist() for n in found], found[0].vectors.shape) == (0, [[], []], (0, DIMENSION))
+    assert (revision, [n.ids.tolist() for n in found], found[0].vectors.shape) == (
+        0,
+        [[], []],
+        (0, DIMENSION),
+    )
 
 
 @pytest.mark.parametrize("ids", [[3, 2], [2, 2], [1]])
@@ -115,7 +122,9 @@ def test_deaths_ask_for_a_rebuild() -> None:
     assert (index.wants_rebuild, index.dead_share, len(index)) == (False, 0, 79)
 
 
-def test_recall_is_the_share_of_the_exactly_nearest_that_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recall_is_the_share_of_the_exactly_nearest_that_search_finds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     index, _ = filled(2000, exact_limit=100)
     index.rebuild()
     assert index.recall(10, 50) >= 0.98
@@ -151,7 +160,10 @@ def test_changes_searches_and_rebuilds_go_on_side_by_side() -> None:
         thread.start()
     for start in range(500, 2500, 20):
         index.apply(
-            start + 20, range(start + 1, start + 21), vectors[start : start + 20], range(start - 499, start - 479)
+            start + 20,
+            range(start + 1, start + 21),
+            vectors[start : start + 20],
+            range(start - 499, start - 479),
         )
     done.set()
     for thread in threads:

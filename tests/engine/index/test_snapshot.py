@@ -22,7 +22,9 @@ def contents_of(index: Index, skip: int = 0, texts: int = 0) -> Callable[[int], 
 
     def contents(_revision: int) -> Contents:
         ids = index.ids()[skip:]
-        return Contents(ids, np.ones(len(ids), dtype=np.bool_), np.full((len(ids), 16), texts, dtype=np.uint8))
+        return Contents(
+            ids, np.ones(len(ids), dtype=np.bool_), np.full((len(ids), 16), texts, dtype=np.uint8)
+        )
 
     return contents
 
@@ -44,7 +46,12 @@ def test_base_and_tail_give_back_the_index(tmp_path: Path, exact_limit: int) -> 
     saving = Snapshots(tmp_path, RELEASE)
     assert saving.save(KEY, index, contents_of(index)) == 200
     for start in (200, 210):  # two pieces behind the base
-        index.apply(start + 10, range(start + 1, start + 11), unit_vectors(10, seed=start), [start - 150, start - 5])
+        index.apply(
+            start + 10,
+            range(start + 1, start + 11),
+            unit_vectors(10, seed=start),
+            [start - 150, start - 5],
+        )
         saving.save(KEY, index, contents_of(index))
     names = {path.name for path in (tmp_path / RELEASE[:16] / str(KEY)).iterdir()}
     assert names == {"0-200", "200-210", "210-220"}
@@ -87,7 +94,9 @@ def test_a_flipped_byte_is_detected_or_harmless(
             caplog.clear()
             loaded = Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index))
             if loaded:
-                assert file.name == "manifest.json"  # where a fingerprint that a later piece supersedes may stand
+                assert (
+                    file.name == "manifest.json"
+                )  # where a fingerprint that a later piece supersedes may stand
                 assert_alike(loaded, index)
             else:
                 assert "set aside" in caplog.text
@@ -96,17 +105,25 @@ def test_a_flipped_byte_is_detected_or_harmless(
     assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index)), index)
 
 
-def test_a_snapshot_newer_than_the_store_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_snapshot_newer_than_the_store_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     index, _ = saved_index(tmp_path)
     assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 209, contents_of(index)) is None
     assert "newer than the store" in caplog.text
 
 
-def test_a_snapshot_of_other_questions_or_texts_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_snapshot_of_other_questions_or_texts_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     index, folder = saved_index(tmp_path)
-    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index, skip=1)) is None
+    assert (
+        Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index, skip=1)) is None
+    )
     folder.with_name(f"{KEY}.set-aside").rename(folder)
-    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index, texts=1)) is None
+    assert (
+        Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index, texts=1)) is None
+    )
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
 
 
@@ -117,7 +134,9 @@ def test_a_snapshot_of_another_release_is_not_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("release", "key"), [("a" * 16 + "b" * 48, KEY), (RELEASE, 2)])
-def test_a_snapshot_moved_to_another_place_is_set_aside(tmp_path: Path, release: str, key: int) -> None:
+def test_a_snapshot_moved_to_another_place_is_set_aside(
+    tmp_path: Path, release: str, key: int
+) -> None:
     index, folder = saved_index(tmp_path)
     folder.rename(folder.with_name(str(key)))
     assert Snapshots(tmp_path, release).load(key, DIMENSION, 210, contents_of(index)) is None
@@ -130,7 +149,9 @@ def test_a_snapshot_of_another_dimension_is_set_aside(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index, folder = saved_index(tmp_path)
     saving = Snapshots(tmp_path, RELEASE)
     assert_alike(saving.load(KEY, DIMENSION, 210, contents_of(index)), index)
@@ -172,7 +193,9 @@ def test_a_snapshot_may_lack_what_was_superseded_since(tmp_path: Path) -> None:
     index, _ = saved_index(tmp_path)
     agreed = contents_of(index)(0)
     ids = np.append(agreed.ids, 211)
-    known = Contents(ids, np.append(agreed.required, False), np.zeros((len(ids), 16), dtype=np.uint8))
+    known = Contents(
+        ids, np.append(agreed.required, False), np.zeros((len(ids), 16), dtype=np.uint8)
+    )
     assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 300, lambda _: known), index)
 
 

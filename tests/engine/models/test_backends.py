@@ -31,7 +31,11 @@ from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier
 
 # How near the tiny model's answers are to torch's: cosine of the vectors at least, difference of the logits at most.
-NEAR = {"openvino-fp32": (0.99999, 1e-4), "openvino-bf16": (0.999, 0.1), "openvino-int8": (0.98, 0.6)}
+NEAR = {
+    "openvino-fp32": (0.99999, 1e-4),
+    "openvino-bf16": (0.999, 0.1),
+    "openvino-int8": (0.98, 0.6),
+}
 LETTERS = "abcdefgh "
 
 
@@ -91,7 +95,9 @@ def test_vectors_are_near_torchs_and_of_norm_one(
     assert float((vectors * tiny_encoder.encode(asked)).sum(axis=1).min()) >= NEAR[backend][0]
 
 
-def test_logits_are_near_torchs(models: tuple[Encoder, PairClassifier], release: Release, backend: str) -> None:
+def test_logits_are_near_torchs(
+    models: tuple[Encoder, PairClassifier], release: Release, backend: str
+) -> None:
     pairs = list(zip(texts(80, 20), texts(80, 20, seed=1), strict=True))
     reference = open_models(release, "cpu")[1]
     assert reference
@@ -141,15 +147,27 @@ def test_on_amx_widths_are_what_it_multiplies_at_a_time(
     monkeypatch.setattr(openvino_forward, "has_instructions", lambda *flags: flags == ("amx_tile",))
     forward: Any = open_models(release, "cpu", "openvino-int8", models_dir)[0]._forward
     forward._max_tokens = 256
-    widths = {columns for length in range(1, 100) for _, columns in forward._cut(np.array([0]), np.array([length]))}
+    widths = {
+        columns
+        for length in range(1, 100)
+        for _, columns in forward._cut(np.array([0]), np.array([length]))
+    }
     assert widths == {16, 32, 48, 64, 96, 128}
-    assert forward._requests[0].get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+    assert (
+        forward._requests[0]
+        .get_compiled_model()
+        .get_property("INFERENCE_PRECISION_HINT")
+        .to_string()
+        == "f32"
+    )
 
 
 # Models that give no numbers, and that can't be converted
 
 
-def test_weights_that_are_not_finite_are_refused(tiny_model: Path, tmp_path: Path, backend: str) -> None:
+def test_weights_that_are_not_finite_are_refused(
+    tiny_model: Path, tmp_path: Path, backend: str
+) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     row = (folder / "vocab.txt").read_text("utf-8").split("\n").index("7")
     weights = load_file(folder / WEIGHTS)
@@ -158,7 +176,9 @@ def test_weights_that_are_not_finite_are_refused(tiny_model: Path, tmp_path: Pat
     encoder = Encoder.open(folder, "cpu")
     with pytest.raises(BackendRefused, match="not finite"):
         run_on(backend, encoder, None, ModelCache(None, "0" * 64))
-    started, _ = run_on(AUTO, encoder, None, ModelCache(None, "0" * 64))  # though the yardstick has such texts
+    started, _ = run_on(
+        AUTO, encoder, None, ModelCache(None, "0" * 64)
+    )  # though the yardstick has such texts
     assert started.backend == TORCH
     with pytest.raises(Unembeddable):
         started.encode(["7"])
@@ -195,9 +215,17 @@ def test_without_openvino_auto_is_torch_and_a_forced_one_says_how_to_install(
 
 @pytest.mark.parametrize(
     ("backend", "taken"),
-    [(AUTO, "auto"), (TORCH, "auto"), ("torch-bf16", "auto"), ("openvino-int8", "cpu"), ("torch-fp16", "cuda")],
+    [
+        (AUTO, "auto"),
+        (TORCH, "auto"),
+        ("torch-bf16", "auto"),
+        ("openvino-int8", "cpu"),
+        ("torch-fp16", "cuda"),
+    ],
 )
-def test_a_backend_of_one_kind_of_device_takes_that(backend: str, taken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_of_one_kind_of_device_takes_that(
+    backend: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_for("auto", backend) == taken
 
@@ -247,7 +275,9 @@ def measured(per_second: float, **worse: float) -> Measured:
         ({"average_precision": float("nan")}, False),
     ],
 )
-def test_what_loses_more_than_is_allowed_is_not_good_enough(worse: dict[str, float], good: bool) -> None:
+def test_what_loses_more_than_is_allowed_is_not_good_enough(
+    worse: dict[str, float], good: bool
+) -> None:
     assert measured(100, **worse).is_as_good_as(measured(1)) is good
 
 
@@ -267,13 +297,20 @@ def test_auto_takes_the_fastest_that_is_good_and_notes_it(
         return figures[model.backend]
 
     monkeypatch.setattr(backends_module, "_measure", measure)
-    monkeypatch.setattr(backends_module, "CANDIDATES", {"cpu": [name for name in figures if name != TORCH]})
+    monkeypatch.setattr(
+        backends_module, "CANDIDATES", {"cpu": [name for name in figures if name != TORCH]}
+    )
     encoder, classifier = open_models(release, "cpu", AUTO, tmp_path)
-    assert (encoder.backend, classifier and classifier.backend) == ("openvino-bf16", "openvino-bf16")
+    assert (encoder.backend, classifier and classifier.backend) == (
+        "openvino-bf16",
+        "openvino-bf16",
+    )
     assert asked == [*figures, *figures]
     (noted,) = tmp_path.glob(f"*/{CHOICE}")
     parts = json.loads(noted.read_text("utf-8"))["parts"]
-    assert {part: of["backend"] for part, of in parts.items()} == dict.fromkeys((ENCODER, CLASSIFIER), "openvino-bf16")
+    assert {part: of["backend"] for part, of in parts.items()} == dict.fromkeys(
+        (ENCODER, CLASSIFIER), "openvino-bf16"
+    )
     assert open_models(release, "cpu", AUTO, tmp_path)[0].backend == "openvino-bf16"
     assert len(asked) == 8  # nothing was measured again
     monkeypatch.setattr(backends_module, "processor", lambda: "another machine")
@@ -333,13 +370,18 @@ def test_the_yardstick_measures_what_it_says(release: Release) -> None:
     encoder, _ = open_models(release, "cpu")
     pairs = backends_module._pairs()[1::2]
     found = backends_module._measure(encoder, pairs, backends_module._answers(encoder, pairs))
-    first, second = (encoder.encode([getattr(pair, side) for pair in pairs]) for side in ("question1", "question2"))
+    first, second = (
+        encoder.encode([getattr(pair, side) for pair in pairs])
+        for side in ("question1", "question2")
+    )
     labels = np.array([pair.is_duplicate for pair in pairs])
     order = np.argsort(-(first * second).sum(axis=1), kind="stable")
     hits = labels[order]
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     rows = [(row, row[i]) for i, row in enumerate(first @ second.T) if labels[i]]
-    ranks = np.array([[np.count_nonzero(row > own), np.count_nonzero(row >= own) - 1] for row, own in rows])
+    ranks = np.array(
+        [[np.count_nonzero(row > own), np.count_nonzero(row >= own) - 1] for row, own in rows]
+    )
     best, worst = np.where(ranks < 10, 1 / np.log2(ranks + 2), 0).mean(
         axis=0
     )  # of what is equally near, which is first
@@ -349,7 +391,9 @@ def test_the_yardstick_measures_what_it_says(release: Release) -> None:
     assert found.agreement == pytest.approx(1, abs=1e-6)
 
 
-def test_a_classifier_agrees_by_what_its_logits_mean(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_classifier_agrees_by_what_its_logits_mean(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """How far beyond doubt a pair is makes no difference; which side it is on does."""
     _, classifier = open_models(release, "cpu")
     assert classifier
@@ -357,7 +401,9 @@ def test_a_classifier_agrees_by_what_its_logits_mean(release: Release, monkeypat
     reference = np.array([-9, -2, 2, 9], dtype=np.float32)
 
     def agreement(*logits: float) -> float:
-        monkeypatch.setattr(backends_module, "_answers", lambda *_: np.array(logits, dtype=np.float32))
+        monkeypatch.setattr(
+            backends_module, "_answers", lambda *_: np.array(logits, dtype=np.float32)
+        )
         return backends_module._measure(classifier, pairs, reference).agreement
 
     assert agreement(-30, -2, 2, 9) > 0.9999
@@ -387,7 +433,9 @@ def open_again(release: Release, root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(backends_module, "convert", counted)
     reference = open_models(release, "cpu")[0].encode(texts(20))
-    encoder, _ = run_on("openvino-fp32", open_models(release, "cpu")[0], None, ModelCache(root, release.digest))
+    encoder, _ = run_on(
+        "openvino-fp32", open_models(release, "cpu")[0], None, ModelCache(root, release.digest)
+    )
     np.testing.assert_allclose(encoder.encode(texts(20)), reference, rtol=0, atol=1e-5)
     return len(made)
 
@@ -402,7 +450,12 @@ def test_a_kept_model_is_read_and_not_made_again(
 @pytest.mark.parametrize("name", [MODEL, "model.bin", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_model_is_made_again(
-    release: Release, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+    release: Release,
+    kept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    damage: str,
 ) -> None:
     content = bytearray((kept / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -452,6 +505,8 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
     pytest.importorskip("openvino")
     (tmp_path / "models").write_text("no folder")
     encoder, _ = open_models(release, "cpu")
-    found, _ = run_on("openvino-fp32", encoder, None, ModelCache(tmp_path / "models", release.digest))
+    found, _ = run_on(
+        "openvino-fp32", encoder, None, ModelCache(tmp_path / "models", release.digest)
+    )
     assert found.backend == "openvino-fp32"
     assert "can't be kept" in caplog.text

@@ -69,17 +69,25 @@ def texts(count: int, seed: int) -> list[str]:
 
 def assert_same(encoder: Encoder, eager: Encoder, asked: list[str], within: float = 1e-6) -> None:
     found = encoder.encode_tokens(encoder.tokenize(asked))
-    np.testing.assert_allclose(found, eager.encode_tokens(eager.tokenize(asked)), rtol=0, atol=within)
+    np.testing.assert_allclose(
+        found, eager.encode_tokens(eager.tokenize(asked)), rtol=0, atol=within
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_batches_are_the_same_as_eagerly(eager: Encoder, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr("app.engine.models.cuda_graphs.MAX_PART_TOKENS", 512)  # of several parts each
+def test_any_batches_are_the_same_as_eagerly(
+    eager: Encoder, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(
+        "app.engine.models.cuda_graphs.MAX_PART_TOKENS", 512
+    )  # of several parts each
     recorder = Recorder()
     encoder = recorded(eager, recorder)
     chances = random.Random(seed)
     for _ in range(30):
-        assert_same(encoder, eager, texts(chances.choice([1, 2, 3, 17, 64, 150]), chances.randrange(1000)))
+        assert_same(
+            encoder, eager, texts(chances.choice([1, 2, 3, 17, 64, 150]), chances.randrange(1000))
+        )
     assert len(recorder.shapes) == len(set(recorder.shapes)) < recorder.replayed
     assert {rows for rows, _ in recorder.shapes} <= {2**power for power in range(7)}
     assert {columns for _, columns in recorder.shapes} <= {8, 16, 24, 32, 40, 48}
@@ -91,7 +99,9 @@ def test_shapes_are_few_and_of_bounded_size(eager: Encoder) -> None:
     shapes = set()
     for _ in range(300):
         longest = chances.choice([10, 40, 100, 512])
-        lengths = np.array([chances.randint(2, longest) for _ in range(chances.choice([1, 5, 100, 5000]))])
+        lengths = np.array(
+            [chances.randint(2, longest) for _ in range(chances.choice([1, 5, 100, 5000]))]
+        )
         order = np.argsort(-lengths, kind="stable")
         parts = list(forward._cut(order, lengths))
         assert np.array_equal(np.concatenate([rows for rows, _ in parts])[: len(order)], order)
@@ -116,7 +126,9 @@ def test_one_row_beyond_what_a_part_holds_is_a_part_of_its_own(eager: Encoder) -
     assert (len(rows), columns > MAX_PART_TOKENS) == (1, True)
 
 
-def test_no_memory_to_record_leaves_that_shape_eager(eager: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_memory_to_record_leaves_that_shape_eager(
+    eager: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
     recorder = Recorder()
     encoder = recorded(eager, recorder)
     recorder.refuse = torch.OutOfMemoryError("CUDA out of memory")
@@ -130,7 +142,9 @@ def test_no_memory_to_record_leaves_that_shape_eager(eager: Encoder, caplog: pyt
     assert len(recorder.shapes) == len(shapes) + 1
 
 
-def test_a_model_that_cannot_be_recorded_is_run_eagerly(eager: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_cannot_be_recorded_is_run_eagerly(
+    eager: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
     recorder = Recorder(refuse=RuntimeError("operation not permitted when stream is capturing"))
     encoder = recorded(eager, recorder)
     for seed in range(3):
@@ -138,7 +152,9 @@ def test_a_model_that_cannot_be_recorded_is_run_eagerly(eager: Encoder, caplog: 
     assert (caplog.text.count("not permitted"), recorder.shapes) == (1, [])
 
 
-def test_a_replay_that_differs_is_not_believed(eager: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_replay_that_differs_is_not_believed(
+    eager: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
     recorder = Recorder(wrong=0.5)
     encoder = recorded(eager, recorder)
     for seed in range(3):
@@ -212,18 +228,26 @@ def test_two_models_record_and_replay_in_two_threads(tiny_model: Path, eager: En
         except BaseException as error:
             wrong.append(error)
 
-    threads = [threading.Thread(target=ask, args=(encoder, 100 * i)) for i, encoder in enumerate(encoders)]
+    threads = [
+        threading.Thread(target=ask, args=(encoder, 100 * i)) for i, encoder in enumerate(encoders)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert all(of._is_recording for of in (encoder._forward for encoder in encoders) if isinstance(of, RecordedForward))
+    assert all(
+        of._is_recording
+        for of in (encoder._forward for encoder in encoders)
+        if isinstance(of, RecordedForward)
+    )
 
 
 @needs_gpu
 def test_recordings_hold_a_bounded_share_of_memory(tiny_model: Path) -> None:
-    encoder, _ = run_on("torch-fp16", Encoder.open(tiny_model, "cuda"), None, ModelCache(None, "test"))
+    encoder, _ = run_on(
+        "torch-fp16", Encoder.open(tiny_model, "cuda"), None, ModelCache(None, "test")
+    )
     for seed in range(200):
         encoder.encode(texts(1 + 5 * (seed % 50), seed))
     before = torch.cuda.memory_reserved()

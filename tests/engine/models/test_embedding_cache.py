@@ -36,7 +36,14 @@ def test_what_was_kept_is_given_again_to_the_bit() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [tokens(1), tokens(1, 2, 0), tokens(2, 1), tokens(1, 2, types=1), tokens(1, 2 + 2**32), tokens()],
+    [
+        tokens(1),
+        tokens(1, 2, 0),
+        tokens(2, 1),
+        tokens(1, 2, types=1),
+        tokens(1, 2 + 2**32),
+        tokens(),
+    ],
     ids=["shorter", "longer", "turned round", "other types", "high bits", "no inputs"],
 )
 def test_what_the_model_can_tell_apart_is_another_text(other: Tokens) -> None:

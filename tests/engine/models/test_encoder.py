@@ -60,7 +60,9 @@ QUESTIONS = [
 def by_hand(folder: Path, texts: Sequence[str]) -> NDArray[np.float64]:
     """Mean of the transformer's last hidden states over the real tokens, divided by its norm."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
-    inputs = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    inputs = tokenizer(
+        list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+    )
     with torch.inference_mode():
         hidden = model(**inputs).last_hidden_state.double().numpy()
     mask = inputs["attention_mask"].double().numpy()[:, :, None]
@@ -90,7 +92,9 @@ def multilingual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model without a transformer, whose every word has the one vector of `static_rows`."""
     folder = tmp_path_factory.mktemp("models") / "static"
-    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "how": 1, "old": 2, "are": 3, "you": 4}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        WordLevel({"[UNK]": 0, "how": 1, "old": 2, "are": 3, "you": 4}, unk_token="[UNK]")
+    )
     tokenizer.pre_tokenizer = Whitespace()
     module = StaticEmbedding(tokenizer, embedding_weights=static_rows())
     SentenceTransformer(modules=[module], device="cpu").save(str(folder), create_model_card=False)
@@ -116,22 +120,39 @@ def change_weights(folder: Path, name: str, row: int | slice, value: float) -> N
 # Values
 
 
-def test_a_vector_is_the_mean_over_the_tokens_divided_by_its_norm(tiny_model: Path, tiny_encoder: Encoder) -> None:
-    np.testing.assert_allclose(tiny_encoder.encode(QUESTIONS), by_hand(tiny_model, QUESTIONS), rtol=0, atol=1e-6)
+def test_a_vector_is_the_mean_over_the_tokens_divided_by_its_norm(
+    tiny_model: Path, tiny_encoder: Encoder
+) -> None:
+    np.testing.assert_allclose(
+        tiny_encoder.encode(QUESTIONS), by_hand(tiny_model, QUESTIONS), rtol=0, atol=1e-6
+    )
 
 
 def test_the_layout_of_distilbert_quora_ranking(distilbert: Path) -> None:
     encoder = Encoder.open(distilbert, "cpu")
-    np.testing.assert_allclose(encoder.encode(QUESTIONS), by_hand(distilbert, QUESTIONS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode(QUESTIONS), by_hand(distilbert, QUESTIONS), rtol=0, atol=1e-6
+    )
 
 
 def test_the_layout_of_its_multilingual_sibling(multilingual: Path) -> None:
     encoder = Encoder.open(multilingual, "cpu")
-    texts = [*QUESTIONS, "Что это значит?", "是什么意思", "Wie schön ist Österreich?", "हिन्दी", "العربية"]
-    np.testing.assert_allclose(encoder.encode(texts), by_hand(multilingual, texts), rtol=0, atol=1e-6)
+    texts = [
+        *QUESTIONS,
+        "Что это значит?",
+        "是什么意思",
+        "Wie schön ist Österreich?",
+        "हिन्दी",
+        "العربية",
+    ]
+    np.testing.assert_allclose(
+        encoder.encode(texts), by_hand(multilingual, texts), rtol=0, atol=1e-6
+    )
 
 
-def test_a_cased_model_tells_case_and_an_uncased_does_not(multilingual: Path, tiny_encoder: Encoder) -> None:
+def test_a_cased_model_tells_case_and_an_uncased_does_not(
+    multilingual: Path, tiny_encoder: Encoder
+) -> None:
     texts = ["Polish", "polish"]
     cased, uncased = Encoder.open(multilingual, "cpu").encode(texts), tiny_encoder.encode(texts)
     assert float(cased[0] @ cased[1]) < 0.99
@@ -141,7 +162,10 @@ def test_a_cased_model_tells_case_and_an_uncased_does_not(multilingual: Path, ti
 def test_a_multilingual_model_reads_every_script(multilingual: Path) -> None:
     unknown = 1  # the place of [UNK] in the vocabulary
     texts = ["Привет", "意思", "schön", "हिन्दी"]
-    known = {t.text: unknown not in t.features["input_ids"] for t in Encoder.open(multilingual, "cpu").tokenize(texts)}
+    known = {
+        t.text: unknown not in t.features["input_ids"]
+        for t in Encoder.open(multilingual, "cpu").tokenize(texts)
+    }
     assert known == dict.fromkeys(texts, True)
 
 
@@ -173,12 +197,16 @@ def test_a_text_without_a_word_has_no_direction_in_a_static_model(static: Path) 
     nothing, something = encoder.tokenize(["", "you"])
     with pytest.raises(Unembeddable):
         encoder.encode_tokens([something, nothing])
-    np.testing.assert_allclose(encoder.encode_tokens([something]), encoder.encode(["you"]), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(
+        encoder.encode_tokens([something]), encoder.encode(["you"]), rtol=0, atol=1e-7
+    )
 
 
 def test_the_real_minilm_equals_sentence_transformers() -> None:
     folder = find_base("all-MiniLM-L6-v2")
-    expected = SentenceTransformer(str(folder), device="cpu").encode(QUESTIONS, normalize_embeddings=True)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(
+        QUESTIONS, normalize_embeddings=True
+    )
     encoder = Encoder.open(folder, "cpu")
     assert (encoder.dimension, encoder.max_tokens) == (384, 256)
     np.testing.assert_allclose(encoder.encode(QUESTIONS), expected, rtol=0, atol=1e-6)
@@ -187,7 +215,9 @@ def test_the_real_minilm_equals_sentence_transformers() -> None:
 # What holds for any text
 
 
-def test_vectors_are_unit_float32_though_the_model_normalises_nothing(tiny_model: Path, tiny_encoder: Encoder) -> None:
+def test_vectors_are_unit_float32_though_the_model_normalises_nothing(
+    tiny_model: Path, tiny_encoder: Encoder
+) -> None:
     raw = np.asarray(SentenceTransformer(str(tiny_model), device="cpu").encode(QUESTIONS))
     assert float(np.linalg.norm(raw, axis=1).min()) > 1.5
     vectors = tiny_encoder.encode(QUESTIONS)
@@ -209,7 +239,9 @@ def test_any_text_has_a_finite_unit_vector(tiny_encoder: Encoder, text: str) -> 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(ANY_TEXT, min_size=2, max_size=6))
-def test_the_company_in_a_batch_changes_next_to_nothing(tiny_encoder: Encoder, texts: list[str]) -> None:
+def test_the_company_in_a_batch_changes_next_to_nothing(
+    tiny_encoder: Encoder, texts: list[str]
+) -> None:
     alone = np.concatenate([tiny_encoder.encode([text]) for text in texts])
     np.testing.assert_allclose(tiny_encoder.encode(texts), alone, rtol=0, atol=1e-6)
 
@@ -231,7 +263,9 @@ def test_no_texts_have_no_tokens_and_no_vectors(tiny_encoder: Encoder) -> None:
 # Tokens
 
 
-def test_tokens_are_what_the_models_tokenizer_gives(tiny_model: Path, tiny_encoder: Encoder) -> None:
+def test_tokens_are_what_the_models_tokenizer_gives(
+    tiny_model: Path, tiny_encoder: Encoder
+) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     for text, tokens in zip(QUESTIONS[:4], tiny_encoder.tokenize(QUESTIONS[:4]), strict=True):
         expected = tokenizer(text, truncation=True, max_length=MAX_TOKENS)
@@ -242,7 +276,9 @@ def test_tokens_are_what_the_models_tokenizer_gives(tiny_model: Path, tiny_encod
 
 
 @pytest.mark.parametrize("kind", ["tiny_model", "distilbert", "multilingual"])
-def test_tokens_are_made_without_detours_and_the_same(kind: str, request: pytest.FixtureRequest) -> None:
+def test_tokens_are_made_without_detours_and_the_same(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     encoder = Encoder.open(request.getfixturevalue(kind), "cpu")
     assert encoder._tokenizer
     assert encoder._tokenizer.core
@@ -257,15 +293,21 @@ def test_tokens_are_made_without_detours_and_the_same(kind: str, request: pytest
         words(3000),
     ]
     for asked in (texts, *([text] for text in texts)):
-        for tokens, expected in zip(encoder.tokenize(asked), encoder._tokenizer.by_the_model(asked), strict=True):
+        for tokens, expected in zip(
+            encoder.tokenize(asked), encoder._tokenizer.by_the_model(asked), strict=True
+        ):
             assert equal(tokens, expected)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
-def test_any_text_has_the_tokens_that_the_model_makes_of_it(tiny_encoder: Encoder, texts: list[str]) -> None:
+def test_any_text_has_the_tokens_that_the_model_makes_of_it(
+    tiny_encoder: Encoder, texts: list[str]
+) -> None:
     assert tiny_encoder._tokenizer
-    assert all(map(equal, tiny_encoder.tokenize(texts), tiny_encoder._tokenizer.by_the_model(texts)))
+    assert all(
+        map(equal, tiny_encoder.tokenize(texts), tiny_encoder._tokenizer.by_the_model(texts))
+    )
 
 
 def test_a_model_that_does_more_to_texts_than_tokenize_them_does_all_of_it(
@@ -285,7 +327,8 @@ def test_a_model_that_does_more_to_texts_than_tokenize_them_does_all_of_it(
 
 
 @pytest.mark.parametrize(
-    ("count", "kept", "truncated"), [(47, 47, False), (48, 48, False), (49, 48, True), (1000, 48, True)]
+    ("count", "kept", "truncated"),
+    [(47, 47, False), (48, 48, False), (49, 48, True), (1000, 48, True)],
 )
 def test_a_text_is_cut_past_the_limit_and_says_so(
     tiny_encoder: Encoder, count: int, kept: int, truncated: bool
@@ -302,7 +345,13 @@ def test_a_cut_text_has_the_vector_of_what_was_kept(tiny_encoder: Encoder) -> No
 def test_only_the_texts_that_are_cut_say_so(tiny_encoder: Encoder) -> None:
     counts = [5, 49, 48, 60, 2]
     tokens = tiny_encoder.tokenize([words(count) for count in counts])
-    assert [(t.count, t.truncated) for t in tokens] == [(5, False), (48, True), (48, False), (48, True), (2, False)]
+    assert [(t.count, t.truncated) for t in tokens] == [
+        (5, False),
+        (48, True),
+        (48, False),
+        (48, True),
+        (2, False),
+    ]
 
 
 def test_many_threads_tokenize_at_once(tiny_model: Path) -> None:
@@ -327,22 +376,30 @@ def test_an_encoder_knows_its_model(tiny_encoder: Encoder) -> None:
     assert (tiny_encoder.device, tiny_encoder.dtype) == ("cpu", "float32")
 
 
-def test_weights_are_float32_on_a_cpu_however_they_are_stored(model: Path, tiny_encoder: Encoder) -> None:
+def test_weights_are_float32_on_a_cpu_however_they_are_stored(
+    model: Path, tiny_encoder: Encoder
+) -> None:
     weights = {name: value.half() for name, value in load_file(model / WEIGHTS).items()}
     save_file(weights, model / WEIGHTS, metadata={"format": "pt"})
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
     encoder = Encoder.open(model, "cpu")
     assert encoder.dtype == "float32"
-    np.testing.assert_allclose(encoder.encode(QUESTIONS), tiny_encoder.encode(QUESTIONS), rtol=0, atol=5e-3)
+    np.testing.assert_allclose(
+        encoder.encode(QUESTIONS), tiny_encoder.encode(QUESTIONS), rtol=0, atol=5e-3
+    )
 
 
-def test_auto_is_the_cpu_where_there_is_no_gpu(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_the_cpu_where_there_is_no_gpu(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Encoder.open(tiny_model, "auto").device == "cpu"
 
 
-def test_cuda_without_a_gpu_is_refused_and_the_setting_named(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_without_a_gpu_is_refused_and_the_setting_named(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelRefused, match="SAMEASK_DEVICE=cpu"):
         Encoder.open(tiny_model, "cuda")
@@ -351,16 +408,22 @@ def test_cuda_without_a_gpu_is_refused_and_the_setting_named(tiny_model: Path, m
 # A GPU that has too little memory
 
 
-def test_a_batch_that_does_not_fit_is_run_in_halves(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_does_not_fit_is_run_in_halves(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = [words(count) for count in (3, 9, 2, 30, 12, 1, 5)]
     encoder = Encoder.open(tiny_model, "cpu")
     expected = encoder.encode(texts)
     sizes = crowded(monkeypatch, room=2)
-    np.testing.assert_allclose(encoder.encode_tokens(encoder.tokenize(texts)), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode_tokens(encoder.tokenize(texts)), expected, rtol=0, atol=1e-6
+    )
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
 
 
-def test_a_text_that_does_not_fit_alone_is_an_error(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_does_not_fit_alone_is_an_error(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = Encoder.open(tiny_model, "cpu")
     crowded(monkeypatch, room=0)
     with pytest.raises(torch.OutOfMemoryError):
@@ -385,7 +448,9 @@ def crowded(monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
 # Models that give no numbers
 
 
-def test_a_text_whose_vector_is_not_finite_is_unembeddable(model: Path, tiny_encoder: Encoder) -> None:
+def test_a_text_whose_vector_is_not_finite_is_unembeddable(
+    model: Path, tiny_encoder: Encoder
+) -> None:
     row = (model / "vocab.txt").read_text("utf-8").split("\n").index("7")
     change_weights(model, "embeddings.word_embeddings.weight", row, float("nan"))
     encoder = Encoder.open(model, "cpu")
@@ -394,7 +459,9 @@ def test_a_text_whose_vector_is_not_finite_is_unembeddable(model: Path, tiny_enc
         encoder.encode_tokens([bad])
     with pytest.raises(Unembeddable):
         encoder.encode_tokens([good, bad])
-    np.testing.assert_array_equal(encoder.encode_tokens([good]), tiny_encoder.encode(["no such digit"]))
+    np.testing.assert_array_equal(
+        encoder.encode_tokens([good]), tiny_encoder.encode(["no such digit"])
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -414,9 +481,15 @@ def test_pickled_weights_are_refused(model: Path) -> None:
         Encoder.open(model, "cpu")
 
 
-def test_pickled_weights_beside_safetensors_are_passed_over(model: Path, tiny_encoder: Encoder) -> None:
-    torch.save(dict.fromkeys(load_file(model / WEIGHTS), torch.zeros(1)), model / "pytorch_model.bin")
-    np.testing.assert_array_equal(Encoder.open(model, "cpu").encode(QUESTIONS), tiny_encoder.encode(QUESTIONS))
+def test_pickled_weights_beside_safetensors_are_passed_over(
+    model: Path, tiny_encoder: Encoder
+) -> None:
+    torch.save(
+        dict.fromkeys(load_file(model / WEIGHTS), torch.zeros(1)), model / "pytorch_model.bin"
+    )
+    np.testing.assert_array_equal(
+        Encoder.open(model, "cpu").encode(QUESTIONS), tiny_encoder.encode(QUESTIONS)
+    )
 
 
 @pytest.fixture
@@ -429,8 +502,12 @@ def dense(tmp_path: Path, tiny_model: Path) -> Path:
 
 
 def test_a_model_with_a_dense_module_opens(dense: Path) -> None:
-    expected = SentenceTransformer(str(dense), device="cpu").encode(QUESTIONS, normalize_embeddings=True)
-    np.testing.assert_allclose(Encoder.open(dense, "cpu").encode(QUESTIONS), expected, rtol=0, atol=1e-6)
+    expected = SentenceTransformer(str(dense), device="cpu").encode(
+        QUESTIONS, normalize_embeddings=True
+    )
+    np.testing.assert_allclose(
+        Encoder.open(dense, "cpu").encode(QUESTIONS), expected, rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("beside", [[], ["other.safetensors"]])
@@ -451,7 +528,8 @@ def write_modules(folder: Path, second_type: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["custom.Pooling", "os.path.Pooling", "sentence_transformersx.Pooling", "Pooling", "", None, 7]
+    "kind",
+    ["custom.Pooling", "os.path.Pooling", "sentence_transformersx.Pooling", "Pooling", "", None, 7],
 )
 def test_a_module_of_a_models_own_is_refused(model: Path, kind: object) -> None:
     write_modules(model, kind)
@@ -468,7 +546,9 @@ def test_an_unknown_module_of_sentence_transformers_is_refused(model: Path) -> N
         Encoder.open(model, "cpu")
 
 
-@pytest.mark.parametrize("content", ["", "{", "7", '"modules"', '["modules"]', '{"type": 1}', "[]", "[{}]"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "7", '"modules"', '["modules"]', '{"type": 1}', "[]", "[{}]"]
+)
 def test_modules_that_are_no_list_of_modules_are_refused(model: Path, content: str) -> None:
     (model / "modules.json").write_text(content)
     with pytest.raises(ModelRefused):
@@ -485,7 +565,9 @@ def test_code_that_a_configuration_names_is_never_run(model: Path) -> None:
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, "config.json", "tokenizer.json", "1_Pooling/config.json"])
+@pytest.mark.parametrize(
+    "name", [WEIGHTS, "config.json", "tokenizer.json", "1_Pooling/config.json"]
+)
 @pytest.mark.parametrize("content", [b"", b"junk"])
 def test_a_damaged_file_refuses_the_model(model: Path, name: str, content: bytes) -> None:
     (model / name).write_bytes(content)

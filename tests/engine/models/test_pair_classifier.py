@@ -31,10 +31,26 @@ def classifier(folder: Path) -> PairClassifier:
 
 
 def some_pairs(count: int) -> list[tuple[str, str]]:
-    words = ["how", "do", "reset", "change", "my", "password", "app", "without", "mail", "🦊", "ß", "É"]
+    words = [
+        "how",
+        "do",
+        "reset",
+        "change",
+        "my",
+        "password",
+        "app",
+        "without",
+        "mail",
+        "🦊",
+        "ß",
+        "É",
+    ]
     chances = random.Random(0)
     return [
-        (" ".join(chances.choices(words, k=chances.randint(1, 12))), " ".join(chances.choices(words, k=5)))
+        (
+            " ".join(chances.choices(words, k=chances.randint(1, 12))),
+            " ".join(chances.choices(words, k=5)),
+        )
         for _ in range(count)
     ]
 
@@ -42,7 +58,9 @@ def some_pairs(count: int) -> list[tuple[str, str]]:
 def test_scores_are_those_of_the_cross_encoder(folder: Path, classifier: PairClassifier) -> None:
     pairs = some_pairs(50)
     reference = CrossEncoder(str(folder), device="cpu", num_labels=1)
-    expected = reference.predict([in_order(*pair) for pair in pairs], activation_fn=torch.nn.Identity())
+    expected = reference.predict(
+        [in_order(*pair) for pair in pairs], activation_fn=torch.nn.Identity()
+    )
     np.testing.assert_allclose(classifier.score(pairs), expected, atol=1e-5)
     assert np.std(expected) > 1e-3
 
@@ -74,12 +92,23 @@ def test_tokens_of_pairs_are_made_without_detours_and_the_same(classifier: PairC
     tokenizer = classifier._tokenizer
     assert tokenizer.core
     long = "why " * 500
-    texts = ["", " ", "How old?", "[SEP] how [PAD] OLD?", "İß ｆｕｌｌ\u200b\t日本語", "so " * 5, long]
+    texts = [
+        "",
+        " ",
+        "How old?",
+        "[SEP] how [PAD] OLD?",
+        "İß ｆｕｌｌ\u200b\t日本語",
+        "so " * 5,
+        long,
+    ]
     pairs = [(a, b) for a in texts for b in texts]
     for asked in (pairs, *([pair] for pair in pairs)):
         in_one_order = [in_order(*pair) for pair in asked]
         assert all(map(equal, classifier.tokenize(asked), tokenizer.by_the_model(in_one_order)))
-    cut = {pair: tokens.truncated for pair, tokens in zip(pairs, classifier.tokenize(pairs), strict=True)}
+    cut = {
+        pair: tokens.truncated
+        for pair, tokens in zip(pairs, classifier.tokenize(pairs), strict=True)
+    }
     assert (cut["How old?", long], cut["How old?", "so " * 5]) == (True, False)
 
 

@@ -66,4 +66,6 @@ def upgrade() -> None:
         sa.Column("answered_at", sa.Text, nullable=False),
         sa.Column("checksum", sa.BigInteger, nullable=False),
     )
-    op.create_index("ix_label_requests_answered_at", "label_requests", ["collection_key", "answered_at"])
+    op.create_index(
+        "ix_label_requests_answered_at", "label_requests", ["collection_key", "answered_at"]
+    )
