@@ -14,7 +14,18 @@ WRITTEN = Path(__file__).parent / "data" / "written"
 COMMENT, QUESTION, PARAPHRASE, NEAR_MISS, TWIN = "#", "Q:", "=", "!", "~"
 KINDS = frozenset(
     {
-        *("negation", "number", "entity", "direction", "time", "actor", "object", "action", "antonym", "question"),
+        *(
+            "negation",
+            "number",
+            "entity",
+            "direction",
+            "time",
+            "actor",
+            "object",
+            "action",
+            "antonym",
+            "question",
+        ),
         *("scope", "condition", "comparison", "cause", "place"),
     }
 )
@@ -99,4 +110,6 @@ def _cluster(file: Path, first: int, lines: Sequence[str]) -> Cluster:
             raise CommandError(f"{file}:{number}: no paraphrase, near-miss or twin: {line[:60]!r}")
     if not paraphrases or not near_misses:
         raise CommandError(f"{file}:{first}: a cluster needs a paraphrase and a near-miss")
-    return Cluster(file.stem, lines[0].removeprefix(QUESTION).strip(), tuple(paraphrases), tuple(near_misses))
+    return Cluster(
+        file.stem, lines[0].removeprefix(QUESTION).strip(), tuple(paraphrases), tuple(near_misses)
+    )

@@ -57,7 +57,10 @@ def test_a_file_becomes_its_clusters(tmp_path: Path) -> None:
     ("content", "told"),
     [
         ("= tube patch\n", "cars.txt:1: a cluster begins with Q:"),
-        ("\nQ: How?\n= How so?\n! colour | Which?\n", "cars.txt:4: no paraphrase, near-miss or twin"),
+        (
+            "\nQ: How?\n= How so?\n! colour | Which?\n",
+            "cars.txt:4: no paraphrase, near-miss or twin",
+        ),
         ("Q: How?\n~ Which?\n", "cars.txt:2: no paraphrase"),
         ("Q: How?\n! object | Which?\n~ Which one?\n~ Which so?\n", "cars.txt:4: no paraphrase"),
         ("Q: How?\n= How so?\n", "cars.txt:1: a cluster needs a paraphrase and a near-miss"),
@@ -74,7 +77,8 @@ def test_a_side_without_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "domains", "clusters"), [("train", 64, 2048), ("calibration", 8, 256), ("report", 8, 256)]
+    ("side", "domains", "clusters"),
+    [("train", 64, 2048), ("calibration", 8, 256), ("report", 8, 256)],
 )
 def test_the_sides_are_as_the_card_says(side: Side, domains: int, clusters: int) -> None:
     read = read_clusters(side)
@@ -84,7 +88,12 @@ def test_the_sides_are_as_the_card_says(side: Side, domains: int, clusters: int)
 
 
 def test_no_text_stands_twice_on_any_side() -> None:
-    texts = [normalize(text) for side in SIDES for cluster in read_clusters(side) for text in _texts(cluster)]
+    texts = [
+        normalize(text)
+        for side in SIDES
+        for cluster in read_clusters(side)
+        for text in _texts(cluster)
+    ]
     assert len(texts) == 37_732
     assert len(set(texts)) == len(texts)
 
