@@ -21,13 +21,17 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from app.data_directory import locked
+from app.engine.files import replace_file, replacing
 from app.engine.index.all_pairs import Pairs, near_pairs
-from app.engine.live_release import open_models
+from app.engine.live_release import LiveRelease
+from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.rulings import Ruling, ruling
 from app.engine.scorer import Scorer, Verdict
-from app.engine.text import normalize
+from app.engine.store import Store
+from app.engine.text import Words
+from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import CommandError
 from app.releases.catalogue import Catalogue
 from app.releases.releases import open_chosen, opener
@@ -39,12 +43,13 @@ EMBEDDED_AT_ONCE = 4096  # questions; what a kill may cost
 SCORED_AT_ONCE = 1024  # pairs
 PARQUET_ROWS = 65_536
 
+TextPair = tuple[str, str]
 Advance = Callable[[str, int, int], None]  # phase, how many of it are done, how many there are
 
 
 @dataclass(frozen=True)
 class MinedPair:
-    """Two questions of the set, and what is said of them; a line of the file."""
+    """Two questions of the set and their judgement; a line of the file."""
 
     id1: str
     id2: str
@@ -77,16 +82,16 @@ class Wanted:
             if value is not None and not 0 < value <= 1:
                 raise CommandError(f"--{name} must be above 0 and at most 1, not {value}")
 
-    def includes(self, probability: float, verdict: Verdict) -> bool:
+    def includes(self, judgement: Judgement) -> bool:
         """Whether a pair that is similar enough is wanted."""
         if self.probability is not None:
-            return probability >= self.probability
-        return self.similarity is not None or verdict != "different"
+            return judgement.probability >= self.probability
+        return self.similarity is not None or judgement.verdict != "different"
 
 
 @dataclass(frozen=True)
 class Models:
-    """What judges: the pair classifier if there is one, what makes verdicts, and of which release they are."""
+    """The models that judge pairs: the pair classifier if there is one, and the scorer, both of one release."""
 
     release: str  # its digest
     dimension: int
@@ -105,7 +110,7 @@ class Source:
     ids: Sequence[str]
     texts: Sequence[str]
     vectors: Callable[[int, int], NDArray[np.float32]]  # from a row to another
-    ruled: Callable[[Sequence[tuple[str, str]]], Mapping[tuple[str, str], Ruling]] = lambda _: {}
+    ruled: Callable[[Sequence[TextPair]], Mapping[TextPair, Ruling]] = lambda _: {}
 
     @property
     def fingerprint(self) -> str:
@@ -134,14 +139,139 @@ def mine(
     if not source.ids:
         raise CommandError("there are no questions to mine")
     work = _begin(out, source, models, wanted, resume=resume, overwrite=overwrite)
-    vectors = _vectors(work, source, models.dimension, advance)
-    pairs = _near(work, vectors, models.least(wanted), advance)
+    job = _Job(source, models, wanted, work, advance)
+    vectors = job.embed()
+    pairs = job.search(vectors)
     lines = out if out.suffix in NDJSON else work / "pairs.ndjson"
-    count = _write(work, lines, source, models, wanted, pairs, advance)
+    count = job.write(lines, pairs)
     if lines != out:
-        _as_parquet(lines, out)
+        _as_parquet(lines, out, work)
     shutil.rmtree(work)
     return count
+
+
+class _Job:
+    """The phases of one run. Each notes in the folder of the work how far it is, and goes on from there."""
+
+    def __init__(
+        self, source: Source, models: Models, wanted: Wanted, work: Path, advance: Advance
+    ) -> None:
+        self._source = source
+        self._models = models
+        self._wanted = wanted
+        self._work = work
+        self._advance = advance
+        self._judge = Judge(models.scorer)
+
+    def embed(self) -> NDArray[np.float32]:
+        """All vectors (n, d), in a file that is mapped into memory."""
+        file, note = self._work / "vectors.f32", self._work / "embedded.json"
+        count, dimension = len(self._source.ids), self._models.dimension
+        done = min(_read(note) or 0, count)
+        with file.open("r+b" if file.exists() else "w+b") as opened:
+            opened.truncate(count * dimension * np.dtype(np.float32).itemsize)
+        vectors = np.memmap(file, np.float32, "r+", shape=(count, dimension))
+        for start in range(done, count, EMBEDDED_AT_ONCE):
+            self._advance("embedding", start, count)
+            end = min(start + EMBEDDED_AT_ONCE, count)
+            vectors[start:end] = self._source.vectors(start, end)
+            vectors.flush()
+            _note(note, end)
+        self._advance("embedding", count, count)
+        return vectors
+
+    def search(self, vectors: NDArray[np.float32]) -> Pairs:
+        """Rows and similarities of all near pairs, the most similar first; found once, and kept."""
+        file = self._work / "near.npz"
+        if not file.exists():
+            first, second, similarities = near_pairs(
+                vectors, self._models.least(self._wanted), self._count_searched(len(vectors))
+            )
+            with replacing(file, durable=False) as aside:
+                np.savez(aside, first=first, second=second, similarities=similarities)
+        with np.load(file) as near:
+            return near["first"], near["second"], near["similarities"]
+
+    def _count_searched(self, total: int) -> Callable[[int], None]:
+        searched = 0
+
+        def count(rows: int) -> None:
+            nonlocal searched
+            searched += rows
+            self._advance("searching", searched, total)
+
+        return count
+
+    def write(self, lines: Path, pairs: Pairs) -> int:
+        """Judge the pairs and append those that are wanted; returns how many there are.
+
+        Lines that an earlier run wrote past its last note are cut off.
+        """
+        note, total = self._work / "written.json", len(pairs[0])
+        noted = _read(note) or {"judged": 0, "bytes": 0, "pairs": 0}
+        count = int(noted["pairs"])
+        with lines.open("r+b" if lines.exists() else "w+b") as file:
+            file.truncate(noted["bytes"])
+            file.seek(noted["bytes"])
+            for start in range(noted["judged"], total, SCORED_AT_ONCE):
+                self._advance("judging", start, total)
+                end = start + SCORED_AT_ONCE
+                mined = self._mined(*(column[start:end] for column in pairs))
+                for pair in mined:
+                    file.write(json.dumps(vars(pair), ensure_ascii=False).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+                count += len(mined)
+                _note(note, {"judged": end, "bytes": file.tell(), "pairs": count})
+        self._advance("judging", total, total)
+        return count
+
+    def _mined(
+        self,
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
+        similarities: NDArray[np.float32],
+    ) -> list[MinedPair]:
+        """The pairs of these rows that are wanted."""
+        rows = list(zip(first.tolist(), second.tolist(), strict=True))
+        pairs = self._pairs(rows)
+        logits = self._read_pairs(pairs, similarities)
+        mined = []
+        for (i, j), pair, judgement in zip(
+            rows, pairs, self._judge.judge(pairs, similarities, logits), strict=True
+        ):
+            if self._wanted.includes(judgement):
+                mined.append(
+                    MinedPair(
+                        id1=self._source.ids[i],
+                        id2=self._source.ids[j],
+                        text1=pair.first.text,
+                        text2=pair.second.text,
+                        similarity=judgement.similarity,
+                        probability=judgement.probability,
+                        verdict=judgement.verdict,
+                    )
+                )
+        return mined
+
+    def _pairs(self, rows: Sequence[tuple[int, int]]) -> list[Pair]:
+        """The texts of pairs of rows, and what people said of them."""
+        texts = self._source.texts
+        words = {row: Words.of(texts[row]) for pair in rows for row in pair}
+        rulings = self._source.ruled([(texts[i], texts[j]) for i, j in rows])
+        return [Pair(words[i], words[j], rulings.get((texts[i], texts[j]))) for i, j in rows]
+
+    def _read_pairs(
+        self, pairs: Sequence[Pair], similarities: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The pair classifier's logits (n,), NaN of pairs that it need not read."""
+        logits = unread(len(pairs))
+        if self._models.classifier and self._wanted.verify:
+            is_same = np.array([pair.is_same_words for pair in pairs], dtype=np.bool_)
+            open_rows = np.flatnonzero(self._models.scorer.is_open(similarities) & ~is_same)
+            texts = [(pairs[i].first.text, pairs[i].second.text) for i in open_rows]
+            logits[open_rows] = self._models.classifier.score(texts)
+        return logits
 
 
 def _begin(
@@ -151,7 +281,7 @@ def _begin(
     if out.suffix not in (*NDJSON, PARQUET):
         raise CommandError(f"{out} must end in {', '.join((*NDJSON, PARQUET))}")
     work = out.with_name(f"{out.name}.mining")
-    told = {"questions": source.fingerprint, "release": models.release, **asdict(wanted)}
+    begun, order = work / "told.json", _order(source, models, wanted)
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         out.unlink(missing_ok=True)
@@ -161,136 +291,42 @@ def _begin(
         )
     elif not work.exists() and out.exists():
         raise CommandError(f"{out} exists: --overwrite replaces it")
-    elif work.exists() and _read(work / "told.json") not in (told, None):
+    elif work.exists() and _read(begun) not in (order, None):
         raise CommandError(
             f"{out} was begun with other questions, bounds or another release: --overwrite begins anew"
         )
     work.mkdir(parents=True, exist_ok=True)
-    _replace(work / "told.json", told)
+    _note(begun, order)
     return work
 
 
-def _vectors(work: Path, source: Source, dimension: int, advance: Advance) -> NDArray[np.float32]:
-    """All vectors (n, d), in a file that is mapped into memory; what an earlier run made of it is kept."""
-    file, count = work / "vectors.f32", len(source.ids)
-    done = min(_read(work / "embedded.json") or 0, count)
-    with file.open("r+b" if file.exists() else "w+b") as opened:
-        opened.truncate(count * dimension * np.dtype(np.float32).itemsize)
-    vectors = np.memmap(file, np.float32, "r+", shape=(count, dimension))
-    for start in range(done, count, EMBEDDED_AT_ONCE):
-        advance("embedding", start, count)
-        end = min(start + EMBEDDED_AT_ONCE, count)
-        vectors[start:end] = source.vectors(start, end)
-        vectors.flush()
-        _replace(work / "embedded.json", end)
-    advance("embedding", count, count)
-    return vectors
+def _order(source: Source, models: Models, wanted: Wanted) -> dict[str, Any]:
+    """All that decides which pairs a run writes."""
+    return {"questions": source.fingerprint, "release": models.release, **asdict(wanted)}
 
 
-def _near(work: Path, vectors: NDArray[np.float32], least: float, advance: Advance) -> Pairs:
-    """Rows and similarities of all near pairs, the most similar first; found once, and kept beside the vectors."""
-    file = work / "near.npz"
-    if not file.exists():
-        searched = 0
-
-        def count(rows: int) -> None:
-            nonlocal searched
-            searched += rows
-            advance("searching", searched, len(vectors))
-
-        first, second, similarities = near_pairs(vectors, least, count)
-        aside = work / "writing.npz"
-        np.savez(aside, first=first, second=second, similarities=similarities)
-        aside.rename(file)
-    with np.load(file) as near:
-        return near["first"], near["second"], near["similarities"]
-
-
-def _write(
-    work: Path,
-    lines: Path,
-    source: Source,
-    models: Models,
-    wanted: Wanted,
-    pairs: Pairs,
-    advance: Advance,
-) -> int:
-    """Judge the pairs and append those that are wanted; what an earlier run wrote past its last note is cut off."""
-    first, second, similarities = pairs
-    noted = _read(work / "written.json") or {"judged": 0, "bytes": 0, "pairs": 0}
-    judged, written, count = noted["judged"], noted["bytes"], noted["pairs"]
-    with lines.open("r+b" if lines.exists() else "w+b") as file:
-        file.truncate(written)
-        file.seek(written)
-        for start in range(judged, len(first), SCORED_AT_ONCE):
-            advance("judging", start, len(first))
-            some = slice(start, start + SCORED_AT_ONCE)
-            found = _judged(source, models, wanted, first[some], second[some], similarities[some])
-            file.write(
-                "".join(
-                    json.dumps(vars(pair), ensure_ascii=False) + "\n" for pair in found
-                ).encode()
-            )
-            file.flush()
-            os.fsync(file.fileno())
-            count += len(found)
-            noted = {"judged": start + SCORED_AT_ONCE, "bytes": file.tell(), "pairs": count}
-            _replace(work / "written.json", noted)
-    advance("judging", len(first), len(first))
-    return int(count)
-
-
-def _judged(
-    source: Source,
-    models: Models,
-    wanted: Wanted,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    similarities: NDArray[np.float32],
-) -> list[MinedPair]:
-    """The pairs of these rows that are wanted."""
-    texts = [(source.texts[i], source.texts[j]) for i, j in zip(first, second, strict=True)]
-    is_equal = np.array([normalize(a) == normalize(b) for a, b in texts], dtype=np.bool_)
-    logits = np.full(len(texts), np.nan, dtype=np.float32)
-    if models.classifier and wanted.verify:
-        asked = np.flatnonzero(models.scorer.is_open(similarities) & ~is_equal)
-        logits[asked] = models.classifier.score([texts[i] for i in asked])
-    ruled = source.ruled(texts)
-    found = []
-    for row, (probability, verdict) in enumerate(models.scorer.judge(similarities, logits)):
-        if is_equal[row]:
-            probability, verdict = 1.0, "duplicate"
-        said = ruled.get(texts[row])
-        verdict = said.verdict if said else verdict
-        if wanted.includes(probability, verdict):
-            ids = source.ids[first[row]], source.ids[second[row]]
-            found.append(
-                MinedPair(*ids, *texts[row], float(similarities[row]), probability, verdict)
-            )
-    return found
-
-
-def _as_parquet(lines: Path, out: Path) -> None:
+def _as_parquet(lines: Path, out: Path, work: Path) -> None:
     """The same rows as Parquet, some at a time, shown by rename."""
-    aside = out.with_name(f"{out.name}.mining") / "writing.parquet"
-    with lines.open("rb") as file, parquet.ParquetWriter(aside, SCHEMA) as writer:
+    with (
+        replacing(out, aside=work / "writing.parquet") as aside,
+        lines.open("rb") as file,
+        parquet.ParquetWriter(aside, SCHEMA) as writer,
+    ):
         while some := list(islice(file, PARQUET_ROWS)):
-            writer.write_table(pa.Table.from_pylist([json.loads(line) for line in some], SCHEMA))
-    aside.rename(out)
+            rows = [json.loads(line) for line in some]
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
 
 
 def _read(file: Path) -> Any:
-    """What stands in a note of an earlier run; None without one."""
+    """The content of a note of an earlier run; None without one."""
     try:
         return json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
 
 
-def _replace(file: Path, content: object) -> None:
-    aside = file.with_suffix(".writing")
-    aside.write_text(json.dumps(content), "utf-8")
-    aside.rename(file)
+def _note(file: Path, content: object) -> None:
+    replace_file(file, json.dumps(content), durable=False)
 
 
 def mine_file(
@@ -306,13 +342,11 @@ def mine_file(
     encoder, classifier = open_models(
         release, settings.device, settings.backend, settings.data_dir / "models"
     )
+    ids = [id_ for id_, _ in questions]
     texts = [text for _, text in questions]
-    source = Source(
-        [id_ for id_, _ in questions], texts, lambda start, end: encoder.encode(texts[start:end])
-    )
-    models = Models(
-        release.digest, encoder.dimension, release.scorer(settings.target_precision), classifier
-    )
+    source = Source(ids, texts, lambda start, end: encoder.encode(texts[start:end]))
+    scorer = release.scorer(settings.target_precision)
+    models = Models(release.digest, encoder.dimension, scorer, classifier)
     return mine(source, models, out, wanted, advance, **how)
 
 
@@ -323,32 +357,33 @@ def mine_collection(
 
     Raises CollectionNotFound, DataDirectoryInUse.
     """
+    catalogue = Catalogue(settings.release, settings.data_dir / "releases")
     with locked(settings.data_dir) as store:
-        catalogue = Catalogue(settings.release, settings.data_dir / "releases")
-        with closing(
-            open_chosen(catalogue, store, opener(settings, store), is_server=False)
-        ) as live:
-            key = store.collection(name).key
-            live.catch_up(key)
-            stored = [
-                question for question in store.every_question(name) if not question.quarantined
-            ]
-            revisions = [question.revision for question in stored]
-
-            def vectors(start: int, end: int) -> NDArray[np.float32]:
-                found = live.vectors(key, revisions[start:end])
-                return np.stack([found[revision] for revision in revisions[start:end]])
-
-            def ruled(pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Ruling]:
-                return {
-                    pair: ruling(labels) for pair, labels in store.labels.of(key, pairs).items()
-                }
-
-            ids, texts = (
-                [question.id for question in stored],
-                [question.text for question in stored],
-            )
+        live = open_chosen(catalogue, store, opener(settings, store), is_server=False)
+        with closing(live):
+            source = _collection(name, store, live)
             models = Models(
                 live.release.digest, live.encoder.dimension, live.scorer, live.classifier
             )
-            return mine(Source(ids, texts, vectors, ruled), models, out, wanted, advance, **how)
+            return mine(source, models, out, wanted, advance, **how)
+
+
+def _collection(name: str, store: Store, live: LiveRelease) -> Source:
+    """The questions of a collection, with their vectors by the live release. Raises CollectionNotFound."""
+    key = store.collection(name).key
+    live.catch_up(key)
+    index = live.index(key)
+    stored = [question for question in store.every_question(name) if not question.quarantined]
+    revisions = [question.revision for question in stored]
+
+    def vectors(start: int, end: int) -> NDArray[np.float32]:
+        by_revision = index.vectors(revisions[start:end])
+        return np.stack([by_revision[revision] for revision in revisions[start:end]])
+
+    def ruled(pairs: Sequence[TextPair]) -> Mapping[TextPair, Ruling]:
+        labels = store.labels.of(key, pairs)
+        return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
+
+    ids = [question.id for question in stored]
+    texts = [question.text for question in stored]
+    return Source(ids, texts, vectors, ruled)

@@ -90,7 +90,7 @@ def import_by_engine(settings: Settings, texts: Sequence[str]) -> None:
         for start in range(0, len(rows), WRITE_BATCH):
             data.store.upsert(DEFAULT_COLLECTION, rows[start : start + WRITE_BATCH])
             data.live.catch_up(data.key)
-            data.live.upkeep()
+            data.live.indexes.upkeep()
 
 
 def say(words: object) -> None:

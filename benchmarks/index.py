@@ -107,8 +107,8 @@ def _measure_questions(arguments: argparse.Namespace, folder: Path) -> dict[str,
     report["restart"] = _said(_measure_restart(settings))
     copy = Path(copytree(settings.data_dir, folder / "copy"))
     with opened(settings.model_copy(update={"data_dir": copy})) as data:
-        data.live.upkeep()  # as a server does, a second after its start
-        with data.live.index(data.key).reading() as (_, body):
+        data.live.indexes.upkeep()  # as a server does, a second after its start
+        with data.live.index(data.key).faiss_index.reading() as (_, body):
             np.save(folder / QUESTIONS, body.living_after(-1, len(body))[1])
         report["search"] = _said(_measure_search(data))
         report["after_deletes"] = _said(_measure_deletes(data))
@@ -201,7 +201,7 @@ def _measure_restart(settings: Settings) -> dict[str, float]:
 
 def _measure_search(data: Opened) -> dict[str, float]:
     """Latencies of single queries after a warm-up with others, and recall over the same queries."""
-    with data.live.index(data.key).reading() as (_, body):
+    with data.live.index(data.key).faiss_index.reading() as (_, body):
         ids, vectors = body.living_after(-1, len(body))
     rows = np.random.default_rng(SEED).permutation(len(ids))
     rows, warm_up = rows[:QUERIES], rows[QUERIES : QUERIES + WARM_UP]
@@ -209,13 +209,13 @@ def _measure_search(data: Opened) -> dict[str, float]:
     exact.add(vectors)
     _, nearest = exact.search(vectors[rows], min(TOP_K, len(ids)))
     for row in warm_up:
-        data.live.search(data.key, vectors[row : row + 1], TOP_K)
+        data.live.index(data.key).search(vectors[row : row + 1], TOP_K)
     latencies, found = [], 0
     for row, expected in zip(rows, nearest, strict=True):
         asked = time.perf_counter()
-        _, (hits,) = data.live.search(data.key, vectors[row : row + 1], TOP_K)
+        _, (hits,) = data.live.index(data.key).search(vectors[row : row + 1], TOP_K)
         latencies.append(time.perf_counter() - asked)
-        found += len(set(hits.revisions) & set(ids[expected].tolist()))
+        found += len({hit.revision for hit in hits} & set(ids[expected].tolist()))
     p50, p99 = np.percentile(latencies, [50, 99]) * 1000
     return {"p50_ms": float(p50), "p99_ms": float(p99), "recall_at_10": found / nearest.size}
 
@@ -232,7 +232,7 @@ def _measure_deletes(data: Opened) -> dict[str, Any]:
         "deleted": len(deleted),
         "deletes_per_s": len(deleted) / (committed - started),
         "catch_up_seconds": time.perf_counter() - committed,
-        "dead_share": data.live.index(data.key).dead_share,
+        "dead_share": data.live.index(data.key).faiss_index.dead_share,
         **_measure_search(data),
     }
 
@@ -240,11 +240,11 @@ def _measure_deletes(data: Opened) -> dict[str, Any]:
 def _measure_rebuild(data: Opened) -> dict[str, float]:
     """What upkeep does by itself: the rebuild, and the check of the recall after it."""
     started = time.perf_counter()
-    data.live.upkeep()
+    data.live.indexes.upkeep()
     seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
-        "dead_share": data.live.index(data.key).dead_share,
+        "dead_share": data.live.index(data.key).faiss_index.dead_share,
         **_measure_search(data),
     }
 

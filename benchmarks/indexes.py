@@ -94,7 +94,8 @@ class Ours:
         self._index.apply(self._index.revision + 1, [], self._none, ids.tolist())
 
     def search(self, queries: Vectors, k: int) -> list[Ids]:
-        return [neighbours.ids for neighbours in self._index.search(queries, k)[1]]
+        _, found = self._index.search(queries, k)
+        return [np.array([hit.revision for hit in hits], dtype=np.int64) for hits in found]
 
 
 CONTENDERS: dict[str, Callable[[int], Contender]] = {"exact": Exact, "hnsw": Hnsw, "sameask": Ours}

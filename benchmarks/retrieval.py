@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.live_release import Hits
+from app.engine.index.hit import Hit
 from app.engine.text import normalize
 from app.settings import Settings
 from training.pairs import LabelledPair, read_pairs
@@ -112,9 +112,7 @@ def _measure_duplicates(
     recalls_1, recalls_10, gains = [], [], []
     for (asked, duplicates), hits in zip(relevant.items(), answers, strict=True):
         wanted = {revisions[text] for text in duplicates}
-        right = [revision in wanted for revision in hits.revisions if revision != revisions[asked]][
-            :TOP_K
-        ]
+        right = [hit.revision in wanted for hit in hits if hit.revision != revisions[asked]][:TOP_K]
         recalls_1.append(sum(right[:1]) / len(wanted))
         recalls_10.append(sum(right) / len(wanted))
         gains.append(_gain(right) / _gain([True] * min(len(wanted), TOP_K)))
@@ -136,22 +134,22 @@ def _measure_verbatim(data: Opened, revisions: dict[str, int]) -> dict[str, Any]
     asked = random.Random(SEED).sample(list(revisions), min(VERBATIM, len(revisions)))
     normal = {revision: normalize(text) for text, revision in revisions.items()}
     first = sum(
-        normal[hits.revisions[0]] == normalize(text) and hits.similarities[0] >= MIN_SIMILARITY
+        normal[hits[0].revision] == normalize(text) and hits[0].similarity >= MIN_SIMILARITY
         for text, hits in zip(asked, _ask(data, asked, TOP_K), strict=True)
     )
     return {"queries": len(asked), "share_first": float(first / len(asked))}
 
 
-def _ask(data: Opened, texts: Sequence[str], top_k: int) -> list[Hits]:
+def _ask(data: Opened, texts: Sequence[str], top_k: int) -> list[list[Hit]]:
     """What the index finds for each text, embedded as the service does it."""
-    found: list[Hits] = []
+    found: list[list[Hit]] = []
     for start in range(0, len(texts), CHUNK):
         tokens = data.live.encoder.tokenize(texts[start : start + CHUNK])
         outcomes = data.live.embed(tokens, background=True).result()
         vectors = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
         if len(vectors) < len(outcomes):
             raise SystemExit("some questions can't be embedded")
-        found += data.live.search(data.key, np.stack(vectors), top_k)[1]
+        found += data.live.index(data.key).search(np.stack(vectors), top_k)[1]
     return found
 
 

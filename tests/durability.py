@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine import live_release as live_release_module
+from app.engine.index import collection_index as collection_index_module
 from app.engine.index import faiss_index as index_module
 from app.engine.index import snapshot as snapshot_module
-from app.engine.live_release import LiveRelease
+from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
@@ -106,10 +107,8 @@ class PickyEncoder(Encoder):
 def open_engine(data_dir: Path, release: Release, encoder: Encoder) -> tuple[Store, LiveRelease]:
     """Store and live release over a data directory, as the service opens them; not caught up."""
     store = Store(data_dir / DATABASE)
-    scorer = release.scorer("0.90")
-    return store, LiveRelease(
-        release, encoder, scorer, store, snapshot_dir=data_dir / SNAPSHOTS, max_waiting=100
-    )
+    options = ServingOptions(data_dir / SNAPSHOTS, "0.90", max_waiting_texts=100)
+    return store, LiveRelease(release, encoder, None, store, options)
 
 
 def read_state(store: Store) -> State:
@@ -233,9 +232,9 @@ class Writer:
             key = self._keys[write.collection]
             (vector,) = self._live.embed(self._live.encoder.tokenize(texts[:1])).result()
             assert not isinstance(vector, Exception)
-            revision, (hits,) = self._live.search(key, vector[None], 3)
+            revision, (hits,) = self._live.index(key).search(vector[None], 3)
             assert revision >= self._state[write.collection].revision
-            found = self._store.read(key, hits.revisions)
+            found = self._store.read(key, [hit.revision for hit in hits])
             assert texts[0] in {question.text for question in found.values()}, (
                 "about to be acknowledged, but not found"
             )
@@ -281,13 +280,12 @@ class Writer:
         with self._journal.phase(action):
             match action:
                 case "save":
-                    self._live.save()
+                    self._live.indexes.save()
                 case "upkeep":
-                    self._live.upkeep()
+                    self._live.indexes.upkeep()
                 case "rebuild":
-                    self._live.index(
-                        self._maintenance_random.choice(list(self._keys.values()))
-                    ).rebuild()
+                    key = self._maintenance_random.choice(list(self._keys.values()))
+                    self._live.indexes[key].faiss_index.rebuild()
 
 
 def make_everything_happen_often() -> None:
@@ -296,7 +294,7 @@ def make_everything_happen_often() -> None:
     index_module.COPY_CHUNK = 16
     index_module.ADD_CHUNK = 4
     live_release_module.CATCH_UP_CHUNK = 5
-    live_release_module.SAVE_AFTER = 20
+    collection_index_module.SAVE_AFTER = 20
     snapshot_module.MIN_TAIL = 10
     database.PRAGMAS["wal_autocheckpoint"] = 8  # pages
 

@@ -1,222 +1,340 @@
-"""The arrows of the house, read from the imports themselves."""
+"""The house, read from its files: who imports whom, where verdicts are made, and whether its drawings are true."""
 
 import ast
+import inspect
+import re
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-LEAVES = {"app", "app.errors", "app.scopes", "app.settings"}  # anybody may import these
+import pytest
 
-# Each room, and the rooms it may import from. What is not listed here is not allowed.
+from app import errors
+from app.engine.verdicts import Judgement
+
+ROOT = Path(__file__).parent.parent
+
+# Anybody may import these.
+LEAVES = {"app", "app.errors", "app.background"}
+
+# The drawing: each room, and the rooms it may import from. An arrow that is not here is not allowed.
 ARROWS: dict[str, set[str]] = {
     "app": set(),
     "app.errors": set(),
+    "app.background": set(),
     "app.scopes": set(),
-    "app.settings": set(),
-    "app.main": {
-        "app.http",
-        "app.data_directory",
-        "app.detector",
-        "app.engine",
-        "app.releases.catalogue",
-        "app.training_runs.on_end",
-        "app.keys",
-        "app.webhook.endpoint",
-        "app.releases.releases",
-        "app.training_runs.queue",
-        "app.training_runs.worker",
-        "app.webhook.delivery",
-    },
-    "app.cli.main": {
-        "app.cli.client",
-        "app.http.fields",
-        "app.engine.rows",
-        "app.engine.text",
-        "app.cli.keys",
-        "app.cli.releases",
-        "app.cli.training_runs",
-    },
-    "app.cli.client": set(),
-    "app.cli.keys": set(),
-    "app.cli.releases": {"app.cli.client"},
-    "app.cli.training_runs": {"app.cli.client", "app.http.fields"},
+    "app.settings": {"app.scopes"},
+    # the outside: it builds all, or answers from it
+    "app.main": {"app"},
+    "app.cli": {"app"},
     "app.http": {
         "app.http",
         "app.detector",
+        "app.releases",
+        "app.training_runs",
+        "app.webhook",
         "app.keys",
-        "app.releases.releases",
-        "app.training_runs.queue",
-        "app.webhook.delivery",
+        "app.scopes",
+        "app.settings",
+        "app.engine.store",  # to read
     },
-    "app.data_directory": {"app.engine"},
+    "app.web": {
+        "app.web",
+        "app.detector",
+        "app.releases",
+        "app.training_runs",
+        "app.keys",
+        "app.scopes",
+        "app.settings",
+        "app.engine.store",  # to read
+    },
+    # the service
+    "app.keys": {"app.scopes", "app.engine.store", "app.engine.files"},
+    "app.data_directory": {"app.engine.store"},
+    "app.webhook": {"app.webhook", "app.engine.store"},
+    "app.training_runs": {
+        "app.training_runs",
+        "app.releases",
+        "app.webhook",
+        "app.settings",
+        "app.engine.store",
+        "app.engine.training_contract",
+        "app.engine.review",
+        "app.engine.files",
+        "app.engine.data",
+    },
     "app.mining": {
         "app.data_directory",
-        "app.engine",
-        "app.releases.catalogue",
-        "app.releases.releases",
-    },
-    "app.keys": {"app.engine"},
-    "app.webhook.endpoint": set(),
-    "app.webhook.delivery": {"app.engine", "app.webhook.endpoint"},
-    "app.training_runs.child_process": set(),
-    "app.training_runs.queue": {"app.engine.data", "app.engine.store"},
-    "app.training_runs.worker": {"app.training_runs.child_process", "app.engine.store"},
-    "app.detector": {"app.engine"},
-    "app.releases.comparison": {"app.detector", "app.engine"},
-    "app.releases.releases": {
-        "app.releases.catalogue",
-        "app.releases.comparison",
-        "app.detector",
-        "app.engine",
-    },
-    "app.training_runs.on_end": {
+        "app.releases",
+        "app.settings",
+        "app.engine.live_release",
+        "app.engine.verdicts",
+        "app.engine.rulings",
+        "app.engine.scorer",
+        "app.engine.models",
+        "app.engine.index",
+        "app.engine.release",
         "app.engine.store",
-        "app.releases.releases",
-        "app.webhook.delivery",
+        "app.engine.files",
+        "app.engine.text",
     },
-    "app.engine.data": set(),
-    "app.engine.text": set(),
-    "app.engine.rows": set(),
-    "app.engine.batching": set(),
-    "app.engine.models.embedding_cache": {"app.engine.models.tokens"},
-    "app.engine.steps": set(),
-    "app.engine.models.tokens": set(),
-    "app.engine.models.tokenizer": {"app.engine.models.tokens"},
-    "app.engine.models.safe_loading": set(),
-    "app.engine.models.weight_delta": set(),
-    "app.engine.models.forward": set(),
-    "app.engine.models.buckets": set(),
-    "app.engine.models.cpu": set(),
-    "app.engine.models.openvino": {"app.engine.models.cpu", "app.engine.models.buckets"},
-    "app.engine.models.cuda_graphs": {"app.engine.models.forward", "app.engine.models.buckets"},
-    "app.engine.models.encoder": {
-        "app.engine.models.forward",
-        "app.engine.models.safe_loading",
-        "app.engine.models.tokenizer",
-        "app.engine.models.tokens",
-        "app.engine.models.weight_delta",
-    },
-    "app.engine.models.pair_classifier": {
-        "app.engine.models.forward",
-        "app.engine.models.safe_loading",
-        "app.engine.models.tokenizer",
-        "app.engine.models.tokens",
-        "app.engine.models.weight_delta",
-    },
-    "app.engine.models.model_cache": {"app.engine.models.openvino", "app.engine.release"},
-    "app.engine.models.backends": {
-        "app.engine.data",
-        "app.engine.models.encoder",
-        "app.engine.models.forward",
-        "app.engine.models.cpu",
-        "app.engine.models.model_cache",
-        "app.engine.models.openvino",
-        "app.engine.models.pair_classifier",
-        "app.engine.models.cuda_graphs",
-        "app.engine.release",
+    "app.releases": {
+        "app.releases",
+        "app.detector",
+        "app.settings",
+        "app.engine.live_release",
+        "app.engine.stored_pairs",
+        "app.engine.verdicts",
         "app.engine.scorer",
-        "app.engine.rows",
-        "app.engine.models.tokens",
-    },
-    "app.engine.scorer": set(),
-    "app.engine.index.faiss_index": set(),
-    "app.engine.index.all_pairs": {"app.engine.scorer"},
-    "app.engine.release": {"app.engine.scorer"},
-    "app.releases.catalogue": {"app.engine.release"},
-    "app.engine.store": {"app.engine.store", "app.engine.text"},
-    "app.engine.rulings": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
-    "app.engine.store.migrations": set(),
-    "app.engine.index.snapshot": {"app.engine.index.faiss_index", "app.engine.store"},
-    "app.engine.live_release": {
-        "app.engine.models.backends",
-        "app.engine.batching",
-        "app.engine.models.encoder",
-        "app.engine.index.faiss_index",
-        "app.engine.models.model_cache",
-        "app.engine.models.pair_classifier",
-        "app.engine.models.embedding_cache",
+        "app.engine.index",
         "app.engine.release",
+        "app.engine.store",
+        "app.engine.files",
+    },
+    "app.detector": {
+        "app.engine.finding",
+        "app.engine.following",
+        "app.engine.coroutines",
+        "app.engine.stored_pairs",
+        "app.engine.live_release",
+        "app.engine.store",
+    },
+    # the engine: plain Python, usable from a notebook and from training
+    "app.engine": set(),
+    "app.engine.finding": {
+        "app.engine.asking",
+        "app.engine.live_release",
+        "app.engine.verdicts",
+        "app.engine.rulings",
         "app.engine.scorer",
-        "app.engine.index.snapshot",
-        "app.engine.steps",
+        "app.engine.index",
         "app.engine.store",
         "app.engine.text",
-        "app.engine.models.tokens",
     },
-    "training": {"training", "app.engine"},
+    "app.engine.asking": {
+        "app.engine.live_release",
+        "app.engine.verdicts",
+        "app.engine.coroutines",
+        "app.engine.models",
+    },
+    "app.engine.following": {"app.engine.live_release", "app.engine.store"},
+    "app.engine.stored_pairs": {
+        "app.engine.verdicts",
+        "app.engine.rulings",
+        "app.engine.scorer",
+        "app.engine.index",
+        "app.engine.store",
+    },
+    "app.engine.live_release": {
+        "app.engine.models",
+        "app.engine.index",
+        "app.engine.release",
+        "app.engine.store",
+        "app.engine.batching",
+        "app.engine.coroutines",
+    },
+    "app.engine.verdicts": {"app.engine.scorer", "app.engine.guards", "app.engine.rulings"},
+    "app.engine.rulings": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
+    "app.engine.scorer": set(),
+    "app.engine.guards": {"app.engine.text"},
+    "app.engine.groups": {
+        "app.engine.components",
+        "app.engine.index",
+        "app.engine.store",
+        "app.engine.verdicts",
+    },
+    "app.engine.review": {"app.engine.components", "app.engine.text"},
+    "app.engine.components": {"app.engine.text"},
+    "app.engine.training_contract": {"app.engine.files"},
+    "app.engine.release": {"app.engine.scorer", "app.engine.files"},
+    "app.engine.batching": set(),
+    "app.engine.coroutines": set(),
+    "app.engine.files": set(),
+    "app.engine.rows": set(),
+    "app.engine.text": set(),
+    "app.engine.data": set(),
+    "app.engine.models": {
+        "app.engine.models",
+        "app.engine.release",
+        "app.engine.scorer",
+        "app.engine.data",
+        "app.engine.files",
+        "app.engine.rows",
+    },
+    "app.engine.index": {
+        "app.engine.index",
+        "app.engine.scorer",
+        "app.engine.store",
+        "app.engine.files",
+    },
+    "app.engine.store": {"app.engine.store", "app.engine.text"},
+    # the offline module: never the live release
+    "training": {
+        "training",
+        "app.settings",
+        "app.engine.models",
+        "app.engine.release",
+        "app.engine.scorer",
+        "app.engine.verdicts",
+        "app.engine.review",
+        "app.engine.components",
+        "app.engine.training_contract",
+        "app.engine.data",
+        "app.engine.files",
+        "app.engine.rows",
+        "app.engine.text",
+    },
+}
+
+# Rooms of the drawing that come with later work.
+TO_COME = {
+    "app.web",
+    "app.engine.guards",
+    "app.engine.groups",
+    "app.engine.review",
+    "app.engine.components",
+    "app.engine.training_contract",
 }
 
 
-def test_imports_follow_the_arrows() -> None:
-    wrong = [
-        f"{name} imports {imported}"
-        for name, tree in _modules()
-        for imported in _own_imports(tree)
-        if not _allowed(name, imported)
-    ]
-    assert wrong == []
+@pytest.mark.parametrize("room", ARROWS)
+def test_imports_follow_the_arrows(room: str) -> None:
+    modules = [(name, tree) for name, tree in _modules() if _room(name) == room]
+    if not modules and room in TO_COME:
+        pytest.skip("comes with later work")
+    assert modules, "the drawing has a room that does not stand"
+    for name, tree in modules:
+        wrong = [module for module in _own_imports(tree) if not _is_allowed(room, module)]
+        assert wrong == [], name
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert [name for name, _ in _modules() if _room(name) is None] == []
 
 
 def test_no_own_import_stands_inside_a_function() -> None:
-    hidden = [
-        f"{name} imports {imported} in {function.name}"
-        for name, tree in _modules()
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for imported in _own_imports(function)
+    for name, tree in _modules():
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert list(_own_imports(function)) == [], f"{name}: {function.name}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imports = {name: set(_own_imports(tree)) - {name} for name, tree in _modules()}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_verdicts_are_made_in_one_room() -> None:
+    for name, tree in _modules():
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        verdicts = [ast.unparse(call) for call in calls if _makes_verdict(call)]
+        assert name == "app.engine.verdicts" or verdicts == [], name
+
+
+@pytest.mark.parametrize(
+    ("code", "makes_verdict"),
+    [
+        ("Judgement(1.0, 1.0, 'duplicate')", True),
+        ("verdicts.Judgement(1.0, 1.0, 'duplicate')", True),
+        ("scale.thresholds.verdict(0.9, '0.95')", True),
+        ("replace(judgement, verdict='review')", True),
+        ("Finding(verdict=judgement.verdict)", False),
+        ("replace(settings, release=release)", False),
+    ],
+)
+def test_a_verdict_made_elsewhere_would_be_seen(code: str, makes_verdict: bool) -> None:
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert _makes_verdict(call) == makes_verdict
+
+
+def test_the_drawing_of_the_error_tree_equals_its_classes() -> None:
+    drawn = _drawn_errors(errors.__doc__ or "")
+    assert drawn["SameaskError"] == (None, None)
+    classes = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.SameaskError)
     ]
-    assert hidden == []
+    parents = {kind.__name__: kind.__base__.__name__ for kind in classes if kind.__base__}
+    assert {name: parent for name, (parent, _) in drawn.items() if parent} == {
+        name: parent for name, parent in parents.items() if name != "SameaskError"
+    }
+    statuses = {kind.__name__: kind.status for kind in classes}
+    assert {name: status for name, (_, status) in drawn.items() if status} == {
+        name: status for name, status in statuses.items() if drawn[name][1]
+    }
+    unsaid = {name for name, (parent, status) in drawn.items() if not status}
+    assert {name for name in unsaid if parents[name] in ("RequestError", "ServiceError")} == set()
 
 
-def test_every_room_has_its_arrows() -> None:
-    rooms = {
-        _room(name) for name, tree in _modules() if len(tree.body) > 1
-    }  # a package's own file says what it holds
-    assert rooms - ARROWS.keys() == set()
-    assert ARROWS.keys() - rooms == set()
+def _is_allowed(room: str, imported: str) -> bool:
+    if imported in LEAVES:
+        return True
+    return any(_is_in(imported, target) for target in ARROWS[room])
 
 
-def _allowed(name: str, imported: str) -> bool:
-    targets = ARROWS.get(_room(name), set()) | LEAVES
-    return any(
-        imported == target or (target != "app" and imported.startswith(f"{target}."))
-        for target in targets
-    )
+def _is_in(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
 
 
-def _room(name: str) -> str:
-    """The most particular entry of ARROWS that the module lies in, or the module itself."""
-    parts = name.split(".")
-    rooms = (".".join(parts[:depth]) for depth in range(len(parts), 1, -1))
-    return next(
-        (room for room in rooms if room in ARROWS), "training" if parts[0] == "training" else name
-    )
+def _room(name: str) -> str | None:
+    """The most particular room that the module lies in."""
+    if name == "app":
+        return name
+    rooms = [room for room in ARROWS if room != "app" and _is_in(name, room)]
+    return max(rooms, key=len, default=None)
 
 
-def _modules() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def _modules() -> list[tuple[str, ast.Module]]:
+    """The name and the code of every module of our own."""
+    modules = []
     for folder in ("app", "training"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            yield name, ast.parse(path.read_text("utf-8"))
+            modules.append((name, ast.parse(path.read_text("utf-8"))))
+    return modules
 
 
 def _own_imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and node.module.split(".")[0] in ("app", "training")
-        ):
+        if isinstance(node, ast.ImportFrom) and node.module and _is_own(node.module):
             for alias in node.names:
                 module = f"{node.module}.{alias.name}"
-                yield (
-                    module
-                    if (ROOT / Path(*module.split("."))).with_suffix(".py").exists()
-                    else node.module
-                )
+                stands = (ROOT / Path(*module.split("."))).with_suffix(".py").exists()
+                yield module if stands else node.module
         elif isinstance(node, ast.Import):
-            yield from (
-                alias.name
-                for alias in node.names
-                if alias.name.split(".")[0] in ("app", "training")
-            )
+            yield from (alias.name for alias in node.names if _is_own(alias.name))
+
+
+def _is_own(module: str) -> bool:
+    return module.split(".")[0] in ("app", "training")
+
+
+def _makes_verdict(call: ast.Call) -> bool:
+    """Whether it makes a judgement, changes a part of one, or asks thresholds for a verdict."""
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    if called == "replace":
+        return any(keyword.arg in Judgement.__dataclass_fields__ for keyword in call.keywords)
+    return called == "Judgement" or (called == "verdict" and isinstance(call.func, ast.Attribute))
+
+
+def _drawn_errors(drawing: str) -> dict[str, tuple[str | None, int | None]]:
+    """By the name of each error drawn, the name of its parent and its HTTP status, where they are drawn."""
+    drawn: dict[str, tuple[str | None, int | None]] = {}
+    path: list[str] = []
+    for line in drawing.splitlines():
+        found = re.match(r"    ((?:[│ ]   )*)(?:[├└]── )?([A-Z]\w+)(?: +(\d{3})\b)?", line)
+        if not found:
+            continue
+        is_root = not re.search("[├└]", line)
+        depth = 0 if is_root else len(found[1]) // 4 + 1
+        path[depth:] = [found[2]]
+        parent = path[depth - 1] if depth else None
+        drawn[found[2]] = (parent, int(found[3]) if found[3] else None)
+    return drawn

@@ -1,4 +1,4 @@
-"""Pairs in, probabilities and verdicts out. The one place where a score is made."""
+"""Similarities and logits of pairs in, probabilities out. The one place where a score is made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,8 +97,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Probability and verdict of a pair, for one target precision: by similarity alone, or by similarity and the
-    pair classifier's logit, where the release has a classifier (`by_pair`).
+    """Probability of a pair: by similarity alone, or by similarity and the pair classifier's logit, where the release
+    has a classifier (`by_pair`). With the thresholds by which `Judge` makes verdicts for one target precision.
 
     `open_from` is the similarity from which the classifier's word may make a duplicate of a pair.
     """
@@ -114,37 +114,16 @@ class Scorer:
         """P(duplicate) of n pairs, (n,) float64, from their similarities (n,) and, if they were read, logits (n,)."""
         if logits is None:
             return self.by_similarity.calibration.probability(similarities)
-        return self._pair_scale.calibration.probability(similarities, logits)
-
-    def verdict(self, probability: float, *, verified: bool = False) -> Verdict:
-        """The verdict of a pair with this probability, by similarity alone or (`verified`) by both.
-
-        Where there is a classifier, `duplicate` is never said of a pair that it has not read: a negation, a number
-        or an order of words changes what is asked, and hardly the similarity.
-        """
-        scale = self._pair_scale if verified else self.by_similarity
-        verdict = scale.thresholds.verdict(probability, self.target_precision)
-        return "review" if verdict == "duplicate" and self.by_pair and not verified else verdict
-
-    def judge(
-        self, similarities: NDArray[np.float32], logits: NDArray[np.float32]
-    ) -> list[tuple[float, Verdict]]:
-        """Probability and verdict of n pairs: by similarity alone where the logit is NaN, by both elsewhere."""
-        read = ~np.isnan(logits)
-        probabilities = self.probability(similarities)
-        if read.any():
-            probabilities[read] = self.probability(similarities[read], logits[read])
-        return [
-            (float(probability), self.verdict(float(probability), verified=bool(verified)))
-            for probability, verified in zip(probabilities, read, strict=True)
-        ]
+        return self.scale(is_read=True).calibration.probability(similarities, logits)
 
     def is_open(self, similarities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which pairs (n,) the classifier should read: those near enough to be duplicates."""
         return np.asarray(similarities >= self.open_from, dtype=np.bool_)
 
-    @property
-    def _pair_scale(self) -> Scale:
+    def scale(self, *, is_read: bool) -> Scale:
+        """The scale of pairs that the classifier has read, or of those that it has not."""
+        if not is_read:
+            return self.by_similarity
         if self.by_pair is None:
             raise ValueError("this release has no pair classifier")
         return self.by_pair

@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from dataclasses import dataclass
 
 DIGEST_BYTES = 16
 
@@ -23,3 +24,16 @@ def digest(text: str) -> bytes:
 def pair_digest(one: str, other: str) -> bytes:
     """256 bits of a pair: both digests, the lesser first, so that the order of the questions makes no difference."""
     return b"".join(sorted((digest(one), digest(other))))
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text, and the digest that it shares with every text of the same words."""
+
+    text: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, text: str) -> "Words":
+        """A text with its digest."""
+        return cls(text, digest(text))

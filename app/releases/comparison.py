@@ -12,26 +12,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.detector import Score, scores_of
-from app.engine.live_release import NEAR, LiveRelease
+from app.engine.live_release import LiveRelease, logits_of
 from app.engine.scorer import Verdict
 from app.engine.store import Question, Store
-from app.engine.text import digest
-from app.errors import ModelFailing, SameaskError
+from app.engine.stored_pairs import NEAR, StoredPair, neighbours, read_pairs, sample, similarities
+from app.engine.verdicts import Judge, Judgement, unread
 
 SEED = 0
 CHUNK = 16  # pairs that wait for a model at once: what else is in the background gets its turn
 
-Pair = tuple[Question, Question]
-
 
 @dataclass(frozen=True)
 class Judged:
-    """A stored pair: its scores by the live release and by the shadow."""
+    """A stored pair: its judgements by the live release and by the shadow."""
 
-    questions: Pair
-    live: Score
-    shadow: Score
+    pair: StoredPair
+    live: Judgement
+    shadow: Judgement
+
+    @property
+    def questions(self) -> tuple[Question, Question]:
+        """The two, the older first."""
+        return self.pair.first, self.pair.second
+
+    @property
+    def change(self) -> float:
+        """By how much the probability would change."""
+        return abs(self.live.probability - self.shadow.probability)
 
 
 @dataclass(frozen=True)
@@ -51,68 +58,64 @@ async def compare(
     store: Store, live: LiveRelease, shadow: LiveRelease, collection_key: int, size: int
 ) -> Diff:
     """Judge the near pairs of `size` questions by both releases. Raises NotReady, ModelFailing."""
-    sample = await asyncio.to_thread(live.sample, collection_key, size, SEED)
-    near = [
-        await asyncio.to_thread(r.neighbours, collection_key, sample, NEAR) for r in (live, shadow)
+    questions = await asyncio.to_thread(sample, live.index(collection_key), size, SEED)
+    pairs = await _near_pairs(store, (live, shadow), collection_key, questions)
+    by_live = await _judge(live, collection_key, pairs)
+    by_shadow = await _judge(shadow, collection_key, pairs)
+    judged = [
+        Judged(pair, by_live[pair.revisions], by_shadow[pair.revisions])
+        for pair in pairs
+        if pair.revisions in by_live and pair.revisions in by_shadow
     ]
-    pairs = await asyncio.to_thread(_read_pairs, store, collection_key, sorted(near[0] | near[1]))
-    labels = await asyncio.to_thread(
-        store.labels.of, collection_key, [(a.text, b.text) for a, b in pairs]
-    )
-    judged = [await _judge(release, collection_key, pairs) for release in (live, shadow)]
-    both = [Judged(pair, a, b) for pair, a, b in zip(pairs, *judged, strict=True) if a and b]
-    unlabelled = [
-        one for one in both if (one.questions[0].text, one.questions[1].text) not in labels
-    ]
+    unlabelled = [one for one in judged if not one.pair.ruling]
     changed = [one for one in unlabelled if one.live.verdict != one.shadow.verdict]
     return Diff(
-        sampled=len(sample),
-        pairs=len(both),
-        labelled=len(both) - len(unlabelled),
+        sampled=len(questions),
+        pairs=len(judged),
+        labelled=len(judged) - len(unlabelled),
         verdicts=Counter((one.live.verdict, one.shadow.verdict) for one in unlabelled),
-        changed=sorted(
-            changed, key=lambda one: -abs(one.live.probability - one.shadow.probability)
-        ),
+        changed=sorted(changed, key=lambda one: -one.change),
     )
 
 
-def _read_pairs(store: Store, collection_key: int, pairs: Sequence[tuple[int, int]]) -> list[Pair]:
-    """The questions of each pair of revisions; without those that are gone, or the same words."""
-    stored = store.read(collection_key, sorted({revision for pair in pairs for revision in pair}))
-    found = [
-        (stored[one], stored[other]) for one, other in pairs if one in stored and other in stored
-    ]
-    return [(one, other) for one, other in found if digest(one.text) != digest(other.text)]
+async def _near_pairs(
+    store: Store, releases: Sequence[LiveRelease], collection_key: int, questions: Sequence[int]
+) -> list[StoredPair]:
+    """The pairs that these questions make with those near to them by any of the releases."""
+    near: set[tuple[int, int]] = set()
+    for release in releases:
+        index = release.index(collection_key)
+        near |= await asyncio.to_thread(neighbours, index, questions, NEAR)
+    return await asyncio.to_thread(read_pairs, store, collection_key, near)
 
 
 async def _judge(
-    release: LiveRelease, collection_key: int, pairs: Sequence[Pair]
-) -> list[Score | None]:
-    """The score of each pair; None where a question is not indexed."""
-    revisions = [(one.revision, other.revision) for one, other in pairs]
-    similarities = await asyncio.to_thread(release.similarities, collection_key, revisions)
-    logits = await _logits(release, pairs, similarities)
-    scores = scores_of(release, similarities, logits)
-    return [
-        None if np.isnan(near) else score for near, score in zip(similarities, scores, strict=True)
-    ]
+    release: LiveRelease, collection_key: int, pairs: Sequence[StoredPair]
+) -> dict[tuple[int, int], Judgement]:
+    """By their revisions, the judgements of the pairs of which both questions are indexed."""
+    index = release.index(collection_key)
+    found = await asyncio.to_thread(similarities, index, [pair.revisions for pair in pairs])
+    is_indexed = ~np.isnan(found)
+    indexed = [pairs[i] for i in np.flatnonzero(is_indexed)]
+    logits = await _logits(release, indexed, found[is_indexed])
+    judgements = Judge(release.scorer).judge(
+        [pair.pair for pair in indexed], found[is_indexed], logits
+    )
+    return {pair.revisions: judgement for pair, judgement in zip(indexed, judgements, strict=True)}
 
 
 async def _logits(
-    release: LiveRelease, pairs: Sequence[Pair], similarities: NDArray[np.float32]
+    release: LiveRelease, pairs: Sequence[StoredPair], near: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The pair classifier's logits (n,), NaN where there is none or the pair is not near enough for it."""
-    logits = np.full(len(pairs), np.nan, dtype=np.float32)
+    logits = unread(len(pairs))
     if not release.classifier:
         return logits
-    read = np.flatnonzero(release.scorer.is_open(similarities))
-    for start in range(0, len(read), CHUNK):
-        chunk = read[start : start + CHUNK]
-        texts = [(pairs[i][0].text, pairs[i][1].text) for i in chunk]
+    is_open = np.flatnonzero(release.scorer.is_open(near))
+    for start in range(0, len(is_open), CHUNK):
+        chunk = is_open[start : start + CHUNK]
+        texts = [(pairs[i].first.text, pairs[i].second.text) for i in chunk]
         tokens = await asyncio.to_thread(release.classifier.tokenize, texts)
         outcomes = await asyncio.wrap_future(release.read_pairs(tokens, background=True))
-        for i, outcome in zip(chunk, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))
-            logits[i] = outcome
+        logits[chunk] = logits_of(outcomes)
     return logits

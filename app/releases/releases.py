@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from app.detector import Detector, in_use
+from app.detector import Detector
 from app.engine.index.snapshot import Snapshots
-from app.engine.live_release import LiveRelease
+from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.release import Release
 from app.engine.store import Store
 from app.errors import (
@@ -186,7 +186,7 @@ class Releases:
         ):
             raise ShadowNotReady(name)
         key = (await self._detector.collection(collection)).key
-        with in_use(live), in_use(shadow.opened):
+        with live.in_use(), shadow.opened.in_use():
             return live.release.name, await compare(
                 self._store, live, shadow.opened, key, self._diff_questions
             )
@@ -354,34 +354,19 @@ class Releases:
 
     async def _pass(self, shadow: _Shadow, opened: LiveRelease) -> int:
         """Bring every index of the shadow up to the store; returns how many changes have come since."""
-        return await asyncio.get_running_loop().run_in_executor(
-            shadow.thread, self._catch_up, opened
-        )
-
-    def _catch_up(self, opened: LiveRelease) -> int:
-        collections = self._store.list_collections()
-        opened.keep_only([collection.key for collection in collections])
-        for collection in collections:
-            state = opened.state(collection.key)
-            if not state.ready or state.revision < collection.revision:
-                opened.reserve(collection.key)
-                opened.catch_up(collection.key)
-        opened.upkeep()
-        return sum(
-            c.revision - opened.state(c.key).revision for c in self._store.list_collections()
-        )
+        return await asyncio.get_running_loop().run_in_executor(shadow.thread, opened.follow_all)
 
     async def _swap(self, shadow: _Shadow, opened: LiveRelease) -> None:
         """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
         shadow.phase = "joining"
-        self._detector.join(opened)
+        self._detector.following.join(opened)
         for collection in await asyncio.to_thread(self._store.list_collections):
-            await self._detector.follow(opened, collection)
+            await self._detector.following.follow(opened, collection)
         shadow.phase = "swapping"
         before = self._detector.live.release
         await self._note(opened.release, shadow.reason or "", before)
         try:
-            shadow.opened = self._detector.replace(opened)
+            shadow.opened = self._detector.following.replace(opened)
         except ModelFailing:
             await self._note(
                 before, f"{opened.release.name} failed while it was made live", opened.release
@@ -423,7 +408,7 @@ class Releases:
     async def _close(self, shadow: _Shadow) -> None:
         """Close the release that the shadow holds: itself, or what it replaced. Its thread ends first."""
         if opened := shadow.opened:
-            self._detector.part(opened)
+            self._detector.following.part(opened)
             await asyncio.to_thread(opened.close)
         await asyncio.to_thread(shadow.thread.shutdown)
         if shadow.opened and shadow.opened is not opened:  # it was still being loaded
@@ -435,21 +420,20 @@ class Releases:
 def opener(settings: Settings, store: Store) -> Opener:
     """Opens a release with these settings, as a shadow or not. Raises ModelRefused."""
 
+    options = ServingOptions(
+        snapshot_dir=settings.data_dir / SNAPSHOTS,
+        target_precision=settings.target_precision,
+        max_waiting_texts=settings.max_waiting_texts,
+        max_waiting_pairs=settings.max_waiting_pairs,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_cached_embeddings=settings.max_cached_embeddings,
+        device=settings.device,
+        backend=settings.backend,
+        models_dir=settings.data_dir / "models",
+    )
+
     def open_release(release: Release, is_shadow: bool) -> LiveRelease:
-        return LiveRelease.open(
-            release,
-            store,
-            snapshot_dir=settings.data_dir / SNAPSHOTS,
-            device=settings.device,
-            backend=settings.backend,
-            models_dir=settings.data_dir / "models",
-            target_precision=settings.target_precision,
-            max_waiting=settings.max_waiting_texts,
-            max_waiting_pairs=settings.max_waiting_pairs,
-            max_batch_tokens=settings.max_batch_tokens,
-            max_cached_embeddings=settings.max_cached_embeddings,
-            is_shadow=is_shadow,
-        )
+        return LiveRelease.open(release, store, options, is_shadow=is_shadow)
 
     return open_release
 

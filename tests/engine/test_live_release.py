@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine import live_release as live_release_module
-from app.engine.live_release import LiveRelease
+from app.engine.coroutines import run
+from app.engine.index import collection_index as collection_index_module
+from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
-from app.engine.steps import run
 from app.engine.store import DEFAULT_COLLECTION, Store
 from app.errors import ModelFailing, NotReady, Unembeddable
 
@@ -54,11 +55,11 @@ def open_live(tmp_path: Path, tiny_release: Release, encoder: CountingEncoder) -
         live = LiveRelease(
             tiny_release,
             encoder,  # type: ignore[arg-type]  # an encoder in all that is used here
-            tiny_release.scorer("0.90"),
+            None,
             store,
-            snapshot_dir=tmp_path / "snapshots",
-            max_waiting=10,
-            max_cached_embeddings=100,
+            ServingOptions(
+                tmp_path / "snapshots", "0.90", max_waiting_texts=10, max_cached_embeddings=100
+            ),
         )
         return store, live
 
@@ -89,7 +90,7 @@ def test_a_restart_after_a_clean_end_embeds_nothing(
 def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
     open_live: Open, encoder: CountingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_release_module, "SAVE_AFTER", 100)
+    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 100)
     monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 20)
     store, live = open_live()
     for start in range(0, 330, 30):
@@ -114,11 +115,11 @@ def test_search_refuses_until_the_index_has_caught_up(
     write(store, 1)
     query = tiny_encoder.encode(["question number 0"])
     with pytest.raises(NotReady):
-        live.search(1, query, 5)
+        live.index(1).search(query, 5)
     live.catch_up(1)
-    revision, (hits,) = live.search(1, query, 5)
-    assert (revision, hits.revisions) == (1, [1])
-    assert hits.similarities == pytest.approx([1.0], abs=1e-6)
+    revision, (hits,) = live.index(1).search(query, 5)
+    assert (revision, [hit.revision for hit in hits]) == (1, [1])
+    assert hits[0].similarity == pytest.approx(1.0, abs=1e-6)
     live.close()
     store.close()
 
@@ -162,10 +163,10 @@ def test_a_broken_model_quarantines_nothing(open_live: Open, encoder: CountingEn
 def test_a_full_disk_costs_the_snapshot_and_not_the_write(
     open_live: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live_release_module, "SAVE_AFTER", 10)
+    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 10)
     store, live = open_live()
     with monkeypatch.context() as patch:
-        patch.setattr(live, "save", no_room)
+        patch.setattr(live.indexes, "save", no_room)
         write(store, 25)
         assert live.catch_up(1) == 25
     assert "can't be saved" in caplog.text
@@ -182,7 +183,7 @@ def test_superseded_versions_are_purged_once_no_snapshot_needs_them(open_live: O
     store.upsert(DEFAULT_COLLECTION, [("q0", "changed")])
     assert store.read(1, [1])[1].text == "question number 0"
     live.catch_up(1)
-    live.save()
+    live.indexes.save()
     assert store.read(1, [1, 2, 3]).keys() == {2, 3}
     live.close()
     store.close()
@@ -195,7 +196,7 @@ def test_a_deleted_collection_is_forgotten_with_its_snapshots(
     collection, _ = store.create_collection("other", 10)
     store.upsert("other", [("a", "text")])
     live.catch_up(collection.key)
-    live.save()
+    live.indexes.save()
     assert len(list(tmp_path.glob(f"snapshots/*/{collection.key}"))) == 1
     store.delete_collection("other")
     live.forget(collection.key)

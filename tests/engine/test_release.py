@@ -25,6 +25,7 @@ from app.engine.release import (
     verify_files,
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
+from app.engine.verdicts import Judge
 from app.errors import ModelRefused, ReleaseRefused
 from tests.conftest import RELEASES
 
@@ -137,7 +138,9 @@ def test_the_scorer_is_the_releases_own(tiny_release: Release) -> None:
     scorer = tiny_release.scorer("0.95")
     (probability,) = scorer.probability(np.array([0.9], dtype=np.float32))
     assert probability == pytest.approx(0.5, abs=1e-5)
-    assert [scorer.verdict(p) for p in (0.9, 0.89, 0.49)] == ["duplicate", "review", "different"]
+    judge = Judge(scorer)
+    verdicts = [judge.verdict(p, is_read=False) for p in (0.9, 0.89, 0.49)]
+    assert verdicts == ["duplicate", "review", "different"]
 
 
 # Damage

@@ -1,4 +1,4 @@
-"""Similarity, probability and verdict, by value against NumPy."""
+"""Similarity and probability, by value against NumPy."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds, similarity
+from app.engine.scorer import Calibration, Scale, Scorer, Thresholds, similarity
 
 Vectors = NDArray[np.float32]
 
@@ -25,12 +25,6 @@ def pairs_of_arrays() -> st.SearchStrategy[tuple[Vectors, Vectors]]:
         return hnp.arrays(np.float32, shape, elements=elements)
 
     return shapes.flatmap(lambda shape: st.tuples(arrays(shape), arrays(shape)))
-
-
-def scorer(duplicate_from: float | None, review_from: float = 0.5, target: str = "0.95") -> Scorer:
-    others = {name: Threshold(0.0, 0.5, 1.0, 10) for name in ("0.90", "0.98", "0.99")}
-    thresholds = {**others, target: Threshold(duplicate_from, None, None, 0)}
-    return Scorer(Scale(Calibration([1.0], 0.0), Thresholds(thresholds, review_from)), None, target)
 
 
 # Similarity
@@ -143,40 +137,6 @@ def test_the_scorer_gives_its_calibrations_probability() -> None:
     np.testing.assert_allclose(found, [1 / (1 + np.exp(0.7)), 1 / (1 + np.exp(-1.1))], rtol=1e-6)
 
 
-# Verdict
-
-
-def test_a_verdict_begins_at_its_threshold() -> None:
-    judge = scorer(duplicate_from=0.9, review_from=0.5)
-    assert judge.verdict(0.9) == "duplicate"
-    assert judge.verdict(float(np.nextafter(0.9, 0))) == "review"
-    assert judge.verdict(0.5) == "review"
-    assert judge.verdict(float(np.nextafter(0.5, 0))) == "different"
-
-
-def test_the_ends_of_the_scale() -> None:
-    judge = scorer(duplicate_from=0.9, review_from=0.5)
-    assert (judge.verdict(1.0), judge.verdict(0.0)) == ("duplicate", "different")
-
-
-@pytest.mark.parametrize(
-    ("probability", "verdict"), [(1.0, "review"), (0.5, "review"), (0.499, "different")]
-)
-def test_without_a_threshold_review_is_the_most(probability: float, verdict: str) -> None:
-    assert scorer(duplicate_from=None, review_from=0.5).verdict(probability) == verdict
-
-
-def test_a_threshold_of_zero_is_a_threshold() -> None:
-    assert scorer(duplicate_from=0.0, review_from=0.5).verdict(0.0) == "duplicate"
-
-
-@pytest.mark.parametrize("target", ["0.90", "0.98", "0.99"])
-def test_only_the_threshold_of_the_target_counts(target: str) -> None:
-    strict = scorer(duplicate_from=0.99, target=target)
-    assert strict.verdict(0.98) == "review"
-    assert strict.verdict(0.99) == "duplicate"
-
-
 # By pair
 
 
@@ -193,36 +153,19 @@ def test_knots_bend_the_logistic() -> None:
     np.testing.assert_allclose(found, [0.2, 0.1], rtol=1e-6)
 
 
-def judge_of_both() -> Scorer:
-    by_similarity = scorer(duplicate_from=0.7, review_from=0.6).by_similarity
-    by_pair = Scale(
-        Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3)
-    )
-    return Scorer(by_similarity, by_pair, "0.95", open_from=-0.5)
+def scorer_of_both() -> Scorer:
+    scale = Scale(Calibration([1.0, 1.0], 0.0), Thresholds({}, 0.5))
+    return Scorer(Scale(Calibration([1.0], 0.0), Thresholds({}, 0.5)), scale, "0.95", -0.5)
 
 
-def test_a_pair_that_was_read_has_thresholds_of_its_own() -> None:
-    judge = judge_of_both()
-    assert [judge.verdict(p) for p in (1.0, 0.7, 0.6, 0.5)] == [
-        "review",
-        "review",
-        "review",
-        "different",
-    ]
-    assert [judge.verdict(p, verified=True) for p in (0.9, 0.3, 0.2)] == [
-        "duplicate",
-        "review",
-        "different",
-    ]
-    logits = np.array([1.0], np.float32)
-    assert judge.probability(np.array([0.5], np.float32), logits).tolist() == pytest.approx(
-        [1 / (1 + np.exp(-1.5))]
-    )
+def test_probability_of_a_pair_that_was_read_is_that_of_both() -> None:
+    found = scorer_of_both().probability(np.array([0.5], np.float32), np.array([1.0], np.float32))
+    assert found.tolist() == pytest.approx([1 / (1 + np.exp(-1.5))])
 
 
 def test_everything_near_is_open_however_near() -> None:
     similarities = np.array([-0.6, -0.5, 0.0, 0.9, 1.0], np.float32)
-    assert judge_of_both().is_open(similarities).tolist() == [False, True, True, True, True]
+    assert scorer_of_both().is_open(similarities).tolist() == [False, True, True, True, True]
 
 
 def test_a_feature_can_not_outweigh_its_limit() -> None:

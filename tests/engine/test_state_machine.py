@@ -19,8 +19,9 @@ from hypothesis.stateful import (
 )
 
 from app.engine import live_release as live_release_module
+from app.engine.index import collection_index as collection_index_module
 from app.engine.index import faiss_index as index_module
-from app.engine.live_release import LiveRelease
+from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Store
@@ -50,10 +51,9 @@ class StoreAndIndex(RuleBasedStateMachine):
         self.live = LiveRelease(
             self.release,
             self.encoder,
-            self.release.scorer("0.90"),
+            None,
             self.store,
-            snapshot_dir=self.folder / "snapshots",
-            max_waiting=100,
+            ServingOptions(self.folder / "snapshots", "0.90", max_waiting_texts=100),
         )
         self.key = self.store.collection(DEFAULT_COLLECTION).key
         assert self.live.catch_up(self.key) == self.revision
@@ -91,11 +91,11 @@ class StoreAndIndex(RuleBasedStateMachine):
 
     @rule()
     def save(self) -> None:
-        self.live.save()
+        self.live.indexes.save()
 
     @rule()
     def rebuild(self) -> None:
-        self.live.index(self.key).rebuild()
+        self.live.index(self.key).faiss_index.rebuild()
 
     @rule()
     def restart(self) -> None:
@@ -119,8 +119,8 @@ class StoreAndIndex(RuleBasedStateMachine):
 
         def search() -> None:
             while not done.is_set():
-                _, hits = self.live.search(self.key, queries, TOP_K)
-                found = [self.store.read(self.key, hit.revisions) for hit in hits]
+                _, answers = self.live.index(self.key).search(queries, TOP_K)
+                found = [self.store.read(self.key, [r for r, _ in hits]) for hits in answers]
                 # One question never stands twice in an answer, in its old and in its new version.
                 wrong.extend(f for f in found if len({q.id for q in f.values()}) != len(f))
 
@@ -140,17 +140,19 @@ class StoreAndIndex(RuleBasedStateMachine):
         """After catching up, the nearest are those that NumPy finds, with the similarities that it computes."""
         self.catch_up()
         query = self.encoder.encode([text])
-        revision, (hits,) = self.live.search(self.key, query, TOP_K)
+        revision, (hits,) = self.live.index(self.key).search(query, TOP_K)
         assert revision == self.revision
-        stored = self.store.read(self.key, hits.revisions)
+        stored = self.store.read(self.key, [hit.revision for hit in hits])
         assert {q.id: q.text for q in stored.values()}.items() <= self.truth.items()
         if self.truth:
             expected = np.sort(self.encoder.encode(list(self.truth.values())) @ query[0])[::-1][
                 :TOP_K
             ]
-            assert hits.similarities == pytest.approx(expected, abs=max(1e-3, WITHIN))
+            assert [hit.similarity for hit in hits] == pytest.approx(
+                expected, abs=max(1e-3, WITHIN)
+            )
         else:
-            assert hits.revisions == []
+            assert hits == []
 
     @rule(text=TEXTS)
     def find_exactly(self, text: str) -> None:
@@ -176,7 +178,7 @@ def test_store_and_index_hold_what_was_written(
     monkeypatch.setattr(index_module, "COPY_CHUNK", 4)
     monkeypatch.setattr(index_module, "ADD_CHUNK", 2)
     monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 5)
-    monkeypatch.setattr(live_release_module, "SAVE_AFTER", 25)
+    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 25)
     StoreAndIndex.release, StoreAndIndex.encoder = tiny_release, tiny_encoder
     run_state_machine_as_test(
         StoreAndIndex,

@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine.index import faiss_index as index_module
-from app.engine.live_release import LiveRelease
+from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
@@ -30,7 +30,6 @@ from app.engine.store import (
     Collection,
     Label,
     NewLabel,
-    Once,
     Question,
     Store,
 )
@@ -128,10 +127,8 @@ def open_engine(
     """Store and live release over a data directory, not caught up."""
     store = Store(folder / DATABASE)
     try:
-        scorer = release.scorer("0.90")
-        live = LiveRelease(
-            release, encoder, scorer, store, snapshot_dir=folder / SNAPSHOTS, max_waiting=ALL
-        )
+        options = ServingOptions(folder / SNAPSHOTS, "0.90", max_waiting_texts=ALL)
+        live = LiveRelease(release, encoder, None, store, options)
         try:
             yield store, live
         finally:
@@ -174,9 +171,7 @@ class Recorder:
             NewLabel((one + other) % 2 == 0, by, note, questions=(text_of(one), text_of(other)))
             for one, other in pairs
         ]
-        assert len(
-            self._store.labels.write(name, said, Once(f"{by} {pairs}", bytes(16))).labels
-        ) == len(pairs)
+        assert len(self._store.labels.write(name, said).labels) == len(pairs)
 
     def undo(self, name: str, label_id: int) -> None:
         self._store.labels.undo(name, label_id, "carl")
@@ -184,7 +179,7 @@ class Recorder:
     def index(self) -> None:
         for name in self._texts:
             self._live.catch_up(self._keys[name])
-            self._live.index(self._keys[name]).rebuild()
+            self._live.index(self._keys[name]).faiss_index.rebuild()
 
     def end(self) -> dict[str, Shelf]:
         """What was written, by collection; it is what the store says."""
@@ -237,7 +232,7 @@ def write_everything(recorder: Recorder, live: LiveRelease) -> None:
     recorder.write(OTHER, {id_: text_of(100 + n) for n, id_ in enumerate(OTHER_IDS)})
     recorder.delete(DEFAULT_COLLECTION, "q2", "q3")
     recorder.index()
-    live.save()  # bases; what was replaced is purged
+    live.indexes.save()  # bases; what was replaced is purged
     recorder.drop("gone")
     recorder.write(
         DEFAULT_COLLECTION, {"q4": "behind the base", "17": "in another piece", "q30": text_of(300)}
@@ -245,7 +240,7 @@ def write_everything(recorder: Recorder, live: LiveRelease) -> None:
     recorder.write(OTHER, {"3": "behind the base", "30": text_of(330)})
     recorder.delete(DEFAULT_COLLECTION, "q5", "007")
     recorder.index()
-    live.save()  # pieces behind the bases
+    live.indexes.save()  # pieces behind the bases
     recorder.write(
         DEFAULT_COLLECTION,
         {"q6": "not in a snapshot", "q7": "nor this", "q9": "but now it is", "q31": text_of(331)},
@@ -470,19 +465,15 @@ class Examination:
         queries = self._world.encoder.vectors(
             [text for text in texts.values() if UNEMBEDDABLE not in text]
         )
-        _, all_hits = self._live.search(collection_key, queries, ALL)
-        found = sorted({revision for hits in all_hits for revision in hits.revisions})
+        _, all_hits = self._live.index(collection_key).search(queries, ALL)
+        found = sorted({revision for hits in all_hits for revision, _ in hits})
         stored = self._store.read(collection_key, found)
         versions = self._world.versions(collection_key)
         for revision, question in stored.items():
             written = versions.get(revision) or (question.id, texts.get(question.id))
             self._expect(f"revision {revision}", (question.id, question.text), written)
         for query, hits in zip(queries, all_hits, strict=True):
-            pairs = [
-                (s, stored[r].text)
-                for r, s in zip(hits.revisions, hits.similarities, strict=True)
-                if r in stored
-            ]
+            pairs = [(s, stored[r].text) for r, s in hits if r in stored]
             expected = self._world.encoder.vectors([text for _, text in pairs]) @ query
             if not np.allclose([s for s, _ in pairs], expected, atol=1e-3):
                 self.outcome.wrong.append(f"similarities in {collection_key}")

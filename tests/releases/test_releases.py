@@ -441,7 +441,7 @@ async def test_what_a_shadow_has_yet_to_remove_is_not_forgotten(
     with monkeypatch.context() as patch:
         patch.setattr(Releases, "_catch_up", lambda *_: 0)
         await fill(detector, {"a": "Something else than before?"})
-        await asyncio.to_thread(detector.live.save)
+        await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)
     assert await found(detector) == TEXTS | {"a": "Something else than before?"}
     assert detector.live.state(1).size == len(TEXTS)
@@ -455,7 +455,7 @@ async def test_a_text_that_only_the_shadow_cannot_embed_stays_the_live_ones(
     await releases.open_shadow(WIDE)
     await until(releases, "ready")
     assert await detector.quarantined() == 0
-    await asyncio.to_thread(detector.live.save)
+    await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)
     assert (await detector.question(COLLECTION, "c")).quarantined is not None
     assert await found(detector) == {id_: text for id_, text in TEXTS.items() if id_ != "c"}

@@ -7,11 +7,13 @@ copies those into a fresh body when too many have died or when the size asks for
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from app.engine.index.hit import Hit
+from app.engine.scorer import similarity
 
 EXACT_LIMIT = 5_000  # vectors; see docs/decisions/0004
 MAX_DEAD_SHARE = 0.2
@@ -23,14 +25,6 @@ FREE_LIVING_SHARE = (
 )
 ADD_CHUNK = 64  # entries added while searches wait
 COPY_CHUNK = 1024  # entries copied while changes wait
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The nearest entries of one query, nearest first: ids (k,) int64 and their vectors (k, d) float32."""
-
-    ids: NDArray[np.int64]
-    vectors: NDArray[np.float32]
 
 
 class Body:
@@ -225,14 +219,15 @@ class Index:
                 body.set_live(new, live=True)
                 self._revision = revision
 
-    def search(self, queries: NDArray[np.float32], k: int) -> tuple[int, list[Neighbours]]:
-        """The `k` nearest entries (or all there are) of each of (n, d) unit vectors, and the revision searched."""
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[int, list[list[Hit]]]:
+        """The `k` most similar entries (or all there are) of each of (n, d) unit vectors, most similar first, and the
+        revision searched."""
         with self._lock.reading():
-            body = self._body
-            found = body.search(queries, k)
-            return self._revision, [
-                Neighbours(body.ids[row], body.reconstruct(row)) for row in found
-            ]
+            revision, body = self._revision, self._body
+            found = [(body.ids[row], body.reconstruct(row)) for row in body.search(queries, k)]
+        return revision, [
+            _hits(query, ids, vectors) for query, (ids, vectors) in zip(queries, found, strict=True)
+        ]
 
     def vectors(self, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """By id, the vectors (d,) float32 of those that live here."""
@@ -271,8 +266,11 @@ class Index:
             queries = self._body.reconstruct(np.searchsorted(self._body.ids, chosen))
         exact = self._search_exactly(queries, k)
         _, found = self.search(queries, k)
-        hits = [len(np.intersect1d(n.ids, e)) / len(e) for n, e in zip(found, exact, strict=True)]
-        return float(np.mean(hits))
+        shares = []
+        for nearest, hits in zip(exact, found, strict=True):
+            common = np.intersect1d(nearest, [hit.revision for hit in hits])
+            shares.append(len(common) / len(nearest))
+        return float(np.mean(shares))
 
     @contextmanager
     def reading(self) -> Iterator[tuple[int, Body]]:
@@ -304,6 +302,15 @@ class Index:
             last = int(ids[-1])
         heap.finalize()
         return [row[row >= 0] for row in heap.I]
+
+
+def _hits(
+    query: NDArray[np.float32], ids: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> list[Hit]:
+    """Hits of one query by the similarity of vectors (k, d), the older first where it is the same."""
+    similarities = similarity(np.broadcast_to(query, vectors.shape), vectors)
+    order = np.lexsort((ids, -similarities))
+    return [*map(Hit, ids[order].tolist(), similarities[order].tolist())]
 
 
 @contextmanager

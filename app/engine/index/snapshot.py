@@ -146,12 +146,9 @@ class Snapshots:
         """Hold `floor` at what this release has on disk, or at 0 if that is nothing. Raises OSError."""
         (self._folder / str(collection_key)).mkdir(parents=True, exist_ok=True)
 
-    def keep_only(self, collection_keys: Sequence[int]) -> None:
-        """Remove the snapshots of collections that are no more, whatever their release."""
-        kept = {str(key) for key in collection_keys}
-        for folder in self._root.glob("*/*"):
-            if folder.name.isdigit() and folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+    def collection_keys(self) -> set[int]:
+        """The collections of which any release has a snapshot."""
+        return {int(folder.name) for folder in self._root.glob("*/*") if folder.name.isdigit()}
 
     def remove_all(self) -> None:
         """Remove every snapshot of this release."""

@@ -38,6 +38,11 @@ class Question:
     revision: int
     quarantined: str | None
 
+    @property
+    def digest(self) -> bytes:
+        """Of the normalised text."""
+        return digest(self.text)
+
 
 @dataclass(frozen=True)
 class Written:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine.index.faiss_index import Body, Index
+from app.engine.index.hit import Hit
 
 DIMENSION = 16
 Vectors = NDArray[np.float32]
@@ -24,6 +25,10 @@ def filled(count: int, exact_limit: int = 5000) -> tuple[Index, Vectors]:
     return index, vectors
 
 
+def ids_of(hits: list[Hit]) -> list[int]:
+    return [hit.revision for hit in hits]
+
+
 def nearest(vectors: Vectors, query: Vectors, k: int, without: set[int] | None = None) -> list[int]:
     """Ids of the nearest rows, by NumPy."""
     ids = [int(i) + 1 for i in np.argsort(-(vectors @ query), kind="stable")]
@@ -35,9 +40,11 @@ def test_exact_search_equals_numpy_by_value() -> None:
     queries = unit_vectors(20, seed=1)
     revision, found = index.search(queries, 7)
     assert revision == 300
-    for query, neighbours in zip(queries, found, strict=True):
-        assert neighbours.ids.tolist() == nearest(vectors, query, 7)
-        assert np.array_equal(neighbours.vectors, vectors[neighbours.ids - 1])
+    for query, hits in zip(queries, found, strict=True):
+        ids = ids_of(hits)
+        assert ids == nearest(vectors, query, 7)
+        cosines = [vectors[id_ - 1] @ query for id_ in ids]
+        assert [hit.similarity for hit in hits] == pytest.approx(cosines, abs=1e-6)
 
 
 def test_graph_search_finds_nearly_all_that_numpy_finds() -> None:
@@ -46,11 +53,12 @@ def test_graph_search_finds_nearly_all_that_numpy_finds() -> None:
     queries = unit_vectors(100, seed=1)
     _, found = index.search(queries, 10)
     hits = [
-        set(n.ids.tolist()) & set(nearest(vectors, q, 10))
-        for q, n in zip(queries, found, strict=True)
+        set(ids_of(one)) & set(nearest(vectors, q, 10))
+        for q, one in zip(queries, found, strict=True)
     ]
     assert sum(map(len, hits)) >= 0.98 * 1000
-    assert found[0].vectors == pytest.approx(vectors[found[0].ids - 1], abs=1e-3)
+    cosines = [vectors[id_ - 1] @ queries[0] for id_ in ids_of(found[0])]
+    assert [hit.similarity for hit in found[0]] == pytest.approx(cosines, abs=1e-3)
 
 
 @pytest.mark.parametrize("exact_limit", [5000, 100])
@@ -63,8 +71,8 @@ def test_removed_entries_are_never_found_again(exact_limit: int) -> None:
         hits = 0
         for query in vectors[:50]:
             _, (found,) = index.search(query[None], 10)
-            assert not set(found.ids.tolist()) & removed
-            hits += len(set(found.ids.tolist()) & set(nearest(vectors, query, 10, without=removed)))
+            assert not set(ids_of(found)) & removed
+            hits += len(set(ids_of(found)) & set(nearest(vectors, query, 10, without=removed)))
         assert hits >= (500 if exact_limit == 5000 else 490)
         index.rebuild()
     assert index.ids().tolist() == list(range(2, 401, 2))
@@ -74,16 +82,12 @@ def test_removed_entries_are_never_found_again(exact_limit: int) -> None:
 def test_more_neighbours_than_entries_gives_all_entries() -> None:
     index, _ = filled(3)
     _, (found,) = index.search(unit_vectors(1), 50)
-    assert sorted(found.ids.tolist()) == [1, 2, 3]
+    assert sorted(ids_of(found)) == [1, 2, 3]
 
 
 def test_empty_index_finds_nothing() -> None:
     revision, found = Index(DIMENSION).search(unit_vectors(2), 5)
-    assert (revision, [n.ids.tolist() for n in found], found[0].vectors.shape) == (
-        0,
-        [[], []],
-        (0, DIMENSION),
-    )
+    assert (revision, found) == (0, [[], []])
 
 
 @pytest.mark.parametrize("ids", [[3, 2], [2, 2], [1]])
@@ -129,7 +133,11 @@ def test_recall_is_the_share_of_the_exactly_nearest_that_search_finds(
     index.rebuild()
     assert index.recall(10, 50) >= 0.98
     search = index.search
-    halved = lambda q, k: (0, [type(n)(n.ids[: k // 2], n.vectors) for n in search(q, k)[1]])  # noqa: E731
+
+    def halved(queries: Vectors, k: int) -> tuple[int, list[list[Hit]]]:
+        revision, found = search(queries, k)
+        return revision, [hits[: k // 2] for hits in found]
+
     monkeypatch.setattr(index, "search", halved)
     assert index.recall(10, 50) == pytest.approx(0.5, abs=0.01)
 
@@ -146,9 +154,9 @@ def test_changes_searches_and_rebuilds_go_on_side_by_side() -> None:
             revision, found = index.search(queries, 10)
             # At revision r the index holds r - 499 to r.
             wrong.extend(
-                f"{n.ids.tolist()} at {revision}"
-                for n in found
-                if len(n.ids) != 10 or n.ids.max() > revision or n.ids.min() <= revision - 500
+                f"{ids} at {revision}"
+                for ids in map(ids_of, found)
+                if len(ids) != 10 or max(ids) > revision or min(ids) <= revision - 500
             )
 
     def rebuild() -> None:

@@ -1,4 +1,4 @@
-"""Steps by value: what is returned or raised, where they run, and what a cancelled one leaves undone."""
+"""Coroutines in a pool by value: what is returned or raised, where they run, and what a cancelled one leaves undone."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 
-from app.engine.steps import Steps, run
+from app.engine.coroutines import Awaited, run
 
 PATIENCE_SECONDS = 60
 
@@ -17,12 +17,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def added(*futures: "Future[int]") -> Steps[int]:
+async def added(*futures: "Future[int]") -> int:
     """The sum of what the futures hold, each waited for in its turn."""
     total = 0
     for future in futures:
-        yield future
-        total += future.result()
+        total += await Awaited(future)
     return total
 
 
@@ -32,7 +31,7 @@ def done(value: int) -> "Future[int]":
     return future
 
 
-def test_what_the_steps_return_is_the_answer(pool: ThreadPoolExecutor) -> None:
+def test_what_a_coroutine_returns_is_the_answer(pool: ThreadPoolExecutor) -> None:
     assert run(pool, added()).result(PATIENCE_SECONDS) == 0
     assert run(pool, added(done(1), done(2))).result(PATIENCE_SECONDS) == 3
 
@@ -49,23 +48,23 @@ def test_who_waits_holds_no_thread(pool: ThreadPoolExecutor) -> None:
     ]
 
 
-def test_every_step_is_taken_in_the_pool(pool: ThreadPoolExecutor) -> None:
+def test_every_part_runs_in_the_pool(pool: ThreadPoolExecutor) -> None:
     waited_for: Future[int] = Future()
     threads: list[str] = []
 
-    def steps() -> Steps[None]:
+    async def work() -> None:
         threads.append(threading.current_thread().name)
-        yield waited_for
+        await Awaited(waited_for)
         threads.append(threading.current_thread().name)
 
-    answer = run(pool, steps())
+    answer = run(pool, work())
     pool.submit(int).result(PATIENCE_SECONDS)
     waited_for.set_result(1)
     answer.result(PATIENCE_SECONDS)
     assert threads == ["pool_0", "pool_0"]
 
 
-def test_what_a_step_raises_is_raised(pool: ThreadPoolExecutor) -> None:
+def test_what_it_raises_is_raised(pool: ThreadPoolExecutor) -> None:
     failed: Future[int] = Future()
     answer = run(pool, added(done(1), failed))
     failed.set_exception(LookupError("xyzzy"))
@@ -73,20 +72,20 @@ def test_what_a_step_raises_is_raised(pool: ThreadPoolExecutor) -> None:
         answer.result(PATIENCE_SECONDS)
 
 
-def test_a_cancelled_answer_cancels_what_is_waited_for_and_takes_no_more_steps(
+def test_a_cancelled_answer_cancels_what_is_awaited_and_goes_no_further(
     pool: ThreadPoolExecutor,
 ) -> None:
     waited_for: Future[int] = Future()
     taken: list[str] = []
 
-    def steps() -> Steps[None]:
+    async def work() -> None:
         try:
-            yield waited_for
+            await Awaited(waited_for)
             taken.append("another step")
         finally:
             taken.append("the end")
 
-    answer = run(pool, steps())
+    answer = run(pool, work())
     pool.submit(int).result(PATIENCE_SECONDS)
     assert answer.cancel()
     assert waited_for.cancelled()
@@ -96,34 +95,36 @@ def test_a_cancelled_answer_cancels_what_is_waited_for_and_takes_no_more_steps(
         answer.result(PATIENCE_SECONDS)
 
 
-def test_steps_that_are_cancelled_before_the_first_are_not_taken(pool: ThreadPoolExecutor) -> None:
+def test_a_coroutine_that_is_cancelled_before_it_begins_does_not_begin(
+    pool: ThreadPoolExecutor,
+) -> None:
     busy, taken = threading.Event(), []
 
-    def steps() -> Steps[None]:
+    async def work() -> None:
         taken.append("a step")
-        yield done(1)
+        await Awaited(done(1))
 
     pool.submit(busy.wait, PATIENCE_SECONDS)
-    assert run(pool, steps()).cancel()
+    assert run(pool, work()).cancel()
     busy.set()
     pool.submit(int).result(PATIENCE_SECONDS)
     assert taken == []
 
 
-def test_an_answer_that_is_cancelled_while_a_step_is_taken_stays_cancelled(
+def test_an_answer_that_is_cancelled_while_it_runs_stays_cancelled(
     pool: ThreadPoolExecutor,
 ) -> None:
     entered, leave = threading.Event(), threading.Event()
     asked_for: list[Future[int]] = []
 
-    def steps() -> Steps[int]:
+    async def work() -> int:
         entered.set()
         assert leave.wait(PATIENCE_SECONDS)
         asked_for.append(Future())
-        yield asked_for[0]
+        await Awaited(asked_for[0])
         return 1
 
-    answer = run(pool, steps())
+    answer = run(pool, work())
     assert entered.wait(PATIENCE_SECONDS)
     assert answer.cancel()
     leave.set()

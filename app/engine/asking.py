@@ -1,0 +1,78 @@
+"""The models of the live release, as one request asks them, and the time that each phase of it takes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.coroutines import Awaited
+from app.engine.live_release import LiveRelease, logits_of
+from app.engine.models.tokens import Tokens
+from app.engine.verdicts import unread
+from app.errors import FieldError, InvalidRequest, SameaskError, Unembeddable
+
+TextPair = tuple[str, str]
+
+
+@dataclass
+class Phases:
+    """Seconds spent in each phase of one request, for the Server-Timing header."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time spent inside to a phase."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
+
+
+class Models:
+    """The models of the live release, as one request asks them."""
+
+    def __init__(self, live: LiveRelease, phases: Phases) -> None:
+        self._live = live
+        self._phases = phases
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """The encoder's tokens of each text."""
+        with self._phases.timed("tokenize"):
+            return self._live.encoder.tokenize(texts)
+
+    async def embed(self, tokens: Sequence[Tokens], places: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) unit vectors. A text that can't be embedded is the fault of the field in its place."""
+        with self._phases.timed("encode"):
+            outcomes = await self._live.embed_asked(tokens)
+        vectors = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+        if len(vectors) < len(outcomes):
+            raise _blame(outcomes, places)
+        if not vectors:
+            return np.empty((0, self._live.encoder.dimension), np.float32)
+        return np.stack(vectors)
+
+    async def read(self, pairs: Sequence[TextPair]) -> NDArray[np.float32]:
+        """The pair classifier's logits (n,), NaN without a classifier. Raises ModelFailing, Overloaded."""
+        if not pairs or not self._live.classifier:
+            return unread(len(pairs))
+        with self._phases.timed("tokenize"):
+            tokens = self._live.classifier.tokenize(pairs)
+        with self._phases.timed("verify"):
+            outcomes = await Awaited(self._live.read_pairs(tokens))
+        return logits_of(outcomes)
+
+
+def _blame(outcomes: Sequence[object], places: Sequence[str]) -> Exception:
+    """The error of a batch with failures: the texts at fault by their fields, else the model's failure."""
+    fields = []
+    for place, outcome in zip(places, outcomes, strict=True):
+        if isinstance(outcome, SameaskError) and not isinstance(outcome, Unembeddable):
+            return outcome
+        if isinstance(outcome, Exception):
+            fields.append(FieldError(place, "can't be embedded by the model"))
+    return InvalidRequest(*fields)

@@ -1,0 +1,131 @@
+"""Who must show a write before it is acknowledged: the live release, and one that joined it to replace it.
+
+The live release is replaced whole, by one which has shown every write since it joined (`join`, `follow`, `replace`).
+"""
+
+import asyncio
+import logging
+import math
+from concurrent.futures import Executor
+
+from app.background import in_thread, log_failure
+from app.engine.live_release import LiveRelease
+from app.engine.store import Collection, Store
+from app.errors import ModelFailing, SameaskError
+
+log = logging.getLogger(__name__)
+
+
+class Following:
+    """The live release and the one that joined it, and how they keep up with the store. Of one event loop."""
+
+    def __init__(self, store: Store, live: LiveRelease, writers: Executor) -> None:
+        """`writers` has the threads in which indexes catch up."""
+        self._store = store
+        self._live = live
+        self._joined: LiveRelease | None = None
+        self._writers = writers
+        self._catching_up: dict[int, asyncio.Lock] = {}  # by collection
+        self._behind: set[int] = set()  # collections that did not catch up when they should have
+        self._has_begun = False
+
+    @property
+    def live(self) -> LiveRelease:
+        """The live release."""
+        return self._live
+
+    # Replacing the live release
+
+    def join(self, release: LiveRelease) -> None:
+        """From now on, no write is acknowledged before this release shows it too."""
+        self._joined = release
+
+    def part(self, release: LiveRelease) -> None:
+        """End what `join` began."""
+        if self._joined is release:
+            self._joined = None
+
+    async def follow(self, release: LiveRelease, collection: Collection) -> None:
+        """Bring the index of a release that joined to the store's revision.
+
+        Raises ModelFailing, also when a write found that it fails; OSError when the disk is full.
+        """
+        if not release.shows(collection.key, collection.revision):
+            await in_thread(self._writers, release.follow, collection.key)
+        self._check_joined(release)
+
+    def replace(self, release: LiveRelease) -> LiveRelease:
+        """Make the release that joined the live one, in one assignment; returns the one that was live.
+
+        Since it joined, each collection has followed once: so it shows every write that was acknowledged.
+        Raises ModelFailing if a write found that it fails.
+        """
+        self._check_joined(release)
+        replaced, self._live, self._joined = self._live, release, None
+        return replaced
+
+    def _check_joined(self, release: LiveRelease) -> None:
+        if self._joined is not release:
+            raise ModelFailing("a write found that it fails")
+
+    # Keeping up with the store
+
+    async def catch_up(self, collection_key: int, revision: float) -> None:
+        """Wait until the live release, and one that joined, show this revision of the collection.
+
+        Of many writers who wait, the first catches up for all. Who has to show it is asked again after each release:
+        the live one may have been replaced meanwhile.
+        """
+        async with self._catching_up.setdefault(collection_key, asyncio.Lock()):
+            tried: list[LiveRelease] = []
+            while release := self._next_behind(collection_key, revision, tried):
+                tried.append(release)
+                await self._catch_up_one(release, collection_key)
+            self._behind.discard(collection_key)
+
+    def forget(self, collection_key: int) -> None:
+        """Let go of the indexes of a deleted collection."""
+        for release in self._followers():
+            release.forget(collection_key)
+        self._catching_up.pop(collection_key, None)
+        self._behind.discard(collection_key)
+
+    async def keep_up(self) -> None:
+        """Bring every index up to date, the first time; then try again wherever that failed."""
+        if not self._has_begun:
+            await in_thread(self._writers, self._live.indexes.remove_leftovers)
+            collections = await in_thread(self._writers, self._store.list_collections)
+            self._behind.update(collection.key for collection in collections)
+            self._has_begun = True
+        for key in sorted(self._behind):
+            try:
+                await self.catch_up(key, math.inf)  # with all that there is
+            except SameaskError as error:
+                log.warning("collection %d is behind: %s", key, error)
+            except Exception as error:
+                log_failure(f"collection {key} is behind", error)
+
+    def _followers(self) -> list[LiveRelease]:
+        return [self._live, self._joined] if self._joined else [self._live]
+
+    def _next_behind(
+        self, collection_key: int, revision: float, tried: list[LiveRelease]
+    ) -> LiveRelease | None:
+        for release in self._followers():
+            if release not in tried and not release.shows(collection_key, revision):
+                return release
+        return None
+
+    async def _catch_up_one(self, release: LiveRelease, collection_key: int) -> None:
+        """A failure counts where the release is live; one that joined is left out from then on."""
+        is_joined = release is self._joined
+        catch_up = release.follow if is_joined else release.catch_up
+        try:
+            with release.in_use():
+                await in_thread(self._writers, catch_up, collection_key)
+        except Exception as error:
+            if release is self._live:
+                self._behind.add(collection_key)
+                raise
+            log.warning("%s can't be made live: %s", release.release.name, error)
+            self.part(release)

@@ -1,0 +1,227 @@
+"""The questions of one collection as vectors: the seam behind which another kind of index could stand.
+
+A question is known here by its revision. This kind is held in memory by FAISS, and keeps snapshots on disk.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.index.faiss_index import Index
+from app.engine.index.hit import Hit
+from app.engine.index.snapshot import Snapshots
+from app.engine.store import Store
+from app.errors import NotReady, ServiceError
+
+SAVE_AFTER = 3584  # changes over all collections, not on disk yet: a restart would embed them again
+CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
+CHECK_SAMPLE, CHECK_K = 50, 10
+TELL_FROM = 1000  # questions: to rebuild fewer takes milliseconds, and each delete may ask for it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IndexState:
+    """How far an index is: its revision, its size, whether it has ever caught up, its recall when last checked."""
+
+    revision: int = 0
+    size: int = 0
+    ready: bool = False
+    recall: float = 1.0
+
+
+class CollectionIndex:
+    """Unit vectors of one collection's questions, at some revision of the collection."""
+
+    def __init__(
+        self, collection_key: int, dimension: int, store: Store, snapshots: Snapshots
+    ) -> None:
+        self.key = collection_key
+        self._dimension = dimension
+        self._store = store
+        self._snapshots = snapshots
+        self._contents = partial(store.contents, collection_key)
+        self._index = Index(dimension)
+        self._is_opened = False
+        self._recall = 1.0
+        self._checked_at = 0
+        self.is_ready = False  # whether it has ever caught up with the store
+        self.catching_up = threading.Lock()  # held by the one thread that may `open` and `apply`
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def revision(self) -> int:
+        """The revision of the collection that it shows."""
+        return self._index.revision
+
+    @property
+    def state(self) -> IndexState:
+        """How far it is."""
+        return IndexState(self.revision, len(self), self.is_ready, self._recall)
+
+    @property
+    def unsaved(self) -> int:
+        """How many changes a restart would have to embed again."""
+        return self.revision - self._snapshots.saved_revision(self.key)
+
+    @property
+    def faiss_index(self) -> Index:
+        """What FAISS holds; for benchmarks and tests of this kind of index."""
+        return self._index
+
+    def open(self) -> None:
+        """Take what was saved, the first time that it is called."""
+        if self._is_opened:
+            return
+        collections = {collection.key: collection for collection in self._store.list_collections()}
+        if collection := collections.get(self.key):
+            saved = self._snapshots.load(
+                self.key, self._dimension, collection.revision, self._contents
+            )
+            self._index = saved or self._index
+        self._is_opened = True
+
+    def apply(
+        self,
+        revision: int,
+        added: Sequence[int],
+        vectors: NDArray[np.float32],
+        removed: Sequence[int],
+    ) -> None:
+        """Move to `revision` in one step: remove questions, and add others with their vectors (n, d)."""
+        self._index.apply(revision, added, vectors, removed)
+
+    def search(self, queries: NDArray[np.float32], count: int) -> tuple[int, list[list[Hit]]]:
+        """The `count` most similar questions of each of (n, d) unit vectors, and the revision searched."""
+        return self._index.search(queries, count)
+
+    def vectors(self, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The unit vectors (d,) of these questions, of those that are indexed."""
+        return self._index.vectors(revisions)
+
+    def ids(self) -> NDArray[np.int64]:
+        """The revisions of all indexed questions, ascending: (n,) int64."""
+        return self._index.ids()
+
+    def upkeep(self) -> None:
+        """Rebuild it if it wants that, and check the recall after many changes; from a thread of its own."""
+        if not self.is_ready:
+            return
+        index = self._index
+        if index.wants_rebuild:
+            level = logging.INFO if len(index) >= TELL_FROM else logging.DEBUG
+            log.log(level, "rebuilding the index of collection %d", self.key)
+            index.rebuild()
+        if index.revision - self._checked_at > len(index) * CHECK_AFTER_SHARE:
+            self._checked_at = index.revision
+            self._recall = index.recall(CHECK_K, CHECK_SAMPLE)
+
+    def save(self) -> None:
+        """Bring the latest changes to disk, and have the store forget what no index needs any more.
+
+        Raises OSError or StorageFull when there is no room; what was on disk before stays good.
+        """
+        if self.unsaved > 0:
+            self._snapshots.save(self.key, self._index, self._contents)
+            self._store.purge(self.key, self._snapshots.floor(self.key))
+
+    def reserve(self) -> None:
+        """Keep other releases from purging what this index has yet to learn of. Raises OSError."""
+        self._snapshots.reserve(self.key)
+
+
+class CollectionIndexes:
+    """The indexes of one release, by collection."""
+
+    def __init__(self, store: Store, dimension: int, folder: Path, vectors_of: str) -> None:
+        """`folder` holds all releases' snapshots; `vectors_of` says which of them hold vectors of this model."""
+        self._store = store
+        self._dimension = dimension
+        self._snapshots = Snapshots(folder, vectors_of)
+        self._indexes: dict[int, CollectionIndex] = {}
+        self._lock = threading.Lock()
+        self._save_after = SAVE_AFTER
+
+    def __getitem__(self, collection_key: int) -> CollectionIndex:
+        """The collection's index, however far it is."""
+        with self._lock:
+            if collection_key not in self._indexes:
+                self._indexes[collection_key] = CollectionIndex(
+                    collection_key, self._dimension, self._store, self._snapshots
+                )
+            return self._indexes[collection_key]
+
+    def all(self) -> list[CollectionIndex]:
+        """Every index that there is now."""
+        return list(self._indexes.values())
+
+    def ready(self, collection_key: int) -> CollectionIndex:
+        """The collection's index. Raises NotReady until it has caught up once."""
+        index = self._indexes.get(collection_key)
+        if index is None or not index.is_ready:
+            raise NotReady(
+                "the index of this collection is catching up with the store; see /readyz"
+            )
+        return index
+
+    def state(self, collection_key: int) -> IndexState:
+        """How far the collection's index is."""
+        index = self._indexes.get(collection_key)
+        return index.state if index else IndexState()
+
+    def forget(self, collection_key: int) -> None:
+        """Let go of the index and the snapshots of a deleted collection."""
+        with self._lock:
+            self._indexes.pop(collection_key, None)
+        self._snapshots.remove(collection_key)
+
+    def keep_only(self, collection_keys: Iterable[int]) -> None:
+        """Let go of the indexes of all other collections: they were deleted."""
+        for key in self._indexes.keys() - set(collection_keys):
+            self.forget(key)
+
+    def remove_leftovers(self) -> None:
+        """Remove the snapshots of collections that were deleted, where a process died before it did so."""
+        saved = self._snapshots.collection_keys()
+        stored = {collection.key for collection in self._store.list_collections()}  # looked up last
+        for key in saved - stored:
+            self._snapshots.remove(key)
+
+    def upkeep(self) -> None:
+        """Look after every index that has caught up; from a thread of its own."""
+        for index in self.all():
+            index.upkeep()
+
+    def save(self) -> None:
+        """Bring every index's latest changes to disk. Raises OSError or StorageFull when there is no room."""
+        for index in self.all():
+            index.save()
+
+    def save_when_due(self, after: int | None = None) -> None:
+        """Save once enough has changed. A failure is no failure of the write that made it due: that is durable."""
+        unsaved = sum(index.unsaved for index in self.all())
+        if unsaved < (after or self._save_after):
+            return
+        try:
+            self.save()
+            self._save_after = SAVE_AFTER
+        except (OSError, ServiceError) as error:
+            self._save_after = unsaved + SAVE_AFTER  # not again with every write
+            log.warning(
+                "the indexes can't be saved, a restart would embed %d questions again: %s",
+                unsaved,
+                error,
+            )
+
+    def clear(self) -> None:
+        """Let go of every index, and leave its snapshots."""
+        self._indexes.clear()

@@ -1,0 +1,126 @@
+"""Evidence of pairs in, judgements out. The one place where a verdict is made.
+
+A judgement is made in this order, and a later step overrules an earlier one:
+
+1. Evidence. The probability comes from the similarity alone, or from similarity and logit where the pair classifier
+   has read the pair.
+2. Thresholds. The probability reaches `duplicate`, `review` or `different`. What the classifier has not read is
+   `review` at most, where there is a classifier.
+3. Equality. Texts of the same words are a duplicate with probability 1, whatever the models say.
+4. Labels. What people said of the pair is its verdict. Similarity and probability stay.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.rulings import Ruling
+from app.engine.scorer import Scorer, Verdict
+
+STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
+
+
+class Worded(Protocol):
+    """A text, and the digest that it shares with every text of the same words: a stored question, or `Words`."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts, and what people said of them."""
+
+    first: Worded
+    second: Worded
+    ruling: Ruling | None = None
+
+    @property
+    def is_same_words(self) -> bool:
+        """Whether the texts are equal after normalisation."""
+        return self.first.digest == self.second.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Similarity, probability and verdict of a pair; the order of its texts makes no difference.
+
+    A `label` is what people said of the pair: the verdict is theirs then.
+    """
+
+    similarity: float
+    probability: float
+    verdict: Verdict
+    label: Ruling | None = None
+
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """Sorts the strongest verdict first, then by probability, then by similarity."""
+        return STRONGEST_FIRST.index(self.verdict), -self.probability, -self.similarity
+
+
+class Judge:
+    """Makes every judgement by one release, for one target precision."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def judge(
+        self,
+        pairs: Sequence[Pair],
+        similarities: NDArray[np.float32],
+        logits: NDArray[np.float32],
+    ) -> list[Judgement]:
+        """Judge n pairs by their similarities (n,) and logits (n,), NaN where the classifier has not read the pair."""
+        is_read = ~np.isnan(logits)
+        probabilities = self._scorer.probability(similarities)
+        if is_read.any():
+            probabilities[is_read] = self._scorer.probability(
+                similarities[is_read], logits[is_read]
+            )
+        evidence = zip(
+            pairs, similarities.tolist(), probabilities.tolist(), is_read.tolist(), strict=True
+        )
+        return [self._judgement(*of_pair) for of_pair in evidence]
+
+    def judge_same_words(self, pair: Pair, similarity: float = 1.0) -> Judgement:
+        """Judge a pair of the same words: it needs no evidence."""
+        return self._overrule(pair, similarity, probability=1.0, verdict="duplicate")
+
+    def verdict(self, probability: float, *, is_read: bool) -> Verdict:
+        """The verdict that a probability reaches, by similarity alone or (`is_read`) by the classifier too.
+
+        Where there is a classifier, `duplicate` is never said of a pair that it has not read. A negation, a number
+        or an order of words changes the meaning, and hardly the similarity.
+        """
+        scale = self._scorer.scale(is_read=is_read)
+        verdict = scale.thresholds.verdict(probability, self._scorer.target_precision)
+        if verdict == "duplicate" and self._scorer.by_pair and not is_read:
+            return "review"
+        return verdict
+
+    def _judgement(
+        self, pair: Pair, similarity: float, probability: float, is_read: bool
+    ) -> Judgement:
+        if pair.is_same_words:
+            return self.judge_same_words(pair, similarity)
+        verdict = self.verdict(probability, is_read=is_read)
+        return self._overrule(pair, similarity, probability, verdict)
+
+    def _overrule(
+        self, pair: Pair, similarity: float, probability: float, verdict: Verdict
+    ) -> Judgement:
+        if pair.ruling:
+            verdict = pair.ruling.verdict
+        return Judgement(similarity, probability, verdict, pair.ruling)
+
+
+def unread(count: int) -> NDArray[np.float32]:
+    """The logits of pairs that the classifier has not read: (n,) float32, all NaN."""
+    return np.full(count, np.nan, dtype=np.float32)

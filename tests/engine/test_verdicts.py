@@ -1,0 +1,139 @@
+"""Judgements by value: what evidence, thresholds, equality and labels each decide, and in which order."""
+
+import numpy as np
+import pytest
+
+from app.engine.rulings import Ruling
+from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
+from app.engine.text import Words
+from app.engine.verdicts import Judge, Judgement, Pair, unread
+
+PAIR = Pair(Words.of("How old are you?"), Words.of("What is your age?"))
+SAME = Pair(Words.of("How old are you?"), Words.of(" how OLD are you? "))
+SAID_DIFFERENT = Ruling(1, False, "anna", "2026-01-01T00:00:00Z", contradicted=False)
+SAID_DUPLICATE = Ruling(2, True, "anna", "2026-01-01T00:00:00Z", contradicted=False)
+CONTRADICTED = Ruling(3, True, "anna", "2026-01-01T00:00:00Z", contradicted=True)
+
+
+def scorer(duplicate_from: float | None, review_from: float = 0.5, target: str = "0.95") -> Scorer:
+    others = {name: Threshold(0.0, 0.5, 1.0, 10) for name in ("0.90", "0.98", "0.99")}
+    thresholds = {**others, target: Threshold(duplicate_from, None, None, 0)}
+    return Scorer(Scale(Calibration([1.0], 0.0), Thresholds(thresholds, review_from)), None, target)
+
+
+def judge(duplicate_from: float | None, review_from: float = 0.5, target: str = "0.95") -> Judge:
+    return Judge(scorer(duplicate_from, review_from, target))
+
+
+def judge_of_both() -> Judge:
+    """With a pair classifier; the logistic of similarity, or of similarity plus logit."""
+    by_similarity = scorer(duplicate_from=0.7, review_from=0.6).by_similarity
+    by_pair = Scale(
+        Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3)
+    )
+    return Judge(Scorer(by_similarity, by_pair, "0.95"))
+
+
+def logistic(value: float) -> float:
+    return float(1 / (1 + np.exp(-value)))
+
+
+def floats(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.array(values, dtype=np.float32)
+
+
+# Thresholds
+
+
+def test_a_verdict_begins_at_its_threshold() -> None:
+    of = judge(duplicate_from=0.9, review_from=0.5)
+    assert of.verdict(0.9, is_read=False) == "duplicate"
+    assert of.verdict(float(np.nextafter(0.9, 0)), is_read=False) == "review"
+    assert of.verdict(0.5, is_read=False) == "review"
+    assert of.verdict(float(np.nextafter(0.5, 0)), is_read=False) == "different"
+
+
+def test_the_ends_of_the_scale() -> None:
+    of = judge(duplicate_from=0.9, review_from=0.5)
+    assert of.verdict(1.0, is_read=False) == "duplicate"
+    assert of.verdict(0.0, is_read=False) == "different"
+
+
+@pytest.mark.parametrize(
+    ("probability", "verdict"), [(1.0, "review"), (0.5, "review"), (0.499, "different")]
+)
+def test_without_a_threshold_review_is_the_most(probability: float, verdict: str) -> None:
+    assert (
+        judge(duplicate_from=None, review_from=0.5).verdict(probability, is_read=False) == verdict
+    )
+
+
+def test_a_threshold_of_zero_is_a_threshold() -> None:
+    assert judge(duplicate_from=0.0, review_from=0.5).verdict(0.0, is_read=False) == "duplicate"
+
+
+@pytest.mark.parametrize("target", ["0.90", "0.98", "0.99"])
+def test_only_the_threshold_of_the_target_counts(target: str) -> None:
+    strict = judge(duplicate_from=0.99, target=target)
+    assert strict.verdict(0.98, is_read=False) == "review"
+    assert strict.verdict(0.99, is_read=False) == "duplicate"
+
+
+def test_a_pair_that_was_read_has_thresholds_of_its_own() -> None:
+    of = judge_of_both()
+    unread_verdicts = [of.verdict(p, is_read=False) for p in (1.0, 0.7, 0.6, 0.5)]
+    assert unread_verdicts == ["review", "review", "review", "different"]
+    read_verdicts = [of.verdict(p, is_read=True) for p in (0.9, 0.3, 0.2)]
+    assert read_verdicts == ["duplicate", "review", "different"]
+
+
+# Judgements
+
+
+def test_each_pair_is_judged_by_the_evidence_that_there_is_of_it() -> None:
+    similarities = floats(0.5, 0.5, -1.0)
+    judgements = judge_of_both().judge(3 * [PAIR], similarities, floats(np.nan, 2.5, np.nan))
+    expected = [logistic(0.5), logistic(3.0), logistic(-1.0)]
+    assert [one.similarity for one in judgements] == [0.5, 0.5, -1.0]
+    assert [one.probability for one in judgements] == pytest.approx(expected)
+    assert [one.verdict for one in judgements] == ["review", "duplicate", "different"]
+    assert [one.label for one in judgements] == [None, None, None]
+
+
+def test_the_same_words_are_a_duplicate_whatever_the_models_say() -> None:
+    (unlike,) = judge_of_both().judge([SAME], floats(0.1), floats(-9.0))
+    assert unlike == Judgement(pytest.approx(0.1), 1.0, "duplicate", None)
+    assert judge(None).judge_same_words(SAME) == Judgement(1.0, 1.0, "duplicate", None)
+
+
+@pytest.mark.parametrize("pair", [PAIR, SAME], ids=["other words", "the same words"])
+@pytest.mark.parametrize(
+    ("ruling", "verdict"),
+    [(SAID_DIFFERENT, "different"), (SAID_DUPLICATE, "duplicate"), (CONTRADICTED, "review")],
+)
+def test_a_label_overrules_the_verdict_and_nothing_else(
+    pair: Pair, ruling: Ruling, verdict: str
+) -> None:
+    of = judge_of_both()
+    labelled = Pair(pair.first, pair.second, ruling)
+    (without,) = of.judge([pair], floats(0.5), floats(1.0))
+    (judged,) = of.judge([labelled], floats(0.5), floats(1.0))
+    assert (judged.verdict, judged.label) == (verdict, ruling)
+    assert judged.similarity == without.similarity
+    assert judged.probability == without.probability
+
+
+def test_no_pairs_have_no_judgements() -> None:
+    assert judge_of_both().judge([], floats(), unread(0)) == []
+
+
+def test_the_strongest_verdict_ranks_first_then_the_probability_then_the_similarity() -> None:
+    ranked = [
+        Judgement(0.1, 0.2, "duplicate"),
+        Judgement(0.9, 0.9, "review"),
+        Judgement(0.8, 0.9, "review"),
+        Judgement(0.9, 0.8, "review"),
+        Judgement(0.9, 0.9, "different"),
+    ]
+    shuffled = [ranked[place] for place in (3, 1, 4, 0, 2)]
+    assert sorted(shuffled, key=lambda one: one.rank) == ranked
