@@ -571,6 +571,24 @@ def test_other_options_do_not_go_on_from_the_same_checkpoints(
     assert run(*command, "--limit", 200)
 
 
+def test_another_mean_does_not_go_on_from_the_same_steps(
+    base: Path, pairs_file: Path, classified: Release, tmp_path: Path
+) -> None:
+    """A second objective starts from the mean that the first one made: another mean is another training."""
+    names = ("contrastive", "cross-encoder", "--limit", 200)
+    mean = ("--average", classified.path, "--share", 0.5, "--keep", 0.2)
+    release = fit(pairs_file, base, tmp_path / "mine", *names, *mean)
+    shutil.rmtree(release.path)
+    for other in (
+        (*mean, "--keep", 0.4),
+        (*mean, "--share", 0.25),
+        ("--keep", 0.2, "--share", 0.5),
+    ):
+        with pytest.raises(CommandError, match="checkpoints of another training"):
+            fit(pairs_file, base, tmp_path / "mine", *names, *other)
+    assert fit(pairs_file, base, tmp_path / "mine", *names, *mean)
+
+
 def test_a_split_by_row_says_that_questions_leak(base: Path, tmp_path: Path) -> None:
     pairs = generated_pairs(400)
     stars = [
