@@ -77,6 +77,13 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.data": set(),
     "app.engine.files": set(),
     "app.engine.text": set(),
+    "app.engine.components": {"app.engine.text"},
+    "app.engine.review": {
+        "app.engine.components",
+        "app.engine.store",
+        "app.engine.training_contract",
+    },
+    "app.engine.training_contract": {"app.engine.files", "app.engine.text"},
     "app.engine.rows": set(),
     "app.engine.batching": set(),
     "app.engine.models.embedding_cache": {"app.engine.models.tokens"},

@@ -75,10 +75,10 @@ def test_duplicates_become_more_probable_than_others(
 
 
 def test_figures_and_fingerprint_are_in_the_release(release: Release) -> None:
-    assert release.metrics["fit"]["pairs"] == sum(
-        release.manifest["data"]["fit"][c] for c in ("duplicate", "different")
+    assert release.metrics["tune"]["pairs"] == sum(
+        release.manifest["data"]["tune"][c] for c in ("duplicate", "different")
     )
-    assert release.metrics["fit"]["similarity"]["average_precision"] > 0.95
+    assert release.metrics["tune"]["similarity"]["average_precision"] > 0.95
     assert [figures["pairs_from"].split("/")[1] for figures in release.metrics["report"]] == [
         "report.tsv"
     ]
@@ -107,7 +107,7 @@ def test_the_shipped_release_says_what_it_was_fitted_on() -> None:
     release = Release.open(Path("releases/minilm-base"))
     assert release.base.name == "all-MiniLM-L6-v2"
     assert (
-        release.manifest["data"]["fit"]["from"]
-        == release.metrics["fit"]["pairs_from"]
+        release.manifest["data"]["tune"]["from"]
+        == release.metrics["tune"]["pairs_from"]
         == "quora/dev_fit.tsv.gz"
     )
