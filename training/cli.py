@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 from app.engine.release import Release
 from app.engine.training_contract import GateReport
 from app.errors import CommandError, SameaskError
-from training import cli_options as of
+from training import cli_options as option
 from training import sources
 from training.build import Recipe, Source, make_release
 from training.evaluation import evaluate
@@ -45,38 +45,38 @@ def training() -> None:
 
 @cli.command("fit")
 def fit_command(
-    objective: of.Objectives,
-    pairs: of.Pairs,
-    out: of.Out,
-    subset: of.Subset = "pair-class",
-    columns: of.Columns = None,
-    tune_pairs: of.TunePairs = None,
-    report_pairs: of.ReportPairs = None,
-    base: of.Base = "all-MiniLM-L6-v2",
-    parent: of.Parent = None,
-    start: of.Start = None,
-    teacher: of.Teacher = None,
-    epochs: of.Epochs = None,
-    batch_size: of.BatchSize = None,
-    accumulate: of.Accumulate = 1,
-    learning_rate: of.LearningRate = None,
-    sampler: of.Sampler = "proportional",
-    hard_negatives: of.HardNegatives = 0,
-    mine: of.Mine = 0,
-    dropout: of.Dropout = False,
-    lora_rank: of.LoraRank = None,
-    bits: of.Bits = None,
-    patience: of.Patience = None,
-    limit: of.Limit = None,
-    average: of.Average = None,
-    share: of.Share = None,
-    keep: of.Keep = 0.0,
-    augment: of.Augment = 0.0,
-    max_tokens: of.MaxTokens = 128,
-    precision: of.Precision = "auto",
-    row_split: of.RowSplit = False,
-    device: of.Device = "auto",
-    seed: of.Seed = 20,
+    objective: option.Objectives,
+    pairs: option.Pairs,
+    out: option.Out,
+    subset: option.Subset = "pair-class",
+    columns: option.Columns = None,
+    tune_pairs: option.TunePairs = None,
+    report_pairs: option.ReportPairs = None,
+    base: option.Base = "all-MiniLM-L6-v2",
+    parent: option.Parent = None,
+    start: option.Start = None,
+    teacher: option.Teacher = None,
+    epochs: option.Epochs = None,
+    batch_size: option.BatchSize = None,
+    accumulate: option.Accumulate = 1,
+    learning_rate: option.LearningRate = None,
+    sampler: option.Sampler = "proportional",
+    hard_negatives: option.HardNegatives = 0,
+    mine: option.Mine = 0,
+    dropout: option.Dropout = False,
+    lora_rank: option.LoraRank = None,
+    bits: option.Bits = None,
+    patience: option.Patience = None,
+    limit: option.Limit = None,
+    average: option.Average = None,
+    share: option.Share = None,
+    keep: option.Keep = 0.0,
+    augment: option.Augment = 0.0,
+    max_tokens: option.MaxTokens = 128,
+    precision: option.Precision = "auto",
+    row_split: option.RowSplit = False,
+    device: option.Device = "auto",
+    seed: option.Seed = 20,
 ) -> None:
     """Train models for one or more objectives, fit calibration and thresholds, measure, and publish the release.
 
@@ -130,13 +130,13 @@ def fit_command(
 
 @cli.command("calibrate")
 def calibrate_command(
-    pairs: of.Pairs,
-    out: of.Out,
-    subset: of.Subset = "pair-class",
-    columns: of.Columns = None,
-    report_pairs: of.ReportPairs = None,
-    base: of.Base = "all-MiniLM-L6-v2",
-    device: of.Device = "auto",
+    pairs: option.Pairs,
+    out: option.Out,
+    subset: option.Subset = "pair-class",
+    columns: option.Columns = None,
+    report_pairs: option.ReportPairs = None,
+    base: option.Base = "all-MiniLM-L6-v2",
+    device: option.Device = "auto",
 ) -> None:
     """Fit a base model's calibration and thresholds, as it is, and publish the release."""
     given = sources.read(pairs, subset, columns)
@@ -147,13 +147,13 @@ def calibrate_command(
 
 @cli.command("split")
 def split_command(
-    pairs: of.Pairs,
-    out: of.SplitFolder,
-    subset: of.Subset = "pair-class",
-    columns: of.Columns = None,
-    tune_share: of.TuneShare = SHARES["tune"],
-    report_share: of.ReportShare = SHARES["report"],
-    seed: of.Seed = 20,
+    pairs: option.Pairs,
+    out: option.SplitFolder,
+    subset: option.Subset = "pair-class",
+    columns: option.Columns = None,
+    tune_share: option.TuneShare = SHARES["tune"],
+    report_share: option.ReportShare = SHARES["report"],
+    seed: option.Seed = 20,
 ) -> None:
     """Cut labelled pairs into files that share no question and no chain of labels; a share of 0 makes no file."""
     shares = {
@@ -175,14 +175,14 @@ def split_command(
 
 @cli.command("evaluate")
 def evaluate_command(
-    release: of.ReleaseFolder,
-    pairs: of.Pairs,
-    subset: of.Subset = "pair-class",
-    columns: of.Columns = None,
-    corpus: of.Corpus = None,
-    as_json: of.Json = False,
-    device: of.Device = "auto",
-    backend: of.Backend = "torch",
+    release: option.ReleaseFolder,
+    pairs: option.Pairs,
+    subset: option.Subset = "pair-class",
+    columns: option.Columns = None,
+    corpus: option.Corpus = None,
+    as_json: option.Json = False,
+    device: option.Device = "auto",
+    backend: option.Backend = "torch",
 ) -> None:
     """Measure a release on labelled pairs, through the code that serves."""
     texts = sources.texts(corpus) if corpus else None
@@ -196,14 +196,14 @@ def evaluate_command(
 
 @cli.command("gate")
 def gate_command(
-    champion: of.Champion,
-    challenger: of.Challenger,
-    pairs: of.GatePairs,
-    elsewhere: of.Elsewhere = None,
-    target_precision: of.TargetPrecision = "0.90",
-    margin: of.Margin = MARGIN,
-    as_json: of.Json = False,
-    device: of.Device = "auto",
+    champion: option.Champion,
+    challenger: option.Challenger,
+    pairs: option.GatePairs,
+    elsewhere: option.Elsewhere = None,
+    target_precision: option.TargetPrecision = "0.90",
+    margin: option.Margin = MARGIN,
+    as_json: option.Json = False,
+    device: option.Device = "auto",
 ) -> None:
     """Hold a release against the one that is live, on the same pairs: passed, failed, or not enough evidence."""
     sets = [
@@ -223,7 +223,7 @@ def gate_command(
 
 
 @cli.command("retrain", hidden=True)
-def retrain_command(work: of.Work) -> None:
+def retrain_command(work: option.Work) -> None:
     """What the service starts: make a release from labels and hold it against the champion. Not for hands."""
     retrain(work)
 

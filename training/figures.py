@@ -89,10 +89,10 @@ def intervals(
             rows = np.repeat(np.arange(len(labels)), times)
             for name, value in flat(figure(scores[rows], labels[rows])).items():
                 drawn.setdefault(name, []).append(value)
-    found: Figures = {}
+    bounds: Figures = {}
     for name, values in drawn.items():
-        found[name] = list(bootstrap.interval(np.array(values)))
-    return found
+        bounds[name] = list(bootstrap.interval(np.array(values)))
+    return bounds
 
 
 def flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

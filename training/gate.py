@@ -45,13 +45,13 @@ WORDS: Mapping[FigureName, str] = {
 class _Figure:
     """One figure of both releases on one set, and whether it decides or only guards."""
 
-    asked: EvaluationSet
+    evaluated: EvaluationSet
     name: FigureName
     both: FigureOfBoth
 
     @property
     def decides(self) -> bool:
-        return self.name in DECISIVE and not self.asked.elsewhere
+        return self.name in DECISIVE and not self.evaluated.elsewhere
 
     @property
     def low(self) -> float:
@@ -64,7 +64,7 @@ class _Figure:
     def __str__(self) -> str:
         both = self.both
         return (
-            f"{self.asked.name}, {WORDS[self.name]}: {both.challenger:.4f} for {both.champion:.4f}"
+            f"{self.evaluated.name}, {WORDS[self.name]}: {both.challenger:.4f} for {both.champion:.4f}"
             f" (gain {both.difference:+.4f}, {self.low:+.4f} to {self.high:+.4f})"
         )
 
@@ -147,7 +147,7 @@ def _report(
     measured = []
     for one in sets:
         figures: dict[str, FigureOfBoth] = {**one.figures}
-        measured.append(MeasuredSet(one.asked.name, one.pairs, one.components, figures))
+        measured.append(MeasuredSet(one.evaluated.name, one.pairs, one.components, figures))
     wanted = more_labels(sets, margin) if outcome == "not enough evidence" else None
     return GateReport(outcome, reasons, margin, measured, wanted)
 
@@ -156,16 +156,16 @@ def _figures(sets: Sequence[Measurement]) -> list[_Figure]:
     figures = []
     for one in sets:
         for name, both in one.figures.items():
-            figures.append(_Figure(one.asked, name, both))
+            figures.append(_Figure(one.evaluated, name, both))
     return figures
 
 
 def _too_small(sets: Sequence[Measurement]) -> list[str]:
     """Sets that decide and are too small to be looked at."""
     return [
-        f"{one.asked.name}: {one.pairs} pairs of {one.components} components are too few to measure on"
+        f"{one.evaluated.name}: {one.pairs} pairs of {one.components} components are too few to measure on"
         for one in sets
-        if not one.figures and not one.asked.elsewhere
+        if not one.figures and not one.evaluated.elsewhere
     ]
 
 

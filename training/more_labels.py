@@ -13,7 +13,7 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
     Intervals narrow with the square root of the pairs: a half-width h has to come down to the gap between the
     difference and its bound. None where no number of labels would do.
     """
-    growing = [one for one in sets if one.asked.growth]
+    growing = [one for one in sets if one.evaluated.growth]
     for one in growing:
         if not one.figures:
             return _first_labels(one)
@@ -22,17 +22,17 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
     if not 1 < factor < math.inf:
         return None
     widest = growing[factors.index(factor)]
-    growth = widest.asked.growth or 1.0
+    growth = widest.evaluated.growth or 1.0
     return MoreLabels(
         _rounded((factor - 1) * widest.pairs * growth),
         widest.wanting,
-        f"if the differences on {widest.asked.name} stay as they are, their intervals are narrow enough with"
+        f"if the differences on {widest.evaluated.name} stay as they are, their intervals are narrow enough with"
         f" about {factor:.1f} times its {widest.pairs} pairs; one of {growth:g} labels becomes such a pair",
     )
 
 
 def _first_labels(small: Measurement) -> MoreLabels:
-    pairs = max(FEWEST, 2 * FEWEST - small.pairs) * (small.asked.growth or 1.0)
+    pairs = max(FEWEST, 2 * FEWEST - small.pairs) * (small.evaluated.growth or 1.0)
     return MoreLabels(
         math.ceil(pairs),
         small.wanting,

@@ -64,7 +64,7 @@ class PairedProbabilities:
 class Measurement:
     """The figures of both releases on one set; none where it has too few pairs of a class."""
 
-    asked: EvaluationSet
+    evaluated: EvaluationSet
     pairs: int
     components: int
     figures: Mapping[FigureName, FigureOfBoth]
@@ -72,7 +72,7 @@ class Measurement:
 
 
 def measure(
-    asked: EvaluationSet,
+    evaluated: EvaluationSet,
     both: PairedProbabilities,
     target: float,
     progress: ProgressFile,
@@ -82,7 +82,7 @@ def measure(
     count = len(np.unique(both.components))
     smallest = min(int(labels.sum()), int((~labels).sum()), count)
     if smallest < FEWEST:
-        return Measurement(asked, len(labels), count, {}, _scarcer(labels))
+        return Measurement(evaluated, len(labels), count, {}, _scarcer(labels))
     once = np.ones((1, len(labels)))
     champion = _figures(both.champion, labels, once, target)
     challenger = _figures(both.challenger, labels, once, target)
@@ -96,7 +96,7 @@ def measure(
             float(difference[name][0]),
             bootstrap.interval(drawn[name]),
         )
-    return Measurement(asked, len(labels), count, figures, _wanting(both, target))
+    return Measurement(evaluated, len(labels), count, figures, _wanting(both, target))
 
 
 def _resampled_differences(

@@ -42,8 +42,8 @@ def retrieval(
     texts = list(dict.fromkeys([*corpus, *texts_of(pairs)]))
     vectors = encoder.encode(texts)
     row = {text: number for number, text in enumerate(texts)}
-    asked = vectors[[row[query] for query in queries]]
-    similarities, nearest = _search(vectors, asked)
+    queried = vectors[[row[query] for query in queries]]
+    similarities, nearest = _search(vectors, queried)
     answers: list[Any] = []
     for query, rows, scores in zip(queries, nearest.tolist(), similarities, strict=True):
         answers.append(list(_answers(query, texts, rows, scores))[:DEPTH])
