@@ -73,6 +73,7 @@ class Options:
     patience: int | None = None  # evaluations without progress after which training stops
     precision: Precision = "auto"
     device: Device = "auto"
+    frozen_layers: int = 0  # lowest layers, and the word pieces' vectors, that stay as they were
     seed: int = 20
 
 
@@ -97,6 +98,8 @@ def train(
     model = open_model(objective.part, start, options)
     if options.lora_rank:
         _add_lora(model, objective.part, options.lora_rank)
+    if options.frozen_layers:
+        _freeze(model, options.frozen_layers)
     with _room_needed(work):
         trainer = _trainer(objective, model, examples(), tune, options, work)
         trainer.add_callback(TrainerProgress(progress))
@@ -320,6 +323,14 @@ def _evaluator(part: Part, pairs: Sequence[LabelledPair]) -> tuple[Any, str]:
     cosine = ["cosine"]
     binary = BinaryClassificationEvaluator(first, second, similarity_fn_names=cosine, **settings)
     return binary, f"eval_{EVALUATED}_cosine_ap"
+
+
+def _freeze(model: Model, layers: int) -> None:
+    """Keep the word pieces' vectors and so many of the lowest layers: a step takes less time."""
+    frozen = ["embeddings.", *(f".layer.{number}." for number in range(layers))]
+    for name, parameter in model.named_parameters():
+        if any(part in name for part in frozen):
+            parameter.requires_grad = False
 
 
 def _add_lora(model: Model, part: Part, rank: int) -> None:
