@@ -310,7 +310,8 @@ def _saved_parameters(folder: Path) -> frozenset[str]:
 def _open(part: Part, folder: Path) -> nn.Module:
     settings: dict[str, Any] = {"device": "cpu", **SAFELY}
     if part == CLASSIFIER:
-        return CrossEncoder(str(folder), num_labels=1, **settings)
+        classifier: nn.Module = CrossEncoder(str(folder), num_labels=1, **settings)
+        return classifier
     return SentenceTransformer(str(folder), **settings)
 
 

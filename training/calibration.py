@@ -1,11 +1,11 @@
 """Evidence and labels in, a map to probability and thresholds that hold out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import beta, norm
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -32,6 +32,9 @@ FIRST_COUNTS = (
 ERROR = (1 - CONFIDENCE) / len(FIRST_COUNTS)  # of each of these searches
 STEP = 1.05  # each further threshold is tried with this many times the pairs of the one before
 FOLDS = 5
+LEAST_DUPLICATE = 0.5  # no pair is called a duplicate that is more probably none
+SUPPORT = 5  # pairs that must have been seen close above a threshold, and close below it
+CLOSE = 1.0  # in log odds
 KNOTS = 50  # most knots of an isotonic map
 CERTAIN = 1e-6  # probabilities are clipped so far from 0 and 1 for the log loss
 SETTLED_SHARE = 0.005  # of the duplicates, those whose similarity may lie where no pair is read
@@ -52,13 +55,17 @@ def fit_scale(
     """
     calibration = fit_calibration(features, labels, components, limits)
     probabilities = calibration.probability(*features)
+    review = best_f2_threshold(probabilities, labels)
+    least = max(review, LEAST_DUPLICATE)
     duplicate = {}
     for target in TARGET_PRECISIONS:
-        duplicate[target] = fit_threshold(probabilities, labels, float(target))
-    return Scale(
-        calibration,
-        Thresholds(duplicate, best_f2_threshold(probabilities, labels)),
-    )
+        duplicate[target] = fit_threshold(
+            probabilities,
+            labels,
+            float(target),
+            least,
+        )
+    return Scale(calibration, Thresholds(duplicate, review))
 
 
 def fit_calibration(
@@ -144,6 +151,7 @@ def fit_threshold(
     probabilities: NDArray[np.float64],
     labels: NDArray[np.bool_],
     target: float,
+    least: float | None = None,
 ) -> Threshold:
     """The lowest threshold whose precision is at least `target` with 95 % confidence, if there is one.
 
@@ -151,11 +159,20 @@ def fit_threshold(
     bound; such a fixed sequence keeps its confidence although the threshold is chosen on the same labels
     (Bauer, 1991; Angelopoulos et al., "Learn then Test", 2021). As labels are noisy at the very top, the
     sequence may begin at several counts, which share the allowed error (Bonferroni).
+
+    With `least` no threshold lies below it, nor where hardly a pair was seen close above and close below: labels of
+    easy pairs leave a gap between the classes, of which they say nothing.
     """
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
     right = np.cumsum(labels[order], dtype=np.int64)
-    best = max(_last_that_holds(ranked, right, first, target) for first in FIRST_COUNTS)
+    allowed = np.ones(len(ranked), dtype=np.bool_)
+    if least is not None:
+        allowed = (ranked >= least) & _is_supported(ranked)
+    best = 0
+    for first in FIRST_COUNTS:
+        holding = _counts_that_hold(ranked, right, first, target)
+        best = max([best, *(count for count in holding if allowed[count - 1])])
     if not best:
         return Threshold(None, None, 0.0, 0, lacking=_lacking(right, target))
     hits = int(right[best - 1])
@@ -163,19 +180,27 @@ def fit_threshold(
     return Threshold(float(ranked[best - 1]), bound, hits / int(labels.sum()), best)
 
 
-def _last_that_holds(
+def _is_supported(ranked: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a threshold at one of n falling probabilities has pairs close above it and close below it: (n,)."""
+    rising = logit(np.clip(ranked, CERTAIN, 1 - CERTAIN))[::-1]
+    own = np.searchsorted(rising, rising, side="left")
+    above = np.searchsorted(rising, rising + CLOSE, side="right") - own
+    below = own - np.searchsorted(rising, rising - CLOSE, side="left")
+    supported = (above >= SUPPORT) & (below >= SUPPORT)
+    return np.asarray(supported[::-1], dtype=np.bool_)
+
+
+def _counts_that_hold(
     ranked: NDArray[np.float64],
     right: NDArray[np.int64],
     first: int,
     target: float,
-) -> int:
-    """The most pairs above a threshold for which the bound holds, in the sequence from `first`; 0 if none."""
-    best = 0
+) -> Iterator[int]:
+    """How many pairs lie above each threshold for which the bound holds, in the sequence from `first`."""
     for count in _counts(ranked, first):
         if _lower_bound(int(right[count - 1]), count) < target:
-            break
-        best = count
-    return best
+            return
+        yield count
 
 
 def _counts(ranked: NDArray[np.float64], first: int) -> Sequence[int]:

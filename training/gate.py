@@ -146,7 +146,7 @@ def _report(
 ) -> GateReport:
     measured = []
     for one in sets:
-        figures: dict[str, FigureOfBoth] = {**one.figures}
+        figures: dict[str, FigureOfBoth] = {str(name): both for name, both in one.figures.items()}
         measured.append(MeasuredSet(one.evaluated.name, one.pairs, one.components, figures))
     wanted = more_labels(sets, margin) if outcome == "not enough evidence" else None
     return GateReport(outcome, reasons, margin, measured, wanted)

@@ -320,8 +320,9 @@ def _evaluator(part: Part, pairs: Sequence[LabelledPair]) -> tuple[Any, str]:
         return classification, f"eval_{EVALUATED}_average_precision"
     first = [pair.question1 for pair in pairs]
     second = [pair.question2 for pair in pairs]
-    cosine = ["cosine"]
-    binary = BinaryClassificationEvaluator(first, second, similarity_fn_names=cosine, **settings)
+    binary = BinaryClassificationEvaluator(
+        first, second, similarity_fn_names=["cosine"], **settings
+    )
     return binary, f"eval_{EVALUATED}_cosine_ap"
 
 

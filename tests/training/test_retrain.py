@@ -87,13 +87,13 @@ def result(work: Path) -> dict[str, Any]:
 def phases(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     """All that is told of a run from now on."""
     told: list[Mapping[str, Any]] = []
-    write = progress.replace
+    write = progress.write_one
 
-    def keep(file: Path, content: Any) -> None:
-        write(file, content)
+    def keep(file: Path, value: object, *, durable: bool) -> None:
+        write(file, value, durable=durable)
         told.append(json.loads(file.read_text("utf-8")))
 
-    monkeypatch.setattr(progress, "replace", keep)
+    monkeypatch.setattr(progress, "write_one", keep)
     return told
 
 
