@@ -41,8 +41,8 @@ from app.engine.models.openvino import versions
 from app.engine.models.tokens import padded
 from app.engine.release import ENCODER, Release
 from app.errors import BackendRefused
-from training.evaluation import evaluate, texts_of
-from training.pairs import read_pairs
+from training.evaluation import evaluate
+from training.pairs import read_pairs, texts_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show

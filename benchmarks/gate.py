@@ -30,13 +30,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import say, show
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import ACTIONS, NEGATION, OBJECTS, PLACES, WORDS
-from training import evaluation
+from training import figures
 from training.build import Source
-from training.fit import Plan, fit
-from training.gate import MARGIN, Asked, Scored, judge, measure, probabilities
+from training.fit import fit
+from training.gate import MARGIN, judge, probabilities
 from training.objectives import ObjectiveName
+from training.paired_figures import EvaluationSet, PairedProbabilities, measure
 from training.pairs import LabelledPair
-from training.progress import Progress
+from training.plan import Plan, Steps
+from training.progress import ProgressFile
 from training.train import Options
 
 KINDS = (
@@ -70,7 +72,7 @@ ABROAD = (
     ("for a crowd", "over a fire", "in a small pot", "without salt", "the day before"),
 )
 PAIRS, MORE = 600, 800  # that a champion learns from; that a truly better challenger learns from
-FIT, JUDGED, TRUTH, ELSEWHERE = 300, 4000, 4000, 480
+TUNE, JUDGED, TRUTH, ELSEWHERE = 300, 4000, 4000, 480
 SIZES = (250, 500, 1000, 2000)  # pairs of each of the two evaluation sets
 CHALLENGERS = ("seed", "flipped", "half", "better")
 FLIPPED = 0.1
@@ -90,7 +92,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     disable_progress_bar()
-    evaluation.RESAMPLES = 2  # of the releases' own cards, which nobody reads here
+    figures.RESAMPLES = 2  # of the releases' own cards, which nobody reads here
     with TemporaryDirectory() as folder:
         said = arguments.keep or Path(folder)
         said.mkdir(parents=True, exist_ok=True)
@@ -105,19 +107,19 @@ class Drawn:
     """The pairs of one seed; no question stands in two of these."""
 
     learnt: Sequence[LabelledPair]
-    fit: Sequence[LabelledPair]
+    tune: Sequence[LabelledPair]
     judged: Sequence[LabelledPair]  # the evaluation sets are cut from these
     truth: Sequence[LabelledPair]
     elsewhere: Sequence[LabelledPair]
 
     @classmethod
     def of(cls, seed: int) -> "Drawn":
-        pairs = made(HOME, MORE + FIT + JUDGED + TRUTH, seed)
-        ends = np.cumsum([MORE, FIT, JUDGED])
-        learnt, fitted, held, truth = (
+        pairs = made(HOME, MORE + TUNE + JUDGED + TRUTH, seed)
+        ends = np.cumsum([MORE, TUNE, JUDGED])
+        learnt, tune, held, truth = (
             pairs[a:b] for a, b in zip([0, *ends], [*ends, None], strict=True)
         )
-        return cls(learnt, fitted, held, truth, made(ABROAD, ELSEWHERE, seed))
+        return cls(learnt, tune, held, truth, made(ABROAD, ELSEWHERE, seed))
 
     @property
     def asked(self) -> list[LabelledPair]:
@@ -157,39 +159,37 @@ def release_all(drawn: Drawn, seed: int, said: Path) -> None:
     """What the champion and each challenger of a seed say, where it isn't there yet."""
     learnt = drawn.learnt[:PAIRS]
     recipes = {
-        "champion": (learnt, drawn.fit),
-        "seed": (learnt, drawn.fit),
-        "flipped": (flipped(learnt, seed), flipped(drawn.fit, seed)),
-        "half": (learnt[: PAIRS // 2], drawn.fit),
-        "better": (drawn.learnt, drawn.fit),
+        "champion": (learnt, drawn.tune),
+        "seed": (learnt, drawn.tune),
+        "flipped": (flipped(learnt, seed), flipped(drawn.tune, seed)),
+        "half": (learnt[: PAIRS // 2], drawn.tune),
+        "better": (drawn.learnt, drawn.tune),
     }
-    for number, (kind, (pairs, fitted)) in enumerate(recipes.items()):
+    for number, (kind, (pairs, tune)) in enumerate(recipes.items()):
         file = said / f"{seed}-{kind}.npy"
         if not file.exists():
             say(f"seed {seed}: {kind}")
             aside = file.with_suffix(".part.npy")
-            np.save(aside, spoken(pairs, fitted, drawn.asked, 10 * seed + number))
+            np.save(aside, spoken(pairs, tune, drawn.asked, 10 * seed + number))
             aside.rename(file)
 
 
 def spoken(
     pairs: Sequence[LabelledPair],
-    fitted: Sequence[LabelledPair],
+    tune: Sequence[LabelledPair],
     asked: Sequence[LabelledPair],
     seed: int,
 ) -> Any:
     """P(duplicate) of the asked pairs, float64, by a release that learnt from the pairs."""
     with TemporaryDirectory() as folder:
         base = build_tiny_model(Path(folder) / "base", pieces=[*PIECES, *sorted({*WORDS, *KINDS})])
-        plan = Plan(
-            [ObjectiveName.JOINT], str(base), Source("pairs", pairs), Source("fit", fitted), [],
-            replace(OPTIONS, seed=seed),
-        )  # fmt: skip
+        steps = Steps([ObjectiveName.JOINT], str(base), options=replace(OPTIONS, seed=seed))
+        plan = Plan(steps, Source("pairs", pairs), Source("tune", tune), [])
         with redirect_stdout(sys.stderr):  # what the trainer logs
             release = fit(plan, Path(folder) / "release")
         if release is None:
             raise SystemExit("run this in one process")
-        return probabilities(release, [asked], "cpu", Progress())[0]
+        return probabilities(release, [asked], "cpu", ProgressFile())[0]
 
 
 def judged(seeds: Sequence[int], size: int, said: Path) -> dict[str, Any]:
@@ -232,16 +232,18 @@ def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float, bool]:
         labels[truth], champion[truth]
     )
     sets = {
-        Asked("labels", (), growth=5.0): slice(0, size),
-        Asked("report", ()): slice(JUDGED // 2, JUDGED // 2 + size),
-        Asked("elsewhere", (), elsewhere=True): elsewhere,
+        EvaluationSet("labels", (), growth=5.0): slice(0, size),
+        EvaluationSet("report", ()): slice(JUDGED // 2, JUDGED // 2 + size),
+        EvaluationSet("elsewhere", (), elsewhere=True): elsewhere,
     }
     found = [
         measure(
             asked,
-            Scored(champion[rows], challenger[rows], labels[rows], np.arange(len(labels[rows]))),
+            PairedProbabilities(
+                champion[rows], challenger[rows], labels[rows], np.arange(len(labels[rows]))
+            ),
             TARGET,
-            Progress(),
+            ProgressFile(),
         )
         for asked, rows in sets.items()
     ]

@@ -1,6 +1,6 @@
 """What each objective makes of the same pairs: ranking of held-out pairs, finding, time.
 
-    python benchmarks/objectives.py --pairs train.tsv.gz --fit-pairs dev_fit.tsv.gz --report-pairs dev_report.tsv.gz \
+    python benchmarks/objectives.py --pairs train.tsv.gz --tune-pairs dev_fit.tsv.gz --report-pairs dev_report.tsv.gz \
         --limit 20000 --keep DIR --json
 
 Each is trained with its own settings, for one epoch over the same pairs drawn by the seed, and measured on the report
@@ -20,11 +20,11 @@ from typing import Any
 from app.engine.release import Release
 from training.build import Recipe, Source, make_release
 from training.evaluation import evaluate
-from training.fit import Plan, fit
+from training.fit import fit
 from training.objectives import ObjectiveName
 from training.pairs import cleaned, read_pairs
+from training.plan import Plan, Steps
 from training.splits import apart
-from training.train import Options
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in ("--pairs", "--fit-pairs", "--report-pairs"):
+    for name in ("--pairs", "--tune-pairs", "--report-pairs"):
         parser.add_argument(
             name, type=Path, required=True, help="file with question1, question2 and is_duplicate"
         )
@@ -52,20 +52,14 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
-    fitted, reported = (
+    tune, reported = (
         Source(path.name, cleaned(read_pairs(path))[0])
-        for path in (arguments.fit_pairs, arguments.report_pairs)
+        for path in (arguments.tune_pairs, arguments.report_pairs)
     )
-    pairs = apart(cleaned(read_pairs(arguments.pairs))[0], fitted.pairs, reported.pairs)
-    plan = Plan(
-        [],
-        arguments.base,
-        Source(arguments.pairs.name, pairs),
-        fitted,
-        [],
-        Options(),
-        limit=arguments.limit,
-    )
+    pairs = apart(cleaned(read_pairs(arguments.pairs))[0], tune.pairs, reported.pairs)
+    steps = Steps([], arguments.base)
+    learnt = Source(arguments.pairs.name, pairs)
+    plan = Plan(steps, learnt, tune, [], limit=arguments.limit)
     corpus = read_questions([arguments.report_pairs, *arguments.corpus], None)
     with TemporaryDirectory() as folder:
         made = arguments.keep or Path(folder)
@@ -73,7 +67,7 @@ def main() -> None:
         for name in arguments.objectives:
             say(str(name))
             start = perf_counter()
-            release = trained(replace(plan, objectives=[name]), made / name)
+            release = trained(replace(plan, steps=replace(steps, objectives=[name])), made / name)
             seconds = perf_counter() - start
             figures[name] = {**measured(release, reported, corpus), "seconds": round(seconds)}
     show(figures, as_json=arguments.json)
@@ -81,7 +75,11 @@ def main() -> None:
 
 def base(plan: Plan, out: Path) -> Release:
     """The base as it is, calibrated."""
-    return Release.open(out) if out.exists() else make_release(Recipe(plan.base, plan.fit, []), out)
+    return (
+        Release.open(out)
+        if out.exists()
+        else make_release(Recipe(plan.steps.base, plan.tune, []), out)
+    )
 
 
 def trained(plan: Plan, out: Path) -> Release:

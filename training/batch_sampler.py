@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch.utils.data import RandomSampler
 
@@ -15,43 +16,63 @@ POOL = 50  # batches whose rows are sorted by length together
 class LengthSortedBatches(DefaultBatchSampler):
     """Rows in random order, sorted by length within pools of 50 batches; the batches of a pool in random order.
 
-    A text stands once in a batch: what duplicates each other would be taken for negatives there.
+    A text stands once in a batch: duplicates of it would be taken for negatives there.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, **settings: Any) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        drop_last: bool,
+        **settings: Any,
+    ) -> None:
         sampler: Any = RandomSampler(dataset, generator=settings["generator"])
         super().__init__(sampler, batch_size, drop_last, **settings)
-        columns = [
-            dataset[name][:]
-            for name, feature in dataset.features.items()
-            if feature.dtype == "string"
-        ]
-        self._lengths = np.sum([[len(text) for text in column] for column in columns], axis=0)
+        columns = _text_columns(dataset)
+        self._lengths = np.zeros(len(dataset), dtype=np.int64)
+        for column in columns:
+            self._lengths += [len(text) for text in column]
         self._texts = [frozenset(texts) for texts in zip(*columns, strict=True)]
 
     def __iter__(self) -> Iterator[list[int]]:
         rows = np.fromiter(iter(self.sampler), dtype=np.int64)
-        for start in range(0, len(rows), POOL * self.batch_size):
-            pool = rows[start : start + POOL * self.batch_size]
-            batches = list(self._cut(pool[np.argsort(self._lengths[pool], kind="stable")].tolist()))
+        pool_size = POOL * self.batch_size
+        for start in range(0, len(rows), pool_size):
+            batches = self._batches(rows[start : start + pool_size])
             for number in torch.randperm(len(batches), generator=self.generator).tolist():
-                if len(batches[number]) == self.batch_size or not self.drop_last:
-                    yield batches[number]
+                batch = batches[number]
+                if len(batch) == self.batch_size or not self.drop_last:
+                    yield batch
 
-    def _cut(self, rows: Sequence[int]) -> Iterator[list[int]]:
-        """Batches in this order; a row with a text that its batch has already goes into the next."""
+    def _batches(self, pool: NDArray[np.int64]) -> list[list[int]]:
+        """The pool's rows, sorted by length and cut; a row whose text its batch has already goes into a later one."""
+        by_length = np.argsort(self._lengths[pool], kind="stable")
+        rows: list[int] = pool[by_length].tolist()
+        batches: list[list[int]] = []
         while rows:
-            batch: list[int] = []
-            seen: set[str] = set()
-            later: list[int] = []
-            for place, row in enumerate(rows):
-                if len(batch) == self.batch_size:
-                    later += rows[place:]
-                    break
-                if seen.isdisjoint(self._texts[row]):
-                    batch.append(row)
-                    seen |= self._texts[row]
-                else:
-                    later.append(row)
-            yield batch
-            rows = later
+            batch, rows = self._first_batch(rows)
+            batches.append(batch)
+        return batches
+
+    def _first_batch(self, rows: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The first rows that share no text, and the rows that are left."""
+        batch: list[int] = []
+        later: list[int] = []
+        texts: set[str] = set()
+        for place, row in enumerate(rows):
+            if len(batch) == self.batch_size:
+                return batch, [*later, *rows[place:]]
+            if texts.isdisjoint(self._texts[row]):
+                batch.append(row)
+                texts |= self._texts[row]
+            else:
+                later.append(row)
+        return batch, later
+
+
+def _text_columns(dataset: Dataset) -> list[list[str]]:
+    columns = []
+    for name, feature in dataset.features.items():
+        if feature.dtype == "string":
+            columns.append(dataset[name][:])
+    return columns

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from app.engine.scorer import Scale, Threshold
-from training.evaluation import ECE_BINS, Evidence, Figures
+from training.evaluation import Evidence
+from training.figures import ECE_BINS, Figures
 
 matplotlib.use("agg")
 
 SIZE, DOTS_PER_INCH = (5.5, 3.6), 90
-HISTORY = "history.json"  # what a trainer logged, beside its checkpoints
+HISTORY = "history.json"  # the trainer's log, beside its checkpoints
 COLUMNS = {
     "base": "similarity by the base",
     "similarity": "similarity",
@@ -35,6 +36,19 @@ ROWS = {
 }
 
 
+PURPOSE = """## What it is for
+
+To tell people who moderate questions which stored question a new one may repeat, and how sure that is. It is advice: \
+nothing should be closed, merged or deleted by it alone. Pairs that are equal after normalisation never reach the \
+models and are left out of all figures."""
+
+FAILURES = """## Known failures
+
+Pairs that differ by a negation, a number, a version, a name or the direction of something are close to every model of \
+this size. Labels of Quora contradict themselves: pairs of equal words are labelled different now and then, so high \
+precision is reached late. Other languages than English were not looked at."""
+
+
 def card(
     name: str,
     manifest: Mapping[str, Any],
@@ -45,17 +59,19 @@ def card(
 ) -> str:
     """The model card, in Markdown: what it is made of, what it reaches, what it is not for."""
     sections = [
-        f"# {name}\n\n{_what(manifest, by_pair)}",
-        "## What it is for\n\nTo tell people who moderate questions which stored question a new one may repeat, and"
-        " how sure that is. It is advice: nothing should be closed, merged or deleted by it alone. Pairs that are equal"
-        " after normalisation never reach the models and are left out of all figures.",
-        f"## Figures\n\n{_figures(metrics)}",
-        f"## Thresholds\n\n{_thresholds('pair' if by_pair else 'similarity', by_pair or by_similarity)}",
-        f"## Data\n\n{_data(manifest)}",
-        "## Known failures\n\nPairs that differ by a negation, a number, a version, a name or the direction of"
-        " something are close to every model of this size. Labels of Quora contradict themselves: pairs of equal words"
-        " are labelled different now and then, so high precision is reached late. Other languages than English were"
-        " not looked at.",
+        f"# {name}",
+        _models(manifest, with_classifier=by_pair is not None),
+        PURPOSE,
+        "## Figures",
+        "\n".join(_figures(figures, tuned=figures is metrics[-1]) for figures in metrics),
+        "## Thresholds",
+        _thresholds(
+            "pair" if by_pair else "similarity",
+            by_pair or by_similarity,
+        ),
+        "## Data",
+        _data(manifest),
+        FAILURES,
     ]
     if pictures:
         sections.append("\n".join(f"![{Path(picture).stem}]({picture})" for picture in pictures))
@@ -65,98 +81,129 @@ def card(
 def plots(evidence: Evidence, scale: Scale, models: Mapping[str, Path]) -> dict[str, bytes]:
     """PNG pictures by file name: precision and recall, reliability, scores by class, training curves."""
     probabilities = scale.calibration.probability(*evidence.features)
-    drawn = {
+    figures = {
         "precision-recall.png": _precision_recall(probabilities, evidence.labels, scale),
         "reliability.png": _reliability(probabilities, evidence.labels),
         "scores.png": _scores(probabilities, evidence.labels),
     }
     for part, folder in models.items():
-        if (history := folder.parent / HISTORY).exists():
-            drawn[f"training-{part}.png"] = _training(part, curves(history))
-    return {name: _png(figure) for name, figure in drawn.items()}
+        history = folder.parent / HISTORY
+        if history.exists():
+            figures[f"training-{part}.png"] = _training(part, curves(history))
+    return {name: _png(figure) for name, figure in figures.items()}
 
 
-def _what(manifest: Mapping[str, Any], by_pair: Scale | None) -> str:
-    base, training = manifest["base_model"]["name"], manifest["training"]
-    models = "a bi-encoder and a pair classifier" if by_pair else "a bi-encoder"
-    if not training:
+def _models(manifest: Mapping[str, Any], *, with_classifier: bool) -> str:
+    """What the release is made of, and how each part was trained."""
+    base = manifest["base_model"]["name"]
+    if not manifest["training"]:
         return f"The model `{base}` as it is, with a calibration of its similarity to a probability and thresholds."
-    steps = "\n".join(
-        f"- {part}, `{name}`: {', '.join(f'{key} {value}' for key, value in told.items())}"
-        for part, how in training.items()
-        for name, told in how.items()
-    )
-    return f"{models.capitalize()}, trained from `{base}`, with their calibration and thresholds.\n\n{steps}"
+    models = "A bi-encoder and a pair classifier" if with_classifier else "A bi-encoder"
+    lines = [
+        f"{models}, trained from `{base}`, with their calibration and thresholds.",
+        "",
+    ]
+    for part, steps in manifest["training"].items():
+        for name, settings in steps.items():
+            words = ", ".join(f"{key} {value}" for key, value in settings.items())
+            lines.append(f"- {part}, `{name}`: {words}")
+    return "\n".join(lines)
 
 
-def _figures(metrics: Sequence[Figures]) -> str:
-    """A table for each set of pairs; the last is that which the release was fitted on."""
-    parts = []
-    for figures in metrics:
-        kinds = [kind for kind in COLUMNS if kind in figures]
-        rows = "".join(
-            f"| {label} | {' | '.join(_cell(figures, kind, key) for kind in kinds)} |\n"
-            for label, key in ROWS.items()
-        )
-        fitted = (
-            " (calibration and thresholds were fitted on these)" if figures is metrics[-1] else ""
-        )
-        parts.append(
-            f"On {figures['pairs']:,} pairs ({figures['duplicates']:,} duplicates) of"
-            f" `{figures['pairs_from']}`{fitted},"
-            " with 95 % intervals over components:\n\n"
-            f"| | {' | '.join(COLUMNS[kind] for kind in kinds)} |\n|---{'|---' * len(kinds)}|\n{rows}"
-        )
-    return "\n".join(parts)
+def _figures(figures: Figures, *, tuned: bool) -> str:
+    """A table of the figures on one set of pairs; `tuned`: the release was tuned on these."""
+    kinds = [kind for kind in COLUMNS if kind in figures]
+    note = " (calibration and thresholds were fitted on these)" if tuned else ""
+    lines = [
+        f"On {figures['pairs']:,} pairs ({figures['duplicates']:,} duplicates) of `{figures['pairs_from']}`{note},"
+        " with 95 % intervals over components:",
+        "",
+        _row("", *(COLUMNS[kind] for kind in kinds)),
+        "|---" * (1 + len(kinds)) + "|",
+    ]
+    for label, key in ROWS.items():
+        lines.append(_row(label, *(_cell(figures, kind, key) for kind in kinds)))
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(figures: Figures, kind: str, key: str) -> str:
-    """A figure and its interval; what is a probability's figure alone has no cell under similarity."""
+    """A figure and its interval; a figure of probabilities alone has no cell under similarity."""
     value: Any = figures[kind]
     for name in key.split(".", 1):
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
         return ""
     interval = figures["intervals"][kind].get(key)
-    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    if not interval:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
 def _thresholds(by: str, scale: Scale) -> str:
-    rows = "".join(
-        f"| {target} | {_threshold(t)} |\n" for target, t in scale.thresholds.duplicate.items()
-    )
-    return (
+    lines = [
         f"By {by}: `review` begins at probability {scale.thresholds.review:.3f} (the best F2), `duplicate` where the"
-        " labels support the target precision with 95 % confidence.\n\n| target precision | duplicate from probability"
-        f" | lower bound | recall | labels at or above |\n|---|---|---|---|---|\n{rows}"
+        " labels support the target precision with 95 % confidence.",
+        "",
+        "| target precision | duplicate from probability | lower bound | recall | labels at or above |",
+        "|---|---|---|---|---|",
+    ]
+    for target, threshold in scale.thresholds.duplicate.items():
+        lines.append(_row(target, *_threshold(threshold)))
+    return "\n".join(lines) + "\n"
+
+
+def _threshold(threshold: Threshold) -> Sequence[str]:
+    """The cells of a threshold."""
+    if threshold.probability is None or threshold.precision_bound is None:
+        more = ""
+        if threshold.lacking:
+            more = f": label about {threshold.lacking:,} more pairs"
+        return f"none{more}", "", "", ""
+    return (
+        f"{threshold.probability:.3f}",
+        f"{threshold.precision_bound:.3f}",
+        f"{threshold.recall:.3f}",
+        f"{threshold.labels:,}",
     )
-
-
-def _threshold(threshold: Threshold) -> str:
-    if threshold.probability is None:
-        more = (
-            f"none: label about {threshold.lacking:,} more pairs" if threshold.lacking else "none"
-        )
-        return f"{more} | | | "
-    figures = (threshold.probability, threshold.precision_bound, threshold.recall)
-    return " | ".join([*(f"{figure:.3f}" for figure in figures), f"{threshold.labels:,}"])
 
 
 def _data(manifest: Mapping[str, Any]) -> str:
-    data = manifest["data"]
-    sets = [
-        *(("train, before", of) for of in data.get("before", [])),
-        *((name, data[name]) for name in ("train", "fit") if name in data),
-        *(("report", of) for of in data["report"]),
+    lines = [
+        "| used to | from | duplicate | different |",
+        "|---|---|---|---|",
+        *_sets(manifest["data"]),
     ]
-    rows = "".join(
-        f"| {name} | `{of['from']}` | {of['duplicate']:,} | {of['different']:,} |\n"
-        for name, of in sets
+    return "\n".join(lines) + (
+        f"\n\n{_disjoint(manifest)} Base models trained on Quora's duplicates (all-MiniLM-L6-v2 is one) have seen a"
+        " part of its duplicates: on other texts figures are lower."
     )
-    return (
-        f"| used to | from | duplicate | different |\n|---|---|---|---|\n{rows}\n{_disjoint(manifest)} Base models"
-        " trained on Quora's duplicates (all-MiniLM-L6-v2 is one) have seen a part of its duplicates: on other texts"
-        " figures are lower."
+
+
+def _sets(data: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each set of pairs."""
+    for described in data.get("before", []):
+        yield _set("train, before", described)
+    for name in ("train", "tune"):
+        if name in data:
+            yield _set(name, data[name])
+    for described in data["report"]:
+        yield _set("report", described)
+
+
+def _set(used_to: str, described: Mapping[str, Any]) -> str:
+    duplicates, different = (
+        described["duplicate"],
+        described["different"],
+    )
+    return _row(
+        used_to,
+        f"`{described['from']}`",
+        f"{duplicates:,}",
+        f"{different:,}",
     )
 
 
@@ -173,11 +220,14 @@ def _precision_recall(probabilities: np.ndarray, labels: np.ndarray, scale: Scal
     figure, axes = _axes("recall", "precision")
     precision, recall, _ = precision_recall_curve(labels, probabilities)
     axes.plot(recall, precision)
-    points = {target: t.probability for target, t in scale.thresholds.duplicate.items()}
-    for name, at in {**points, "review": scale.thresholds.review}.items():
-        if at is not None:
-            called = probabilities >= at
-            axes.plot(labels[called].sum() / labels.sum(), labels[called].mean(), "o", label=name)
+    points = {"review": scale.thresholds.review}
+    for target, threshold in scale.thresholds.duplicate.items():
+        if threshold.probability is not None:
+            points[target] = threshold.probability
+    for name, begins in points.items():
+        called = probabilities >= begins
+        right = labels[called]
+        axes.plot(right.sum() / labels.sum(), right.mean(), "o", label=name)
     axes.legend()
     return figure
 
@@ -185,15 +235,18 @@ def _precision_recall(probabilities: np.ndarray, labels: np.ndarray, scale: Scal
 def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
     figure, axes = _axes("probability", "share of duplicates")
     parts = np.array_split(np.argsort(probabilities, kind="stable"), ECE_BINS)
+    means = [probabilities[rows].mean() for rows in parts]
+    shares = [labels[rows].mean() for rows in parts]
     axes.plot([0, 1], [0, 1], "--", color="grey")
-    axes.plot([probabilities[p].mean() for p in parts], [labels[p].mean() for p in parts], "o-")
+    axes.plot(means, shares, "o-")
     return figure
 
 
 def _scores(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
     figure, axes = _axes("probability", "pairs")
+    by_class = [probabilities[~labels], probabilities[labels]]
     axes.hist(
-        [probabilities[~labels], probabilities[labels]],
+        by_class,
         bins=25,
         range=(0, 1),
         label=["different", "duplicate"],
@@ -205,20 +258,22 @@ def _scores(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
 def _training(part: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
     figure, axes = _axes("step", f"loss of the {part}")
     for name, points in curves.items():
-        axis = axes if "loss" in name else axes.twinx()
-        axis.plot(*zip(*points, strict=True), label=name, color="C0" if axis is axes else "C1")
+        is_loss = "loss" in name
+        axis = axes if is_loss else axes.twinx()
+        steps, values = zip(*points, strict=True)
+        axis.plot(steps, values, label=name, color="C0" if is_loss else "C1")
         axis.set_ylabel(name)
     return figure
 
 
 def curves(history: Path) -> dict[str, list[tuple[int, float]]]:
-    """Loss and evaluated average precision by step, from what the trainer logged."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    """Loss and evaluated average precision by step, from the trainer's log."""
+    points: dict[str, list[tuple[int, float]]] = {}
     for entry in json.loads(history.read_text("utf-8")):
         for name, value in entry.items():
             if name == "loss" or name.endswith(("cosine_ap", "average_precision")):
-                found.setdefault(name, []).append((entry["step"], float(value)))
-    return found
+                points.setdefault(name, []).append((entry["step"], float(value)))
+    return points
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Any]:

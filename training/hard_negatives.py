@@ -1,7 +1,8 @@
-"""Labelled pairs in; out come triplets, with questions that are near and ask something else, and near pairs that nobody
-labelled."""
+"""Labelled pairs in; out come triplets with near questions that ask something else, and unlabelled near pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import faiss
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.engine.models.encoder import Encoder
 from app.engine.text import digest, pair_digest
-from training.pairs import LabelledPair
+from training.pairs import LabelledPair, duplicates_of, texts_of
 from training.splits import components
 
 NEIGHBOURS = 50  # of each question that are looked at
@@ -18,61 +19,103 @@ MARGIN = 0.05  # by which a negative must be farther from the anchor than its du
 MAX_SIMILARITY = 0.95
 NEAR = 6  # of each question that are looked at, itself among them, for pairs to judge
 
+Triplet = tuple[str, str, str]  # anchor, duplicate, negative
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """n texts, their rows, their vectors (n, d), and the component of duplicates that each is in."""
+
+    texts: Sequence[str]
+    row: dict[str, int]
+    vectors: NDArray[np.float32]
+    component: Sequence[int]
+
+    def are_tied(self, one: str, other: str) -> bool:
+        """Whether a chain of duplicates ties them."""
+        return self.component[self.row[one]] == self.component[self.row[other]]
+
+    def similarity(self, one: str, other: str) -> float:
+        return float(self.vectors[self.row[one]] @ self.vectors[self.row[other]])
+
 
 def mine_triplets(
-    pairs: Sequence[LabelledPair], encoder: Path, count: int, device: str
-) -> list[tuple[str, str, str]]:
-    """(anchor, duplicate, negative) for up to `count` negatives of each duplicate: labelled ones first, then the
-    nearest of all questions.
+    pairs: Sequence[LabelledPair],
+    encoder: Path,
+    count: int,
+    device: str,
+) -> list[Triplet]:
+    """(anchor, duplicate, negative) for up to `count` negatives of each duplicate: labelled ones first, then near ones.
 
-    Guarded against duplicates that nobody labelled: a negative is no question that duplicates tie to the
-    anchor over any chain, none that is nearly as near as the duplicate itself, and none that is nearly equal.
+    Guarded against duplicates without a label: a negative is no question that a chain of duplicates ties to the
+    anchor, none that is nearly as near as the duplicate itself, and none that is nearly equal.
     """
-    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.question1, pair.question2)))
-    row = {text: i for i, text in enumerate(texts)}
-    tied = _tied(pairs, texts)
-    labelled: dict[str, list[str]] = {}
-    for pair in pairs:
-        if not pair.is_duplicate and tied[row[pair.question1]] != tied[row[pair.question2]]:
-            labelled.setdefault(pair.question1, []).append(pair.question2)
-            labelled.setdefault(pair.question2, []).append(pair.question1)
+    texts = texts_of(pairs)
+    row = {text: number for number, text in enumerate(texts)}
     vectors = Encoder.open(encoder, device).encode(texts)
-    duplicates = [pair for pair in pairs if pair.is_duplicate]
-    anchors = np.array([row[pair.question1] for pair in duplicates])
+    questions = _Questions(texts, row, vectors, _components_of(texts, pairs))
+    labelled = _labelled_negatives(pairs, questions)
+    duplicates = duplicates_of(pairs)
+    anchors = [row[pair.question1] for pair in duplicates]
     near, nearest = _index(vectors).search(vectors[anchors], min(NEIGHBOURS, len(texts)))
-    found = []
-    for pair, anchor, similarities, neighbours in zip(
-        duplicates, anchors, near, nearest, strict=True
-    ):
-        limit = min(MAX_SIMILARITY, float(vectors[anchor] @ vectors[row[pair.question2]]) - MARGIN)
-        mined = [
-            texts[i]
-            for i, similarity in zip(neighbours, similarities, strict=True)
-            if i >= 0 and similarity < limit and tied[i] != tied[anchor]
-        ]
-        negatives = list(dict.fromkeys([*labelled.get(pair.question1, []), *mined]))[:count]
-        found += [(pair.question1, pair.question2, negative) for negative in negatives]
-    return found
+    triplets: list[Triplet] = []
+    for pair, similarities, rows in zip(duplicates, near, nearest, strict=True):
+        negatives = dict.fromkeys(labelled.get(pair.question1, []))
+        negatives |= dict.fromkeys(_mined(pair, rows, similarities, questions))
+        triplets += [(*pair.texts, negative) for negative in islice(negatives, count)]
+    return triplets
+
+
+def _labelled_negatives(
+    pairs: Sequence[LabelledPair], questions: _Questions
+) -> dict[str, list[str]]:
+    """For each question those that are labelled different from it, and that no chain of duplicates ties to it."""
+    negatives: dict[str, list[str]] = {}
+    for pair in pairs:
+        if not pair.is_duplicate and not questions.are_tied(*pair.texts):
+            negatives.setdefault(pair.question1, []).append(pair.question2)
+            negatives.setdefault(pair.question2, []).append(pair.question1)
+    return negatives
+
+
+def _mined(
+    pair: LabelledPair,
+    rows: Sequence[int],
+    similarities: NDArray[np.float32],
+    questions: _Questions,
+) -> Iterator[str]:
+    """Negatives among the nearest questions of a duplicate's first one, the nearest first."""
+    limit = min(MAX_SIMILARITY, questions.similarity(*pair.texts) - MARGIN)
+    for row, similarity in zip(rows, similarities, strict=True):
+        if row >= 0 and similarity < limit:
+            text = questions.texts[row]
+            if not questions.are_tied(text, pair.question1):
+                yield text
 
 
 def mine_pairs(
-    pairs: Sequence[LabelledPair], texts: Sequence[str], vectors: NDArray[np.float32], count: int
+    pairs: Sequence[LabelledPair],
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    count: int,
 ) -> list[LabelledPair]:
-    """Up to `count` near pairs of n texts, with their vectors (n, d), that no label names, for a teacher to judge: of
-    each text the nearest other first, then the next. Their `is_duplicate` says nothing."""
+    """Up to `count` near pairs of n texts, with vectors (n, d), that no label names, for a teacher to judge.
+
+    Of each text the nearest other comes first, then the next. Their `is_duplicate` says nothing.
+    """
     _, nearest = _index(vectors).search(vectors, min(NEAR, len(texts)))
-    known = {pair_digest(pair.question1, pair.question2) for pair in pairs}
-    known |= {digest(text) * 2 for text in texts}  # of a text with itself
-    found: list[LabelledPair] = []
-    for i, j in ((i, j) for column in nearest.T.tolist() for i, j in enumerate(column)):
-        if (
-            len(found) < count
-            and j >= 0
-            and (named := pair_digest(texts[i], texts[j])) not in known
-        ):
-            known.add(named)
-            found.append(LabelledPair(texts[i], texts[j], is_duplicate=False))
-    return found
+    known = {pair_digest(*pair.texts) for pair in pairs}
+    known |= {pair_digest(text, text) for text in texts}
+    mined: list[LabelledPair] = []
+    for column in nearest.T.tolist():
+        for row, other in enumerate(column):
+            if other < 0 or len(mined) == count:
+                continue
+            named = pair_digest(texts[row], texts[other])
+            if named not in known:
+                known.add(named)
+                mined.append(LabelledPair(texts[row], texts[other], is_duplicate=False))
+    return mined
 
 
 def _index(vectors: NDArray[np.float32]) -> faiss.Index:
@@ -81,12 +124,11 @@ def _index(vectors: NDArray[np.float32]) -> faiss.Index:
     return index
 
 
-def _tied(pairs: Sequence[LabelledPair], texts: Sequence[str]) -> list[int]:
-    """For each text the number of the set that duplicates close it into; a set of its own where none does."""
-    duplicates = [pair for pair in pairs if pair.is_duplicate]
-    numbers = {
-        digest(text): int(number)
-        for number, pair in zip(components(duplicates), duplicates, strict=True)
-        for text in (pair.question1, pair.question2)
-    }
-    return [numbers.setdefault(digest(text), -1 - i) for i, text in enumerate(texts)]
+def _components_of(texts: Sequence[str], pairs: Sequence[LabelledPair]) -> list[int]:
+    """For each text the component that duplicates close it into; one of its own where none does."""
+    duplicates = duplicates_of(pairs)
+    numbers: dict[bytes, int] = {}
+    for number, pair in zip(components(duplicates).tolist(), duplicates, strict=True):
+        for text in pair.texts:
+            numbers[digest(text)] = number
+    return [numbers.setdefault(digest(text), -1 - row) for row, text in enumerate(texts)]

@@ -14,29 +14,30 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+from sentence_transformers.cross_encoder.losses import (
+    BinaryCrossEntropyLoss,
+)
 from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     ContrastiveLoss,
     MultipleNegativesRankingLoss,
     OnlineContrastiveLoss,
 )
+from torch.nn import functional
 
 from app.engine.models.pair_classifier import in_order
 from app.errors import CommandError
-from training.pairs import LabelledPair
+from training.pairs import LabelledPair, both_texts, duplicates_of
 
 MARGIN = 0.5  # cosine distance (1 - cosine) from which different questions are far enough apart
 LOGIT_SCALE, LOGIT_CENTRE = (
     12.0,
     0.79,
-)  # of `joint`: what it learns when these are parameters, from MiniLM on Quora
+)  # of `joint`; learnt once as parameters, from MiniLM on Quora
 RANKING_SHARE = 0.1  # of `mnrl` beside it
-IS_DUPLICATE = 0.5  # a label, or a teacher's probability, past this
+IS_DUPLICATE = 0.5  # a label, or a teacher's probability, above it
 SCALE = 20.0  # of cosines in the softmax of `mnrl`
-CACHED_FROM = (
-    65  # pairs in a batch from which `mnrl` is computed in pieces: the same value in less memory
-)
+CACHED_FROM = 65  # pairs in a batch from which `mnrl` is computed in pieces, in less memory
 MINI_BATCH = 64
 
 Part = Literal["encoder", "classifier"]
@@ -60,20 +61,21 @@ class ObjectiveName(StrEnum):
 
 @dataclass(frozen=True)
 class Examples:
-    """What an objective may learn from: labelled pairs, a teacher's probabilities of them, mined triplets."""
+    """The data of an objective: labelled pairs, a teacher's probabilities of them, mined triplets."""
 
     pairs: Sequence[LabelledPair]
     teacher: NDArray[np.float64] | None = None  # (n,) P(duplicate) by a teacher, for `distill`
     triplets: Sequence[tuple[str, str, str]] = ()  # anchor, duplicate, hard negative, for `mnrl`
 
     def first(self, count: int) -> "Examples":
-        """The first so many of the pairs, and what a teacher says of them."""
-        return Examples(self.pairs[:count], None if self.teacher is None else self.teacher[:count])
+        """The first `count` of the pairs, with the teacher's probabilities of them."""
+        teacher = None if self.teacher is None else self.teacher[:count]
+        return Examples(self.pairs[:count], teacher)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """An objective: what part it trains, what it is good and bad at, and the source's settings."""
+    """An objective: the part it trains, its strengths and weaknesses, and the source's settings."""
 
     part: Part
     trade_off: str
@@ -85,54 +87,33 @@ class Objective:
 
 
 def _labelled(examples: Examples) -> Data:
-    pairs = examples.pairs
-    return {
-        "pairs": Dataset.from_dict(
-            {
-                "sentence1": [pair.question1 for pair in pairs],
-                "sentence2": [pair.question2 for pair in pairs],
-                "label": [int(pair.is_duplicate) for pair in pairs],
-            }
-        )
-    }
-
-
-def _duplicates(examples: Examples) -> Data:
-    if examples.triplets:
-        columns = zip(*examples.triplets, strict=True)
-        return {
-            "duplicates": Dataset.from_dict(
-                dict(zip(("anchor", "positive", "negative"), columns, strict=True))
-            )
-        }
-    duplicates = [pair for pair in examples.pairs if pair.is_duplicate]
-    return {
-        "duplicates": Dataset.from_dict(
-            {
-                "anchor": [pair.question1 for pair in duplicates],
-                "positive": [pair.question2 for pair in duplicates],
-            }
-        )
-    }
-
-
-def _both(examples: Examples) -> Data:
-    return {**_duplicates(examples), **_labelled(examples)}
+    texts = both_texts(examples.pairs)
+    return _rows(texts, [int(pair.is_duplicate) for pair in examples.pairs])
 
 
 def _ordered(examples: Examples) -> Data:
     """Pairs in the order in which the classifier reads any pair."""
-    ordered = [in_order(pair.question1, pair.question2) for pair in examples.pairs]
-    labels = [float(pair.is_duplicate) for pair in examples.pairs]
-    return {
-        "pairs": Dataset.from_dict(
-            {
-                "sentence1": [a for a, _ in ordered],
-                "sentence2": [b for _, b in ordered],
-                "label": labels,
-            }
-        )
-    }
+    texts = [in_order(*pair.texts) for pair in examples.pairs]
+    return _rows(texts, [float(pair.is_duplicate) for pair in examples.pairs])
+
+
+def _rows(texts: Sequence[tuple[str, str]], labels: Sequence[float]) -> Data:
+    first, second = zip(*texts, strict=True)
+    columns = {"sentence1": first, "sentence2": second, "label": labels}
+    return {"pairs": Dataset.from_dict(columns)}
+
+
+def _duplicates(examples: Examples) -> Data:
+    rows: Sequence[tuple[str, ...]] = examples.triplets
+    if not rows:
+        rows = both_texts(duplicates_of(examples.pairs))
+    names = ("anchor", "positive", "negative")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=False))
+    return {"duplicates": Dataset.from_dict(columns)}
+
+
+def _both(examples: Examples) -> Data:
+    return {**_duplicates(examples), **_labelled(examples)}
 
 
 def _taught(examples: Examples, labelled: Callable[[Examples], Data]) -> Data:
@@ -233,30 +214,32 @@ class JointLoss(torch.nn.Module):
         self.model = model
 
     def forward(
-        self, features: Sequence[dict[str, torch.Tensor]], labels: torch.Tensor
+        self,
+        features: Sequence[dict[str, torch.Tensor]],
+        labels: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """The two losses, which the trainer adds and logs."""
-        first, second = (
-            torch.nn.functional.normalize(self.model(f)["sentence_embedding"].float(), dim=1)
-            for f in features
-        )
+        first, second = (self._vectors(of_side) for of_side in features)
         cosines = first @ second.T
         logits = LOGIT_SCALE * (cosines.diagonal() - LOGIT_CENTRE)
-        losses = {
-            "labels": torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
-        }
-        places = torch.nonzero(labels > IS_DUPLICATE).flatten()
-        if len(places):
-            there = torch.nn.functional.cross_entropy(SCALE * cosines[places], places)
-            back = torch.nn.functional.cross_entropy(SCALE * cosines.T[places], places)
+        by_label = functional.binary_cross_entropy_with_logits(logits, labels.float())
+        losses = {"labels": by_label}
+        duplicates = torch.nonzero(labels > IS_DUPLICATE).flatten()
+        if len(duplicates):
+            there = functional.cross_entropy(SCALE * cosines[duplicates], duplicates)
+            back = functional.cross_entropy(SCALE * cosines.T[duplicates], duplicates)
             losses["ranking"] = RANKING_SHARE * (there + back) / 2
         return losses
+
+    def _vectors(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Unit vectors (b, d) float32 of one side of a batch."""
+        embedded: torch.Tensor = self.model(features)["sentence_embedding"]
+        return functional.normalize(embedded.float(), dim=1)
 
 
 def sample(pairs: Sequence[LabelledPair], size: int | None, seed: int) -> list[LabelledPair]:
     """At most `size` of the pairs, drawn by the seed."""
-    return (
-        list(pairs)
-        if size is None or size >= len(pairs)
-        else random.Random(seed).sample(list(pairs), size)
-    )
+    everything = list(pairs)
+    if size is None or size >= len(everything):
+        return everything
+    return random.Random(seed).sample(everything, size)

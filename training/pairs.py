@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
+from numpy.typing import NDArray
 
 from app.engine.rows import Row, read_rows, truth
 from app.engine.text import digest, normalize
@@ -29,10 +30,15 @@ class LabelledPair:
     question2: str
     is_duplicate: bool
 
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Both questions."""
+        return self.question1, self.question2
+
 
 @dataclass(frozen=True)
 class Report:
-    """What stood in a set of pairs: counts, and the pairs that were labelled both ways and so left out."""
+    """Counts of a set of pairs, and the pairs that were labelled both ways and so left out."""
 
     rows: int
     duplicates: int
@@ -52,7 +58,8 @@ def read_pairs(path: Path, columns: Sequence[str] = COLUMNS) -> list[LabelledPai
 
     Raises CommandError naming file and line for a broken row, and for a file with fewer than two classes.
     """
-    return _with_both_classes(str(path), [_pair(path, row) for row in read_rows(path, columns)])
+    pairs = [labelled_pair(path, row) for row in read_rows(path, columns)]
+    return _with_both_classes(str(path), pairs)
 
 
 def read_dataset(name: str, subset: str, columns: Sequence[str] = LABELLED) -> list[LabelledPair]:
@@ -67,68 +74,99 @@ def read_dataset(name: str, subset: str, columns: Sequence[str] = LABELLED) -> l
         raise CommandError(f"can't load the data set {name!r} ({subset}): {error}") from error
     if not isinstance(dataset, DatasetDict):
         raise CommandError(f"the data set {name!r} ({subset}) has no splits")
-    found: list[LabelledPair] = []
+    pairs: list[LabelledPair] = []
     for part, table in dataset.items():
         for number, values in enumerate(table, 1):
-            found += _pairs_of(f"{name} ({subset}, {part}) row {number}", values, columns)
-    return _with_both_classes(name, found, needs_both=subset != "pair")
+            place = f"{name} ({subset}, {part}) row {number}"
+            pairs += _pairs_of(place, values, columns)
+    return _with_both_classes(name, pairs, needs_both=subset != "pair")
 
 
 def write_pairs(path: Path, pairs: Sequence[LabelledPair]) -> None:
-    """JSON lines that `read_pairs` reads back."""
+    """Write JSON lines that `read_pairs` reads back."""
     with path.open("w", encoding="utf-8") as file:
         for pair in pairs:
-            values = (pair.question1, pair.question2, int(pair.is_duplicate))
-            file.write(
-                json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n"
-            )
+            row = {
+                "question1": pair.question1,
+                "question2": pair.question2,
+                "is_duplicate": int(pair.is_duplicate),
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def cleaned(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], Report]:
-    """Each pair once, in its first form, without those that are labelled both ways; and what was found."""
+def cleaned(
+    pairs: Sequence[LabelledPair],
+) -> tuple[list[LabelledPair], Report]:
+    """Each pair once, in its first form, without those that are labelled both ways; and a report of it."""
     by_texts: dict[frozenset[bytes], list[LabelledPair]] = {}
     for pair in pairs:
-        by_texts.setdefault(frozenset((digest(pair.question1), digest(pair.question2))), []).append(
-            pair
-        )
-    contradictory = {
-        texts for texts, same in by_texts.items() if len({p.is_duplicate for p in same}) > 1
-    }
-    kept = [same[0] for texts, same in by_texts.items() if texts not in contradictory]
-    report = Report(
-        rows=len(pairs),
-        duplicates=sum(pair.is_duplicate for pair in pairs),
-        repeats=sum(
-            len(same) - 1 for texts, same in by_texts.items() if texts not in contradictory
-        ),
-        contradictions=[
-            (by_texts[texts][0].question1, by_texts[texts][0].question2) for texts in contradictory
-        ],
-    )
-    return kept, report
+        texts = frozenset((digest(pair.question1), digest(pair.question2)))
+        by_texts.setdefault(texts, []).append(pair)
+    kept: list[LabelledPair] = []
+    contradictions: list[tuple[str, str]] = []
+    repeats = 0
+    for same in by_texts.values():
+        if has_both_classes(same):
+            contradictions.append(same[0].texts)
+        else:
+            kept.append(same[0])
+            repeats += len(same) - 1
+    duplicates = len(duplicates_of(pairs))
+    return kept, Report(len(pairs), duplicates, repeats, contradictions)
 
 
 def open_pairs(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """Those that are not equal after normalisation: the service answers the others without a model."""
+    """The pairs that are not equal after normalisation: the service answers the others without a model."""
     return [pair for pair in pairs if normalize(pair.question1) != normalize(pair.question2)]
+
+
+def duplicates_of(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """The pairs that are labelled duplicates."""
+    return [pair for pair in pairs if pair.is_duplicate]
+
+
+def both_texts(pairs: Sequence[LabelledPair]) -> list[tuple[str, str]]:
+    """The two questions of each pair."""
+    return [pair.texts for pair in pairs]
+
+
+def has_both_classes(pairs: Sequence[LabelledPair]) -> bool:
+    """Whether some of the pairs are duplicates and some are not."""
+    return 0 < len(duplicates_of(pairs)) < len(pairs)
+
+
+def labels_of(pairs: Sequence[LabelledPair]) -> NDArray[np.bool_]:
+    """The labels (n,) of n pairs."""
+    return np.array([pair.is_duplicate for pair in pairs], dtype=np.bool_)
+
+
+def texts_of(pairs: Sequence[LabelledPair]) -> list[str]:
+    """The distinct texts of pairs, in order of appearance."""
+    texts: dict[str, None] = {}
+    for pair in pairs:
+        texts.update(dict.fromkeys(pair.texts))
+    return list(texts)
 
 
 def fingerprint(pairs: Sequence[LabelledPair]) -> str:
     """SHA-256 over the pairs, whatever their order."""
-    lines = sorted(f"{p.question1}\t{p.question2}\t{p.is_duplicate:d}" for p in pairs)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    lines = [f"{pair.question1}\t{pair.question2}\t{pair.is_duplicate:d}" for pair in pairs]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def class_mix(pairs: Sequence[LabelledPair]) -> dict[str, int]:
     """How many pairs there are of each class."""
-    counts = Counter(pair.is_duplicate for pair in pairs)
-    return {"duplicate": counts[True], "different": counts[False]}
+    duplicates = len(duplicates_of(pairs))
+    return {
+        "duplicate": duplicates,
+        "different": len(pairs) - duplicates,
+    }
 
 
 def _with_both_classes(
     source: str, pairs: list[LabelledPair], *, needs_both: bool = True
 ) -> list[LabelledPair]:
-    if not pairs or (needs_both and len({pair.is_duplicate for pair in pairs}) < 2):
+    if not pairs or (needs_both and not has_both_classes(pairs)):
         raise CommandError(
             f"{source} needs pairs of both classes; it has {len(pairs)} pairs of one"
         )
@@ -144,26 +182,28 @@ def _pairs_of(
         for name, value in values.items():
             if name.startswith(NEGATIVE) and value is not None:
                 yield _checked(place, values[ANCHOR], value, False)
-    elif missing := [column for column in columns if column not in values]:
-        raise CommandError(
-            f"{place} has no column {missing[0]!r}; it has {', '.join(map(repr, values))}"
-        )
-    else:
-        first, second, label = (values[column] for column in columns)
-        yield _checked(place, first, second, label)
+        return
+    for column in columns:
+        if column not in values:
+            names = ", ".join(map(repr, values))
+            raise CommandError(f"{place} has no column {column!r}; it has {names}")
+    first, second, label = (values[column] for column in columns)
+    yield _checked(place, first, second, label)
 
 
-def _pair(path: Path, row: Row) -> LabelledPair:
+def labelled_pair(path: Path, row: Row) -> LabelledPair:
+    """The pair of a row of COLUMNS. Raises CommandError, naming file and line, where it is broken."""
     if row.error:
         raise CommandError(f"{path}:{row.line}: {row.error}")
     return _checked(f"{path}:{row.line}", *row.values)
 
 
 def _checked(place: str, first: object, second: object, label: object) -> LabelledPair:
-    if not (
-        isinstance(first, str) and isinstance(second, str) and first.strip() and second.strip()
-    ):
+    if not isinstance(first, str) or not isinstance(second, str):
         raise CommandError(f"{place}: both questions must be texts that are not blank")
-    if (is_duplicate := truth(label)) is None:
+    if not first.strip() or not second.strip():
+        raise CommandError(f"{place}: both questions must be texts that are not blank")
+    is_duplicate = truth(label)
+    if is_duplicate is None:
         raise CommandError(f"{place}: the label must be 0 or 1, not {label!r}")
     return LabelledPair(first, second, is_duplicate)

@@ -1,20 +1,20 @@
-"""Where a training run has come to, in a file that the service reads while it goes on."""
+"""How far a training run is, in a file that the service reads while the run goes on."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 from transformers import TrainerCallback
 
+from app.engine.training_contract import Progress, write_one
+
 Phase = Literal["preparing", "training", "measuring", "gate"]
 
 
-class Progress:
-    """Tells a file where a run is; without a file it tells nobody.
+class ProgressFile:
+    """Tells a file how far a run is; without a file it tells nobody.
 
-    The file is replaced whole at each word: phase, step of how many, loss, and seconds that the phase may still take.
-    Nothing is written but when work was done, so that silence means that none is.
+    The file is replaced whole each time. It is written only when work was done, so that silence means that none is.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -24,42 +24,40 @@ class Progress:
 
     def phase(self, name: Phase) -> None:
         """A new phase begins."""
-        self._phase, self._step = name, 0
-        self._tell(None, None, None, None)
+        self._phase = name
+        self._step = 0
+        self._write(Progress(name))
 
     def beat(self) -> None:
-        """One more piece of work is done, of a number that isn't known."""
+        """One more piece of work is done, of an unknown number."""
         self._step += 1
-        self._tell(self._step, None, None, None)
+        self._write(Progress(self._phase, self._step))
 
-    def step(self, step: int, steps: int, loss: float | None, eta_seconds: float | None) -> None:
-        """So many steps of a training are done."""
-        self._tell(step, steps, loss, eta_seconds)
-
-    def _tell(
-        self, step: int | None, steps: int | None, loss: float | None, eta_seconds: float | None
+    def step(
+        self,
+        step: int,
+        steps: int,
+        loss: float | None,
+        eta_seconds: float | None,
     ) -> None:
+        """Some of the steps of a training are done."""
+        self._write(Progress(self._phase, step, steps, loss, eta_seconds))
+
+    def _write(self, progress: Progress) -> None:
         if self._file:
-            told = {
-                "phase": self._phase,
-                "step": step,
-                "steps": steps,
-                "loss": loss,
-                "eta_seconds": eta_seconds,
-            }
-            replace(self._file, told)
+            write_one(self._file, progress, durable=False)
 
 
-class TellProgress(TrainerCallback):
-    """Passes a trainer's steps on, and how long the rest will take at the pace so far."""
+class TrainerProgress(TrainerCallback):
+    """Passes a trainer's steps on, and the seconds that the rest will take at the pace so far."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ProgressFile) -> None:
         self._progress = progress
         self._loss: float | None = None
         self._began = (0, 0.0)  # step, seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """It may go on from a checkpoint, whose steps took no time now."""
+        """Training may go on from a checkpoint, whose steps took no time now."""
         self._began = (state.global_step, time.monotonic())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
@@ -73,10 +71,3 @@ class TellProgress(TrainerCallback):
         """The loss comes with the logs."""
         if "loss" in given["logs"]:
             self._loss = float(given["logs"]["loss"])
-
-
-def replace(file: Path, content: object) -> None:
-    """Write JSON in place of what a file holds; nobody ever reads a half of it."""
-    aside = file.with_name(f".{file.name}")
-    aside.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-    aside.replace(file)

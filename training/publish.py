@@ -1,36 +1,33 @@
 """A release folder out: written aside, made durable, and shown by one rename."""
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from app.engine.release import FORMAT, Release, sha256
+from app.engine.files import new_folder, sha256
+from app.engine.release import FORMAT, Release
 from app.errors import CommandError
 
 PACKAGES = ("sameask", "torch", "sentence-transformers", "transformers")
 
 
 def publish(
-    out: Path, manifest: Mapping[str, Any], files: Mapping[str, str | bytes | Path]
+    out: Path,
+    manifest: Mapping[str, Any],
+    files: Mapping[str, str | bytes | Path],
 ) -> Release:
     """Write a release folder from contents, or from files to copy; no half of it is ever visible.
 
-    `manifest` lacks what is known only here: name, format, date, versions and digests. Raises CommandError
-    if `out` exists.
+    `manifest` lacks the fields that are known only here: name, format, date, versions and digests. Raises
+    CommandError if `out` exists.
     """
-    if out.exists():
-        raise CommandError(
-            f"{out} exists: a release never changes; choose another name or remove it"
-        )
+    refuse_existing(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with new_folder(out) as aside:
         for name, content in files.items():
             _write(aside / name, content)
         complete = {
@@ -42,13 +39,15 @@ def publish(
             "files": {name: sha256(aside / name) for name in sorted(files)},
         }
         _write(aside / "manifest.json", document(complete))
-        aside.chmod(0o755)
-        aside.rename(out)
-        _sync(out.parent)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return Release.open(out)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise CommandError where a release would be written over something."""
+    if out.exists():
+        raise CommandError(
+            f"{out} exists: a release never changes; choose another name or remove it"
+        )
 
 
 def document(content: Mapping[str, Any]) -> str:
@@ -56,21 +55,9 @@ def document(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _write(path: Path, content: str | bytes | Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        if isinstance(content, Path):
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, file)
-        else:
-            file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(file: Path, content: str | bytes | Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, Path):
+        shutil.copyfile(content, file)
+    else:
+        file.write_bytes(content.encode() if isinstance(content, str) else content)

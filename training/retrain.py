@@ -1,37 +1,63 @@
-"""A request and labels in, a measured release out: what the service starts as its child.
+"""A request and labels in, a measured release out: the service starts this as its child.
 
-The folder of a run holds what is asked (`request.json`, `labels.jsonl`, `unlabelled.jsonl`), and gets how far it is
-(`progress.json`) and what came of it (`result.json`). Started again there after a kill, a run goes on.
+The folder of a run holds the request and gets the result; see `app.engine.training_contract`. Started again there after
+a kill, a run goes on.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from app.engine.release import Release
+from app.engine.review import most_helpful
 from app.engine.text import pair_digest
+from app.engine.training_contract import (
+    LABELS,
+    PROGRESS,
+    REQUEST,
+    RESULT,
+    UNLABELLED,
+    GivenLabel,
+    PairToLabel,
+    RecipeName,
+    Request,
+    Result,
+    UnlabelledPair,
+    read_lines,
+    read_one,
+    write_one,
+)
 from app.errors import CommandError
 from training.build import Source
-from training.fit import Plan, fit
-from training.gate import MARGIN, Asked, Unlabelled, gate, most_helpful
-from training.label_split import EVALUATION_SHARE, GivenLabel, Sides, take_sides
+from training.fit import fit
+from training.gate import gate, probabilities
+from training.label_split import EVALUATION_SHARE, Sides, take_sides
 from training.objectives import ObjectiveName
-from training.pairs import LabelledPair, cleaned, read_pairs
-from training.progress import Progress, replace
+from training.paired_figures import EvaluationSet
+from training.pairs import (
+    LabelledPair,
+    both_texts,
+    cleaned,
+    has_both_classes,
+    read_pairs,
+)
+from training.plan import Plan, Steps
+from training.progress import ProgressFile
+from training.publish import refuse_existing
 from training.splits import apart
 from training.train import Options
 
-LABELS = "labels"  # as the source of pairs
+CLAIM = "claim.json"
+FROM_LABELS = "labels"  # as the source of pairs
 KEEP = 0.4  # of the champion's bi-encoder, in the one that is trained from it
 EPOCHS = 2.0
-BATCH_SIZE, FEWEST_BATCHES = 64, 8  # of an epoch; few labels are cut into smaller batches
+BATCH_SIZE, FEWEST_BATCHES = (
+    64,
+    8,
+)  # of an epoch; few labels are cut into smaller batches
 
-Kind = TypeVar("Kind")
-RecipeName = Literal["calibration", "classifier", "encoder", "both"]
 OBJECTIVES: Mapping[RecipeName, Sequence[ObjectiveName]] = {
     "calibration": (),
     "classifier": (ObjectiveName.CROSS_ENCODER,),
@@ -41,27 +67,20 @@ OBJECTIVES: Mapping[RecipeName, Sequence[ObjectiveName]] = {
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked of a run."""
+class Sets:
+    """The pairs that a run learns from, tunes on, and measures on; no two sets share a question."""
 
-    champion: Path
-    release: Path  # to publish
-    recipe: RecipeName
-    data_set: Path | None = None  # a folder as `split` writes it
-    elsewhere: Path | None = None  # a file of pairs of other domains
-    target_precision: Literal["0.90", "0.95", "0.98", "0.99"] = "0.90"
-    margin: float = MARGIN
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 20
+    train: Source
+    tune: Source
+    evaluation: Sequence[EvaluationSet]
 
 
 @dataclass(frozen=True)
-class Sets:
-    """What a run learns from, fits on, and is measured on; no two share a question."""
+class _Claim:
+    """What a run publishes, from the moment it begins to: a folder that is there then is another's."""
 
-    train: Source
-    fit: Source
-    asked: Sequence[Asked]
+    release: str
+    champion: str
 
 
 def retrain(work: Path) -> None:
@@ -69,117 +88,171 @@ def retrain(work: Path) -> None:
 
     Raises CommandError for labels that don't do and for a broken folder, ReleaseRefused for a damaged champion.
     """
-    if (work / "result.json").exists():
+    if (work / RESULT).exists():
         return
-    progress = Progress(work / "progress.json")
+    progress = ProgressFile(work / PROGRESS)
     progress.phase("preparing")
-    request = read_request(work)
+    request = read_one(work / REQUEST, Request)
     champion = Release.open(request.champion)
-    sets = assemble(request, read_labels(work), learnt_before=learnt_labels(champion))
-    challenger = _made(work, request, champion, sets, progress)
+    sets = assemble(
+        request,
+        read_labels(work),
+        learnt_before=learnt_labels(champion),
+    )
+    challenger = _published(work, request, champion, sets, progress)
     progress.phase("gate")
-    verdict = gate(
+    report = gate(
         champion,
         challenger,
-        sets.asked,
+        sets.evaluation,
         request.target_precision,
         request.margin,
         request.device,
         progress,
     )
-    unlabelled = (
-        _read_lines(work / "unlabelled.jsonl", Unlabelled)
-        if (work / "unlabelled.jsonl").exists()
-        else []
-    )
-    chosen = most_helpful(
-        challenger, unlabelled, request.target_precision, request.device, progress
-    )
-    replace(
-        work / "result.json",
-        {"release": challenger.name, "gate": {**verdict.document(), "to_label": chosen}},
+    to_label = _to_label(work, request, challenger, progress)
+    write_one(
+        work / RESULT,
+        Result(challenger.name, replace(report, to_label=to_label)),
     )
     shutil.rmtree(_checkpoints(request.release), ignore_errors=True)
 
 
-def read_request(work: Path) -> Request:
-    """What `request.json` asks. Raises CommandError that names what is wrong."""
-    return _parsed(work / "request.json", TypeAdapter(Request), _text(work / "request.json"))
-
-
 def read_labels(work: Path) -> list[GivenLabel]:
     """The labels in the order in which they were given. Raises CommandError where none is to be learnt from."""
-    labels = _read_lines(work / "labels.jsonl", GivenLabel)
+    labels = read_lines(work / LABELS, GivenLabel)
     if not any(label.counts for label in labels):
         raise CommandError("there is no label to learn from: label pairs first")
     return labels
 
 
 def learnt_labels(release: Release) -> bool:
-    """Whether a release's models have learnt from labels, by what it says of their training."""
+    """Whether a release's models have learnt from labels, by its own account of their training."""
     parts: Mapping[str, Mapping[str, Any]] = release.manifest["training"] or {}
-    return any(
-        str(how.get("from")).startswith(LABELS) for part in parts.values() for how in part.values()
-    )
+    for steps in parts.values():
+        for settings in steps.values():
+            if str(settings.get("from")).startswith(FROM_LABELS):
+                return True
+    return False
 
 
-def assemble(request: Request, labels: Sequence[GivenLabel], *, learnt_before: bool) -> Sets:
+def assemble(
+    request: Request,
+    labels: Sequence[GivenLabel],
+    *,
+    learnt_before: bool,
+) -> Sets:
     """Labels and data set together, cut into sets that no chain of pairs ties.
 
-    Labels overrule what the data set says of the same pair. Where nothing is trained, calibration may be fitted on the
+    Labels overrule the data set's word on the same pair. Where nothing is trained, calibration may be fitted on the
     labels to train on too, unless the champion has learnt from them: it would be too sure of them.
     """
-    sides, of_set = take_sides(labels), _data_set(request.data_set, labels)
-    evaluation, report = _clean(sides.evaluation), _clean(of_set.evaluation)
-    asked = [Asked("labels", evaluation, growth=1 / EVALUATION_SHARE)]
-    if report:
-        asked.append(Asked(f"{_name(request.data_set)}: report", apart(report, evaluation)))
-    if request.elsewhere:
-        held = apart(_clean(read_pairs(request.elsewhere)), evaluation, report)
-        asked.append(Asked(f"{request.elsewhere.name}", held, elsewhere=True))
-    fitted, learnt = [*sides.fit, *of_set.fit], [*sides.train, *of_set.train]
-    if request.recipe == "calibration":
-        fitted, learnt = [*fitted, *([] if learnt_before else sides.train)], []
-    fitted = apart(_clean(fitted), *(one.pairs for one in asked))
-    learnt = apart(_clean(learnt), fitted, *(one.pairs for one in asked))
-    if request.recipe != "calibration" and len({pair.is_duplicate for pair in learnt}) < 2:
+    of_labels = take_sides(labels)
+    of_data_set = _data_set(request.data_set, labels)
+    evaluation = _evaluation_sets(request, of_labels, of_data_set)
+    tune = [*of_labels.tune, *of_data_set.tune]
+    train = [*of_labels.train, *of_data_set.train]
+    trains = request.recipe != "calibration"
+    if not trains:
+        train = []
+        if not learnt_before:
+            tune += of_labels.train
+    held = [one.pairs for one in evaluation]
+    tune = apart(_clean(tune), *held)
+    train = apart(_clean(train), tune, *held)
+    if trains and not has_both_classes(train):
         raise CommandError(
-            f"training needs labelled pairs of both classes; {len(learnt)} of one are left to learn from: label more"
+            f"training needs labelled pairs of both classes; {len(train)} of one are left to learn from: label more"
         )
-    name = f"{LABELS}, {_name(request.data_set)}" if request.data_set else LABELS
-    return Sets(Source(name, learnt), Source(name, fitted), asked)
+    name = FROM_LABELS
+    if request.data_set:
+        name += f", {request.data_set.name}"
+    return Sets(Source(name, train), Source(name, tune), evaluation)
 
 
-def _made(
-    work: Path, request: Request, champion: Release, sets: Sets, progress: Progress
+def _evaluation_sets(request: Request, of_labels: Sides, of_data_set: Sides) -> list[EvaluationSet]:
+    labelled = _clean(of_labels.evaluation)
+    sets = [EvaluationSet("labels", labelled, growth=1 / EVALUATION_SHARE)]
+    report = _clean(of_data_set.evaluation)
+    if request.data_set and report:
+        sets.append(
+            EvaluationSet(
+                f"{request.data_set.name}: report",
+                apart(report, labelled),
+            )
+        )
+    if request.elsewhere:
+        pairs = apart(_clean(read_pairs(request.elsewhere)), labelled, report)
+        sets.append(EvaluationSet(request.elsewhere.name, pairs, elsewhere=True))
+    return sets
+
+
+def _published(
+    work: Path,
+    request: Request,
+    champion: Release,
+    sets: Sets,
+    progress: ProgressFile,
 ) -> Release:
     """The release that is asked for; the one that this run has published already, if it was killed after that."""
-    out, claim = request.release, work / "claim.json"
+    out = request.release
+    claim = work / CLAIM
     if not claim.exists():
-        if out.exists():
-            raise CommandError(
-                f"{out} exists: a release never changes; choose another name or remove it"
-            )
-        replace(claim, {"release": str(out), "champion": champion.digest})
+        refuse_existing(out)
+        write_one(claim, _Claim(str(out), champion.digest))
     if out.exists():
         return Release.open(out)
-    batch_size = max(2, min(BATCH_SIZE, len(sets.train.pairs) // FEWEST_BATCHES))
-    plan = Plan(
-        objectives=OBJECTIVES[request.recipe],
-        base=champion.base.name,
-        train=sets.train,
-        fit=sets.fit,
-        report=[Source(one.name, one.pairs) for one in sets.asked if _has_both(one.pairs)],
-        options=Options(
-            epochs=EPOCHS, batch_size=batch_size, device=request.device, seed=request.seed
-        ),
-        parent=champion,
-        keep=KEEP,
-    )
-    release = fit(plan, out, progress)
+    release = fit(_plan(request, champion, sets), out, progress)
     if release is None:
         raise CommandError("a run is one process: start it without torchrun")
     return release
+
+
+def _plan(request: Request, champion: Release, sets: Sets) -> Plan:
+    batch_size = min(BATCH_SIZE, len(sets.train.pairs) // FEWEST_BATCHES)
+    steps = Steps(
+        objectives=OBJECTIVES[request.recipe],
+        base=champion.base.name,
+        keep=KEEP,
+        options=Options(
+            epochs=EPOCHS,
+            batch_size=max(2, batch_size),
+            device=request.device,
+            seed=request.seed,
+        ),
+    )
+    measurable = [one for one in sets.evaluation if has_both_classes(one.pairs)]
+    report = [Source(one.name, one.pairs) for one in measurable]
+    return Plan(steps, sets.train, sets.tune, report, parent=champion)
+
+
+def _to_label(
+    work: Path,
+    request: Request,
+    release: Release,
+    progress: ProgressFile,
+) -> list[PairToLabel]:
+    """The stored pairs whose labels would help most, with the new release's probabilities."""
+    file = work / UNLABELLED
+    pairs = read_lines(file, UnlabelledPair) if file.exists() else []
+    if not pairs:
+        return []
+    unlabelled = [
+        LabelledPair(pair.question1, pair.question2, is_duplicate=False) for pair in pairs
+    ]
+    (given,) = probabilities(release, [unlabelled], request.device, progress)
+    thresholds = release.scale.thresholds
+    threshold = thresholds.duplicate[request.target_precision].probability
+    if threshold is None:
+        threshold = thresholds.review
+    places = most_helpful(both_texts(unlabelled), given, threshold)
+    return [
+        PairToLabel(
+            **asdict(pairs[place]),
+            probability=round(float(given[place]), 4),
+        )
+        for place in places
+    ]
 
 
 def _checkpoints(out: Path) -> Path:
@@ -190,54 +263,28 @@ def _data_set(folder: Path | None, labels: Sequence[GivenLabel]) -> Sides:
     """The parts of a data set, without the pairs of which a label speaks. Raises CommandError without `train.*`."""
     if folder is None:
         return Sides()
-    spoken = {pair_digest(label.question1, label.question2) for label in labels if label.active}
-    parts = {}
-    for name in ("train", "fit", "report"):
-        file = next(iter(sorted(folder.glob(f"{name}.*"))), None)
-        if file is None and name == "train":
-            raise CommandError(
-                f"{folder} has no train.*: `python -m training split` makes such a folder"
-            )
+    labelled = set()
+    for label in labels:
+        if label.active:
+            labelled.add(pair_digest(label.question1, label.question2))
+    train = _part(folder, "train")
+    if train is None:
+        raise CommandError(
+            f"{folder} has no train.*: `python -m training split` makes such a folder"
+        )
+    tune = _part(folder, "tune") or _part(folder, "fit")  # as it was called before
+    report = _part(folder, "report")
+    parts = []
+    for file in (train, tune, report):
         pairs = read_pairs(file) if file else []
-        parts[name] = [
-            pair for pair in pairs if pair_digest(pair.question1, pair.question2) not in spoken
-        ]
-    return Sides(parts["train"], parts["fit"], parts["report"])
+        parts.append([pair for pair in pairs if pair_digest(*pair.texts) not in labelled])
+    return Sides(*parts)
+
+
+def _part(folder: Path, name: str) -> Path | None:
+    """The file of a data set's part, whatever its kind."""
+    return min(folder.glob(f"{name}.*"), default=None)
 
 
 def _clean(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
     return cleaned(pairs)[0]
-
-
-def _has_both(pairs: Sequence[LabelledPair]) -> bool:
-    return len({pair.is_duplicate for pair in pairs}) == 2
-
-
-def _name(folder: Path | None) -> str:
-    return folder.name if folder else ""
-
-
-def _read_lines(file: Path, kind: type[Kind]) -> list[Kind]:
-    """A file of JSON lines, each of one kind."""
-    adapter = TypeAdapter(kind)
-    lines = enumerate(_text(file).split("\n"), 1)
-    return [_parsed(f"{file}:{number}", adapter, line) for number, line in lines if line.strip()]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"can't read {file}: {error}") from error
-
-
-def _parsed(place: object, adapter: TypeAdapter[Kind], content: str) -> Kind:
-    """What the content says; the error names the first field at fault, and no text of a question."""
-    try:
-        return adapter.validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise CommandError(
-            f"{place}: {field}: {first['msg']}" if field else f"{place}: {first['msg']}"
-        ) from error

@@ -1,100 +1,112 @@
 """Labelled pairs, cut into sets that share no question and no chain of labels."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from app.engine.components import components as engine_components
 from app.engine.text import digest
 from app.errors import CommandError
-from training.pairs import LabelledPair
+from training.pairs import LabelledPair, both_texts, has_both_classes
+
+Sets = dict[str, list[LabelledPair]]
 
 
 def components(pairs: Sequence[LabelledPair]) -> NDArray[np.int64]:
-    """The number (n,) of each pair's component: pairs that any chain of shared questions ties, whatever their label.
-
-    Questions are the same when they are equal after normalisation. Duplicates are so closed transitively.
-    """
-    rows: dict[bytes, int] = {}
-    ends = [
-        [rows.setdefault(digest(text), len(rows)) for text in (p.question1, p.question2)]
-        for p in pairs
-    ]
-    first, second = np.array(ends, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(rows), len(rows)))
-    _, of_question = connected_components(graph, directed=False)
-    return np.asarray(of_question[first], dtype=np.int64)
+    """The number (n,) of each pair's connected component: what shared questions tie, whatever the labels."""
+    return engine_components(both_texts(pairs))
 
 
 def split(
-    pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int
-) -> dict[str, list[LabelledPair]]:
+    pairs: Sequence[LabelledPair],
+    shares: Mapping[str, float],
+    seed: int,
+) -> Sets:
     """Whole components to each named set, in an order that the seed chooses, until it has its share of the pairs.
 
-    The last set takes what is left. The order of the pairs makes no difference. Raises CommandError when a
+    The last set takes the rest. The order of the pairs makes no difference. Raises CommandError when a
     set but the first would have fewer than two classes.
     """
-    members: dict[int, list[LabelledPair]] = {}
-    for number, pair in zip(components(pairs).tolist(), pairs, strict=True):
-        members.setdefault(number, []).append(pair)
-    names, sets = list(shares), {name: list[LabelledPair]() for name in shares}
-    wanted = {name: share * len(pairs) / sum(shares.values()) for name, share in shares.items()}
-    for group in sorted(members.values(), key=lambda group: _lot(group, seed)):
-        name = next((n for n in names[:-1] if len(sets[n]) + len(group) <= wanted[n]), names[-1])
-        sets[name] += group
+    total = sum(shares.values())
+    sets: Sets = {name: [] for name in shares}
+    room = {name: share * len(pairs) / total for name, share in shares.items()}
+    room[list(shares)[-1]] = float("inf")
+    for group in sorted(_groups(pairs), key=lambda group: _lot(group, seed)):
+        for name in shares:
+            if len(group) <= room[name]:
+                sets[name] += group
+                room[name] -= len(group)
+                break
     assert_disjoint(sets)
     return _with_both_classes(sets)
 
 
 def split_rows(
-    pairs: Sequence[LabelledPair], shares: Mapping[str, float], seed: int
-) -> dict[str, list[LabelledPair]]:
+    pairs: Sequence[LabelledPair],
+    shares: Mapping[str, float],
+    seed: int,
+) -> Sets:
     """Rows to sets at random, as some published figures have it: questions leak from one set to another."""
     order = np.random.default_rng(seed).permutation(len(pairs))
-    ends = np.cumsum([share / sum(shares.values()) for share in shares.values()]) * len(pairs)
-    parts = np.split(order, np.rint(ends[:-1]).astype(int))
-    return _with_both_classes(
-        {name: [pairs[i] for i in part] for name, part in zip(shares, parts, strict=True)}
-    )
+    parts = np.array(list(shares.values())) / sum(shares.values())
+    ends = np.rint(np.cumsum(parts) * len(pairs)).astype(int)
+    sets: Sets = {}
+    for name, rows in zip(shares, np.split(order, ends[:-1]), strict=True):
+        sets[name] = [pairs[row] for row in rows]
+    return _with_both_classes(sets)
 
 
 def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """Those pairs that no chain of shared questions ties to any of the others: what may be learnt beside them."""
-    held = [pair for other in others for pair in other]
-    numbers = components([*pairs, *held])
-    tied = set(numbers[len(pairs) :].tolist())
-    return [
-        pair for pair, number in zip(pairs, numbers.tolist(), strict=False) if number not in tied
-    ]
+    """The pairs that no chain of shared questions ties to any of the others: what may be learnt beside them."""
+    everything = list(pairs)
+    for other in others:
+        everything += other
+    numbers = components(everything)
+    own, held = numbers[: len(pairs)], numbers[len(pairs) :]
+    free = ~np.isin(own, held)
+    return [pair for pair, is_free in zip(pairs, free, strict=True) if is_free]
 
 
 def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
     """Raise CommandError where a question of one set stands in another, after normalisation."""
     owner: dict[bytes, str] = {}
     for name, pairs in sets.items():
-        for pair in pairs:
-            for text in (pair.question1, pair.question2):
-                if (other := owner.setdefault(digest(text), name)) != name:
-                    raise CommandError(
-                        f"a question stands both in {other} and in {name}: sets must share none"
-                    )
+        for text in _texts(pairs):
+            other = owner.setdefault(digest(text), name)
+            if other != name:
+                raise CommandError(
+                    f"a question stands both in {other} and in {name}: sets must share none"
+                )
+
+
+def _groups(
+    pairs: Sequence[LabelledPair],
+) -> Iterable[list[LabelledPair]]:
+    """The pairs of each component."""
+    groups: dict[int, list[LabelledPair]] = {}
+    for number, pair in zip(components(pairs).tolist(), pairs, strict=True):
+        groups.setdefault(number, []).append(pair)
+    return groups.values()
+
+
+def _texts(pairs: Sequence[LabelledPair]) -> Iterable[str]:
+    for pair in pairs:
+        yield from pair.texts
 
 
 def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
-    """What a component draws: a hash of the seed and of its least question."""
-    least = min(digest(text) for pair in group for text in (pair.question1, pair.question2))
+    """A component's place in the order: a hash of the seed and of its least question."""
+    least = min(digest(text) for text in _texts(group))
     return hashlib.blake2b(least, key=seed.to_bytes(8, "big"), digest_size=16).digest()
 
 
-def _with_both_classes(sets: dict[str, list[LabelledPair]]) -> dict[str, list[LabelledPair]]:
-    for name, pairs in list(sets.items())[
-        1:
-    ]:  # the first is learnt from, and may be all duplicates
-        if len({pair.is_duplicate for pair in pairs}) < 2:
+def _with_both_classes(sets: Sets) -> Sets:
+    for name in list(sets)[1:]:  # the first is learnt from, and may be all duplicates
+        if not has_both_classes(sets[name]):
+            count = len(sets[name])
             raise CommandError(
-                f"too few pairs to split: the set {name} would have {len(pairs)} pairs of one class"
+                f"too few pairs to split: the set {name} would have {count} pairs of one class"
             )
     return sets

@@ -1,25 +1,25 @@
-"""A teacher and labelled pairs in; out comes what a student learns from: those, pairs made from them, near ones that
-nobody labelled, and the teacher's probability of each."""
+"""A teacher and labelled pairs in; out comes what a student learns from, with the teacher's probability of each pair.
+
+A student learns from the labelled pairs, from near ones without a label, and from pairs made by rule.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from app.engine.files import replacing
 from app.engine.models.backends import AUTO
 from app.engine.models.opening import open_models
 from app.engine.release import Release
-from training.evaluation import in_slices, similarities, texts_of
+from app.engine.training_contract import Device
+from training.evaluation import in_slices, similarities
 from training.hard_negatives import mine_pairs
 from training.objectives import Examples
-from training.pairs import LabelledPair
-from training.progress import Progress
-
-Device = Literal["auto", "cpu", "cuda"]
-COLUMNS = ("question1", "question2", "is_duplicate", "probability")
+from training.pairs import LabelledPair, both_texts, labels_of, texts_of
+from training.progress import ProgressFile
 
 
 def judge(
@@ -28,35 +28,45 @@ def judge(
     made: Sequence[LabelledPair],
     mine: int,
     device: Device,
-    progress: Progress,
+    progress: ProgressFile,
 ) -> Examples:
-    """The pairs, up to `mine` near ones of their questions, and last those that were made from them by rule, with the
-    teacher's probability of each. The teacher runs on what would serve it here."""
+    """The pairs, up to `mine` near ones of their questions, and last those that were made by rule.
+
+    Each has the teacher's probability. The teacher runs on the backend that would serve it here.
+    """
     encoder, classifier = open_models(teacher, device, AUTO)
     texts = texts_of([*pairs, *made])
     vectors = in_slices(encoder.encode, texts, progress)
-    own = texts[: len(texts_of(pairs))]  # the pairs come first, and so do their texts
-    judged = [*pairs, *(mine_pairs(pairs, own, vectors[: len(own)], mine) if mine else []), *made]
-    asked = [(pair.question1, pair.question2) for pair in judged]
-    logits = in_slices(classifier.score, asked, progress) if classifier else None
-    return Examples(
-        judged, teacher.scorer("0.90").probability(similarities(judged, texts, vectors), logits)
-    )
+    own = len(texts_of(pairs))  # the pairs come first, and so do their texts
+    near = mine_pairs(pairs, texts[:own], vectors[:own], mine) if mine else []
+    judged = [*pairs, *near, *made]
+    logits = None
+    if classifier:
+        logits = in_slices(classifier.score, both_texts(judged), progress)
+    by_encoder = similarities(judged, texts, vectors)
+    probabilities = teacher.scorer("0.90").probability(by_encoder, logits)
+    return Examples(judged, probabilities)
 
 
 def keep(examples: Examples, file: Path) -> None:
-    """Write what a teacher said, in one piece."""
+    """Write the judged pairs, in one piece."""
     assert examples.teacher is not None
-    texts = [(pair.question1, pair.question2, pair.is_duplicate) for pair in examples.pairs]
-    columns = [*zip(*texts, strict=True), examples.teacher]
-    aside = file.with_name(f".{file.name}")
-    parquet.write_table(pa.table(dict(zip(COLUMNS, map(pa.array, columns), strict=True))), aside)
-    aside.replace(file)
+    first, second = zip(*both_texts(examples.pairs), strict=True)
+    table = pa.table(
+        {
+            "question1": first,
+            "question2": second,
+            "is_duplicate": labels_of(examples.pairs),
+            "probability": examples.teacher,
+        }
+    )
+    with replacing(file) as aside:
+        parquet.write_table(table, aside)
 
 
 def kept(file: Path) -> Examples:
-    """What was written there."""
-    *texts, teacher = (parquet.read_table(file)[name].to_pylist() for name in COLUMNS)
-    return Examples(
-        [LabelledPair(*of) for of in zip(*texts, strict=True)], np.array(teacher, dtype=np.float64)
-    )
+    """The judged pairs that `keep` wrote."""
+    table = parquet.read_table(file).to_pydict()
+    probabilities = np.array(table.pop("probability"), dtype=np.float64)
+    pairs = [LabelledPair(*row) for row in zip(*table.values(), strict=True)]
+    return Examples(pairs, probabilities)

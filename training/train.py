@@ -15,29 +15,47 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.sampler import MultiDatasetBatchSamplers
-from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
-from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassificationEvaluator
+from sentence_transformers.cross_encoder import (
+    CrossEncoderTrainer,
+    CrossEncoderTrainingArguments,
+)
+from sentence_transformers.cross_encoder.evaluation import (
+    CrossEncoderClassificationEvaluator,
+)
 from sentence_transformers.sentence_transformer import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    BinaryClassificationEvaluator,
+)
 from transformers import EarlyStoppingCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from app.engine.models.pair_classifier import in_order, most_tokens
 from app.engine.models.safe_loading import SAFELY, choose_device
+from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.batch_sampler import LengthSortedBatches
 from training.card import HISTORY
-from training.objectives import OBJECTIVES, Examples, Model, Objective, ObjectiveName, Part
-from training.pairs import LabelledPair
-from training.progress import Progress, TellProgress
+from training.objectives import (
+    OBJECTIVES,
+    Examples,
+    Model,
+    Objective,
+    ObjectiveName,
+    Part,
+)
+from training.pairs import LabelledPair, labels_of
+from training.progress import ProgressFile, TrainerProgress
 
 EVALUATIONS_PER_EPOCH = 4
-EVALUATED = "fit"  # name of the evaluated pairs in the logs
+EVALUATED = "fit"  # name of the pairs to tune on in the logs, which checkpoints go on from
 WARM_UP = 0.1  # share of the steps
 LITTLE_ROOM_BYTES = 2**20
+
+Sampler = Literal["proportional", "round-robin"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -48,17 +66,14 @@ class Options:
     batch_size: int | None = None
     learning_rate: float | None = None
     accumulate: int = 1  # batches whose gradients make one step
-    sampler: Literal["proportional", "round-robin"] = (
-        "proportional"  # of `multi-task`'s two data sets
-    )
+    sampler: Sampler = "proportional"  # of `multi-task`'s two data sets
     max_tokens: int = 128  # of a text, or of a pair; longer ones are cut
     dropout: bool = False  # keep the dropout that the base was made with
-    lora_rank: int | None = (
-        None  # train so many dimensions beside each weight instead of the weights
-    )
+    lora_rank: int | None = None  # train so many dimensions beside each weight, not the weights
     patience: int | None = None  # evaluations without progress after which training stops
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "auto"
+    device: Device = "auto"
+    frozen_layers: int = 0  # lowest layers, and the word pieces' vectors, that stay as they were
     seed: int = 20
 
 
@@ -66,12 +81,12 @@ def train(
     name: ObjectiveName,
     start: Path,
     examples: Callable[[], Examples],
-    fit: Sequence[LabelledPair],
+    tune: Sequence[LabelledPair],
     options: Options,
     work: Path,
-    progress: Progress,
+    progress: ProgressFile,
 ) -> Path:
-    """Train the model in the folder `start`, and return the folder of the one that ranked `fit` best.
+    """Train the model in the folder `start`, and return the folder of the checkpoint that ranked `tune` best.
 
     `work` holds checkpoints, TensorBoard logs and the result. If a run of the same kind stopped there, this
     one goes on from its last checkpoint; if it had ended, its result is returned.
@@ -83,27 +98,38 @@ def train(
     model = open_model(objective.part, start, options)
     if options.lora_rank:
         _add_lora(model, objective.part, options.lora_rank)
+    if options.frozen_layers:
+        _freeze(model, options.frozen_layers)
     with _room_needed(work):
-        trainer = _trainer(objective, model, examples(), fit, options, work)
-        trainer.add_callback(TellProgress(progress))
+        trainer = _trainer(objective, model, examples(), tune, options, work)
+        trainer.add_callback(TrainerProgress(progress))
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     if trainer.is_world_process_zero():
         if options.lora_rank:
             model = _merged(model, open_model(objective.part, start, options))
-        aside = work / ".best"
-        shutil.rmtree(aside, ignore_errors=True)
-        model.save_pretrained(str(aside), create_model_card=False)
-        (work / HISTORY).write_text(json.dumps(trainer.state.log_history), "utf-8")
-        aside.rename(result)
+        _save(model, trainer.state.log_history, work, result)
     trainer.accelerator.wait_for_everyone()
     return result
 
 
+def _save(
+    model: Model,
+    history: Sequence[Mapping[str, Any]],
+    work: Path,
+    result: Path,
+) -> None:
+    """The trained model and the trainer's log; the model appears whole."""
+    aside = work / ".best"
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save_pretrained(str(aside), create_model_card=False)
+    (work / HISTORY).write_text(json.dumps(history), "utf-8")
+    aside.rename(result)
+
+
 def _last_checkpoint(work: Path) -> str | None:
-    """The newest whole checkpoint, if there is one. What a kill left half written lacks the state, which comes last."""
-    for folder in sorted(
-        work.glob("checkpoint-*"), key=lambda f: int(f.name.partition("-")[2]), reverse=True
-    ):
+    """The newest whole checkpoint, if there is one. One that a kill left half written lacks the state, written last."""
+    folders = sorted(work.glob("checkpoint-*"), key=_step_of, reverse=True)
+    for folder in folders:
         try:
             json.loads((folder / TRAINER_STATE_NAME).read_text("utf-8"))
         except (OSError, ValueError):
@@ -111,6 +137,10 @@ def _last_checkpoint(work: Path) -> str | None:
         else:
             return str(folder)
     return None
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
 
 
 @contextmanager
@@ -132,8 +162,11 @@ def open_model(part: Part, folder: Path, options: Options) -> Model:
     settings: dict[str, Any] = {**SAFELY, "device": device}
     if (
         device == "cpu"
-    ):  # short texts in small batches: plain attention takes two thirds of the time of the fused one
-        settings["model_kwargs"] = {**SAFELY["model_kwargs"], "attn_implementation": "eager"}
+    ):  # plain attention takes two thirds of the time of the fused one: short texts
+        settings["model_kwargs"] = {
+            **SAFELY["model_kwargs"],
+            "attn_implementation": "eager",
+        }
     torch.manual_seed(options.seed)  # of a new head
     model: Model
     if part == "classifier":
@@ -141,7 +174,10 @@ def open_model(part: Part, folder: Path, options: Options) -> Model:
         model.max_seq_length = most_tokens(model, options.max_tokens)
     else:
         model = SentenceTransformer(str(folder), **settings)
-        model.max_seq_length = min(model.max_seq_length or options.max_tokens, options.max_tokens)
+        model.max_seq_length = min(
+            model.max_seq_length or options.max_tokens,
+            options.max_tokens,
+        )
     if not options.dropout:
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -152,21 +188,17 @@ def open_model(part: Part, folder: Path, options: Options) -> Model:
 def averaged(part: Part, shares: Mapping[Path, float], folder: Path) -> Path:
     """Write into `folder` the model whose weights are the mean of those in the folders, weighed by their shares.
 
-    Runs that began with the same weights differ by what chance taught them, which a mean forgets (Wortsman et al.,
-    "Model soups", 2022); a mean with the start keeps what the start knew of other texts (the same, "Robust fine-tuning
-    of zero-shot models", 2022).
+    Runs that began with the same weights differ by chance, which a mean forgets (Wortsman et al., "Model soups",
+    2022); a mean with the start keeps its knowledge of other texts (the same, "Robust fine-tuning of zero-shot
+    models", 2022).
     """
     states = [_opened(part, at).state_dict() for at in shares]
-    total = sum(shares.values())
-    mean = {
-        name: sum(
-            share / total * state[name]
-            for share, state in zip(shares.values(), states, strict=True)
-        )
-        if value.is_floating_point()
-        else value
-        for name, value in states[0].items()
-    }
+    weights = [share / sum(shares.values()) for share in shares.values()]
+    mean = dict(states[0])
+    for name, value in mean.items():
+        if value.is_floating_point():
+            terms = [weight * state[name] for weight, state in zip(weights, states, strict=True)]
+            mean[name] = torch.stack(terms).sum(dim=0)
     model = _opened(part, next(iter(shares)))
     model.load_state_dict(mean)
     model.save_pretrained(str(folder), create_model_card=False)
@@ -193,51 +225,25 @@ def _trainer(
     objective: Objective,
     model: Model,
     examples: Examples,
-    fit: Sequence[LabelledPair],
+    tune: Sequence[LabelledPair],
     options: Options,
     work: Path,
 ) -> Any:
+    """sentence-transformers' trainer of the part, with the objective's data and losses."""
     data = objective.data(examples)
     batch_size = options.batch_size or objective.batch_size
-    epochs = options.epochs or objective.epochs
     rows = sum(len(part) for part in data.values())
     if rows < batch_size:
         raise CommandError(
             f"{rows} examples are fewer than a batch of {batch_size}: label more, or set --batch-size"
         )
-    steps = max(1, rows // (batch_size * options.accumulate * EVALUATIONS_PER_EPOCH))
-    evaluator, metric = _evaluator(objective.part, fit)
-    arguments: dict[str, Any] = {
+    evaluator, metric = _evaluator(objective.part, tune)
+    arguments = {
         "output_dir": str(work),
-        "num_train_epochs": epochs,
-        "per_device_train_batch_size": batch_size,
-        "gradient_accumulation_steps": options.accumulate,
-        "learning_rate": options.learning_rate or objective.learning_rate,
-        "warmup_steps": WARM_UP,
-        "bf16": _is_bf16(model.device, options),
-        "use_cpu": model.device.type == "cpu",
-        "batch_sampler": LengthSortedBatches,
-        "multi_dataset_batch_sampler": MultiDatasetBatchSamplers(options.sampler.replace("-", "_")),
-        "eval_strategy": "steps",
-        "eval_steps": steps,
-        "save_strategy": "steps",
-        "save_steps": steps,
-        "save_total_limit": 2,
-        "load_best_model_at_end": True,
-        "metric_for_best_model": metric,
-        "greater_is_better": True,
-        "logging_steps": max(1, steps // 10),
-        "report_to": ["tensorboard"],
-        "seed": options.seed,
-        "data_seed": options.seed,
-        "ddp_find_unused_parameters": objective.part
-        == "encoder",  # a bi-encoder may carry a pooler that it leaves out
+        **_learning_arguments(objective, model, options, batch_size),
+        **_evaluation_arguments(metric, rows // (batch_size * options.accumulate)),
     }
-    kinds: dict[Part, tuple[Any, Any]] = {
-        "encoder": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),
-        "classifier": (CrossEncoderTrainer, CrossEncoderTrainingArguments),
-    }
-    trainer, settings = kinds[objective.part]
+    trainer, settings = _CLASSES[objective.part]
     losses = objective.losses(model, batch_size)
     several = len(data) > 1
     return trainer(
@@ -250,41 +256,95 @@ def _trainer(
     )
 
 
+_CLASSES: Mapping[Part, tuple[Any, Any]] = {
+    "encoder": (
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    ),
+    "classifier": (CrossEncoderTrainer, CrossEncoderTrainingArguments),
+}
+
+
+def _learning_arguments(
+    objective: Objective,
+    model: Model,
+    options: Options,
+    batch_size: int,
+) -> dict[str, Any]:
+    sampler = MultiDatasetBatchSamplers(options.sampler.replace("-", "_"))
+    return {
+        "num_train_epochs": options.epochs or objective.epochs,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": options.accumulate,
+        "learning_rate": options.learning_rate or objective.learning_rate,
+        "warmup_steps": WARM_UP,
+        "bf16": _is_bf16(model.device, options),
+        "use_cpu": model.device.type == "cpu",
+        "batch_sampler": LengthSortedBatches,
+        "multi_dataset_batch_sampler": sampler,
+        "seed": options.seed,
+        "data_seed": options.seed,
+        # A bi-encoder may carry a pooler that it leaves out.
+        "ddp_find_unused_parameters": objective.part == "encoder",
+    }
+
+
+def _evaluation_arguments(metric: str, steps_per_epoch: int) -> dict[str, Any]:
+    steps = max(1, steps_per_epoch // EVALUATIONS_PER_EPOCH)
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": steps,
+        "save_strategy": "steps",
+        "save_steps": steps,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": metric,
+        "greater_is_better": True,
+        "logging_steps": max(1, steps // 10),
+        "report_to": ["tensorboard"],
+    }
+
+
 def _evaluator(part: Part, pairs: Sequence[LabelledPair]) -> tuple[Any, str]:
     """sentence-transformers' own evaluator, and the figure by which the best checkpoint is chosen."""
-    labels = [int(pair.is_duplicate) for pair in pairs]
+    settings: dict[str, Any] = {
+        "labels": labels_of(pairs).astype(int).tolist(),
+        "name": EVALUATED,
+        "batch_size": 64,
+        "show_progress_bar": False,
+        "write_csv": False,
+    }
     if part == "classifier":
-        ordered = [list(in_order(pair.question1, pair.question2)) for pair in pairs]
-        classification = CrossEncoderClassificationEvaluator(
-            ordered, labels, name=EVALUATED, batch_size=64, show_progress_bar=False, write_csv=False
-        )
+        ordered = [list(in_order(*pair.texts)) for pair in pairs]
+        classification = CrossEncoderClassificationEvaluator(ordered, **settings)
         return classification, f"eval_{EVALUATED}_average_precision"
+    first = [pair.question1 for pair in pairs]
+    second = [pair.question2 for pair in pairs]
     binary = BinaryClassificationEvaluator(
-        [pair.question1 for pair in pairs],
-        [pair.question2 for pair in pairs],
-        labels,
-        name=EVALUATED,
-        batch_size=64,
-        show_progress_bar=False,
-        write_csv=False,
-        similarity_fn_names=["cosine"],
+        first, second, similarity_fn_names=["cosine"], **settings
     )
     return binary, f"eval_{EVALUATED}_cosine_ap"
 
 
+def _freeze(model: Model, layers: int) -> None:
+    """Keep the word pieces' vectors and so many of the lowest layers: a step takes less time."""
+    frozen = ["embeddings.", *(f".layer.{number}." for number in range(layers))]
+    for name, parameter in model.named_parameters():
+        if any(part in name for part in frozen):
+            parameter.requires_grad = False
+
+
 def _add_lora(model: Model, part: Part, rank: int) -> None:
     """Freeze the weights and put a low-rank term beside every linear one; a classifier's head is trained whole."""
-    head = ["classifier"] if part == "classifier" else None
-    task = "SEQ_CLS" if part == "classifier" else "FEATURE_EXTRACTION"
-    model.add_adapter(
-        LoraConfig(
-            task_type=task,
-            r=rank,
-            lora_alpha=2 * rank,
-            target_modules="all-linear",
-            modules_to_save=head,
-        )
+    is_classifier = part == "classifier"
+    config = LoraConfig(
+        task_type="SEQ_CLS" if is_classifier else "FEATURE_EXTRACTION",
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules="all-linear",
+        modules_to_save=["classifier"] if is_classifier else None,
     )
+    model.add_adapter(config)
 
 
 def _merged(trained: Model, fresh: Model) -> Model:
@@ -292,10 +352,11 @@ def _merged(trained: Model, fresh: Model) -> Model:
     for module in trained.modules():
         if isinstance(module, LoraLayer):
             module.merge()
-    state = {
-        name.replace(".base_layer.", ".").replace(".modules_to_save.default.", "."): value
-        for name, value in trained.state_dict().items()
-        if "lora_" not in name and ".original_module." not in name
-    }
+    state = {}
+    for name, value in trained.state_dict().items():
+        if "lora_" in name or ".original_module." in name:
+            continue
+        plain = name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
+        state[plain] = value
     fresh.load_state_dict(state)
     return fresh

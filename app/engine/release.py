@@ -102,6 +102,11 @@ class Release:
         except (AttributeError, KeyError, TypeError) as error:
             raise ReleaseRefused(f"the release {path} is incomplete: {error}") from error
 
+    @property
+    def scale(self) -> Scale:
+        """Calibration and thresholds of its best evidence: by pair, where there is a classifier."""
+        return self.by_pair or self.by_similarity
+
     def scorer(self, target_precision: str) -> Scorer:
         """What turns this release's similarities and logits into probabilities and verdicts."""
         return Scorer(self.by_similarity, self.by_pair, target_precision, self.open_from)

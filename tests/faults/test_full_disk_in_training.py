@@ -10,13 +10,13 @@ from app.errors import CommandError
 from tests.faults.conftest import KB, Disk
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs, write_pairs
-from training import evaluation
+from training import figures
 from training.cli import cli
 
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "RESAMPLES", 10)
+    monkeypatch.setattr(figures, "RESAMPLES", 10)
 
 
 def test_training_goes_on_when_there_is_room_again(disk: Disk, tmp_path: Path) -> None:

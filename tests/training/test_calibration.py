@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from training.calibration import best_f2_threshold, fit_calibration, fit_threshold
+from training.calibration import (
+    best_f2_threshold,
+    fit_calibration,
+    fit_scale,
+    fit_threshold,
+)
 
 
 def test_calibration_recovers_the_logistic_that_made_the_labels() -> None:
@@ -80,3 +85,48 @@ def test_the_promise_holds_in_nineteen_of_twenty_samples() -> None:
             grid = np.linspace(threshold, 1, 1000)
             broken += bool(np.clip(1.2 * grid, 0, 0.97).mean() < 0.90)
     assert broken <= 16  # 200 samples at 5 %: more than 16 has a probability of 3 %
+
+
+# Labels that people give, which are no sample of what is asked
+
+
+def easy_labels(duplicates: int, different: int) -> tuple[np.ndarray, np.ndarray]:
+    """Similarities of pairs that look alike and are duplicates, and of pairs at random, with nothing between."""
+    chances = np.random.default_rng(0)
+    alike = chances.normal(0.9, 0.03, duplicates)
+    random = chances.normal(0.1, 0.1, different)
+    labels = np.repeat([True, False], [duplicates, different])
+    return np.append(alike, random).astype(np.float32), labels
+
+
+def test_easy_labels_call_nothing_a_duplicate_that_is_unlike_those_they_saw() -> None:
+    similarities, labels = easy_labels(205, 60)
+    scale = fit_scale([similarities], labels, np.arange(265))
+    loosest = fit_threshold(scale.calibration.probability(similarities), labels, 0.90)
+    assert loosest.probability is not None
+    assert scale.calibration.probability(np.array([0.6], np.float32))[0] > loosest.probability
+    for threshold in scale.thresholds.duplicate.values():
+        begins = threshold.probability
+        if begins is not None:
+            assert begins >= max(scale.thresholds.review, 0.5)
+            called = scale.calibration.probability(similarities) >= begins
+            assert similarities[called].min() > 0.8  # where duplicates were seen, on both sides
+
+
+def test_a_threshold_is_at_least_a_half_and_where_review_begins() -> None:
+    probabilities = np.linspace(0.99, 0.01, 4000)
+    labels = probabilities > 0.2  # all above are duplicates
+    free, bounded = (fit_threshold(probabilities, labels, 0.90, least) for least in (None, 0.5))
+    assert free.probability is not None
+    assert bounded.probability is not None
+    assert free.probability < 0.25
+    assert 0.5 <= bounded.probability < 0.55
+
+
+def test_no_threshold_lies_in_a_gap_between_the_pairs() -> None:
+    probabilities = np.append(np.linspace(0.99, 0.95, 300), np.linspace(0.2, 0.01, 300))
+    labels = np.repeat([True, False], 300)
+    assert fit_threshold(probabilities, labels, 0.90).probability < 0.95  # type: ignore[operator]
+    bounded = fit_threshold(probabilities, labels, 0.90, 0.5)
+    assert bounded.probability is not None
+    assert (probabilities < bounded.probability)[:300].sum() >= 5

@@ -6,16 +6,10 @@ from sklearn.metrics import average_precision_score, matthews_corrcoef
 
 from app.engine.models.encoder import Encoder
 from app.engine.scorer import Calibration
-from training.evaluation import (
-    Evidence,
-    calibrated,
-    expected_calibration_error,
-    figures_of,
-    mining,
-    ranking,
-    retrieval,
-)
+from training.evaluation import Evidence, figures_of
+from training.figures import calibrated, expected_calibration_error, ranking
 from training.pairs import LabelledPair
+from training.retrieval import mining, retrieval
 
 SCORES = np.array([0.9, 0.8, 0.8, 0.4, 0.3, 0.1])
 LABELS = np.array([True, True, False, True, False, False])

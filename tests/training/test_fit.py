@@ -25,7 +25,7 @@ from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs, write_pairs
-from training import evaluation
+from training import figures
 from training import fit as training_fit
 from training.augmentation import augmented
 from training.card import HISTORY, curves
@@ -48,7 +48,7 @@ CHECKED = [name for name in ObjectiveName if not name.startswith("distill")]
 def few_resamples() -> Iterator[None]:
     """Intervals are not looked at here, and take most of the time that a small model takes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "RESAMPLES", 10)
+        patch.setattr(figures, "RESAMPLES", 10)
         yield
 
 
@@ -571,6 +571,43 @@ def test_other_options_do_not_go_on_from_the_same_checkpoints(
     assert run(*command, "--limit", 200)
 
 
+def test_another_mean_does_not_go_on_from_the_same_steps(
+    base: Path, pairs_file: Path, classified: Release, tmp_path: Path
+) -> None:
+    """A second objective starts from the mean that the first one made: another mean is another training."""
+    names = ("contrastive", "cross-encoder", "--limit", 200)
+    mean = ("--average", classified.path, "--share", 0.5, "--keep", 0.2)
+    release = fit(pairs_file, base, tmp_path / "mine", *names, *mean)
+    shutil.rmtree(release.path)
+    for other in (
+        (*mean, "--keep", 0.4),
+        (*mean, "--share", 0.25),
+        ("--keep", 0.2, "--share", 0.5),
+    ):
+        with pytest.raises(CommandError, match="checkpoints of another training"):
+            fit(pairs_file, base, tmp_path / "mine", *names, *other)
+    assert fit(pairs_file, base, tmp_path / "mine", *names, *mean)
+
+
+def test_a_claim_of_an_earlier_version_is_gone_on_from(
+    base: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    """It lacks what was not recorded then, and says as much as it did."""
+    options = ("mnrl", "--limit", 200, "--keep", 0.4)
+    release = fit(pairs_file, base, tmp_path / "mine", *options)
+    claim = tmp_path / ".mine.training" / "plan.json"
+    recorded = json.loads(claim.read_text("utf-8"))
+    for name in ("start", "keep", "share", "average"):
+        del recorded[name]
+    claim.write_text(json.dumps(recorded), "utf-8")
+    shutil.rmtree(release.path)
+    assert fit(pairs_file, base, tmp_path / "mine", *options).metrics == release.metrics
+    claim.write_text(json.dumps({**recorded, "seed": 2}), "utf-8")
+    shutil.rmtree(release.path)
+    with pytest.raises(CommandError, match="checkpoints of another training"):
+        fit(pairs_file, base, tmp_path / "mine", *options)
+
+
 def test_a_split_by_row_says_that_questions_leak(base: Path, tmp_path: Path) -> None:
     pairs = generated_pairs(400)
     stars = [
@@ -597,7 +634,7 @@ def test_what_a_label_ties_to_another_set_is_left_out_of_training(
     report = write_pairs(tmp_path / "report.tsv", held_out[-100:])
     fitted = write_pairs(tmp_path / "fitted.tsv", held_out[:200])
     release = fit(
-        both, base, tmp_path / "mine", "mnrl", "--fit-pairs", fitted, "--report-pairs", report
+        both, base, tmp_path / "mine", "mnrl", "--tune-pairs", fitted, "--report-pairs", report
     )
     data = release.manifest["data"]
     assert data["train"]["duplicate"] + data["train"]["different"] == 299
@@ -612,7 +649,7 @@ def test_sets_for_figures_that_share_a_question_are_refused_before_any_training(
         *("fit", "--objective", "mnrl", "--pairs", pairs_file, "--fit-pairs", held),
         *("--report-pairs", held, "--base", base, "--out", tmp_path / "mine"),
     )
-    assert "stands both in fit and in report" in words
+    assert "stands both in tune and in report" in words
     assert list(tmp_path.iterdir()) == [held]
 
 

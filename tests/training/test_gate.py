@@ -12,23 +12,24 @@ from typer.testing import CliRunner
 from app.engine.release import Release
 from app.errors import ReleaseRefused
 from tests.training.generated import generated_pairs, write_pairs
-from training import gate as rule
+from training import paired_figures
 from training.cli import cli
-from training.gate import Asked, Measured, Scored, Unlabelled, judge, measure, most_helpful
-from training.progress import Progress
+from training.gate import judge
+from training.paired_figures import EvaluationSet, Measurement, PairedProbabilities, measure
+from training.progress import ProgressFile
 
 MARGIN = 0.005
-SILENT = Progress()
-LABELS = Asked("labels", (), growth=5.0)
-ELSEWHERE = Asked("elsewhere", (), elsewhere=True)
+SILENT = ProgressFile()
+LABELS = EvaluationSet("labels", (), growth=5.0)
+ELSEWHERE = EvaluationSet("elsewhere", (), elsewhere=True)
 
 
 @pytest.fixture(autouse=True)
 def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rule, "RESAMPLES", 400)
+    monkeypatch.setattr(paired_figures, "RESAMPLES", 400)
 
 
-def scored(pairs: int, gain: float, seed: int = 0, *, like: float = 0.9) -> Scored:
+def scored(pairs: int, gain: float, seed: int = 0, *, like: float = 0.9) -> PairedProbabilities:
     """Two releases whose log odds go together and tell the classes apart well; the challenger by `gain` better."""
     chances = np.random.default_rng(seed)
     labels = chances.uniform(size=pairs) < 0.4
@@ -38,10 +39,10 @@ def scored(pairs: int, gain: float, seed: int = 0, *, like: float = 0.9) -> Scor
         evidence = np.sqrt(like) * both + np.sqrt(1 - like) * own + apart * (labels - 0.5)
         return np.asarray(1 / (1 + np.exp(-(apart * evidence + np.log(0.4 / 0.6)))))
 
-    return Scored(said(one, 2.0), said(other, 2.0 + gain), labels, np.arange(pairs))
+    return PairedProbabilities(said(one, 2.0), said(other, 2.0 + gain), labels, np.arange(pairs))
 
 
-def measured(asked: Asked, pairs: Scored) -> Measured:
+def measured(asked: EvaluationSet, pairs: PairedProbabilities) -> Measurement:
     return measure(asked, pairs, 0.90, SILENT)
 
 
@@ -55,7 +56,7 @@ def test_figures_are_those_of_scikit_learn_and_weights_repeat_pairs() -> None:
         np.round(labels * 0.3 + chances.uniform(size=200) * 0.7, 2), np.float64
     )  # many are equal
     weights = chances.integers(0, 3, size=(2, 200)).astype(float)
-    found = rule._figures(said, labels, weights, 0.8)
+    found = paired_figures._figures(said, labels, weights, 0.8)
     for row, times in enumerate(weights.astype(int)):
         many, of = np.repeat(said, times), np.repeat(labels, times)
         precision, recall, _ = precision_recall_curve(of, many)
@@ -114,7 +115,7 @@ def test_a_wide_interval_is_no_pass_and_the_labels_asked_for_make_one() -> None:
     assert verdict.outcome == "not enough evidence"
     assert verdict.more_labels
     times = 2 + round(verdict.more_labels.pairs / 5 / 150)  # as large, and what is asked for
-    more = Scored(
+    more = PairedProbabilities(
         np.tile(few.champion, times),
         np.tile(few.challenger, times),
         np.tile(few.labels, times),
@@ -131,7 +132,7 @@ def test_a_wide_interval_on_one_set_withholds_the_pass_that_another_earns() -> N
     verdict = judge(
         [
             measured(LABELS, scored(4000, 0.3)),
-            measured(Asked("report", ()), scored(150, 0.2, seed=1)),
+            measured(EvaluationSet("report", ()), scored(150, 0.2, seed=1)),
         ],
         MARGIN,
     )
@@ -169,8 +170,8 @@ def test_sets_with_few_pairs_of_a_class_have_no_figures_and_say_what_they_lack(
 ) -> None:
     labels = np.repeat([True, False], [duplicates, different])
     said = np.linspace(0, 1, len(labels))
-    found = measured(LABELS, Scored(said, said, labels, np.arange(len(labels))))
-    verdict = judge([found, measured(Asked("report", ()), scored(4000, 0.3))], MARGIN)
+    found = measured(LABELS, PairedProbabilities(said, said, labels, np.arange(len(labels))))
+    verdict = judge([found, measured(EvaluationSet("report", ()), scored(4000, 0.3))], MARGIN)
     assert found.figures == {}
     assert verdict.outcome == "not enough evidence"
     assert verdict.more_labels
@@ -182,7 +183,7 @@ def test_the_rarer_class_is_asked_for() -> None:
     pairs = scored(4000, 0.1)
     duplicates = np.flatnonzero(pairs.labels)[:40]
     rows = np.concatenate([duplicates, np.flatnonzero(~pairs.labels)])
-    rare = Scored(
+    rare = PairedProbabilities(
         pairs.champion[rows], pairs.challenger[rows], pairs.labels[rows], np.arange(len(rows))
     )
     assert measured(LABELS, rare).wanting == "duplicates"
@@ -202,24 +203,7 @@ def test_harm_elsewhere_fails_and_its_look_alone_withholds_the_pass() -> None:
     assert "looks worse by more than 0.05" in verdict.reasons[0]
 
 
-# What to label, and the command
-
-
-def test_the_pairs_nearest_to_the_threshold_come_first_and_few_of_a_component(
-    tiny_release: Release,
-) -> None:
-    hub = [Unlabelled("hub", f"h{i}", "aaaa bbbb", f"aaaa bbb{i}") for i in range(5)]
-    others = [Unlabelled(f"a{i}", f"b{i}", f"{i}{i} cccc", f"cccc dd{i}") for i in range(60)]
-    found = most_helpful(tiny_release, [*hub, *others], "0.90", "cpu", SILENT)
-    distances = [
-        abs(np.log(p / (1 - p)) - np.log(9))
-        for p in (float(str(one["probability"])) for one in found)
-    ]
-    assert len(found) == 50
-    assert distances == sorted(distances)
-    assert sum(one["id1"] == "hub" for one in found) <= 2
-    assert found[0].keys() == {"id1", "id2", "question1", "question2", "probability"}
-    assert most_helpful(tiny_release, [], "0.90", "cpu", SILENT) == []
+# The command
 
 
 def test_the_command_holds_two_releases_against_each_other(

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engine.text import digest
-from training.label_split import EVALUATION_SHARE, FIT_SHARE, GivenLabel, take_sides
+from app.engine.training_contract import GivenLabel
+from training.label_split import EVALUATION_SHARE, TUNE_SHARE, take_sides
 from training.pairs import LabelledPair
 
 QUESTIONS = st.sampled_from([f"{letter}{i}" for letter in "aA" for i in range(20)])
@@ -46,17 +47,17 @@ def test_labels_that_come_later_never_make_learnt_what_was_measured_on(
     for cut in range(len(labels)):
         before = take_sides(labels[:cut])
         assert [pair for pair in before.evaluation if pair not in after.evaluation] == []
-        assert not questions(before.train, before.fit) & questions(after.evaluation)
-        assert not questions(before.evaluation) & questions(after.train, after.fit)
-        assert not questions(before.train) & questions(after.fit)
+        assert not questions(before.train, before.tune) & questions(after.evaluation)
+        assert not questions(before.evaluation) & questions(after.train, after.tune)
+        assert not questions(before.train) & questions(after.tune)
 
 
 @settings(deadline=None)
 @given(LABELS)
 def test_no_question_stands_on_two_sides(labels: list[GivenLabel]) -> None:
     sides = take_sides(labels)
-    assert not questions(sides.train) & questions(sides.fit)
-    assert not questions(sides.train, sides.fit) & questions(sides.evaluation)
+    assert not questions(sides.train) & questions(sides.tune)
+    assert not questions(sides.train, sides.tune) & questions(sides.evaluation)
 
 
 @settings(deadline=None)
@@ -71,7 +72,7 @@ def test_what_was_ended_or_contradicted_ties_and_is_no_pair(labels: list[GivenLa
         for one in labels
         if one.active and not one.contradicted
     }
-    for side in ("train", "fit", "evaluation"):
+    for side in ("train", "tune", "evaluation"):
         assert set(getattr(some, side)) == set(getattr(whole, side)) & pairs
 
 
@@ -86,24 +87,24 @@ def test_a_label_that_ties_a_training_component_to_an_evaluation_component_moves
     later = label(measured.question2, "a fourth")
     spoilt = label(learnt.question1, "a fifth")
     after = take_sides([learnt, measured, more, tie, later, spoilt])
-    assert after.train == after.fit == []
+    assert after.train == after.tune == []
     assert after.evaluation == [
         LabelledPair(one.question1, one.question2, is_duplicate=True) for one in (measured, later)
     ]
 
 
 def test_what_calibration_was_fitted_on_may_be_learnt_later_and_never_the_other_way() -> None:
-    fitted, learnt = drawing("fit"), drawing("train")
+    fitted, learnt = drawing("tune"), drawing("train")
     tie = label(fitted.question1, learnt.question1)
     sides = take_sides([fitted, learnt, tie])
-    assert (len(sides.train), sides.fit) == (3, [])
+    assert (len(sides.train), sides.tune) == (3, [])
 
 
 def test_sides_have_their_shares_and_case_makes_no_difference() -> None:
     labels = [label(f"one {i}", f"other {i}") for i in range(4000)]
     sides = take_sides(labels)
     assert abs(len(sides.evaluation) / 4000 - EVALUATION_SHARE) < 0.02
-    assert abs(len(sides.fit) / 4000 - FIT_SHARE) < 0.02
+    assert abs(len(sides.tune) / 4000 - TUNE_SHARE) < 0.02
     shouted = take_sides(
         [replace(one, question1=one.question2.upper(), question2=one.question1) for one in labels]
     )

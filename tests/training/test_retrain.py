@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from app.engine.release import CLASSIFIER, ENCODER, Release
+from app.engine.training_contract import GivenLabel, Request
 from app.errors import CommandError, ReleaseRefused
 from tests.conftest import publish_release
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs
-from training import evaluation, gate, progress
+from training import figures, paired_figures, progress
 from training.cli import main
-from training.label_split import GivenLabel
 from training.pairs import LabelledPair, write_pairs
-from training.retrain import Request, assemble, learnt_labels, retrain
+from training.retrain import assemble, learnt_labels, retrain
 from training.splits import assert_disjoint
 
 COUNT = 300
@@ -42,8 +42,8 @@ RECIPES = {
 def few_resamples() -> Iterator[None]:
     """Intervals are looked at elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "RESAMPLES", 10)
-        patch.setattr(gate, "RESAMPLES", 100)
+        patch.setattr(figures, "RESAMPLES", 10)
+        patch.setattr(paired_figures, "RESAMPLES", 100)
         yield
 
 
@@ -87,13 +87,13 @@ def result(work: Path) -> dict[str, Any]:
 def phases(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     """All that is told of a run from now on."""
     told: list[Mapping[str, Any]] = []
-    write = progress.replace
+    write = progress.write_one
 
-    def keep(file: Path, content: Any) -> None:
-        write(file, content)
+    def keep(file: Path, value: object, *, durable: bool) -> None:
+        write(file, value, durable=durable)
         told.append(json.loads(file.read_text("utf-8")))
 
-    monkeypatch.setattr(progress, "replace", keep)
+    monkeypatch.setattr(progress, "write_one", keep)
     return told
 
 
@@ -119,7 +119,7 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
     data = release.manifest["data"]
     sizes = {
         name: sum(data[name][c] for c in ("duplicate", "different"))
-        for name in ("train", "fit")
+        for name in ("train", "tune")
         if name in data
     }
     assert labels["name"] == "labels"
@@ -143,7 +143,9 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
 def test_without_an_evaluation_pair_there_is_a_release_and_no_evidence(
     champion: Release, tmp_path: Path
 ) -> None:
-    evaluation = assemble(request(champion, tmp_path), LABELS, learnt_before=False).asked[0].pairs
+    evaluation = (
+        assemble(request(champion, tmp_path), LABELS, learnt_before=False).evaluation[0].pairs
+    )
     measured = {pair.question1 for pair in evaluation}
     work = asked(
         tmp_path / "run", champion, [label for label in LABELS if label.question1 not in measured]
@@ -182,14 +184,14 @@ def test_a_run_that_was_killed_goes_on_and_comes_to_the_same(
                 retrain(work)
 
     kill(
-        progress.Progress,
+        progress.ProgressFile,
         "step",
         lambda: list(releases.glob(".new.training/*/checkpoint-*/trainer_state.json")),
     )
     assert not (releases / "new").exists()
     told.clear()
     kill(
-        progress.Progress, "beat", lambda: (releases / "new").exists()
+        progress.ProgressFile, "beat", lambda: (releases / "new").exists()
     )  # in the gate, after publishing
     assert min(one["step"] for one in told if one.get("steps")) > 1
     before = (releases / "new" / "manifest.json").read_bytes()
@@ -228,29 +230,29 @@ def request(champion: Release, tmp_path: Path, **more: Any) -> Request:
 def test_a_data_set_joins_and_labels_overrule_it(champion: Release, tmp_path: Path) -> None:
     pairs = generated_pairs(COUNT + 200)[COUNT:]
     alone = assemble(request(champion, tmp_path), LABELS, learnt_before=False)
-    given, measured = alone.train.pairs[0], alone.asked[0].pairs
+    given, measured = alone.train.pairs[0], alone.evaluation[0].pairs
     overruled = LabelledPair(given.question2.upper(), given.question1, not given.is_duplicate)
     tied = LabelledPair(measured[0].question1, pairs[0].question1, is_duplicate=False)
     folder = tmp_path / "set"
     folder.mkdir()
     write_pairs(folder / "train.jsonl", [*pairs[:100], overruled, tied])
-    write_pairs(folder / "fit.jsonl", pairs[100:150])
+    write_pairs(folder / "tune.jsonl", pairs[100:150])
     write_pairs(folder / "report.jsonl", pairs[150:])
     other = tmp_path / "elsewhere.jsonl"
     write_pairs(other, [*generated_pairs(30, seed=7), pairs[150]])
     sets = assemble(
         request(champion, tmp_path, data_set=folder, elsewhere=other), LABELS, learnt_before=False
     )
-    assert [(one.name, one.elsewhere) for one in sets.asked] == [
+    assert [(one.name, one.elsewhere) for one in sets.evaluation] == [
         ("labels", False), ("set: report", False), ("elsewhere.jsonl", True),
     ]  # fmt: skip
-    assert sets.asked[0].pairs == measured
-    assert set(sets.asked[1].pairs) == set(pairs[150:])
-    learnt = {*sets.train.pairs, *sets.fit.pairs}
+    assert sets.evaluation[0].pairs == measured
+    assert set(sets.evaluation[1].pairs) == set(pairs[150:])
+    learnt = {*sets.train.pairs, *sets.tune.pairs}
     assert {*pairs[1:150], given} <= learnt
     assert not {overruled, tied, pairs[0]} & learnt
-    named = {f"{i}": one.pairs for i, one in enumerate(sets.asked)}
-    assert_disjoint({"train": sets.train.pairs, "fit": sets.fit.pairs, **named})
+    named = {f"{i}": one.pairs for i, one in enumerate(sets.evaluation)}
+    assert_disjoint({"train": sets.train.pairs, "tune": sets.tune.pairs, **named})
 
 
 def test_calibration_is_not_fitted_on_what_the_champion_has_learnt(
@@ -261,8 +263,8 @@ def test_calibration_is_not_fitted_on_what_the_champion_has_learnt(
         for recipe, before in (("calibration", False), ("calibration", True), ("classifier", False))
     )
     assert both.train.pairs == apart.train.pairs == []
-    assert set(apart.fit.pairs) == set(anew.fit.pairs)
-    assert set(both.fit.pairs) == {*anew.fit.pairs, *anew.train.pairs}
+    assert set(apart.tune.pairs) == set(anew.tune.pairs)
+    assert set(both.tune.pairs) == {*anew.tune.pairs, *anew.train.pairs}
 
 
 # Bad input

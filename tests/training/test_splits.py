@@ -12,7 +12,7 @@ from tests.training.generated import generated_pairs
 from training.pairs import LabelledPair
 from training.splits import apart, assert_disjoint, components, split, split_rows
 
-SHARES = {"train": 0.8, "fit": 0.1, "report": 0.1}
+SHARES = {"train": 0.8, "tune": 0.1, "report": 0.1}
 PAIRS = st.lists(
     st.builds(LabelledPair, *[st.sampled_from("abcdefghij")] * 2, st.booleans()),
     min_size=1,
@@ -49,7 +49,7 @@ def test_a_split_keeps_shares_and_shares_no_question() -> None:
     sets = split(pairs, SHARES, seed=1)
     assert {name: len(part) for name, part in sets.items()} == {
         "train": 800,
-        "fit": 100,
+        "tune": 100,
         "report": 100,
     }
     assert Counter(p for part in sets.values() for p in part) == Counter(pairs)
@@ -79,11 +79,11 @@ def test_the_order_of_the_pairs_makes_no_difference_and_the_seed_does() -> None:
     assert {name: set(part) for name, part in one.items()} == {
         name: set(part) for name, part in other.items()
     }
-    assert set(split(pairs, SHARES, seed=2)["fit"]) != set(one["fit"])
+    assert set(split(pairs, SHARES, seed=2)["tune"]) != set(one["tune"])
 
 
 def test_a_shared_question_is_refused_whatever_its_case() -> None:
-    sets = {"train": [LabelledPair("a", "b", True)], "fit": [LabelledPair("B", "c", False)]}
+    sets = {"train": [LabelledPair("a", "b", True)], "tune": [LabelledPair("B", "c", False)]}
     with pytest.raises(CommandError, match="stands both in train and in fit"):
         assert_disjoint(sets)
 
@@ -94,6 +94,6 @@ def test_one_component_can_not_be_cut() -> None:
         split(star, SHARES, seed=1)
     assert {name: len(part) for name, part in split_rows(star, SHARES, seed=1).items()} == {
         "train": 40,
-        "fit": 5,
+        "tune": 5,
         "report": 5,
     }

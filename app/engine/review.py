@@ -1,0 +1,62 @@
+"""Which pairs a person should label next: near ones that nobody has labelled, and of these the undecided."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
+
+from app.engine.components import components
+from app.engine.store import Question, Store
+from app.engine.training_contract import UnlabelledPair
+
+MOST, MOST_OF_A_COMPONENT = 50, 2
+
+
+def unlabelled_pairs(
+    store: Store, collection_key: int, near: Sequence[tuple[Question, Question]], limit: int
+) -> list[UnlabelledPair]:
+    """The first `limit` of the near pairs of which no active label speaks."""
+    texts = [(one.text, other.text) for one, other in near]
+    labelled = store.labels.of(collection_key, texts)
+    open_pairs = (pair for pair, both in zip(near, texts, strict=True) if both not in labelled)
+    return [_unlabelled(one, other) for one, other in islice(open_pairs, limit)]
+
+
+def _unlabelled(one: Question, other: Question) -> UnlabelledPair:
+    return UnlabelledPair(one.id, other.id, one.text, other.text)
+
+
+def most_helpful(
+    pairs: Sequence[tuple[str, str]],
+    probabilities: NDArray[np.float64],
+    threshold: float,
+    most: int = MOST,
+) -> list[int]:
+    """The places of the pairs whose labels would help most, the most helpful first.
+
+    These are the pairs nearest to the threshold by log odds, and few of one component, since pairs that are tied
+    say much the same. `probabilities` (n,) are those of the n pairs.
+    """
+    distances = np.abs(_log_odds(probabilities) - _log_odds(np.array(threshold)))
+    numbers = components(pairs).tolist()
+    chosen: list[int] = []
+    taken: Counter[int] = Counter()
+    for place in _in_order(distances):
+        if taken[numbers[place]] < MOST_OF_A_COMPONENT:
+            taken[numbers[place]] += 1
+            chosen.append(place)
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+def _in_order(distances: NDArray[np.float64]) -> Iterable[int]:
+    order: list[int] = np.argsort(distances, kind="stable").tolist()
+    return order
+
+
+def _log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(probabilities, 1e-6, 1 - 1e-6)))

@@ -1,0 +1,174 @@
+"""Written clusters and labelled sets in; what a classifier learns from in each epoch out.
+
+No text of the written clusters tells by itself whether its pair is a duplicate: within an epoch each stands in as
+many duplicates as differences. The clusters are sampled anew for every epoch.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from training.elsewhere import Portion
+from training.pairs import LabelledPair
+from training.written import Cluster
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a mix is made of."""
+
+    clusters: Sequence[Cluster]
+    related: Sequence[LabelledPair] = ()  # different questions of one domain, near each other
+    portions: Sequence[Portion] = ()  # other labelled sets
+    cluster_count: int = 1300  # clusters in an epoch
+    related_count: int = 4000  # pairs of `related` in an epoch
+    easy_share: float = 0.03  # of random pairs, for each other pair
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The pairs of one epoch: those of written texts, and all of them in random order."""
+
+    written: Sequence[LabelledPair]
+    pairs: Sequence[LabelledPair]
+
+    @property
+    def written_share(self) -> float:
+        """Of all pairs."""
+        return len(self.written) / len(self.pairs)
+
+
+def sample_epoch(ingredients: Ingredients, seed: int) -> Epoch:
+    """One epoch: each cluster once, a draw of the related pairs and of each portion, and easy random pairs."""
+    chances = random.Random(seed)
+    count = min(ingredients.cluster_count, len(ingredients.clusters))
+    clusters = chances.sample(list(ingredients.clusters), count)
+    written = [pair for cluster in clusters for pair in cluster_pairs(cluster, chances)]
+    written += _drawn(ingredients.related, ingredients.related_count, chances)
+    others: list[LabelledPair] = []
+    for portion in ingredients.portions:
+        count = round(portion.share * len(portion.pairs))
+        others += _balanced(_drawn(portion.pairs, count, chances), chances)
+    easy = _easy(written, others, ingredients.easy_share, chances)
+    pairs = [*written, *others, *easy]
+    chances.shuffle(pairs)
+    return Epoch(written, pairs)
+
+
+def cluster_pairs(cluster: Cluster, chances: random.Random) -> list[LabelledPair]:
+    """Pairs of one cluster, as many duplicates as differences, in which each text that is drawn stands alike.
+
+    Of n questions that ask the same, each stands in two duplicates (a ring) and two differences; each of n
+    near-misses and its twin stands in one duplicate (with each other) and one difference. n is three or more, and at
+    most the fewer of the two sides; two near-misses never make a pair.
+    """
+    twinned = [(near.text, near.twin) for near in cluster.near_misses if near.twin]
+    size = min(len(cluster.same), len(twinned))
+    if size < 3:
+        return []
+    same = chances.sample(cluster.same, size)
+    near = chances.sample(twinned, size)
+    pairs = [LabelledPair(same[i], same[(i + 1) % size], is_duplicate=True) for i in range(size)]
+    pairs += [LabelledPair(text, twin, is_duplicate=True) for text, twin in near]
+    dealt = [text for both in near for text in both]
+    shift = chances.randrange(size)
+    for place, text in enumerate(dealt):
+        # A near-miss and its twin go to neighbours of the ring, so that no text meets both.
+        partner = same[(place // 2 + (place % 2) + shift) % size]
+        pairs.append(LabelledPair(partner, text, is_duplicate=False))
+    return pairs
+
+
+def _drawn(pairs: Sequence[LabelledPair], count: int, chances: random.Random) -> list[LabelledPair]:
+    return chances.sample(list(pairs), min(count, len(pairs)))
+
+
+def _balanced(pairs: list[LabelledPair], chances: random.Random) -> list[LabelledPair]:
+    """Of duplicates alone, as many different pairs are made by dealing the second questions anew."""
+    if not pairs or not all(pair.is_duplicate for pair in pairs):
+        return pairs
+    seconds = [pair.question2 for pair in pairs]
+    step = chances.randrange(1, len(pairs)) if len(pairs) > 1 else 0
+    dealt = [
+        LabelledPair(pair.question1, seconds[(place + step) % len(pairs)], is_duplicate=False)
+        for place, pair in enumerate(pairs)
+    ]
+    return (
+        [*pairs, *(pair for pair in dealt if pair.question1 != pair.question2)] if step else pairs
+    )
+
+
+def _easy(
+    written: Sequence[LabelledPair],
+    others: Sequence[LabelledPair],
+    share: float,
+    chances: random.Random,
+) -> list[LabelledPair]:
+    """Random pairs of questions, different but for an accident in a thousand."""
+    texts = [pair.question1 for pair in (*written, *others)]
+    chances.shuffle(texts)
+    count = min(round(share * len(texts)), len(texts) // 2)
+    drawn = zip(texts[:count], texts[count : 2 * count], strict=True)
+    return [LabelledPair(a, b, is_duplicate=False) for a, b in drawn if a != b]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How well the label of a pair can be told from what should not tell it: AUC, 0.5 is chance."""
+
+    one_text: float  # by one text of the pair alone: its words and character n-grams
+    surface: float  # by length, case and shared words of both
+
+
+def style_of(pairs: Sequence[LabelledPair], groups: Sequence[int]) -> Style:
+    """Cross-validated over groups of pairs that share texts; each text of a pair is asked alone."""
+    labels = np.array([pair.is_duplicate for pair in pairs])
+    numbers = np.array(groups)
+    texts = [pair.question1 for pair in pairs] + [pair.question2 for pair in pairs]
+    words = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), min_df=5, lowercase=False)
+    by_text = make_pipeline(words, LogisticRegression(max_iter=1000))
+    one_text = _auc(by_text, texts, np.tile(labels, 2), np.tile(numbers, 2))
+    by_surface = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    surface = _auc(by_surface, np.array([_surface(pair) for pair in pairs]), labels, numbers)
+    return Style(one_text, surface)
+
+
+def _auc(
+    model: Pipeline,
+    rows: Sequence[str] | NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+) -> float:
+    said = cross_val_predict(
+        model, rows, labels, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba"
+    )
+    return float(roc_auc_score(labels, said[:, 1]))
+
+
+def _surface(pair: LabelledPair) -> list[float]:
+    """Lengths, case, question marks and the share of common words of both texts, whichever comes first."""
+    one, other = pair.question1.lower().split(), pair.question2.lower().split()
+    common = len(set(one) & set(other)) / max(1, len(set(one) | set(other)))
+    lengths = sorted((len(one), len(other)))
+    lower = [text == text.lower() for text in (pair.question1, pair.question2)]
+    marks = [text.endswith("?") for text in (pair.question1, pair.question2)]
+    return [
+        common,
+        *map(float, lengths),
+        float(lengths[1] - lengths[0]),
+        float(sum(lower)),
+        float(lower[0] == lower[1]),
+        float(sum(marks)),
+        float(marks[0] == marks[1]),
+    ]

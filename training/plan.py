@@ -1,0 +1,93 @@
+"""The plan of a training: its settings, its sets of pairs, the releases it starts from; and the claim of a folder.
+
+A training keeps its checkpoints beside the release that is to be. The claim says whose they are, so that another
+training never goes on from them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.engine.files import replace_file
+from app.engine.release import Release
+from app.errors import CommandError
+from training.build import Source
+from training.objectives import ObjectiveName
+from training.pairs import LabelledPair, fingerprint
+from training.train import Options
+
+CLAIM = "plan.json"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How models are trained: plain values, all of which the claim holds."""
+
+    objectives: Sequence[ObjectiveName]  # one after the other
+    base: str
+    start: str | None = None  # the first objective's start instead; named as a base is
+    hard_negatives: int = 0  # mined for each duplicate, for `mnrl`
+    mine: int = 0  # near pairs without a label, for a teacher to judge
+    augment: float = 0.0  # pairs to make by rule for the classifier, for each there is
+    keep: float = 0.0  # share of the start's weights in those of a trained bi-encoder
+    share: float | None = None  # of the trained model in a mean; None: as much as each other
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made: by which steps, on which pairs, from which releases."""
+
+    steps: Steps
+    train: Source
+    tune: Source
+    report: Sequence[Source]
+    parent: Release | None = (
+        None  # its models are the start, and stay where no objective trains them
+    )
+    teacher: Release | None = None
+    average: Sequence[Release] = ()  # of whose models and the trained ones the mean is published
+    limit: int | None = None  # most pairs to learn from
+    bits: int | None = None  # for each weight of the published differences; None: whole models
+    leaks: bool = False  # rows were split at random: questions stand in several of the sets
+
+    def claim(self, pairs: Sequence[LabelledPair]) -> dict[str, Any]:
+        """Everything on which a checkpoint depends: settings, releases by digest, pairs by fingerprint."""
+        steps = asdict(self.steps)
+        options = steps.pop("options")
+        others = [release for release in (self.parent, self.teacher) if release]
+        return {
+            **steps,
+            **options,
+            "objectives": [str(name) for name in self.steps.objectives],
+            "releases": [release.digest for release in others],
+            "average": [release.digest for release in self.average],
+            "pairs": [fingerprint(pairs), fingerprint(self.tune.pairs)],
+        }
+
+
+def claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
+    """Write down what is trained in `work`.
+
+    Raises CommandError when another training was: its checkpoints are there.
+    """
+    file = work / CLAIM
+    wanted = plan.claim(pairs)
+    if file.exists() and not _agrees(json.loads(file.read_text("utf-8")), wanted):
+        raise CommandError(
+            f"{work} holds checkpoints of another training: remove it, or choose another name"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    replace_file(file, json.dumps(wanted))
+
+
+def _agrees(claimed: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a claim is that of the training.
+
+    A claim of an earlier version lacks some of the values, which can't be compared; it left out `start` where
+    there was none.
+    """
+    claimed = {"start": None, **claimed}
+    return all(wanted.get(name) == value for name, value in claimed.items())

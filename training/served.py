@@ -1,0 +1,106 @@
+"""Written clusters and other questions in; the pairs that a service would judge out.
+
+Each cluster's question is stored among many of other domains; its paraphrases, near-misses and their twins are asked,
+and each is judged against the nearest stored ones. So base rate and candidates are those of a service.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.models.encoder import Encoder
+from app.engine.models.pair_classifier import PairClassifier
+from training.evaluation import Evidence, in_slices
+from training.progress import ProgressFile
+from training.written import Cluster
+
+NEAREST = 5  # stored questions that are judged for one that is asked
+
+AskedKind = Literal["paraphrase", "near-miss", "twin"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that is asked: its text, its cluster's number and domain, and what it is in the cluster."""
+
+    text: str
+    cluster: int
+    domain: str
+    kind: AskedKind
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is judged: n pairs of an asked and a stored question, the nearest stored first for each asked one.
+
+    A pair is a duplicate (`labels`) where a paraphrase meets its own cluster's question.
+    """
+
+    asked: Sequence[Asked]
+    rows: NDArray[np.int64]  # (n,) the place in `asked` of each pair
+    stored: Sequence[str]  # of each pair
+    similarities: NDArray[np.float32]  # (n,)
+    labels: NDArray[np.bool_]  # (n,)
+
+    @property
+    def domains(self) -> NDArray[np.str_]:
+        """The domain (n,) of each pair's asked question."""
+        return np.array([self.asked[row].domain for row in self.rows])
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """The cluster (n,) of each pair's asked question."""
+        return np.array([self.asked[row].cluster for row in self.rows])
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The texts (n,) of each pair."""
+        return [
+            (self.asked[row].text, stored)
+            for row, stored in zip(self.rows, self.stored, strict=True)
+        ]
+
+    def evidence(self, classifier: PairClassifier, progress: ProgressFile) -> Evidence:
+        """What a classifier says of the pairs, beside their similarities; components are clusters."""
+        logits = in_slices(classifier.score, self.pairs, progress)
+        return Evidence(self.similarities, logits, self.labels, self.clusters)
+
+
+def serve(
+    encoder: Encoder,
+    clusters: Sequence[Cluster],
+    others: Sequence[str],
+    progress: ProgressFile,
+) -> Served:
+    """The candidates of all that the clusters ask, with the clusters' questions stored among the others."""
+    stored = [*(cluster.question for cluster in clusters), *others]
+    asked = _asked(clusters)
+    index = in_slices(encoder.encode, stored, progress)
+    vectors = in_slices(encoder.encode, [one.text for one in asked], progress)
+    near = vectors @ index.T
+    nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEAREST]
+    rows = np.repeat(np.arange(len(asked)), nearest.shape[1])
+    places = nearest.ravel()
+    is_own = places == np.array([asked[row].cluster for row in rows])
+    is_paraphrase = np.array([asked[row].kind == "paraphrase" for row in rows])
+    return Served(
+        asked,
+        rows,
+        [stored[place] for place in places],
+        near[rows, places].astype(np.float32),
+        is_own & is_paraphrase,
+    )
+
+
+def _asked(clusters: Sequence[Cluster]) -> list[Asked]:
+    asked = []
+    for number, cluster in enumerate(clusters):
+        asked += [Asked(text, number, cluster.domain, "paraphrase") for text in cluster.paraphrases]
+        for near in cluster.near_misses:
+            asked.append(Asked(near.text, number, cluster.domain, "near-miss"))
+            if near.twin:
+                asked.append(Asked(near.twin, number, cluster.domain, "twin"))
+    return asked

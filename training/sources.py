@@ -1,0 +1,125 @@
+"""Names of files and data sets in, as a command gets them; sets of labelled pairs out, cleaned and kept apart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from app.engine.rows import read_rows
+from app.errors import CommandError
+from training.build import Source
+from training.pairs import (
+    COLUMNS,
+    LABELLED,
+    LabelledPair,
+    cleaned,
+    read_dataset,
+    read_pairs,
+)
+from training.splits import apart, split, split_rows
+
+SHARES = {
+    "train": 0.8,
+    "tune": 0.1,
+    "report": 0.1,
+}  # where sets are cut from one
+SHOWN_CONTRADICTIONS = 10
+
+err = Console(stderr=True)
+
+
+def read(sources: Sequence[str], subset: str, columns: str | None) -> Source:
+    """The labelled pairs of files, or of data sets by their names or folders, as they stand there."""
+    names = columns.split(",") if columns else None
+    if names and len(names) != len(COLUMNS):
+        raise CommandError(f"--columns takes three names with commas between them, not {columns!r}")
+    pairs: list[LabelledPair] = []
+    called = []
+    for source in sources:
+        pairs += _read_one(source, subset, names)
+        called.append(_name(Path(source)) if Path(source).is_file() else source)
+    return Source(", ".join(called), pairs)
+
+
+def _read_one(source: str, subset: str, names: Sequence[str] | None) -> list[LabelledPair]:
+    path = Path(source)
+    if path.is_file():
+        return read_pairs(path, names or COLUMNS)
+    if path.suffix and not path.is_dir():
+        raise CommandError(f"there is no file {source}")
+    return read_dataset(source, subset, names or LABELLED)
+
+
+def files(paths: Sequence[Path]) -> list[Source]:
+    """The cleaned pairs of files."""
+    return [Source(_name(path), clean(read_pairs(path))) for path in paths]
+
+
+def cut(
+    given: Source,
+    tune_file: Path | None,
+    report_files: Sequence[Path],
+    seed: int,
+    *,
+    by_row: bool,
+) -> tuple[Source, Source, list[Source]]:
+    """Pairs to train on, to tune on and to report on; sets that have no file are cut from the pairs."""
+    tune = files([tune_file] if tune_file else [])
+    report = files(report_files)
+    pairs = clean(given.pairs)
+    if by_row:
+        err.print(
+            "split by row: questions leak from the training set into the others",
+            style="yellow",
+        )
+    else:
+        pairs = _free(pairs, [*tune, *report])
+    shares = {"train": SHARES["train"]}
+    if not tune:
+        shares["tune"] = SHARES["tune"]
+    if not report:
+        shares["report"] = SHARES["report"]
+    parts = (split_rows if by_row else split)(pairs, shares, seed)
+    train = Source(given.name, parts["train"])
+    tune = tune or [_part(given, "tune", parts["tune"])]
+    report = report or [_part(given, "report", parts["report"])]
+    return train, tune[0], report
+
+
+def _part(given: Source, name: str, pairs: Sequence[LabelledPair]) -> Source:
+    return Source(f"{given.name}: its part {name}", pairs)
+
+
+def _free(pairs: Sequence[LabelledPair], others: Sequence[Source]) -> list[LabelledPair]:
+    """The pairs that are tied to none of the other sets, with a line on the number of the rest."""
+    free = apart(pairs, *(source.pairs for source in others))
+    if len(free) < len(pairs):
+        tied = len(pairs) - len(free)
+        err.print(f"{tied:,} pairs left out: they are tied to pairs of the other sets")
+    return free
+
+
+def clean(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """Each pair once, without those that are labelled both ways; a report of it goes to standard error."""
+    kept, report = cleaned(pairs)
+    err.print(str(report), highlight=False)
+    for first, second in report.contradictions[:SHOWN_CONTRADICTIONS]:
+        line = f"  labelled both ways: {first!r}, {second!r}"
+        err.print(line, highlight=False, markup=False, soft_wrap=True)
+    return kept
+
+
+def texts(paths: Sequence[Path]) -> list[str]:
+    """The distinct questions of files of pairs."""
+    distinct: dict[str, None] = {}
+    for path in paths:
+        for row in read_rows(path, COLUMNS[:2]):
+            if row.error:
+                raise CommandError(f"{path}:{row.line}: {row.error}")
+            distinct.update(dict.fromkeys(row.values))
+    return list(distinct)
+
+
+def _name(path: Path) -> str:
+    """By which a file can be told from others of its name, and which says nothing else of where it lay."""
+    return "/".join(path.resolve().parts[-2:])
