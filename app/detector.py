@@ -29,7 +29,6 @@ from app.engine.store import Collection, Label, Labelled, Question, Store, Writt
 from app.engine.store import (
     NewLabel as NewLabel,
 )  # for app.http, which knows nothing below this room
-from app.engine.store import Once as Once
 from app.engine.text import digest, normalize
 from app.errors import (
     FieldError,
@@ -400,17 +399,13 @@ class Detector:
             self._catching_up.pop(collection.key, None)
             self._behind.discard(collection.key)
 
-    async def label(
-        self, collection: str, said: Sequence[NewLabel], once: Once | None = None
-    ) -> Labelled:
+    async def label(self, collection: str, said: Sequence[NewLabel]) -> Labelled:
         """Write labels, all or none; done when they are durable, and the next answer keeps to them.
 
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await asyncio.shield(
-                self._write(self._store.labels.write, collection, said, once)
-            )
+            return await asyncio.shield(self._write(self._store.labels.write, collection, said))
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""

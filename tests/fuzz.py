@@ -98,11 +98,6 @@ OVERRIDES = (
     ),
     Override(
         422,
-        r"^was used for another request$",
-        "a key is the client's own: no schema says which were used",
-    ),
-    Override(
-        422,
         r"^is not one that this service gave$",
         "a cursor is opaque: the document says only that it is text",
     ),

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.engine.rulings import Ruling, ruling, rulings
-from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store
-from app.engine.store import labels as label_room
+from app.engine.store import Given, Label, Labelled, NewLabel, Store
 from app.engine.store.database import _configure, metadata, migrate
 from app.engine.text import digest, pair_digest
 from app.errors import (
@@ -32,7 +30,6 @@ from tests.statements import plan, statements_of
 
 PAIR = ("How do I reset my password?", "How can I change my password?")
 OTHER = ("Where is my invoice?", "Who sent me this invoice?")
-ONCE = Once("a key", b"a fingerprint of")
 
 
 def said(
@@ -343,14 +340,11 @@ def test_labels_belong_to_their_collection_and_go_with_it(
     say(store, said("bob", False))
     assert (verdict(store, other), verdict(store, key)) == ("duplicate", "different")
     assert (listed(store, "faq"), listed(store)) == ([(1, "anna", True)], [(1, "bob", False)])
-    store.labels.write("faq", [said("bob", False)], ONCE)
     store.delete_collection("faq")
     assert verdict(store, other) is None
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("labels", "label_requests"):
-            assert connection.execute(
-                f"SELECT count(*) FROM {table} WHERE collection_key = ?", (other,)
-            ).fetchone() == (0,)
+        left = connection.execute("SELECT count(*) FROM labels WHERE collection_key = ?", (other,))
+        assert left.fetchone() == (0,)
     store.create_collection("faq", 10)
     assert listed(store, "faq", history=True) == []
     assert listed(store) == [(1, "bob", False)]
@@ -505,67 +499,14 @@ def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) ->
     assert len(store.labels.on(key, [pair[0] for pair in pairs])) == 1200
 
 
-# The same request again
-
-
-def test_the_same_request_gets_the_same_answer_whatever_happened_since(store: Store) -> None:
-    answer = store.labels.write("default", [said("anna", True), said("bob", False)], ONCE)
-    store.labels.undo("default", 1, "anna")
-    assert store.labels.write("default", [said("anna", True), said("bob", False)], ONCE) == answer
-    assert answer == Labelled(2, 0, 0, [Given(1, True), Given(2, True)])
-    assert listed(store) == [(2, "bob", False)]
-
-
-def test_a_key_that_comes_with_another_request_is_refused(store: Store) -> None:
-    store.create_collection("faq", 10)
-    store.labels.write("default", [said("anna", True)], ONCE)
-    for collection in ("default", "faq"):
-        with pytest.raises(InvalidRequest) as refused:
-            store.labels.write(
-                collection, [said("anna", False)], Once(ONCE.key, b"of another body.")
-            )
-        assert refused.value.errors == (
-            FieldError("Idempotency-Key", "was used for another request"),
-        )
-    assert (listed(store, history=True), listed(store, "faq")) == ([(1, "anna", True)], [])
-
-
-def test_a_refused_request_leaves_its_key_free(store: Store) -> None:
-    with pytest.raises(QuestionNotFound):
-        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))], ONCE)
-    assert (
-        store.labels.write(
-            "default", [said("anna", True)], Once(ONCE.key, b"of another body.")
-        ).added
-        == 1
-    )
-
-
-def test_an_answer_is_kept_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.labels.write("default", [said("anna", True)], ONCE)
-    store.labels.undo("default", 1, "anna")
-    assert store.labels.write("default", [said("anna", True)], ONCE).labels == [Given(1, False)]
-    monkeypatch.setattr(label_room, "ANSWERS_KEPT", -timedelta(seconds=5))
-    assert store.labels.write("default", [said("anna", True)], ONCE).labels == [Given(2, False)]
-
-
-def test_a_damaged_answer_is_not_given(path: Path, store: Store) -> None:
-    answer = store.labels.write("default", [said("anna", True)], ONCE)
-    behind_its_back(path, "UPDATE label_requests SET answer = replace(answer, '1', '7')")
-    assert store.labels.write("default", [said("anna", True)], ONCE) == Labelled(
-        0, 0, 1, answer.labels
-    )
-    assert store.database.damaged == 1
-
-
 def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(
-            threads.map(
-                lambda _: store.labels.write("default", [said("anna", True)], ONCE), range(16)
-            )
+            threads.map(lambda _: store.labels.write("default", [said("anna", True)]), range(16))
         )
-    assert answers == 16 * [Labelled(1, 0, 0, [Given(1, False)])]
+    assert {answer.labels[0].id for answer in answers} == {1}
+    assert sum(answer.added for answer in answers) == 1
+    assert sum(answer.unchanged for answer in answers) == 15
 
 
 # Damage
@@ -639,6 +580,29 @@ def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
         assert say(store, said("anna", True)) == [1]
 
 
+def test_a_store_that_kept_answers_to_label_requests_keeps_its_labels(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.create_collection("faq", 10)
+        say(store, said("anna", True), collection="faq")
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+    sa.event.listen(engine, "connect", _configure)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE label_requests (key TEXT NOT NULL PRIMARY KEY,"
+            " collection_key INTEGER NOT NULL REFERENCES collections (key))"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO label_requests SELECT 'a key', key FROM collections WHERE name = 'faq'"
+        )
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
+    engine.dispose()
+    with closing(Store(path)) as store:
+        assert listed(store, "faq") == [(1, "anna", True)]
+        store.delete_collection("faq")
+        tables = sa.inspect(store.database._engine).get_table_names()
+        assert "label_requests" not in tables
+
+
 def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) -> None:
     def label(person: int) -> list[int]:
         chance = random.Random(person)
@@ -662,10 +626,8 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
     store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     with statements_of(store) as statements:
-        store.labels.write(
-            "default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE
-        )
-        store.labels.write("default", [said("anna", False)], ONCE_MORE)
+        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)])
+        store.labels.write("default", [said("anna", False)])
         store.labels.undo("default", 3, "anna")
         for filters in (
             {},
@@ -680,7 +642,7 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
         store.labels.of(key, [PAIR, OTHER])
         store.labels.contradicted()
     steps = [step for statement in statements for step in plan(store, statement)]
-    read = [step for step in steps if " labels " in step or " label_requests " in step]
+    read = [step for step in steps if " labels " in step]
     assert len(read) > 15
     for (
         detail
@@ -688,6 +650,3 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
         assert re.search(
             r"\(collection_key=\? AND |\(key=\?\)|COVERING|ix_labels_contradicted", detail
         ), detail
-
-
-ONCE_MORE = Once("another key", b"another body is.")

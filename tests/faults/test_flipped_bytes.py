@@ -30,7 +30,6 @@ from app.engine.store import (
     Collection,
     Label,
     NewLabel,
-    Once,
     Question,
     Store,
 )
@@ -174,9 +173,7 @@ class Recorder:
             NewLabel((one + other) % 2 == 0, by, note, questions=(text_of(one), text_of(other)))
             for one, other in pairs
         ]
-        assert len(
-            self._store.labels.write(name, said, Once(f"{by} {pairs}", bytes(16))).labels
-        ) == len(pairs)
+        assert len(self._store.labels.write(name, said).labels) == len(pairs)
 
     def undo(self, name: str, label_id: int) -> None:
         self._store.labels.undo(name, label_id, "carl")

@@ -4,10 +4,8 @@ A label knows the pair by its normalised texts and takes no revision: no index h
 undone or replaced, and stays for the record.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -15,7 +13,6 @@ import sqlalchemy as sa
 
 from app.engine.store.collections import Collection, find_collection
 from app.engine.store.database import (
-    TIME,
     Database,
     is_row,
     is_sound,
@@ -28,8 +25,6 @@ from app.engine.store.database import (
 from app.engine.store.questions import current, sound
 from app.engine.text import DIGEST_BYTES, digest, pair_digest
 from app.errors import FieldError, InvalidRequest, LabelNotFound, LabelReplaced, QuestionNotFound
-
-ANSWERS_KEPT = timedelta(hours=24)  # those of requests with an Idempotency-Key
 
 labels = sa.Table(
     "labels",
@@ -49,16 +44,6 @@ labels = sa.Table(
     sa.Column("ended_at", sa.Text),
     sa.Column("replaced_by", sa.BigInteger),
     sa.Column("contradicted", sa.Boolean),
-    sa.Column("checksum", sa.BigInteger),
-)
-label_requests = sa.Table(
-    "label_requests",
-    metadata,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("collection_key", sa.Integer),
-    sa.Column("fingerprint", sa.LargeBinary),
-    sa.Column("answer", sa.Text),
-    sa.Column("answered_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
 )
 
@@ -121,41 +106,23 @@ class Labelled:
     labels: Sequence[Given]
 
 
-@dataclass(frozen=True)
-class Once:
-    """What tells that a request is one that was answered before: the client's key, and a digest of its body."""
-
-    key: str
-    fingerprint: bytes
-
-
 class Labels:
     """The labels of every collection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(
-        self, collection_name: str, said: Sequence[NewLabel], once: Once | None = None
-    ) -> Labelled:
+    def write(self, collection_name: str, said: Sequence[NewLabel]) -> Labelled:
         """Write labels, all or none; what a person says of a pair replaces what the same person said before.
 
-        Saying the same again changes nothing, nor does leaving out a note. A request that was answered in the
-        last day (`once`) gets the same answer again. Raises CollectionNotFound, QuestionNotFound (every unknown
-        id), InvalidRequest (a pair of one question, a pair labelled both ways, a key used for another request).
+        Saying the same again changes nothing, nor does leaving out a note. Raises CollectionNotFound,
+        QuestionNotFound (every unknown id), InvalidRequest (a pair of one question, a pair labelled both ways).
         """
         with self._database.writing() as connection:
             collection = find_collection(connection, collection_name)
-            if once and (answer := self._answered(connection, collection.key, once)):
-                return answer
             texts = self._texts_of(connection, collection, said)
             pairs = _distinct_pairs(texts, said)
-            answer = self._write(connection, collection.key, said, texts, pairs)
-            if once:
-                connection.execute(
-                    sa.insert(label_requests), _request_row(collection.key, once, answer)
-                )
-            return answer
+            return self._write(connection, collection.key, said, texts, pairs)
 
     def undo(self, collection_name: str, label_id: int, by: str) -> Label:
         """End a label; it stays for the record, and one that was undone before stays as it is.
@@ -322,25 +289,6 @@ class Labels:
                 connection.execute(sa.delete(labels).where(is_row(labels, row)))
         return dict(sound)
 
-    def _answered(
-        self, connection: sa.Connection, collection_key: int, once: Once
-    ) -> Labelled | None:
-        """The answer that the request got before. Raises InvalidRequest if the key came with another body."""
-        expired = (datetime.now(UTC) - ANSWERS_KEPT).strftime(TIME)
-        mine = label_requests.c.collection_key == collection_key
-        connection.execute(
-            sa.delete(label_requests).where(mine, label_requests.c.answered_at < expired)
-        )
-        of_key = label_requests.c.key == once.key
-        row = connection.execute(sa.select(label_requests).where(of_key)).mappings().first()
-        if row and not is_sound(row):  # what it answered is written again, which changes nothing
-            self._database.report(label_requests, once.key)
-            connection.execute(sa.delete(label_requests).where(of_key))
-            return None
-        if row and row["fingerprint"] != once.fingerprint:
-            raise InvalidRequest(FieldError("Idempotency-Key", "was used for another request"))
-        return _as_labelled(row["answer"]) if row else None
-
 
 def _distinct_pairs(texts: Sequence[tuple[str, str]], said: Sequence[NewLabel]) -> list[bytes]:
     """The digest of each pair. Raises InvalidRequest for a pair of one question, and one labelled both ways."""
@@ -416,16 +364,6 @@ def _note_contradictions(
     for row in rows:
         if (now := weighed.get(row["id"])) and now["contradicted"] != row["contradicted"]:
             rewrite(connection, labels, now)
-
-
-def _request_row(collection_key: int, once: Once, answer: Labelled) -> dict[str, Any]:
-    row = {"key": once.key, "collection_key": collection_key, "fingerprint": once.fingerprint}
-    return sealed({**row, "answer": json.dumps(asdict(answer)), "answered_at": now()})
-
-
-def _as_labelled(answer: str) -> Labelled:
-    values = json.loads(answer)
-    return Labelled(**{**values, "labels": [Given(**given) for given in values["labels"]]})
 
 
 def _as_label(row: Mapping[Any, Any]) -> Label:
