@@ -418,21 +418,21 @@ class Detector:
 
     async def collection(self, name: str) -> Collection:
         """Raises CollectionNotFound."""
-        return await self._read(self._store.collection, name)
+        return await self.read(self._store.collection, name)
 
     async def list_collections(self, after: str, limit: int) -> list[Collection]:
         """Collections in the order of their names."""
-        return await self._read(self._store.list_collections, after, limit)
+        return await self.read(self._store.list_collections, after, limit)
 
     async def question(self, collection: str, question_id: str) -> Question:
         """Raises CollectionNotFound, QuestionNotFound."""
-        return await self._read(self._store.get, collection, question_id)
+        return await self.read(self._store.get, collection, question_id)
 
     async def list_questions(
         self, collection: str, after: str | None, limit: int
     ) -> list[Question]:
         """Questions in the order of their ids."""
-        return await self._read(self._store.list_questions, collection, after, limit)
+        return await self.read(self._store.list_questions, collection, after, limit)
 
     async def list_labels(
         self,
@@ -446,7 +446,7 @@ class Detector:
         history: bool = False,
     ) -> list[Label]:
         """Labels in the order in which they were given; with `history`, those that have ended too."""
-        return await self._read(
+        return await self.read(
             self._store.labels.page,
             collection,
             after,
@@ -459,7 +459,7 @@ class Detector:
 
     async def contradicted_labels(self) -> int:
         """How many active labels are contradicted by another."""
-        return await self._read(self._store.labels.contradicted)
+        return await self.read(self._store.labels.contradicted)
 
     async def near_pairs(
         self, collection: str, limit: int
@@ -469,11 +469,11 @@ class Detector:
         Of a large collection, those that a sample of its questions makes. Raises CollectionNotFound, NotReady.
         """
         with self._using() as live:
-            return await self._read(self._unlabelled_near_pairs, live, collection, limit)
+            return await self.read(self._unlabelled_near_pairs, live, collection, limit)
 
     async def quarantined(self) -> int:
         """How many stored questions could not be embedded."""
-        return await self._read(self._store.quarantined)
+        return await self.read(self._store.quarantined)
 
     @property
     def damaged(self) -> int:
@@ -483,7 +483,7 @@ class Detector:
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self._live
-        collections = await self._read(self._store.list_collections)
+        collections = await self.read(self._store.list_collections)
         states = [live.state(collection.key) for collection in collections]
         failure = live.failure
         ready = failure is None and all(state.ready for state in states)
@@ -772,7 +772,8 @@ class Detector:
         with self._using() as live:
             await asyncio.get_running_loop().run_in_executor(self._upkeep, live.upkeep)
 
-    async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a function returns that reads the store, called in a thread for reading."""
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, lambda: function(*args, **kwargs)
         )

@@ -43,6 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "app.http": {
         "app.http",
         "app.detector",
+        "app.engine.store",
         "app.keys",
         "app.releases.releases",
         "app.training_runs.queue",

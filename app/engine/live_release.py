@@ -519,6 +519,7 @@ def _pair_batcher(
         lambda batch: list(classifier.score_tokens(batch)),
         cost=lambda tokens: tokens.count,
         probe=classifier.tokenize([PROBE_PAIR])[0],
+        noun="pairs",
         max_waiting=max_waiting,
         max_cost=max_batch_tokens or MAX_BATCH_TOKENS[classifier.device],
     )

@@ -105,13 +105,14 @@ class Door:
         Raises KeyMissing, KeyRefused, ScopeMissing, HostRefused, DataDamaged.
         """
         key = _bearer(connection)
-        scopes = self._keys.scopes(key) if key else frozenset()
-        if not scopes and not self._keys.are_needed():
-            self._check_nearness(connection)
-        elif not scopes:
+        caller = self._keys.identify(key) if key else None
+        if caller:
+            if needed and needed not in caller.scopes:
+                raise ScopeMissing(needed)
+        elif self._keys.are_needed():
             raise KeyRefused if key else KeyMissing
-        elif needed and needed not in scopes:
-            raise ScopeMissing(needed)
+        else:
+            self._check_nearness(connection)
 
     def is_quick(self, connection: HTTPConnection) -> bool:
         """Whether `check` would read nothing that may have to be waited for."""

@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from app.http.access import declare
+from app.http.links import link_operations
 from app.http.problems import Problem
 
 ASSETS = "/docs/assets"
@@ -63,6 +64,7 @@ def mount_docs(app: FastAPI) -> None:
                 schemas.pop(unused, None)
             _describe_streams(schema)
             declare(schema)
+            link_operations(schema)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

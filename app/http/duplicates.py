@@ -9,7 +9,6 @@ from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, QuestionId, Text
 from app.http.labels import PairLabel
-from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["asking"])
@@ -81,15 +80,7 @@ class Duplicates(BaseModel):
 @router.post(
     "/duplicates",
     response_model=Duplicates,
-    responses=documented(
-        CollectionNotFound,
-        Overloaded,
-        also={
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            )
-        },
-    ),
+    responses=documented(CollectionNotFound, Overloaded),
 )
 async def find_duplicates(
     query: DuplicatesQuery,

@@ -1,7 +1,5 @@
 """The kinds of value that requests are made of, and the limits on them."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Sized
 from typing import Annotated
 
@@ -12,7 +10,6 @@ from app.settings import Settings
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
-DEFAULT_PAGE = 100
 MAX_NUMBER = 2**63 - 1
 
 
@@ -105,41 +102,3 @@ class Limits:
         """Raise InvalidRequest if anything was exceeded."""
         if self._errors:
             raise InvalidRequest(*self._errors)
-
-
-def page_size(limit: int | None, settings: Settings) -> int:
-    """How many items a page has. Raises InvalidRequest for more than `max_page`."""
-    if limit is None:
-        return min(DEFAULT_PAGE, settings.max_page)
-    Limits(settings).at_most("limit", limit, "max_page").check()
-    return limit
-
-
-def encode_cursor(last: str) -> str:
-    """An opaque cursor for the page after the item named `last`."""
-    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str | None) -> str | None:
-    """The item a cursor points behind. Raises InvalidRequest for one that this service did not give."""
-    if cursor is None:
-        return None
-    try:
-        last = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, UnicodeError):
-        last = ""
-    if not last or encode_cursor(last) != cursor:
-        raise _not_given()
-    return last
-
-
-def decode_number(cursor: str | None) -> int:
-    """The number that a cursor points behind, 0 for none. Raises InvalidRequest like `decode_cursor`."""
-    last = decode_cursor(cursor) or "0"
-    if not (last.isascii() and last.isdigit() and len(last) < 20 and int(last) <= MAX_NUMBER):
-        raise _not_given()
-    return int(last)
-
-
-def _not_given() -> InvalidRequest:
-    return InvalidRequest(FieldError("cursor", "is not one that this service gave"))

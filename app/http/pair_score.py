@@ -9,7 +9,6 @@ from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, Text
 from app.http.labels import PairLabel
-from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["asking"])
@@ -68,15 +67,7 @@ class Scores(BaseModel):
 @router.post(
     "/pair-score",
     response_model=Scores,
-    responses=documented(
-        CollectionNotFound,
-        Overloaded,
-        also={
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            )
-        },
-    ),
+    responses=documented(CollectionNotFound, Overloaded),
 )
 async def score_pairs(
     query: PairsQuery,
