@@ -1,6 +1,6 @@
 """The kinds of value that requests are made of, and the limits on them."""
 
-from collections.abc import Iterable, Sized
+from collections.abc import Sized
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -80,23 +80,20 @@ class Limits:
         self._settings = settings
         self._errors: list[FieldError] = []
 
-    def count(self, field: str, values: Sized, limit: str) -> "Limits":
+    def count(self, field: str, values: Sized, limit: str) -> None:
         """At most as many values as the setting `limit` says."""
-        return self.at_most(field, len(values), limit, "has {value:,} items")
+        self.at_most(field, len(values), limit, "has {value:,} items")
 
-    def texts(self, texts: Iterable[tuple[str, str]]) -> "Limits":
-        """(field, text): no text longer than `max_characters`."""
-        for field, text in texts:
-            self.at_most(field, len(text), "max_characters", "has {value:,} characters")
-        return self
+    def text(self, field: str, text: str) -> None:
+        """At most `max_characters` characters."""
+        self.at_most(field, len(text), "max_characters", "has {value:,} characters")
 
-    def at_most(self, field: str, value: int, limit: str, found: str = "is {value:,}") -> "Limits":
-        """`value` is at most what the setting `limit` says."""
+    def at_most(self, field: str, value: int, limit: str, words: str = "is {value:,}") -> None:
+        """`value` is at most what the setting `limit` says; `words` say what it is."""
         most = getattr(self._settings, limit)
         if value > most:
-            detail = f"{found.format(value=value)}; at most {most:,} (SAMEASK_{limit.upper()})"
+            detail = f"{words.format(value=value)}; at most {most:,} (SAMEASK_{limit.upper()})"
             self._errors.append(FieldError(field, detail))
-        return self
 
     def check(self) -> None:
         """Raise InvalidRequest if anything was exceeded."""

@@ -190,22 +190,14 @@ async def label_pairs(
 
     What a person says of a pair replaces what the same person said before; saying it again changes nothing.
     """
-    Limits(settings).count("labels", body.labels, "max_labels").texts(
-        (f"labels.{i}.{field}", text)
-        for i, pair in enumerate(body.labels)
-        for field, text in _texts(pair)
-    ).check()
-    said = [
-        NewLabel(
-            pair.is_duplicate,
-            pair.by,
-            pair.note,
-            ids=pair.ids or None,
-            questions=pair.questions or None,
-        )
-        for pair in body.labels
-    ]
-    labelled = await detector.label(body.collection, said)
+    limits = Limits(settings)
+    limits.count("labels", body.labels, "max_labels")
+    for i, pair in enumerate(body.labels):
+        for side, text in enumerate(pair.questions):
+            limits.text(f"labels.{i}.questions.{side}", text)
+        limits.text(f"labels.{i}.note", pair.note or "")
+    limits.check()
+    labelled = await detector.label(body.collection, [_new_label(pair) for pair in body.labels])
     return {
         "collection": body.collection,
         "added": labelled.added,
@@ -263,10 +255,14 @@ async def undo_label(
     return await detector.undo_label(collection, id, by)
 
 
-def _texts(pair: PairToLabel) -> list[tuple[str, str]]:
-    """The texts of a pair, with their fields."""
-    texts = [(f"questions.{i}", text) for i, text in enumerate(pair.questions)]
-    return [*texts, ("note", pair.note)] if pair.note else texts
+def _new_label(pair: PairToLabel) -> NewLabel:
+    return NewLabel(
+        pair.is_duplicate,
+        pair.by,
+        pair.note,
+        ids=pair.ids or None,
+        questions=pair.questions or None,
+    )
 
 
 def _truth(value: YesOrNo | None) -> bool | None:

@@ -70,7 +70,9 @@ def page_size(limit: int | None, settings: Settings) -> int:
     """How many items a page has. Raises InvalidRequest for more than `max_page`."""
     if limit is None:
         return min(DEFAULT_PAGE, settings.max_page)
-    Limits(settings).at_most("limit", limit, "max_page").check()
+    limits = Limits(settings)
+    limits.at_most("limit", limit, "max_page")
+    limits.check()
     return limit
 
 

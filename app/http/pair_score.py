@@ -77,11 +77,12 @@ async def score_pairs(
     settings: TheSettings,
 ) -> object:
     """Score pairs of questions. The same as `/duplicates` would say of them, whichever comes first."""
-    Limits(settings).count("pairs", query.pairs, "max_pairs").texts(
-        (f"pairs.{i}.{side}", getattr(pair, side))
-        for i, pair in enumerate(query.pairs)
-        for side in ("question1", "question2")
-    ).check()
+    limits = Limits(settings)
+    limits.count("pairs", query.pairs, "max_pairs")
+    for i, pair in enumerate(query.pairs):
+        limits.text(f"pairs.{i}.question1", pair.question1)
+        limits.text(f"pairs.{i}.question2", pair.question2)
+    limits.check()
     pairs = [(pair.question1, pair.question2) for pair in query.pairs]
     scored = await while_connected(request, detector.score(pairs, query.collection))
     report(response, scored.phases)

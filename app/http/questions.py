@@ -92,13 +92,14 @@ class Deleted(BaseModel):
 )
 async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSettings) -> Written:
     """Add or update questions, all of them or none. Writing the same again changes nothing."""
-    Limits(settings).count("questions", body.questions, "max_upsert").texts(
-        (f"questions.{i}.text", question.text) for i, question in enumerate(body.questions)
-    ).check()
+    limits = Limits(settings)
+    limits.count("questions", body.questions, "max_upsert")
+    for i, question in enumerate(body.questions):
+        limits.text(f"questions.{i}.text", question.text)
+    limits.check()
     _refuse_repeated_ids(body.questions)
-    written = await detector.add(
-        body.collection, [(question.id, question.text) for question in body.questions]
-    )
+    texts = [(question.id, question.text) for question in body.questions]
+    written = await detector.add(body.collection, texts)
     return Written(
         collection=body.collection,
         revision=written.revision,
@@ -151,10 +152,9 @@ async def delete_question(
 
 def _refuse_repeated_ids(questions: list[NewQuestion]) -> None:
     counts = Counter(question.id for question in questions)
-    errors = [
-        FieldError(f"questions.{i}.id", "stands more than once in this request")
-        for i, question in enumerate(questions)
-        if counts[question.id] > 1
-    ]
+    errors: list[FieldError] = []
+    for i, question in enumerate(questions):
+        if counts[question.id] > 1:
+            errors.append(FieldError(f"questions.{i}.id", "stands more than once in this request"))
     if errors:
         raise InvalidRequest(*errors)
