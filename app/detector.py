@@ -18,7 +18,7 @@ from app.engine.finding import Find, Findings, Query, Score, Scores, Verify
 from app.engine.finding import Phases as Phases  # for app.http
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
-from app.engine.store import Collection, Label, Labelled, Question, Store, Written
+from app.engine.store import Collection, Label, Labelled, Store, Written
 from app.engine.store import NewLabel as NewLabel
 from app.engine.stored_pairs import unlabelled_pairs
 from app.errors import Overloaded
@@ -53,7 +53,7 @@ class Detector:
         self, store: Store, live: LiveRelease, *, max_waiting_writes: int, verify_depth: int = 0
     ) -> None:
         """`verify_depth` is how many candidates of a question the pair classifier reads at most, unless told always."""
-        self._store = store
+        self.store = store
         self._verify_depth = verify_depth
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
@@ -106,7 +106,7 @@ class Detector:
         """
         query = Query(questions, collection, top_k, exclude_ids, verify)
         with self.live.in_use() as live:
-            find = Find(self._store, live, query, self._verify_depth)
+            find = Find(self.store, live, query, self._verify_depth)
             find.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, find.answer()))
 
@@ -116,7 +116,7 @@ class Detector:
         Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         with self.live.in_use() as live:
-            score = Score(self._store, live, pairs, collection)
+            score = Score(self.store, live, pairs, collection)
             score.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, score.answer()))
 
@@ -128,18 +128,18 @@ class Detector:
         Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
         """
         with self._admitted_write():
-            return await asyncio.shield(self._change(self._store.upsert, collection, questions))
+            return await asyncio.shield(self._change(self.store.upsert, collection, questions))
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(self._change(self._store.delete, collection, question_id))
+            return await asyncio.shield(self._change(self.store.delete, collection, question_id))
 
     async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now."""
         with self._admitted_write():
             collection, created = await self._write(
-                self._store.create_collection, name, max_collections
+                self.store.create_collection, name, max_collections
             )
             await self.following.catch_up(collection.key, collection.revision)
             return collection, created
@@ -147,7 +147,7 @@ class Detector:
     async def delete_collection(self, name: str) -> None:
         """Delete a collection, its questions and its labels. Raises CollectionNotFound, CollectionProtected."""
         with self._admitted_write():
-            collection = await self._write(self._store.delete_collection, name)
+            collection = await self._write(self.store.delete_collection, name)
             self.following.forget(collection.key)
 
     async def label(self, collection: str, labels: Sequence[NewLabel]) -> Labelled:
@@ -156,13 +156,13 @@ class Detector:
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await asyncio.shield(self._write(self._store.labels.write, collection, labels))
+            return await asyncio.shield(self._write(self.store.labels.write, collection, labels))
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
         with self._admitted_write():
             return await asyncio.shield(
-                self._write(self._store.labels.undo, collection, label_id, by)
+                self._write(self.store.labels.undo, collection, label_id, by)
             )
 
     # Reading
@@ -178,9 +178,9 @@ class Detector:
 
         Of a large collection, those that a sample of its questions makes. Raises CollectionNotFound, NotReady.
         """
-        key = (await self.read(self._store.collection, collection)).key
+        key = (await self.read(self.store.collection, collection)).key
         with self.live.in_use() as live:
-            pairs = await self.read(unlabelled_pairs, self._store, key, live.index(key), limit)
+            pairs = await self.read(unlabelled_pairs, self.store, key, live.index(key), limit)
         return [
             ((pair.first.id, pair.first.text), (pair.second.id, pair.second.text)) for pair in pairs
         ]
@@ -188,7 +188,7 @@ class Detector:
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self.live
-        collections = await self.read(self._store.list_collections)
+        collections = await self.read(self.store.list_collections)
         states = [live.state(collection.key) for collection in collections]
         ready = sum(state.ready for state in states)
         failure = live.failure
@@ -202,62 +202,6 @@ class Detector:
             questions_indexed=sum(state.size for state in states),
             recall=min((state.recall for state in states), default=1.0),
         )
-
-    # Reading, until the endpoints have a room of their own for it
-
-    async def collection(self, name: str) -> Collection:
-        """Raises CollectionNotFound."""
-        return await self.read(self._store.collection, name)
-
-    async def list_collections(self, after: str, limit: int) -> list[Collection]:
-        """Collections in the order of their names."""
-        return await self.read(self._store.list_collections, after, limit)
-
-    async def question(self, collection: str, question_id: str) -> Question:
-        """Raises CollectionNotFound, QuestionNotFound."""
-        return await self.read(self._store.get, collection, question_id)
-
-    async def list_questions(
-        self, collection: str, after: str | None, limit: int
-    ) -> list[Question]:
-        """Questions in the order of their ids."""
-        return await self.read(self._store.list_questions, collection, after, limit)
-
-    async def list_labels(
-        self,
-        collection: str,
-        after: int,
-        limit: int,
-        *,
-        is_duplicate: bool | None = None,
-        by: str | None = None,
-        contradicted: bool | None = None,
-        history: bool = False,
-    ) -> list[Label]:
-        """Labels in the order in which they were given; with `history`, those that have ended too."""
-        return await self.read(
-            self._store.labels.page,
-            collection,
-            after,
-            limit,
-            is_duplicate=is_duplicate,
-            by=by,
-            contradicted=contradicted,
-            history=history,
-        )
-
-    async def contradicted_labels(self) -> int:
-        """How many active labels are contradicted by another."""
-        return await self.read(self._store.labels.contradicted)
-
-    async def quarantined(self) -> int:
-        """How many stored questions could not be embedded."""
-        return await self.read(self._store.quarantined)
-
-    @property
-    def damaged(self) -> int:
-        """How many stored rows were found damaged, and are passed over."""
-        return self._store.database.damaged
 
     # Inside
 

@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -26,8 +27,21 @@ ID_BYTES, SECRET_BYTES = 8, 32
 KEY = re.compile(f"sameask_([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
 ADMIN_KEY = re.compile("[!-~]{32,1024}")  # what a header can carry
 NO_KEY = b""  # stands for a request without one where others stand by their digest
+NO_ID = ""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose key a request carries: the key's public id (empty for the admin key's file), its name, and its scopes."""
+
+    key_id: str
+    name: str
+    scopes: frozenset[str]
+
+
+ADMINISTRATOR = Caller(NO_ID, "SAMEASK_ADMIN_KEY_FILE", frozenset(KeyScope))
 
 
 def make_key(store: Store, scopes: Sequence[KeyScope], name: str = "") -> tuple[Key, str]:
@@ -59,49 +73,56 @@ class Keys:
         self._store = store
         self._admin = _digest(_admin_key(admin_key_file)) if admin_key_file else None
         self._needed = self._admin is not None or not is_loopback(host)
-        self._version: int | None = None  # of the store, when this was found there:
-        self._scopes: dict[
-            bytes, frozenset[str]
-        ] = {}  # by digest, of keys that are good for something
+        self._version: int | None = None  # of the store, when these were read there:
+        self._callers: dict[bytes, Caller | None] = {}  # by the digest of a good key, or NO_KEY
         if not self._admin and all(key.revoked_at for key in store.keys.all()):
             self._warn_or_refuse(host)
 
     def are_needed(self) -> bool:
         """Whether a request needs a key. Never false again after it was true."""
-        if not self._needed and NO_KEY not in (known := self._known()):
-            self._needed = self._store.keys.exist()
-            known[NO_KEY] = frozenset()
+        if not self._needed:
+            known = self._known()
+            if NO_KEY not in known:
+                self._needed = self._store.keys.exist()
+                known[NO_KEY] = None
         return self._needed
 
-    def scopes(self, key: str) -> frozenset[str]:
-        """What a key lets its holder do: nothing if it is unknown or revoked. Raises DataDamaged."""
+    def identify(self, key: str) -> Caller | None:
+        """Whose key this is; None if it is unknown or revoked. Raises DataDamaged."""
         digest = _digest(key)
         if self._is_admin(digest):
-            return frozenset(KeyScope)
+            return ADMINISTRATOR
         known = self._known()
-        if digest not in known and (found := self._found(key, digest)):
-            known[digest] = found
-        return known.get(digest, frozenset())
+        if digest not in known:
+            caller = self._read(key, digest)
+            if caller is None:
+                return None
+            known[digest] = caller
+        return known[digest]
 
     def remembers(self, key: str | None) -> bool:
-        """Whether what there is to say of a key, or of a request without one, is known without reading the store."""
+        """Whether the store need not be read to say whose key this is, or whether a request may come without one."""
         if key is None:
             return self._needed or NO_KEY in self._known()
-        return self._is_admin(digest := _digest(key)) or digest in self._known()
+        digest = _digest(key)
+        return self._is_admin(digest) or digest in self._known()
 
-    def _known(self) -> dict[bytes, frozenset[str]]:
-        """What was found in the store since anything was last written there. To be asked for before looking."""
+    def _known(self) -> dict[bytes, Caller | None]:
+        """What was read since anything was last written to the store. To be asked for before reading."""
         version = self._store.database.version()
         if version is None or version != self._version:
-            self._scopes, self._version = {}, version
-        return self._scopes
+            self._callers, self._version = {}, version
+        return self._callers
 
-    def _found(self, key: str, digest: bytes) -> frozenset[str]:
+    def _read(self, key: str, digest: bytes) -> Caller | None:
+        """Whose key this is, by the store."""
         named = KEY.fullmatch(key)
         stored = self._store.keys.get(named[1]) if named else None
         if stored is None or not hmac.compare_digest(digest, stored.digest) or stored.revoked_at:
-            return frozenset()
-        return frozenset(KeyScope) if KeyScope.ADMIN in stored.scopes else frozenset(stored.scopes)
+            return None
+        everything = KeyScope.ADMIN in stored.scopes
+        scopes = frozenset(KeyScope) if everything else frozenset(stored.scopes)
+        return Caller(stored.id, stored.name, scopes)
 
     def _is_admin(self, digest: bytes) -> bool:
         return self._admin is not None and hmac.compare_digest(digest, self._admin)

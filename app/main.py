@@ -28,7 +28,7 @@ from app.http import (
 )
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
-from app.http.dependencies import ClientLeft
+from app.http.dependencies import ClientLeft, Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
@@ -119,6 +119,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             max_waiting_writes=settings.max_waiting_writes,
             verify_depth=settings.verify_depth,
         )
+        app.state.reading = Reading(store, detector)
         del live  # whoever holds it would keep its memory after it was replaced
         app.state.releases = Releases(
             detector,

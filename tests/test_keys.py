@@ -10,7 +10,7 @@ import pytest
 
 from app.engine.store import Store
 from app.errors import AdminKeyRefused, KeysNeeded
-from app.keys import KEY, Keys, is_loopback, make_key
+from app.keys import KEY, Caller, Keys, is_loopback, make_key
 from app.scopes import KeyScope
 
 ALL = frozenset({"read", "write", "label", "admin"})
@@ -24,20 +24,35 @@ def admin_key_file(tmp_path: Path, content: bytes) -> Path:
     return path
 
 
+def scopes(keys: Keys, key: str) -> frozenset[str]:
+    """What a key is for; nothing where it is nobody's."""
+    caller = keys.identify(key)
+    return caller.scopes if caller else frozenset()
+
+
 # Keys that are made
+
+
+def test_a_key_says_whose_it_is(store: Store, tmp_path: Path) -> None:
+    kept, key = make_key(store, [KeyScope.WRITE, KeyScope.READ], "the forum")
+    held = Keys(store, LOOPBACK, admin_key_file(tmp_path, SECRET.encode()))
+    assert held.identify(key) == Caller(kept.id, "the forum", frozenset({"read", "write"}))
+    assert held.identify(SECRET) == Caller("", "SAMEASK_ADMIN_KEY_FILE", frozenset(KeyScope))
+    store.keys.revoke(kept.id)
+    assert held.identify(key) is None
 
 
 def test_a_key_is_for_what_it_was_made_for(store: Store) -> None:
     keys = {scope: make_key(store, [scope])[1] for scope in KeyScope}
     both = make_key(store, [KeyScope.LABEL, KeyScope.READ])[1]
     held = Keys(store, LOOPBACK)
-    assert {scope.value: held.scopes(key) for scope, key in keys.items()} == {
+    assert {scope.value: scopes(held, key) for scope, key in keys.items()} == {
         "read": {"read"},
         "write": {"write"},
         "label": {"label"},
         "admin": ALL,
     }
-    assert held.scopes(both) == {"read", "label"}
+    assert scopes(held, both) == {"read", "label"}
 
 
 def test_every_key_is_another_and_names_its_row(store: Store) -> None:
@@ -69,33 +84,33 @@ def test_every_key_is_another_and_names_its_row(store: Store) -> None:
 def test_what_is_nearly_a_key_opens_nothing(store: Store, change: Callable[[str], str]) -> None:
     key = make_key(store, [KeyScope.ADMIN])[1]
     held = Keys(store, LOOPBACK)
-    assert held.scopes(change(key)) == frozenset()
-    assert held.scopes(key) == ALL
+    assert scopes(held, change(key)) == frozenset()
+    assert scopes(held, key) == ALL
 
 
 def test_the_secret_of_one_key_does_not_open_another(store: Store) -> None:
     (one, key1), (_, key2) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.ADMIN])
     assert (
-        Keys(store, LOOPBACK).scopes(f"sameask_{one.id}_{key2.rpartition('_')[2]}") == frozenset()
+        scopes(Keys(store, LOOPBACK), f"sameask_{one.id}_{key2.rpartition('_')[2]}") == frozenset()
     )
-    assert Keys(store, LOOPBACK).scopes(key1) == {"read"}
+    assert scopes(Keys(store, LOOPBACK), key1) == {"read"}
 
 
 def test_a_revoked_key_opens_nothing_and_others_stay(store: Store) -> None:
     (one, key1), (_, key2) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK)
-    assert held.scopes(key1) == {"read"}
+    assert scopes(held, key1) == {"read"}
     store.keys.revoke(one.id)
-    assert (held.scopes(key1), held.scopes(key2)) == (frozenset(), frozenset({"read"}))
+    assert (scopes(held, key1), scopes(held, key2)) == (frozenset(), frozenset({"read"}))
 
 
 def test_what_another_process_does_counts_at_once(path: Path, store: Store) -> None:
     held = Keys(store, LOOPBACK)
     with closing(Store(path, prepare=False)) as other:
         kept, key = make_key(other, [KeyScope.WRITE])
-        assert (held.are_needed(), held.scopes(key)) == (True, frozenset({"write"}))
+        assert (held.are_needed(), scopes(held, key)) == (True, frozenset({"write"}))
         other.keys.revoke(kept.id)
-        assert held.scopes(key) == frozenset()
+        assert scopes(held, key) == frozenset()
 
 
 def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store) -> None:
@@ -103,13 +118,13 @@ def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store)
     held = Keys(store, LOOPBACK)
     assert held.remembers(key) is False
     read = frozenset({"read"})
-    assert (held.scopes(key), held.remembers(key), held.scopes(key)) == (read, True, read)
+    assert (scopes(held, key), held.remembers(key), scopes(held, key)) == (read, True, read)
     store.upsert("default", [("a", "one")])
     assert held.remembers(key) is False
-    assert (held.scopes(key), held.remembers(key)) == (read, True)
+    assert (scopes(held, key), held.remembers(key)) == (read, True)
     with closing(Store(path, prepare=False)) as other:
         other.keys.revoke(kept.id)
-    assert (held.remembers(key), held.scopes(key), held.remembers(key)) == (
+    assert (held.remembers(key), scopes(held, key), held.remembers(key)) == (
         False,
         frozenset(),
         False,
@@ -128,10 +143,10 @@ def test_what_is_no_key_takes_no_memory(store: Store, tmp_path: Path) -> None:
     make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK, admin_key_file(tmp_path, SECRET.encode()))
     for number in range(100):
-        assert held.scopes(f"sameask_{number:016}_{number:064}") == frozenset()
+        assert scopes(held, f"sameask_{number:016}_{number:064}") == frozenset()
     assert held.remembers(f"sameask_{1:016}_{1:064}") is False
     assert held.remembers(SECRET) is True
-    assert held._scopes == {}
+    assert held._callers == {}
 
 
 def test_no_file_holds_a_key(path: Path, store: Store) -> None:
@@ -157,11 +172,11 @@ def test_keys_are_compared_in_constant_time(
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    assert held.scopes(key) == {"read"}
+    assert scopes(held, key) == {"read"}
     assert compared[-1] == (kept.digest, kept.digest)
-    assert held.scopes(key[:-1] + ("0" if key[-1] != "0" else "1")) == frozenset()
+    assert scopes(held, key[:-1] + ("0" if key[-1] != "0" else "1")) == frozenset()
     assert compared[-1][1] == kept.digest
-    assert held.scopes(SECRET) == ALL
+    assert scopes(held, SECRET) == ALL
     assert compared[-1][0] == compared[-1][1] != kept.digest
     assert len(compared) == 5
 
@@ -172,8 +187,10 @@ def test_keys_are_compared_in_constant_time(
 @pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f" \t{SECRET}\r\n\n"])
 def test_the_key_in_the_file_is_for_everything(store: Store, tmp_path: Path, content: str) -> None:
     held = Keys(store, EVERYWHERE, admin_key_file(tmp_path, content.encode()))
-    assert (held.scopes(SECRET), held.are_needed()) == (ALL, True)
-    assert held.scopes(SECRET + "x") == held.scopes(SECRET[:-1]) == held.scopes("") == frozenset()
+    assert (scopes(held, SECRET), held.are_needed()) == (ALL, True)
+    assert (
+        scopes(held, SECRET + "x") == scopes(held, SECRET[:-1]) == scopes(held, "") == frozenset()
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +201,7 @@ def test_the_key_in_the_file_has_a_length(
 ) -> None:
     file = admin_key_file(tmp_path, b"k" * characters)
     if good:
-        assert Keys(store, EVERYWHERE, file).scopes("k" * characters) == ALL
+        assert scopes(Keys(store, EVERYWHERE, file), "k" * characters) == ALL
     else:
         with pytest.raises(AdminKeyRefused, match="32 to 1,024"):
             Keys(store, EVERYWHERE, file)

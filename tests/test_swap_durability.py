@@ -92,7 +92,9 @@ async def _assert_holds(detector: Detector, acknowledged: set[str]) -> None:
     """Search shows what the store holds: all that was acknowledged, and at most the write that was under way."""
     stored = {
         question.id: question.text
-        for question in await detector.list_questions(DEFAULT_COLLECTION, None, ALL)
+        for question in await detector.read(
+            detector.store.list_questions, DEFAULT_COLLECTION, None, ALL
+        )
     }
     findings = await detector.find(["Something else entirely?"], DEFAULT_COLLECTION, ALL)
     assert {candidate.id: candidate.text for candidate in findings.results[0].candidates} == stored

@@ -70,7 +70,7 @@ class Batcher(Generic[Item, Result]):
     `model` maps a sequence of items to as many results, in order, or raises. `cost` is an item's size (its
     tokens); a batch of n items is padded to n times its greatest cost, which stays within `max_cost` unless
     one item alone exceeds it. At most `max_waiting` urgent items are admitted at once, being run or waiting.
-    `probe` is an item that a working model can always answer.
+    `probe` is an item that a working model can always answer; `noun` is what a refusal calls the items.
     """
 
     def __init__(
@@ -81,8 +81,10 @@ class Batcher(Generic[Item, Result]):
         probe: Item,
         max_waiting: int,
         max_cost: int,
+        noun: str = "texts",
     ) -> None:
         self._model = model
+        self._noun = noun
         self._cost = cost
         self._probe = probe
         self._max_waiting = max_waiting
@@ -135,7 +137,8 @@ class Batcher(Generic[Item, Result]):
             seconds = math.ceil(self._admitted / self._items_per_second)
             raise Overloaded(
                 min(max(seconds, 1), 60),
-                f"{self._admitted} of at most {self._max_waiting} texts are waiting, there is no room for {count} more",
+                f"{self._admitted} of at most {self._max_waiting} {self._noun} are waiting,"
+                f" there is no room for {count} more",
             )
 
     def submit(

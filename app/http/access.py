@@ -1,11 +1,11 @@
-"""Who may do what: the scope of every route, and the door that asks for a key before anything of a request is read.
+"""Who may do what: the scope of every route, and the door that asks for a key before a request's body is read.
 
 `SCOPES` is the one place where a route's scope stands. The service does not start while a route is missing there.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -72,16 +72,15 @@ class Guarded:
 
 def guarded(routes: Sequence[BaseRoute]) -> list[Guarded]:
     """Every route with its scope. Raises LookupError unless each has a name of its own and stands in SCOPES."""
-    found = list(iter_route_contexts(routes))
-    names = [str(route.name) for route in found]
-    wrong = {
-        name for name in names if name not in SCOPES or names.count(name) > 1
-    } | SCOPES.keys() - set(names)
+    contexts = list(iter_route_contexts(routes))
+    names = Counter(str(context.name) for context in contexts)
+    repeated = {name for name, times in names.items() if times > 1}
+    wrong = repeated | names.keys() ^ SCOPES.keys()
     if wrong:
         raise LookupError(
             f"app/http/access.py must give each route one scope, and no other: {sorted(wrong)}"
         )
-    return [Guarded(route, SCOPES[name]) for route, name in zip(found, names, strict=True)]
+    return [Guarded(context, SCOPES[str(context.name)]) for context in contexts]
 
 
 class Door:
@@ -95,9 +94,11 @@ class Door:
 
     def route_of(self, scope: Scope) -> Guarded | None:
         """The route that will answer; None where that is 404 or 405."""
-        return next(
-            (known for known in self._routes if known.route.matches(scope)[0] is Match.FULL), None
-        )
+        for guarded_route in self._routes:
+            match, _ = guarded_route.route.matches(scope)
+            if match is Match.FULL:
+                return guarded_route
+        return None
 
     def check(self, connection: HTTPConnection, needed: KeyScope | None) -> None:
         """Let it in, if it has a key with the needed scope (None: any key), or no key is needed yet.
@@ -105,13 +106,14 @@ class Door:
         Raises KeyMissing, KeyRefused, ScopeMissing, HostRefused, DataDamaged.
         """
         key = _bearer(connection)
-        scopes = self._keys.scopes(key) if key else frozenset()
-        if not scopes and not self._keys.are_needed():
-            self._check_nearness(connection)
-        elif not scopes:
+        caller = self._keys.identify(key) if key else None
+        if caller:
+            if needed and needed not in caller.scopes:
+                raise ScopeMissing(needed)
+        elif self._keys.are_needed():
             raise KeyRefused if key else KeyMissing
-        elif needed and needed not in scopes:
-            raise ScopeMissing(needed)
+        else:
+            self._check_nearness(connection)
 
     def is_quick(self, connection: HTTPConnection) -> bool:
         """Whether `check` would read nothing that may have to be waited for."""
@@ -122,11 +124,10 @@ class Door:
         of another server (its own name may lead to 127.0.0.1, or its script may post here; browsers say so)."""
         if connection.client and _is_elsewhere(connection.client.host):
             raise KeyMissing
-        said = (
-            (f"//{host}" for host in connection.headers.getlist("host")),
-            connection.headers.getlist("origin"),
-        )
-        for name in map(_name, chain(*said)):
+        hosts = [f"//{host}" for host in connection.headers.getlist("host")]
+        origins = connection.headers.getlist("origin")
+        for address in hosts + origins:
+            name = _host_name(address)
             if not is_loopback(name) and name not in self._own_names:
                 raise HostRefused
 
@@ -138,28 +139,32 @@ class AskForKey:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match scope["type"]:
-            case "websocket":
-                await send(
-                    {"type": "websocket.close", "code": 1008}
-                )  # there are none; one more would need a door
+        if scope["type"] == "websocket":  # there are none; one would need a door of its own
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] == "http":
+            connection = HTTPConnection(scope)
+            door: Door = connection.app.state.door
+            route = door.route_of(scope)
+            try:
+                await _knock(door, connection, route)
+            except SameaskError as error:
+                scope["route"] = route.route if route else None  # for the metrics
+                refusal = answer(error, _challenge(error))
+                await refusal(scope, receive, send)
                 return
-            case "http":
-                connection = HTTPConnection(scope)
-                door: Door = connection.app.state.door
-                known = door.route_of(scope)
-                try:
-                    if known is None or known.scope is not NO_KEY:
-                        needed = known.scope if known else None
-                        if door.is_quick(connection):
-                            door.check(connection, needed)
-                        else:
-                            await run_in_threadpool(door.check, connection, needed)
-                except SameaskError as error:
-                    scope["route"] = known.route if known else None  # for the metrics
-                    await answer(error, _challenge(error))(scope, receive, send)
-                    return
         await self._app(scope, receive, send)
+
+
+async def _knock(door: Door, connection: HTTPConnection, route: Guarded | None) -> None:
+    """Raise what `Door.check` raises; in a thread, where the store has to be read for it."""
+    if route and route.scope is NO_KEY:
+        return
+    needed = route.scope if route else None
+    if door.is_quick(connection):
+        door.check(connection, needed)
+    else:
+        await run_in_threadpool(door.check, connection, needed)
 
 
 def declare(document: dict[str, Any]) -> None:
@@ -172,20 +177,21 @@ def declare(document: dict[str, Any]) -> None:
             " until the first is made.",
         }
     }
-    for operation in (
-        operation for methods in document["paths"].values() for operation in methods.values()
-    ):
-        scope = SCOPES[operation["operationId"]]
-        if scope is not NO_KEY:
-            operation["security"] = [{"key": [scope]}]
-            operation["description"] = (
-                f"{operation.get('description', '')}\n\nNeeds a key with the scope `{scope}`."
-            )
-            refusals = described(KeyMissing, KeyRefused, ScopeMissing, HostRefused)
-            responses = operation["responses"] | {
-                str(status): words for status, words in refusals.items()
-            }
-            operation["responses"] = dict(sorted(responses.items()))
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            scope = SCOPES[operation["operationId"]]
+            if scope is not NO_KEY:
+                _declare_scope(operation, scope)
+
+
+def _declare_scope(operation: dict[str, Any], scope: KeyScope) -> None:
+    operation["security"] = [{"key": [scope]}]
+    description = operation.get("description", "")
+    operation["description"] = f"{description}\n\nNeeds a key with the scope `{scope}`."
+    responses = operation["responses"]
+    for status, response in described(KeyMissing, KeyRefused, ScopeMissing, HostRefused).items():
+        responses[str(status)] = response
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _bearer(connection: HTTPConnection) -> str | None:
@@ -213,7 +219,7 @@ def _is_elsewhere(client: str) -> bool:
     return any(mark in client for mark in ".:") and not is_loopback(client)
 
 
-def _name(address: str) -> str:
+def _host_name(address: str) -> str:
     """The host name in an address; empty if there is none."""
     try:
         return urlsplit(address).hostname or ""

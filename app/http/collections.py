@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
 from app.errors import CollectionNotFound, CollectionProtected, Overloaded, StorageFull
-from app.http.dependencies import Cursor, Limit, TheDetector, TheSettings
-from app.http.fields import CollectionName, decode_cursor, encode_cursor, page_size
-from app.http.links import link, links
+from app.http.dependencies import TheDetector, TheReading, TheSettings
+from app.http.fields import CollectionName
+from app.http.paging import ThePage
 from app.http.problems import documented
 
 router = APIRouter(tags=["collections"])
@@ -17,15 +17,6 @@ ThisCollection = Annotated[
     CollectionName,
     Path(description="Lower-case letters, digits, `-` and `_`; at most 64.", examples=["faq"]),
 ]
-
-NAME = "$response.body#/name"
-NEXT = links(
-    upsert_questions=link("Put questions into it.", {"collection": NAME}),
-    list_questions=link("List its questions.", collection=NAME),
-    label_pairs=link("Label pairs in it.", {"collection": NAME}),
-    read_collection=link("Read it again.", name=NAME),
-    delete_collection=link("Delete it.", name=NAME),
-)
 
 
 class Collection(BaseModel):
@@ -51,8 +42,8 @@ class CollectionPage(BaseModel):
         Overloaded,
         StorageFull,
         also={
-            200: {"description": "There already", **NEXT},
-            201: {"description": "Made now", "model": Collection, **NEXT},
+            200: {"description": "There already"},
+            201: {"description": "Made now", "model": Collection},
         },
     ),
 )
@@ -68,9 +59,9 @@ async def create_collection(
 @router.get(
     "/collections/{name}", response_model=Collection, responses=documented(CollectionNotFound)
 )
-async def read_collection(name: ThisCollection, detector: TheDetector) -> object:
+async def read_collection(name: ThisCollection, reading: TheReading) -> object:
     """Read one collection."""
-    return await detector.collection(name)
+    return await reading(reading.store.collection, name)
 
 
 @router.delete(
@@ -83,24 +74,9 @@ async def delete_collection(name: ThisCollection, detector: TheDetector) -> None
     await detector.delete_collection(name)
 
 
-@router.get(
-    "/collections",
-    response_model=CollectionPage,
-    responses=documented(
-        also={
-            200: links(
-                list_collections=link(
-                    "The next page, unless null.", cursor="$response.body#/next_cursor"
-                )
-            )
-        }
-    ),
-)
-async def list_collections(
-    detector: TheDetector, settings: TheSettings, cursor: Cursor = None, limit: Limit = None
-) -> object:
+@router.get("/collections", response_model=CollectionPage, responses=documented())
+async def list_collections(reading: TheReading, page: ThePage) -> object:
     """List collections in the order of their names, a page at a time."""
-    size = page_size(limit, settings)
-    found = await detector.list_collections(decode_cursor(cursor) or "", size + 1)
-    next_cursor = encode_cursor(found[size - 1].name) if len(found) > size else None
-    return {"collections": found[:size], "next_cursor": next_cursor}
+    items = await reading(reading.store.list_collections, limit=page.wanted, after=page.after or "")
+    collections, next_cursor = page.of(items, lambda collection: collection.name)
+    return {"collections": collections, "next_cursor": next_cursor}

@@ -1,17 +1,19 @@
 """What endpoints ask for, as types: an endpoint's signature reads as a sentence."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar, cast
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, ParamSpec, TypeVar, cast
 
 from fastapi import Depends, Query, Request, Response
 
 from app.detector import Detector, Phases
+from app.engine.store import Store
 from app.http.fields import CollectionName
 from app.releases.releases import Releases
 from app.settings import Settings
 from app.training_runs.queue import TrainingRuns
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -19,11 +21,28 @@ class ClientLeft(Exception):
     """The client closed the connection; its work was cancelled."""
 
 
+class Reading:
+    """The room in front of the store: `await reading(store.labels.page, "default", 0, 10)` reads in the detector's
+    threads for reading, so that neither the event loop nor those who ask wait for it."""
+
+    def __init__(self, store: Store, detector: Detector) -> None:
+        self.store = store
+        self._detector = detector
+
+    async def __call__(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `read` returns; raises what it raises."""
+        return await self._detector.read(read, *args, **kwargs)
+
+
 # They wait for nothing, yet are coroutines: FastAPI calls any other function in a thread, and waits for that.
 
 
 async def _detector(request: Request) -> Detector:
     return cast(Detector, request.app.state.detector)
+
+
+async def _reading(request: Request) -> Reading:
+    return cast(Reading, request.app.state.reading)
 
 
 async def _releases(request: Request) -> Releases:
@@ -39,15 +58,11 @@ async def _training_runs(request: Request) -> TrainingRuns:
 
 
 TheDetector = Annotated[Detector, Depends(_detector)]
+TheReading = Annotated[Reading, Depends(_reading)]
 TheReleases = Annotated[Releases, Depends(_releases)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 TheTrainingRuns = Annotated[TrainingRuns, Depends(_training_runs)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Limit = Annotated[
-    int | None,
-    Query(ge=1, description="Items on the page; if not said, 100, or as many as there may be."),
-]
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from app.http.access import declare
+from app.http.links import link_operations
 from app.http.problems import Problem
 
 ASSETS = "/docs/assets"
@@ -54,26 +55,31 @@ def mount_docs(app: FastAPI) -> None:
 
     def openapi() -> dict[str, object]:
         if app.openapi_schema is None:
-            schema = make_schema()
-            schemas = schema["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(problem.pop("$defs"))
-            schemas["Problem"] = problem
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            _describe_streams(schema)
-            declare(schema)
+            document = make_schema()  # it is app.openapi_schema from now on
+            _describe_problems(document)
+            _describe_streams(document)
+            declare(document)
+            link_operations(document)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
+def _describe_problems(document: dict[str, Any]) -> None:
+    """Put the problem document in the place of FastAPI's own errors."""
+    schemas = document["components"]["schemas"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+
+
 def _describe_streams(document: dict[str, Any]) -> None:
     """Describe an event where OpenAPI 3.1 describes what comes: FastAPI does it by a keyword of 3.2."""
-    for operation in (
-        operation for methods in document["paths"].values() for operation in methods.values()
-    ):
-        for response in operation["responses"].values():
-            for media in response.get("content", {}).values():
-                if "itemSchema" in media:
-                    media["schema"] = media.pop("itemSchema")
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                for media in response.get("content", {}).values():
+                    if "itemSchema" in media:
+                        media["schema"] = media.pop("itemSchema")

@@ -9,8 +9,8 @@ from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, QuestionId, Text
 from app.http.labels import PairLabel
-from app.http.links import link, links
 from app.http.problems import documented
+from app.settings import Settings
 
 router = APIRouter(tags=["asking"])
 
@@ -81,15 +81,7 @@ class Duplicates(BaseModel):
 @router.post(
     "/duplicates",
     response_model=Duplicates,
-    responses=documented(
-        CollectionNotFound,
-        Overloaded,
-        also={
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            )
-        },
-    ),
+    responses=documented(CollectionNotFound, Overloaded),
 )
 async def find_duplicates(
     query: DuplicatesQuery,
@@ -104,18 +96,27 @@ async def find_duplicates(
     answered with its exact matches, and what labels link to them, alone. Nothing is closed, merged or deleted:
     the verdict is advice.
     """
-    top_k = (
-        query.top_k if "top_k" in query.model_fields_set else min(query.top_k, settings.max_top_k)
+    top_k = query.top_k
+    if "top_k" not in query.model_fields_set:
+        top_k = min(top_k, settings.max_top_k)
+    _check(query, top_k, settings)
+    finding = detector.find(
+        query.questions, query.collection, top_k, query.exclude_ids, query.verify
     )
-    pairs = len(query.questions) * top_k if query.verify == "always" else 0
-    Limits(settings).count("questions", query.questions, "max_questions").count(
-        "exclude_ids", query.exclude_ids, "max_exclude_ids"
-    ).at_most("top_k", top_k, "max_top_k").at_most(
-        "verify", pairs, "max_waiting_pairs", "always means {value:,} pairs"
-    ).texts((f"questions.{i}", text) for i, text in enumerate(query.questions)).check()
-    found = await while_connected(
-        request,
-        detector.find(query.questions, query.collection, top_k, query.exclude_ids, query.verify),
-    )
-    report(response, found.phases)
-    return found
+    findings = await while_connected(request, finding)
+    report(response, findings.phases)
+    return findings
+
+
+def _check(query: DuplicatesQuery, top_k: int, settings: Settings) -> None:
+    """Raise InvalidRequest for what exceeds a limit."""
+    limits = Limits(settings)
+    limits.count("questions", query.questions, "max_questions")
+    limits.count("exclude_ids", query.exclude_ids, "max_exclude_ids")
+    limits.at_most("top_k", top_k, "max_top_k")
+    if query.verify == "always":
+        pairs = len(query.questions) * top_k
+        limits.at_most("verify", pairs, "max_waiting_pairs", "always means {value:,} pairs")
+    for i, text in enumerate(query.questions):
+        limits.text(f"questions.{i}", text)
+    limits.check()

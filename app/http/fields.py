@@ -1,8 +1,6 @@
 """The kinds of value that requests are made of, and the limits on them."""
 
-import base64
-import binascii
-from collections.abc import Iterable, Sized
+from collections.abc import Sized
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -12,7 +10,6 @@ from app.settings import Settings
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
-DEFAULT_PAGE = 100
 MAX_NUMBER = 2**63 - 1
 
 
@@ -83,63 +80,22 @@ class Limits:
         self._settings = settings
         self._errors: list[FieldError] = []
 
-    def count(self, field: str, values: Sized, limit: str) -> "Limits":
+    def count(self, field: str, values: Sized, limit: str) -> None:
         """At most as many values as the setting `limit` says."""
-        return self.at_most(field, len(values), limit, "has {value:,} items")
+        self.at_most(field, len(values), limit, "has {value:,} items")
 
-    def texts(self, texts: Iterable[tuple[str, str]]) -> "Limits":
-        """(field, text): no text longer than `max_characters`."""
-        for field, text in texts:
-            self.at_most(field, len(text), "max_characters", "has {value:,} characters")
-        return self
+    def text(self, field: str, text: str) -> None:
+        """At most `max_characters` characters."""
+        self.at_most(field, len(text), "max_characters", "has {value:,} characters")
 
-    def at_most(self, field: str, value: int, limit: str, found: str = "is {value:,}") -> "Limits":
-        """`value` is at most what the setting `limit` says."""
+    def at_most(self, field: str, value: int, limit: str, words: str = "is {value:,}") -> None:
+        """`value` is at most what the setting `limit` says; `words` say what it is."""
         most = getattr(self._settings, limit)
         if value > most:
-            detail = f"{found.format(value=value)}; at most {most:,} (SAMEASK_{limit.upper()})"
+            detail = f"{words.format(value=value)}; at most {most:,} (SAMEASK_{limit.upper()})"
             self._errors.append(FieldError(field, detail))
-        return self
 
     def check(self) -> None:
         """Raise InvalidRequest if anything was exceeded."""
         if self._errors:
             raise InvalidRequest(*self._errors)
-
-
-def page_size(limit: int | None, settings: Settings) -> int:
-    """How many items a page has. Raises InvalidRequest for more than `max_page`."""
-    if limit is None:
-        return min(DEFAULT_PAGE, settings.max_page)
-    Limits(settings).at_most("limit", limit, "max_page").check()
-    return limit
-
-
-def encode_cursor(last: str) -> str:
-    """An opaque cursor for the page after the item named `last`."""
-    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str | None) -> str | None:
-    """The item a cursor points behind. Raises InvalidRequest for one that this service did not give."""
-    if cursor is None:
-        return None
-    try:
-        last = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, UnicodeError):
-        last = ""
-    if not last or encode_cursor(last) != cursor:
-        raise _not_given()
-    return last
-
-
-def decode_number(cursor: str | None) -> int:
-    """The number that a cursor points behind, 0 for none. Raises InvalidRequest like `decode_cursor`."""
-    last = decode_cursor(cursor) or "0"
-    if not (last.isascii() and last.isdigit() and len(last) < 20 and int(last) <= MAX_NUMBER):
-        raise _not_given()
-    return int(last)
-
-
-def _not_given() -> InvalidRequest:
-    return InvalidRequest(FieldError("cursor", "is not one that this service gave"))

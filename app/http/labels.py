@@ -15,24 +15,12 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
-from app.http.dependencies import Cursor, InCollection, Limit, TheDetector, TheSettings
-from app.http.fields import (
-    MAX_NUMBER,
-    CollectionName,
-    Limits,
-    Person,
-    QuestionId,
-    Text,
-    decode_number,
-    encode_cursor,
-    page_size,
-)
-from app.http.links import link, links
+from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
+from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, QuestionId, Text
+from app.http.paging import ThePage
 from app.http.problems import documented
 
 router = APIRouter(tags=["labels"])
-
-COLLECTION = "$response.body#/collection"
 
 ThisLabel = Annotated[
     int, Path(ge=1, le=MAX_NUMBER, description="The label's id in its collection.")
@@ -184,25 +172,7 @@ class LabelPage(BaseModel):
     "/labels",
     response_model=Labelled,
     responses=documented(
-        CollectionNotFound,
-        QuestionNotFound,
-        InvalidRequest,
-        Overloaded,
-        StorageFull,
-        also={
-            200: links(
-                undo_label=link(
-                    "Undo the first of them.",
-                    id="$response.body#/labels/0/id",
-                    collection=COLLECTION,
-                    by="$request.body#/labels/0/by",
-                ),
-                list_labels=link("List the labels.", collection=COLLECTION),
-            ),
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            ),
-        },
+        CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull
     ),
 )
 async def label_pairs(
@@ -220,22 +190,14 @@ async def label_pairs(
 
     What a person says of a pair replaces what the same person said before; saying it again changes nothing.
     """
-    Limits(settings).count("labels", body.labels, "max_labels").texts(
-        (f"labels.{i}.{field}", text)
-        for i, pair in enumerate(body.labels)
-        for field, text in _texts(pair)
-    ).check()
-    said = [
-        NewLabel(
-            pair.is_duplicate,
-            pair.by,
-            pair.note,
-            ids=pair.ids or None,
-            questions=pair.questions or None,
-        )
-        for pair in body.labels
-    ]
-    labelled = await detector.label(body.collection, said)
+    limits = Limits(settings)
+    limits.count("labels", body.labels, "max_labels")
+    for i, pair in enumerate(body.labels):
+        for side, text in enumerate(pair.questions):
+            limits.text(f"labels.{i}.questions.{side}", text)
+        limits.text(f"labels.{i}.note", pair.note or "")
+    limits.check()
+    labelled = await detector.label(body.collection, [_new_label(pair) for pair in body.labels])
     return {
         "collection": body.collection,
         "added": labelled.added,
@@ -245,34 +207,10 @@ async def label_pairs(
     }
 
 
-@router.get(
-    "/labels",
-    response_model=LabelPage,
-    responses=documented(
-        CollectionNotFound,
-        also={
-            200: links(
-                list_labels=link(
-                    "The next page, unless null.",
-                    cursor="$response.body#/next_cursor",
-                    collection=COLLECTION,
-                ),
-                undo_label=link(
-                    "Undo the first of them.",
-                    id="$response.body#/labels/0/id",
-                    collection=COLLECTION,
-                    by="$response.body#/labels/0/by",
-                ),
-            ),
-            404: links(
-                create_collection=link("Make the collection.", name="$request.query.collection")
-            ),
-        },
-    ),
-)
+@router.get("/labels", response_model=LabelPage, responses=documented(CollectionNotFound))
 async def list_labels(
-    detector: TheDetector,
-    settings: TheSettings,
+    reading: TheReading,
+    page: ThePage,
     collection: InCollection = "default",
     is_duplicate: Annotated[YesOrNo | None, Query(description="Those that say so.")] = None,
     by: Annotated[Person | None, Query(description="Those of this person.")] = None,
@@ -283,41 +221,26 @@ async def list_labels(
     history: Annotated[
         YesOrNo, Query(description="Also those that were undone or replaced.")
     ] = "false",
-    cursor: Cursor = None,
-    limit: Limit = None,
 ) -> object:
     """List labels in the order in which they were given, a page at a time: the active ones, or all there ever were."""
-    size = page_size(limit, settings)
-    found = await detector.list_labels(
+    items = await reading(
+        reading.store.labels.page,
         collection,
-        decode_number(cursor),
-        size + 1,
+        limit=page.wanted,
+        after=page.after_number,
         is_duplicate=_truth(is_duplicate),
         by=by,
         contradicted=_truth(contradicted),
         history=history == "true",
     )
-    next_cursor = encode_cursor(str(found[size - 1].id)) if len(found) > size else None
-    return {"collection": collection, "labels": found[:size], "next_cursor": next_cursor}
+    labels, next_cursor = page.of(items, lambda label: str(label.id))
+    return {"collection": collection, "labels": labels, "next_cursor": next_cursor}
 
 
 @router.delete(
     "/labels/{id}",
     response_model=Label,
-    responses=documented(
-        CollectionNotFound,
-        LabelNotFound,
-        LabelReplaced,
-        Overloaded,
-        StorageFull,
-        also={
-            200: links(
-                list_labels=link(
-                    "List the collection's labels.", collection="$request.query.collection"
-                )
-            )
-        },
-    ),
+    responses=documented(CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull),
 )
 async def undo_label(
     id: ThisLabel,  # noqa: A002
@@ -332,10 +255,14 @@ async def undo_label(
     return await detector.undo_label(collection, id, by)
 
 
-def _texts(pair: PairToLabel) -> list[tuple[str, str]]:
-    """The texts of a pair, with their fields."""
-    texts = [(f"questions.{i}", text) for i, text in enumerate(pair.questions)]
-    return [*texts, ("note", pair.note)] if pair.note else texts
+def _new_label(pair: PairToLabel) -> NewLabel:
+    return NewLabel(
+        pair.is_duplicate,
+        pair.by,
+        pair.note,
+        ids=pair.ids or None,
+        questions=pair.questions or None,
+    )
 
 
 def _truth(value: YesOrNo | None) -> bool | None:

@@ -1,22 +1,72 @@
 """Prometheus metrics of one app: its own registry, so that two apps in one process do not mix."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.detector import Detector
 from app.errors import NoShadow
+from app.http.dependencies import Reading
 from app.releases.releases import Releases
 from app.webhook.delivery import Webhook
 
+# What a scrape reads, by name: what may fall as well as rise, and what only rises until a restart or a swap.
+GAUGES: Mapping[str, str] = {
+    "texts_waiting": "Texts that wait for the bi-encoder or are being embedded.",
+    "model_busy_seconds": "How long the bi-encoder's batch in progress has been running.",
+    "pairs_waiting": "Pairs that wait for the pair classifier or are being read; 0 without one.",
+    "pair_classifier_busy_seconds": "How long the pair classifier's batch in progress has been running.",
+    "embeddings_cached": "Embeddings of texts asked lately that the live release keeps.",
+    "ready": "1 when /readyz says ready.",
+    "questions": "Questions stored.",
+    "questions_indexed": "Questions in the indexes.",
+    "index_recall": "Lowest recall@10 of an index against exact search, on a sample.",
+    "labels_contradicted": "Active labels of which another says the opposite.",
+    "questions_quarantined": "Stored questions that could not be embedded.",
+    "webhook_waiting": "Events that wait for the webhook's receiver.",
+    "webhook_delivered": "Events delivered in the last 30 days.",
+    "webhook_given_up": "Events given up in the last 30 days.",
+}
+COUNTERS: Mapping[str, str] = {
+    "embedding_cache_hits": "Texts that the live release had the embedding of.",
+    "embedding_cache_misses": "Texts that the live release had to embed.",
+    "rows_damaged": "Stored rows that were found to fail their checksum, and are passed over.",
+}
+PREFIX = "sameask_"
+
+
+@dataclass(frozen=True)
+class State(Collector):
+    """The state of the service at the moment of a scrape."""
+
+    values: Mapping[str, float]  # by a name of GAUGES or COUNTERS
+    live: str
+    shadows: Mapping[str, float]  # the share of the questions that a release on its way has indexed
+
+    def collect(self) -> Iterator[Metric]:
+        """As Prometheus's client asks for it."""
+        for name, description in GAUGES.items():
+            yield GaugeMetricFamily(PREFIX + name, description, self.values[name])
+        for name, description in COUNTERS.items():
+            yield CounterMetricFamily(PREFIX + name, description, self.values[name])
+        yield _by_release("release_live", "1 for the live release.", {self.live: 1.0})
+        yield _by_release(
+            "shadow_indexed_share",
+            "Share of the questions that the release on its way has indexed.",
+            self.shadows,
+        )
+
 
 class Metrics:
-    """What the service counts, and a reading of the detector's and the webhook's state at each scrape."""
+    """The times of requests, and a reading of the service's state at each scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,90 +77,70 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
-        self._waiting = self._gauge(
-            "texts_waiting", "Texts that wait for the model or are being embedded."
-        )
-        self._busy = self._gauge(
-            "model_busy_seconds", "How long the batch in progress has been running."
-        )
-        self._cached = self._gauge(
-            "embeddings_cached", "Embeddings of texts asked lately that the live release keeps."
-        )
-        self._hits = self._gauge(
-            "embedding_cache_hits", "Texts that the live release had the embedding of, so far."
-        )
-        self._misses = self._gauge(
-            "embedding_cache_misses", "Texts that the live release had to embed, so far."
-        )
-        self._ready = self._gauge("ready", "1 when /readyz says ready.")
-        self._questions = self._gauge("questions", "Questions stored.")
-        self._indexed = self._gauge("questions_indexed", "Questions in the indexes.")
-        self._recall = self._gauge(
-            "index_recall", "Lowest recall@10 of an index against exact search, on a sample."
-        )
-        self._damaged = self._gauge(
-            "rows_damaged", "Stored rows that fail their checksum and are passed over."
-        )
-        self._contradicted = self._gauge(
-            "labels_contradicted", "Active labels of which another says the opposite."
-        )
-        self._quarantined = self._gauge(
-            "questions_quarantined", "Stored questions that could not be embedded."
-        )
-
-        self._events_waiting = self._gauge(
-            "webhook_waiting", "Events that wait for the webhook's receiver."
-        )
-        self._events_delivered = self._gauge(
-            "webhook_delivered", "Events delivered in the last 30 days."
-        )
-        self._events_given_up = self._gauge(
-            "webhook_given_up", "Events given up in the last 30 days."
-        )
-
-        self._live = self._gauge("release_live", "1 for the live release.", ["release"])
-        self._shadow = self._gauge(
-            "shadow_indexed_share",
-            "Share of the questions that the release on its way has indexed.",
-            ["release"],
-        )
 
     async def render(
-        self, detector: Detector, releases: Releases, webhook: Webhook
+        self, detector: Detector, reading: Reading, releases: Releases, webhook: Webhook
     ) -> tuple[bytes, str]:
         """The exposition document and its content type."""
-        readiness = await detector.readiness()
-        await self._set_releases(detector, releases)
-        self._waiting.set(detector.live.batcher.waiting)
-        self._busy.set(detector.live.batcher.busy_seconds)
-        recent = detector.live.recent
-        self._cached.set(len(recent))
-        self._hits.set(recent.hits)
-        self._misses.set(recent.misses)
-        self._ready.set(readiness.ready)
-        self._questions.set(readiness.questions)
-        self._indexed.set(readiness.questions_indexed)
-        self._recall.set(readiness.recall)
-        self._damaged.set(detector.damaged)
-        self._contradicted.set(await detector.contradicted_labels())
-        self._quarantined.set(await detector.quarantined())
-        events = await run_in_threadpool(webhook.count)
-        self._events_waiting.set(events.waiting)
-        self._events_delivered.set(events.delivered)
-        self._events_given_up.set(events.given_up)
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        values = _of_models(detector) | await _of_questions(detector, reading)
+        values |= await _of_events(webhook)
+        live = detector.live.release.name
+        state = State(values, live, await _indexed_shares(releases))
+        return generate_latest(self.registry) + generate_latest(state), CONTENT_TYPE_LATEST
 
-    async def _set_releases(self, detector: Detector, releases: Releases) -> None:
-        self._live.clear()
-        self._live.labels(detector.live.release.name).set(1)
-        self._shadow.clear()
-        with suppress(NoShadow):
-            shadow = await releases.shadow()
-            share = shadow.questions_indexed / shadow.questions if shadow.questions else 1.0
-            self._shadow.labels(shadow.release).set(share)
 
-    def _gauge(self, name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
-        return Gauge(f"sameask_{name}", description, labels, registry=self.registry)
+def _of_models(detector: Detector) -> dict[str, float]:
+    live = detector.live
+    pairs = live.pair_batcher
+    return {
+        "texts_waiting": live.batcher.waiting,
+        "model_busy_seconds": live.batcher.busy_seconds,
+        "pairs_waiting": pairs.waiting if pairs else 0,
+        "pair_classifier_busy_seconds": pairs.busy_seconds if pairs else 0.0,
+        "embeddings_cached": len(live.recent),
+        "embedding_cache_hits": live.recent.hits,
+        "embedding_cache_misses": live.recent.misses,
+    }
+
+
+async def _of_questions(detector: Detector, reading: Reading) -> dict[str, float]:
+    store = reading.store
+    readiness = await detector.readiness()
+    return {
+        "ready": readiness.ready,
+        "questions": readiness.questions,
+        "questions_indexed": readiness.questions_indexed,
+        "index_recall": readiness.recall,
+        "labels_contradicted": await reading(store.labels.contradicted),
+        "questions_quarantined": await reading(store.quarantined),
+        "rows_damaged": store.database.damaged,
+    }
+
+
+async def _of_events(webhook: Webhook) -> dict[str, float]:
+    events = await run_in_threadpool(webhook.count)
+    return {
+        "webhook_waiting": events.waiting,
+        "webhook_delivered": events.delivered,
+        "webhook_given_up": events.given_up,
+    }
+
+
+async def _indexed_shares(releases: Releases) -> dict[str, float]:
+    """The share of the questions that the release on its way has indexed, by its name; none, if none is."""
+    with suppress(NoShadow):
+        shadow = await releases.shadow()
+        return {
+            shadow.release: shadow.questions_indexed / shadow.questions if shadow.questions else 1.0
+        }
+    return {}
+
+
+def _by_release(name: str, description: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(PREFIX + name, description, labels=["release"])
+    for release, value in values.items():
+        family.add_metric([release], value)
+    return family
 
 
 class MeasureRequests:

@@ -9,7 +9,6 @@ from app.errors import CollectionNotFound, Overloaded
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, Text
 from app.http.labels import PairLabel
-from app.http.links import link, links
 from app.http.problems import documented
 
 router = APIRouter(tags=["asking"])
@@ -68,15 +67,7 @@ class Scores(BaseModel):
 @router.post(
     "/pair-score",
     response_model=Scores,
-    responses=documented(
-        CollectionNotFound,
-        Overloaded,
-        also={
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            )
-        },
-    ),
+    responses=documented(CollectionNotFound, Overloaded),
 )
 async def score_pairs(
     query: PairsQuery,
@@ -86,11 +77,12 @@ async def score_pairs(
     settings: TheSettings,
 ) -> object:
     """Score pairs of questions. The same as `/duplicates` would say of them, whichever comes first."""
-    Limits(settings).count("pairs", query.pairs, "max_pairs").texts(
-        (f"pairs.{i}.{side}", getattr(pair, side))
-        for i, pair in enumerate(query.pairs)
-        for side in ("question1", "question2")
-    ).check()
+    limits = Limits(settings)
+    limits.count("pairs", query.pairs, "max_pairs")
+    for i, pair in enumerate(query.pairs):
+        limits.text(f"pairs.{i}.question1", pair.question1)
+        limits.text(f"pairs.{i}.question2", pair.question2)
+    limits.check()
     pairs = [(pair.question1, pair.question2) for pair in query.pairs]
     scored = await while_connected(request, detector.score(pairs, query.collection))
     report(response, scored.phases)

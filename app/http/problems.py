@@ -62,17 +62,15 @@ def answer(error: SameaskError, headers: Mapping[str, str] | None = None) -> JSO
 
 def described(*errors: type[SameaskError]) -> dict[int, dict[str, Any]]:
     """What an OpenAPI document says of answers with these errors, by status."""
-    by_status: dict[int, list[str]] = {}
+    titles: dict[int, list[str]] = {}
     for error in errors:
-        titles = by_status.setdefault(error.status, [])
-        if error.title not in titles:
-            titles.append(error.title)
+        of_status = titles.setdefault(error.status, [])
+        if error.title not in of_status:
+            of_status.append(error.title)
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {
-            "description": " / ".join(titles),
-            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status, titles in sorted(by_status.items())
+        status: {"description": " / ".join(titles[status]), "content": content}
+        for status in sorted(titles)
     }
 
 
@@ -81,12 +79,9 @@ def documented(
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may raise these errors, and those that any route with input may.
 
-    `also`: what else the document says of an answer with some status, such as its links.
+    `also`: what the document says of answers with other statuses.
     """
     responses: dict[int | str, dict[str, Any]] = {}
-    responses.update(
-        described(*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError).items()
-    )
-    for status, more in (also or {}).items():
-        responses[status] = {**responses.get(status, {}), **more}
+    responses.update(described(*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError))
+    responses.update(also or {})
     return responses

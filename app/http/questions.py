@@ -14,17 +14,9 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
-from app.http.dependencies import Cursor, InCollection, Limit, TheDetector, TheSettings
-from app.http.fields import (
-    CollectionName,
-    Limits,
-    QuestionId,
-    Text,
-    decode_cursor,
-    encode_cursor,
-    page_size,
-)
-from app.http.links import link, links
+from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
+from app.http.fields import CollectionName, Limits, QuestionId, Text
+from app.http.paging import ThePage
 from app.http.problems import documented
 
 router = APIRouter(tags=["questions"])
@@ -32,9 +24,6 @@ router = APIRouter(tags=["questions"])
 ThisQuestion = Annotated[
     QuestionId, Path(description="The client's own id; slashes may stand in it.")
 ]
-
-COLLECTION = "$response.body#/collection"
-FIRST_ID = "$request.body#/questions/0/id"
 
 
 class NewQuestion(BaseModel):
@@ -99,52 +88,18 @@ class Deleted(BaseModel):
 @router.post(
     "/questions",
     response_model=Written,
-    responses=documented(
-        CollectionNotFound,
-        Overloaded,
-        StorageFull,
-        also={
-            200: links(
-                read_question=link("Read the first of them.", id=FIRST_ID, collection=COLLECTION),
-                delete_question=link(
-                    "Delete the first of them.", id=FIRST_ID, collection=COLLECTION
-                ),
-                find_duplicates=link(
-                    "Ask for the first of them; the answer knows it.",
-                    {"collection": COLLECTION, "questions": ["$request.body#/questions/0/text"]},
-                ),
-                label_pairs=link(
-                    "Say that the first of them asks something else than another question.",
-                    {
-                        "collection": COLLECTION,
-                        "labels": [
-                            {
-                                "questions": [
-                                    "$request.body#/questions/0/text",
-                                    "Is this another question?",
-                                ],
-                                "is_duplicate": False,
-                                "by": "anna",
-                            }
-                        ],
-                    },
-                ),
-            ),
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            ),
-        },
-    ),
+    responses=documented(CollectionNotFound, Overloaded, StorageFull),
 )
 async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSettings) -> Written:
     """Add or update questions, all of them or none. Writing the same again changes nothing."""
-    Limits(settings).count("questions", body.questions, "max_upsert").texts(
-        (f"questions.{i}.text", question.text) for i, question in enumerate(body.questions)
-    ).check()
+    limits = Limits(settings)
+    limits.count("questions", body.questions, "max_upsert")
+    for i, question in enumerate(body.questions):
+        limits.text(f"questions.{i}.text", question.text)
+    limits.check()
     _refuse_repeated_ids(body.questions)
-    written = await detector.add(
-        body.collection, [(question.id, question.text) for question in body.questions]
-    )
+    texts = [(question.id, question.text) for question in body.questions]
+    written = await detector.add(body.collection, texts)
     return Written(
         collection=body.collection,
         revision=written.revision,
@@ -154,37 +109,16 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
     )
 
 
-@router.get(
-    "/questions",
-    response_model=QuestionPage,
-    responses=documented(
-        CollectionNotFound,
-        also={
-            200: links(
-                list_questions=link(
-                    "The next page, unless null.",
-                    cursor="$response.body#/next_cursor",
-                    collection=COLLECTION,
-                )
-            ),
-            404: links(
-                create_collection=link("Make the collection.", name="$request.query.collection")
-            ),
-        },
-    ),
-)
+@router.get("/questions", response_model=QuestionPage, responses=documented(CollectionNotFound))
 async def list_questions(
-    detector: TheDetector,
-    settings: TheSettings,
-    collection: InCollection = "default",
-    cursor: Cursor = None,
-    limit: Limit = None,
+    reading: TheReading, page: ThePage, collection: InCollection = "default"
 ) -> object:
     """List questions in the order of their ids, a page at a time."""
-    size = page_size(limit, settings)
-    found = await detector.list_questions(collection, decode_cursor(cursor), size + 1)
-    next_cursor = encode_cursor(found[size - 1].id) if len(found) > size else None
-    return {"collection": collection, "questions": found[:size], "next_cursor": next_cursor}
+    items = await reading(
+        reading.store.list_questions, collection, limit=page.wanted, after=page.after
+    )
+    questions, next_cursor = page.of(items, lambda question: question.id)
+    return {"collection": collection, "questions": questions, "next_cursor": next_cursor}
 
 
 @router.get(
@@ -194,11 +128,11 @@ async def list_questions(
 )
 async def read_question(
     id: ThisQuestion,  # noqa: A002
-    detector: TheDetector,
+    reading: TheReading,
     collection: InCollection = "default",
 ) -> object:
     """Read one question."""
-    return await detector.question(collection, id)
+    return await reading(reading.store.get, collection, id)
 
 
 @router.delete(
@@ -218,10 +152,9 @@ async def delete_question(
 
 def _refuse_repeated_ids(questions: list[NewQuestion]) -> None:
     counts = Counter(question.id for question in questions)
-    errors = [
-        FieldError(f"questions.{i}.id", "stands more than once in this request")
-        for i, question in enumerate(questions)
-        if counts[question.id] > 1
-    ]
+    errors: list[FieldError] = []
+    for i, question in enumerate(questions):
+        if counts[question.id] > 1:
+            errors.append(FieldError(f"questions.{i}.id", "stands more than once in this request"))
     if errors:
         raise InvalidRequest(*errors)

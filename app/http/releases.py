@@ -18,9 +18,9 @@ from app.errors import (
     ShadowNotReady,
     StorageFull,
 )
-from app.http.dependencies import InCollection, Limit, TheReleases, TheSettings, while_connected
-from app.http.fields import MAX_ID_CHARACTERS, QuestionId, Text, page_size
-from app.http.links import link, links
+from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
+from app.http.fields import MAX_ID_CHARACTERS, QuestionId, Text
+from app.http.paging import Limit, page_size
 from app.http.problems import documented
 
 router = APIRouter(tags=["releases"])
@@ -47,9 +47,6 @@ ThisRelease = Annotated[
         max_length=MAX_ID_CHARACTERS, description="As the list names it.", examples=["default-17"]
     ),
 ]
-
-SHADOW = links(read_shadow=link("See how far it is."), cancel_shadow=link("End it."))
-SWAP = links(read_live_release=link("See how far it is."), roll_back_release=link("Go back."))
 
 
 class Named(BaseModel):
@@ -206,9 +203,7 @@ async def read_shadow(releases: TheReleases) -> object:
     "/admin/releases/shadow",
     status_code=202,
     response_model=Progress,
-    responses=documented(
-        ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy, also={202: SHADOW}
-    ),
+    responses=documented(ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy),
 )
 async def open_shadow(body: Named, releases: TheReleases) -> object:
     """Open a release beside the live one. It embeds every collection in the background, giving way to what is asked;
@@ -241,7 +236,6 @@ async def read_live_release(releases: TheReleases) -> object:
         ReleaseProtected,
         ShadowBusy,
         StorageFull,
-        also={202: SWAP},
     ),
 )
 async def activate_release(body: ToActivate, releases: TheReleases) -> object:
@@ -255,9 +249,7 @@ async def activate_release(body: ToActivate, releases: TheReleases) -> object:
     "/admin/releases/live/rollback",
     status_code=202,
     response_model=LiveRelease,
-    responses=documented(
-        NothingBefore, ShadowBusy, ReleaseUnusable, ReleaseProtected, also={202: SWAP}
-    ),
+    responses=documented(NothingBefore, ShadowBusy, ReleaseUnusable, ReleaseProtected),
 )
 async def roll_back_release(body: ToRollBack, releases: TheReleases) -> object:
     """Make the release live that was live before; its snapshots are there, so that it takes seconds."""

@@ -17,22 +17,15 @@ from app.errors import (
     TrainingRunNotFound,
     WrongRunState,
 )
-from app.http.dependencies import Cursor, Limit, TheSettings, TheTrainingRuns
-from app.http.fields import MAX_NUMBER, CollectionName, decode_number, encode_cursor, page_size
-from app.http.links import link, links
+from app.http.dependencies import TheSettings, TheTrainingRuns
+from app.http.fields import MAX_NUMBER, CollectionName
+from app.http.paging import ThePage
 from app.http.problems import documented
 from app.settings import TargetPrecision
 from app.training_runs.queue import Recipe, State
 from app.training_runs.queue import TrainingRun as Run
 
 router = APIRouter(prefix="/admin", tags=["training"])
-
-ID = "$response.body#/id"
-NEXT = links(
-    read_training_run=link("Read it again.", id=ID),
-    follow_training_run=link("Follow it.", id=ID),
-    cancel_training_run=link("Cancel it.", id=ID),
-)
 
 ThisRun = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The training run's id.")]
 
@@ -128,14 +121,7 @@ TheRun = Annotated[Run, Depends(_this_run)]
                 "headers": {
                     "Location": {"description": "Where the run is.", "schema": {"type": "string"}}
                 },
-                **NEXT,
-            },
-            404: links(
-                create_collection=link("Make the collection.", name="$request.body#/collection")
-            ),
-            409: links(
-                label_pairs=link("Label pairs.", {"collection": "$request.body#/collection"})
-            ),
+            }
         },
     ),
 )
@@ -154,39 +140,18 @@ async def start_training(
     return _shown(run)
 
 
-@router.get(
-    "/training-runs",
-    response_model=TrainingRunPage,
-    responses=documented(
-        also={
-            200: links(
-                list_training_runs=link(
-                    "The next page, unless null.", cursor="$response.body#/next_cursor"
-                ),
-                read_training_run=link(
-                    "Read the first of them.", id="$response.body#/training_runs/0/id"
-                ),
-            )
-        }
-    ),
-)
-async def list_training_runs(
-    training_runs: TheTrainingRuns,
-    settings: TheSettings,
-    cursor: Cursor = None,
-    limit: Limit = None,
-) -> object:
+@router.get("/training-runs", response_model=TrainingRunPage, responses=documented())
+async def list_training_runs(training_runs: TheTrainingRuns, page: ThePage) -> object:
     """List training runs, the latest first, a page at a time."""
-    size = page_size(limit, settings)
-    found = await training_runs.page(decode_number(cursor) or None, size + 1)
-    next_cursor = encode_cursor(str(found[size - 1].id)) if len(found) > size else None
-    return {"training_runs": [_shown(run) for run in found[:size]], "next_cursor": next_cursor}
+    items = await training_runs.page(limit=page.wanted, before=page.after_number or None)
+    runs, next_cursor = page.of(items, lambda run: str(run.id))
+    return {"training_runs": [_shown(run) for run in runs], "next_cursor": next_cursor}
 
 
 @router.get(
     "/training-runs/{id}",
     response_model=TrainingRun,
-    responses=documented(TrainingRunNotFound, DataDamaged, also={200: NEXT}),
+    responses=documented(TrainingRunNotFound, DataDamaged),
 )
 async def read_training_run(run: TheRun) -> object:
     """Read one training run: its state, how far it is, and what came of it."""
@@ -213,9 +178,7 @@ async def follow_training_run(
     "/training-runs/{id}/cancel",
     status_code=202,
     response_model=TrainingRun,
-    responses=documented(
-        TrainingRunNotFound, WrongRunState, DataDamaged, StorageFull, also={202: NEXT}
-    ),
+    responses=documented(TrainingRunNotFound, WrongRunState, DataDamaged, StorageFull),
 )
 async def cancel_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> object:  # noqa: A002
     """Cancel a training run: at once if it is queued, within 10 s if it runs. What it did so far is discarded.
@@ -235,7 +198,6 @@ async def cancel_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> ob
         WrongRunState,
         DataDamaged,
         StorageFull,
-        also={202: NEXT},
     ),
 )
 async def resume_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> object:  # noqa: A002

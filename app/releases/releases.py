@@ -185,7 +185,7 @@ class Releases:
             shadow and shadow.release.name == name and shadow.phase == "ready" and shadow.opened
         ):
             raise ShadowNotReady(name)
-        key = (await self._detector.collection(collection)).key
+        key = (await asyncio.to_thread(self._store.collection, collection)).key
         with live.in_use(), shadow.opened.in_use():
             return live.release.name, await compare(
                 self._store, live, shadow.opened, key, self._diff_questions

@@ -184,8 +184,10 @@ def test_metrics_say_what_is_stored_and_indexed(client: TestClient) -> None:
         "questions_quarantined",
         "texts_waiting",
         "model_busy_seconds",
+        "pairs_waiting",
+        "pair_classifier_busy_seconds",
     )
-    assert [_sample(client, f"sameask_{name}") for name in names] == [1, 1, 1, 0, 0, 0]
+    assert [_sample(client, f"sameask_{name}") for name in names] == [1, 1, 1, 0, 0, 0, 0, 0]
 
 
 def test_metrics_count_what_was_asked_before(client: TestClient) -> None:
@@ -195,7 +197,7 @@ def test_metrics_count_what_was_asked_before(client: TestClient) -> None:
         ask(client, "a THIRD?", "another?", "A fourth?")["results"][1]["candidates"]
         == (first["results"][0]["candidates"])
     )
-    names = ("embeddings_cached", "embedding_cache_hits", "embedding_cache_misses")
+    names = ("embeddings_cached", "embedding_cache_hits_total", "embedding_cache_misses_total")
     assert [_sample(client, f"sameask_{name}") for name in names] == [3, 2, 3]
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.engine.models.encoder import Encoder
+from app.engine.models.pair_classifier import PairClassifier
+from app.engine.models.tokens import Tokens
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import wait_until_ready
+from tests.conftest import publish_release, wait_until_ready
 from tests.serving import (
     PATIENCE_SECONDS,
     PROBLEM,
@@ -30,6 +34,7 @@ from tests.serving import (
     watched_model,
     write,
 )
+from tests.tiny_model import build_tiny_classifier
 
 HELD = "Is this one held?"
 STORED = {"a": "Can I cancel my order?", "b": "What is the capital of France?"}
@@ -105,6 +110,36 @@ def test_texts_past_the_limit_are_refused_with_a_time_to_retry(crowd: Crowd) -> 
     full = "4 of at most 4 texts are waiting"
     _assert_refused(crowd.post("/duplicates", {"questions": ["Four?"]}).result(), full)
     _assert_refused(crowd.post("/pair-score", pair).result(), full)
+
+
+def test_pairs_past_the_limit_are_counted_and_refused_as_pairs(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
+    release = publish_release(tmp_path / "release", tiny_model, 32, classifier=classifier)
+    limits = {"max_waiting_pairs": 2, "max_pairs": 2, "max_questions": 2, "verify_depth": 1}
+    settings = Settings(data_dir=tmp_path / "data", release=release.path, device="cpu", **limits)
+    score_tokens = PairClassifier.score_tokens
+    opened = threading.Event()
+
+    def wait_and_score(classifier: PairClassifier, batch: Sequence[Tokens]) -> Any:
+        assert opened.wait(PATIENCE_SECONDS)
+        return score_tokens(classifier, batch)
+
+    pairs = [{"question1": f"Number {n}?", "question2": f"Is it {n}?"} for n in range(2)]
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
+        wait_until_ready(client)
+        monkeypatch.setattr(PairClassifier, "score_tokens", wait_and_score)
+        try:
+            first = pool.submit(client.post, "/pair-score", json={"pairs": pairs})
+            wait_until(lambda: _gauge(client, "sameask_pairs_waiting") == 2 or first.done())
+            assert _gauge(client, "sameask_pair_classifier_busy_seconds") > 0
+            full = "2 of at most 2 pairs are waiting"
+            _assert_refused(client.post("/pair-score", json={"pairs": pairs[:1]}), full)
+        finally:
+            opened.set()
+        assert first.result().status_code == 200
+        assert _gauge(client, "sameask_pairs_waiting") == 0
 
 
 def test_a_request_that_fits_in_part_is_refused_whole(crowd: Crowd) -> None:
