@@ -41,7 +41,7 @@ from app.training_runs.on_end import Events
 from app.training_runs.queue import TrainingRuns
 from app.training_runs.worker import Worker
 from app.webhook.delivery import Webhook
-from app.webhook.endpoint import Receiver
+from app.webhook.endpoint import Endpoint
 
 DESCRIPTION = """Has this question been asked before?
 
@@ -159,11 +159,11 @@ def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P,
     ).result()
 
 
-def _receiver(settings: Settings) -> Receiver | None:
+def _receiver(settings: Settings) -> Endpoint | None:
     """Where events go, if anywhere. Raises WebhookRefused."""
     if not settings.webhook_url:
         return None
-    return Receiver(
+    return Endpoint(
         settings.webhook_url,
         settings.webhook_secret_file,
         settings.webhook_allowed_hosts,

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Literal
 
+from app.background import background_tasks, in_thread, repeat
 from app.engine.store import Deliveries, Delivery, Store
 from app.errors import DeliveryFailed
-from app.webhook.endpoint import Receiver
+from app.webhook.endpoint import Endpoint
 
 Event = Literal["training_run.finished", "gate.decided", "release.activated"]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 MAX_ATTEMPTS = 12
 FIRST_DELAY, GROWTH, LONGEST_DELAY = timedelta(seconds=5), 4, timedelta(hours=12)
@@ -42,14 +42,14 @@ class Webhook:
     def __init__(
         self,
         store: Store,
-        receiver: Receiver | None,
+        endpoint: Endpoint | None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = store.deliveries
-        self._receiver = receiver
+        self._endpoint = endpoint
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -58,7 +58,7 @@ class Webhook:
 
     def notify(self, event: Event, data: Mapping[str, Any]) -> None:
         """Keep an event for delivery. Blocks for one small commit; a store that can't take it is logged, not raised."""
-        if self._receiver is None:
+        if self._endpoint is None:
             return
         try:
             self._outbox.add(event, data, self._clock())
@@ -73,72 +73,67 @@ class Webhook:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Deliver in the background. At the end an attempt under way is cut off; it is made again next time."""
-        if self._receiver is None:
+        """Deliver in the background. An attempt under way at the end is cut off, and made again next time."""
+        if self._endpoint is None:
             yield
             return
-        task = asyncio.create_task(self._deliver(self._receiver))
+        delivering = repeat(
+            partial(self._deliver_next, self._endpoint),
+            PAUSE_SECONDS,
+            "the webhook's outbox can't be used, and is tried again",
+            failure_pause_seconds=FAULT_PAUSE_SECONDS,
+            sleep=self._sleep,
+        )
         try:
-            yield
+            async with background_tasks(delivering):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             self._thread.shutdown()  # what it is writing is written before the store closes
 
-    async def _deliver(self, receiver: Receiver) -> None:
-        while True:
-            try:
-                while delivery := await self._due():
-                    await self._attempt(receiver, delivery)
-            except Exception:
-                log.exception("the webhook's outbox can't be used; it is tried again")
-                await self._sleep(FAULT_PAUSE_SECONDS)
-            await self._sleep(PAUSE_SECONDS)
-
-    async def _due(self) -> Delivery | None:
+    async def _deliver_next(self, endpoint: Endpoint) -> bool:
+        """Attempt the event that is due next; False if there is none."""
         now = self._clock()
-        return None if now < self._quiet_until else await self._do(self._outbox.due, now)
+        if now < self._quiet_until:
+            return False
+        delivery = await in_thread(self._thread, self._outbox.due, now)
+        if delivery is None:
+            return False
+        await self._attempt(endpoint, delivery)
+        return True
 
-    async def _attempt(self, receiver: Receiver, delivery: Delivery) -> None:
-        """One attempt, written down before and after."""
+    async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
+        """One attempt, written down before and after. It is logged first: a stop between the two must not hide it."""
         now = self._clock()
         next_at = now + delay_after(delivery.attempts + 1, self._chance())
-        begun = await self._do(self._outbox.begin, delivery, next_at)
+        begun = await in_thread(self._thread, self._outbox.begin, delivery, next_at)
         try:
-            await receiver.post(begun.id, now, begun.body.encode())
+            await endpoint.post(begun.id, now, begun.body.encode())
         except DeliveryFailed as failure:
-            await self._fail(receiver, begun, failure, next_at)
+            await self._fail(endpoint, begun, failure, next_at)
         except Exception as error:
             log.exception("a fault kept the event %s from being sent", begun.id)
-            await self._fail(
-                receiver, begun, DeliveryFailed(f"a fault: {type(error).__name__}"), next_at
-            )
+            failure = DeliveryFailed(f"a fault: {type(error).__name__}")
+            await self._fail(endpoint, begun, failure, next_at)
         else:
-            log.info(
-                "%s has event %s (%s)", receiver.host, begun.id, begun.event
-            )  # before it is noted, as below
-            await self._do(self._outbox.succeed, begun, self._clock())
+            log.info("%s has event %s (%s)", endpoint.host, begun.id, begun.event)
+            await in_thread(self._thread, self._outbox.succeed, begun, self._clock())
 
     async def _fail(
-        self, receiver: Receiver, begun: Delivery, failure: DeliveryFailed, next_at: datetime
+        self, endpoint: Endpoint, begun: Delivery, failure: DeliveryFailed, next_at: datetime
     ) -> None:
-        """Try again later, or never. A receiver that asks for quiet gets it, from all events."""
+        """Try again later, or never. An endpoint that asks for quiet gets it, from all events."""
         now = self._clock()
-        told = now + timedelta(
-            seconds=min(failure.retry_after_seconds, LONGEST_QUIET.total_seconds())
+        quiet_seconds = min(failure.retry_after_seconds, LONGEST_QUIET.total_seconds())
+        quiet_until = now + timedelta(seconds=quiet_seconds)
+        self._quiet_until = max(self._quiet_until, quiet_until)
+        words = (
+            f"{endpoint.host} did not take event {begun.id} ({begun.event}),"
+            f" attempt {begun.attempts}: {failure}"
         )
-        self._quiet_until = max(self._quiet_until, told)
-        said = f"{receiver.host} did not take event {begun.id} ({begun.event}), attempt {begun.attempts}: {failure}"
         if failure.final or begun.attempts >= MAX_ATTEMPTS:
-            log.error(
-                "%s; it is given up", said
-            )  # before it is noted: a stop in between must not leave it unsaid
-            await self._do(self._outbox.give_up, begun, str(failure), now)
+            log.error("%s; it is given up", words)
+            await in_thread(self._thread, self._outbox.give_up, begun, str(failure), now)
         else:
-            log.warning("%s; it is sent again", said)
-            await self._do(self._outbox.postpone, begun, str(failure), max(next_at, told))
-
-    async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: function(*args, **kwargs)
-        )
+            log.warning("%s; it is sent again", words)
+            due_at = max(next_at, quiet_until)
+            await in_thread(self._thread, self._outbox.postpone, begun, str(failure), due_at)

@@ -1,4 +1,4 @@
-"""The receiver of the webhook's events: whether its address may be called, and one signed request to it.
+"""The endpoint that the webhook's events go to: whether its address may be called, and one signed request to it.
 
 An operator sets its URL, but what a name leads to is in others' hands, and changes. So the name is looked up for every
 request, each address it has is checked, and the connection is made to an address that was checked: there is no second
@@ -43,11 +43,12 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """Every address that a name has. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(place[0]) for *_, place in found))
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(socket_address[0]) for *_, socket_address in entries]
+    return list(dict.fromkeys(addresses))  # each once, in the resolver's order
 
 
-class Receiver:
+class Endpoint:
     """Where events go. Opened once; each `post` looks the name up anew."""
 
     def __init__(
@@ -122,16 +123,15 @@ class Receiver:
         """What the name leads to, all of it checked. Raises DeliveryFailed."""
         port = self._url.port or {"https": 443, "http": 80}[self._url.scheme]
         try:
-            found = [
-                _plain(ip_address(address)) for address in await self._resolve(self.host, port)
-            ]
+            resolved = await self._resolve(self.host, port)
         except OSError as error:
             raise DeliveryFailed(f"{self.host} can't be looked up: {error.strerror}") from error
-        if not found:
+        if not resolved:
             raise DeliveryFailed(f"{self.host} has no address")
-        for address in found:
+        addresses = [_plain(ip_address(text)) for text in resolved]
+        for address in addresses:
             self._check(address)
-        return found
+        return addresses
 
     def _check(self, address: Address) -> None:
         if is_public(address):

@@ -32,7 +32,7 @@ from app.errors import DeliveryFailed, SameaskError, StorageFull, WebhookRefused
 from app.main import create_app
 from app.settings import Settings
 from app.webhook.delivery import FAULT_PAUSE_SECONDS, MAX_ATTEMPTS, Webhook, delay_after
-from app.webhook.endpoint import Receiver, is_public, signed
+from app.webhook.endpoint import Endpoint, is_public, signed
 from tests.engine.test_store import behind_its_back
 from tests.serving import PATIENCE_SECONDS, app_of, wait_until
 
@@ -173,10 +173,10 @@ def resolving(*answers: Sequence[str]) -> tuple[list[str], Callable[[str, int], 
 
 
 @pytest.fixture
-def receiver(server: ReceivingServer, secret_file: Path) -> Receiver:
+def receiver(server: ReceivingServer, secret_file: Path) -> Endpoint:
     """The server, under a name that leads to loopback, which is allowed."""
     _, resolve = resolving([LOOPBACK])
-    return Receiver(
+    return Endpoint(
         f"http://{HOST}:{server.port}/in?token=marker-token",
         secret_file,
         HOST,
@@ -185,12 +185,12 @@ def receiver(server: ReceivingServer, secret_file: Path) -> Receiver:
     )
 
 
-def make_webhook(store: Store, receiver: Receiver, clock: Clock) -> Webhook:
+def make_webhook(store: Store, receiver: Endpoint, clock: Clock) -> Webhook:
     return Webhook(store, receiver, clock=clock, sleep=clock.sleep, chance=lambda: 0.5)
 
 
 @pytest.fixture
-def webhook(store: Store, receiver: Receiver, clock: Clock) -> Webhook:
+def webhook(store: Store, receiver: Endpoint, clock: Clock) -> Webhook:
     return make_webhook(store, receiver, clock)
 
 
@@ -209,7 +209,7 @@ def run_to_end(webhook: Webhook) -> None:
     run(webhook, lambda: webhook.count().waiting == 0)
 
 
-def post(receiver: Receiver, body: bytes = b"{}") -> None:
+def post(receiver: Endpoint, body: bytes = b"{}") -> None:
     asyncio.run(asyncio.wait_for(receiver.post("id", START, body), PATIENCE_SECONDS))
 
 
@@ -284,7 +284,7 @@ def documented_receiver() -> Callable[[str, dict[str, str], bytes], dict[str, An
 
 
 def test_the_documented_receiver_takes_what_is_sent_and_nothing_else(
-    store: Store, receiver: Receiver, server: ReceivingServer, secret_file: Path
+    store: Store, receiver: Endpoint, server: ReceivingServer, secret_file: Path
 ) -> None:
     webhook = Webhook(store, receiver)
     webhook.notify("release.activated", DATA)
@@ -366,7 +366,7 @@ def test_it_is_sent_again_after_a_refused_connection(
 ) -> None:
     server = ReceivingServer()
     _, resolve = resolving([LOOPBACK])
-    receiver = Receiver(
+    receiver = Endpoint(
         f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
     )
     webhook = make_webhook(store, receiver, clock)
@@ -469,7 +469,7 @@ def test_a_fault_counts_as_an_attempt(
     async def fail(*_: object) -> None:
         raise LookupError("broken")
 
-    monkeypatch.setattr(Receiver, "post", fail)
+    monkeypatch.setattr(Endpoint, "post", fail)
     webhook.notify("release.activated", DATA)
     run_to_end(webhook)
     assert (only(store).attempts, only(store).last_error) == (MAX_ATTEMPTS, "a fault: LookupError")
@@ -480,7 +480,7 @@ def test_a_fault_counts_as_an_attempt(
 
 
 def test_an_event_survives_a_restart(
-    path: Path, store: Store, webhook: Webhook, receiver: Receiver, server: ReceivingServer
+    path: Path, store: Store, webhook: Webhook, receiver: Endpoint, server: ReceivingServer
 ) -> None:
     webhook.notify("release.activated", DATA)
     body = only(store).body
@@ -491,7 +491,7 @@ def test_an_event_survives_a_restart(
 
 
 def test_an_attempt_that_was_cut_off_is_made_again_after_its_delay(
-    store: Store, receiver: Receiver, clock: Clock, server: ReceivingServer
+    store: Store, receiver: Endpoint, clock: Clock, server: ReceivingServer
 ) -> None:
     at, held = threading.Event(), threading.Event()
 
@@ -521,7 +521,7 @@ def test_an_attempt_that_was_cut_off_is_made_again_after_its_delay(
 def test_what_can_not_be_written_down_is_not_sent(
     webhook: Webhook,
     store: Store,
-    receiver: Receiver,
+    receiver: Endpoint,
     clock: Clock,
     server: ReceivingServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -635,7 +635,7 @@ def test_addresses_that_are_not_public_are_refused(
 ) -> None:
     assert not is_public(ip_address(address))
     _, resolve = resolving([address])
-    receiver = Receiver(f"https://{HOST}:{server.port}/", secret_file, HOST, resolve=resolve)
+    receiver = Endpoint(f"https://{HOST}:{server.port}/", secret_file, HOST, resolve=resolve)
     with pytest.raises(
         DeliveryFailed, match=f"^{HOST} has the address .* not in SAMEASK_WEBHOOK_ALLOW_PRIVATE$"
     ):
@@ -659,7 +659,7 @@ def test_all_addresses_of_a_name_must_be_allowed(
     server: ReceivingServer, secret_file: Path, addresses: Sequence[str], words: str
 ) -> None:
     _, resolve = resolving(addresses)
-    receiver = Receiver(
+    receiver = Endpoint(
         f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
     )
     with pytest.raises(DeliveryFailed, match=re.escape(words)):
@@ -674,7 +674,7 @@ def test_all_addresses_of_a_name_must_be_allowed(
 def test_the_systems_resolver_is_not_trusted_either(
     server: ReceivingServer, secret_file: Path, name: str
 ) -> None:
-    receiver = Receiver(f"https://{name}:{server.port}/", secret_file, name.strip("[]"))
+    receiver = Endpoint(f"https://{name}:{server.port}/", secret_file, name.strip("[]"))
     with pytest.raises(DeliveryFailed, match="not in SAMEASK_WEBHOOK_ALLOW_PRIVATE"):
         post(receiver)
     assert server.received == []
@@ -685,7 +685,7 @@ def test_the_systems_resolver_leads_to_what_is_allowed(
 ) -> None:
     for name in ("localhost", LOOPBACK):
         post(
-            Receiver(
+            Endpoint(
                 f"http://{name}:{server.port}/",
                 secret_file,
                 "localhost, 127.0.0.1",
@@ -702,7 +702,7 @@ def test_a_name_that_nobody_knows_is_a_failure(server: ReceivingServer, secret_f
     async def resolve(_host: str, _port: int) -> Sequence[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    receiver = Receiver(
+    receiver = Endpoint(
         f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
     )
     with pytest.raises(
@@ -717,7 +717,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     asked, resolve = resolving(
         [LOOPBACK], ["10.0.0.1"]
     )  # another answer the second time: DNS rebinding
-    receiver = Receiver(
+    receiver = Endpoint(
         f"http://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
     )
     post(receiver)
@@ -732,13 +732,13 @@ def test_the_next_address_is_tried_where_the_first_refuses(
 ) -> None:
     _, resolve = resolving(["127.0.0.2", LOOPBACK])  # the server listens at the second alone
     post(
-        Receiver(f"http://{HOST}:{server.port}/", secret_file, HOST, "127.0.0.0/8", resolve=resolve)
+        Endpoint(f"http://{HOST}:{server.port}/", secret_file, HOST, "127.0.0.0/8", resolve=resolve)
     )
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(server: ReceivingServer, receiver: Receiver, code: int) -> None:
+def test_a_redirect_is_not_followed(server: ReceivingServer, receiver: Endpoint, code: int) -> None:
     server.answers = [status(code, Location=f"http://{LOOPBACK}:{server.port}/elsewhere")]
     with pytest.raises(DeliveryFailed, match=f"^answered {code}$"):
         post(receiver)
@@ -746,7 +746,7 @@ def test_a_redirect_is_not_followed(server: ReceivingServer, receiver: Receiver,
 
 
 def test_proxies_of_the_environment_are_not_used(
-    server: ReceivingServer, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    server: ReceivingServer, receiver: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (
         "HTTP_PROXY",
@@ -764,7 +764,7 @@ def test_proxies_of_the_environment_are_not_used(
 # What comes back
 
 
-def test_an_endless_answer_is_cut_off(server: ReceivingServer, receiver: Receiver) -> None:
+def test_an_endless_answer_is_cut_off(server: ReceivingServer, receiver: Endpoint) -> None:
     cut = threading.Event()
 
     def endless(handler: BaseHTTPRequestHandler) -> None:
@@ -795,7 +795,7 @@ def test_an_answer_that_drips_or_never_comes_is_a_failure(
         done.wait(PATIENCE_SECONDS)
 
     _, resolve = resolving([LOOPBACK])
-    receiver = Receiver(
+    receiver = Endpoint(
         f"http://{HOST}:{server.port}/",
         secret_file,
         HOST,
@@ -896,7 +896,7 @@ def test_the_certificate_must_be_good_for_the_name(
         with certified(server, tmp_path, name) as (certificate, asked):
             if trusted:
                 monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-            receiver = Receiver(
+            receiver = Endpoint(
                 f"https://{HOST}:{server.port}/", secret_file, HOST, LOOPBACK, resolve=resolve
             )
             if good:
@@ -942,19 +942,19 @@ def test_a_url_that_may_not_be_called_stops_the_start(
 ) -> None:
     values: dict[str, Any] = {**GOOD, **changed}
     with pytest.raises(WebhookRefused, match=re.escape(words)) as refusal:
-        Receiver(values["url"], secret_file, values["allowed_hosts"], values["allow_private"])
+        Endpoint(values["url"], secret_file, values["allowed_hosts"], values["allow_private"])
     assert "marker-token" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("hosts", [HOST, HOST.upper(), f"other.example, {HOST} ,"])
 def test_a_listed_host_is_good_however_it_is_written(secret_file: Path, hosts: str) -> None:
-    assert Receiver(f"https://{HOST.title()}/in", secret_file, hosts).host == HOST
+    assert Endpoint(f"https://{HOST.title()}/in", secret_file, hosts).host == HOST
     assert (
-        Receiver("https://bücher.example/", secret_file, "bücher.example").host
+        Endpoint("https://bücher.example/", secret_file, "bücher.example").host
         == "xn--bcher-kva.example"
     )
     assert (
-        Receiver("https://bücher.example/", secret_file, "xn--bcher-kva.example").host
+        Endpoint("https://bücher.example/", secret_file, "xn--bcher-kva.example").host
         == "xn--bcher-kva.example"
     )
 
@@ -967,10 +967,10 @@ def encoded(size: int) -> str:
 def test_a_secret_has_24_to_64_bytes(secret_file: Path, size: int, good: bool) -> None:
     secret_file.write_text(encoded(size))
     if good:
-        Receiver(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
+        Endpoint(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
     else:
         with pytest.raises(WebhookRefused, match="24 to 64 bytes"):
-            Receiver(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
+            Endpoint(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -985,7 +985,7 @@ def test_what_is_no_secret_stops_the_start_and_is_not_repeated(
     with pytest.raises(
         WebhookRefused, match=r"SAMEASK_WEBHOOK_SECRET_FILE\) must hold whsec_ and 24"
     ) as refusal:
-        Receiver(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
+        Endpoint(**GOOD, secret_file=secret_file)  # type: ignore[arg-type]
     for trace in ("marker", SECRET[6:]):
         assert trace not in str(refusal.value)
 
@@ -997,7 +997,7 @@ def test_a_secret_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
         (tmp_path, "directory"),
     ):
         with pytest.raises(WebhookRefused, match=words):
-            Receiver(**GOOD, secret_file=file)  # type: ignore[arg-type]
+            Endpoint(**GOOD, secret_file=file)  # type: ignore[arg-type]
 
 
 # In the service
