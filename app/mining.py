@@ -29,8 +29,9 @@ from app.engine.rulings import Ruling, ruling
 from app.engine.scorer import Scorer, Verdict
 from app.engine.text import normalize
 from app.errors import CommandError
+from app.releases.at_start import open_chosen
 from app.releases.catalogue import Catalogue
-from app.releases.releases import open_chosen, opener
+from app.releases.opening import opener
 from app.settings import Settings
 
 NDJSON = (".ndjson", ".jsonl")

@@ -11,7 +11,7 @@ import pytest
 from app.background import background_tasks, in_thread, repeat
 from app.errors import StorageFull
 
-SECRET = "a question that no log may hold"  # noqa: S105
+SECRET = "a question that no log may hold"
 
 
 def pauses_of(outcomes: Iterator[bool | Exception]) -> list[float]:

@@ -24,9 +24,14 @@ from filelock import FileLock
 from app.engine.release import Release
 from app.engine.store import NewLabel, Store, TrainingRun
 from app.settings import Settings
+from app.training_runs import watch as watch_room
 from app.training_runs import worker as room
 from app.training_runs.child_process import NICENESS, Child
-from app.training_runs.worker import Worker, training_device
+from app.training_runs.lessons import MAX_NEAR_PAIRS
+from app.training_runs.run_folder import LOG_BYTES
+from app.training_runs.training_device import training_device
+from app.training_runs.watch import LOG_LINES
+from app.training_runs.worker import Worker
 from tests.serving import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,7 +51,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow one another closely; a child that is asked to end has less time for it."""
     monkeypatch.setattr(room, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(room, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(room, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(watch_room, "GRACE_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -177,7 +182,7 @@ def test_a_child_gets_all_labels_ever_given_and_pairs_without_one(
     store.labels.undo("default", 4, "anna")
 
     def near_pairs(collection: str, limit: int) -> list[Any]:
-        assert (collection, limit) == ("default", room.MAX_NEAR_PAIRS)
+        assert (collection, limit) == ("default", MAX_NEAR_PAIRS)
         return [(("a", "two?"), ("b", SECRET)), (("c", "Five?"), ("d", "Six?"))]
 
     run_id = start(store)
@@ -293,10 +298,10 @@ def test_only_the_end_of_a_long_log_is_kept(store: Store, settings: Settings) ->
     lines = [f"say:line {number:04} {'x' * 100}" for number in range(200)]
     with working(store, settings, *lines, "exit:1"):
         run = ended(store, run_id)
-    assert len(run.log.encode()) <= room.LOG_BYTES
+    assert len(run.log.encode()) <= LOG_BYTES
     assert run.log.startswith("line 0")
     assert run.log.endswith(f"line 0199 {'x' * 100}\n")
-    assert str(run.error).count("\nline ") == room.LOG_LINES
+    assert str(run.error).count("\nline ") == LOG_LINES
 
 
 # Cancelling
