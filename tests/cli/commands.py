@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from app.engine.release import Release
-from tests.serving import wait_until
+from tests.serving import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = (sys.executable, "-c", "from app.cli.main import main; main()")
@@ -91,11 +90,6 @@ def serving(folder: Path, release: Release) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def is_ready(url: str) -> bool:

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from tests.cli.commands import Sameask, assert_one_line, free_port, question_file
-from tests.serving import served
+from tests.cli.commands import Sameask, assert_one_line, question_file
+from tests.serving import free_port, served
 
 
 @pytest.mark.parametrize(

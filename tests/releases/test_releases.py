@@ -6,7 +6,7 @@ import logging
 import random
 import shutil
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from app.releases.releases import Releases
 from app.releases.shadow import Phase, Shadow
 from app.settings import Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
-from tests.serving import PATIENCE_SECONDS, Model, watched_model
+from tests.serving import PATIENCE_SECONDS, Model
 from tests.tiny_model import build_tiny_classifier
 
 pytestmark = pytest.mark.anyio
@@ -54,12 +54,6 @@ TEXTS = {
     "c": "Where is the invoice of March?",
     "d": "Who may park in this street?",
 }
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the service runs on."""
-    return "asyncio"
 
 
 @pytest.fixture
@@ -97,13 +91,6 @@ def releases(app: FastAPI) -> Releases:
 def detector(app: FastAPI) -> Detector:
     found: Detector = app.state.detector
     return found
-
-
-@pytest.fixture
-def model() -> Iterator[Model]:
-    """What stands before the real models: it notes texts, and waits or fails when told to."""
-    with watched_model() as model:
-        yield model
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from app.training_runs.run_folder import LOG_BYTES
 from app.training_runs.training_device import training_device
 from app.training_runs.watch import LOG_LINES
 from app.training_runs.worker import Worker
-from tests.serving import wait_until
+from tests.serving import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 STAND_IN = (sys.executable, str(ROOT / "tests" / "stand_in_child.py"))
@@ -579,8 +578,7 @@ def _answers(port: int) -> bool:
 def test_kill_9_of_the_server_in_every_phase_of_a_run_loses_nothing(
     store: Store, settings: Settings, tiny_release: Release
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     store.create_collection("faq", 10)
     store.labels.write("faq", [NewLabel(True, "anna", questions=("One?", "Two?"))])
     url = f"http://127.0.0.1:{port}/admin"
