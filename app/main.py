@@ -34,10 +34,12 @@ from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
+from app.releases.at_start import open_chosen
 from app.releases.catalogue import Catalogue
-from app.releases.releases import SNAPSHOTS, Releases, open_chosen, opener
+from app.releases.opening import SNAPSHOTS, opener
+from app.releases.releases import Releases
 from app.settings import Settings
-from app.training_runs.on_end import Events
+from app.training_runs.on_end import OnEnd
 from app.training_runs.queue import TrainingRuns
 from app.training_runs.worker import Worker
 from app.webhook.delivery import Webhook
@@ -139,7 +141,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings,
             works=settings.training_worker and not app.state.in_place,
             near_pairs=_from_a_thread(detector.near_pairs),
-            on_end=Events(
+            on_end=OnEnd(
                 app.state.webhook, app.state.releases, auto_promote=settings.auto_promote
             ).run_ended,
         )

@@ -33,8 +33,9 @@ from app.engine.store import Store
 from app.engine.text import Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import CommandError
+from app.releases.at_start import open_chosen
 from app.releases.catalogue import Catalogue
-from app.releases.releases import open_chosen, opener
+from app.releases.opening import opener
 from app.settings import Settings
 
 NDJSON = (".ndjson", ".jsonl")

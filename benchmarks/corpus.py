@@ -15,7 +15,7 @@ from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.rows import read_rows
 from app.engine.store import DEFAULT_COLLECTION, Question, Store
-from app.releases.releases import opener
+from app.releases.opening import opener
 from app.settings import Settings
 
 COLUMNS = ("question1", "question2", "text")  # of files of pairs, and of files of questions

@@ -5,6 +5,7 @@ A smoke test of the demo, not a measure of quality: some rows were chosen so tha
 
 import argparse
 import csv
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,45 +29,57 @@ def passes(kind: str, finding: dict[str, Any], meant: str) -> bool:
 
 def ask(url: str, texts: list[str]) -> list[dict[str, Any]]:
     """One finding for each text."""
-    batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    findings: list[dict[str, Any]] = []
     with httpx.Client(base_url=url, timeout=60) as client:
-        answers = [client.post("/duplicates", json={"questions": batch}) for batch in batches]
-    return [
-        finding for answer in answers for finding in answer.raise_for_status().json()["results"]
-    ]
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
+            answer = client.post("/duplicates", json={"questions": batch})
+            findings += answer.raise_for_status().json()["results"]
+    return findings
+
+
+def server_address() -> str:
+    """Where `sameask serve` answers with the settings of this environment."""
+    host = os.environ.get("SAMEASK_HOST", "127.0.0.1")
+    port = os.environ.get("SAMEASK_PORT", "8000")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def report(kind: str, bar: float, answered: list[tuple[dict[str, str], dict[str, Any]]]) -> bool:
+    """Print how many rows of a kind passed, and which did not; whether these are few enough."""
+    missed = []
+    for row, finding in answered:
+        if not passes(kind, finding, row["id"]):
+            missed.append((row, finding))
+    right = len(answered) - len(missed)
+    print(f"{kind}: {right} of {len(answered)} as expected, at least {bar:.0%} wanted")
+    for row, finding in missed:
+        best = "no candidate"
+        if finding["candidates"]:
+            candidate = finding["candidates"][0]
+            best = f"{candidate['id']} at {candidate['similarity']:.3f}"
+        print(f"  missed: {row['text']} [{row['id'] or 'nothing'}]: {finding['verdict']}, {best}")
+    return bool(answered) and right >= bar * len(answered)
 
 
 def main() -> int:
     """Ask, compare, report; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of the server")
+    parser.add_argument("--url", default=server_address(), help="address of the server")
+    url = parser.parse_args().url
     with (Path(__file__).parent / "expected.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     try:
-        answered = list(
-            zip(rows, ask(parser.parse_args().url, [row["text"] for row in rows]), strict=True)
-        )
+        findings = ask(url, [row["text"] for row in rows])
     except httpx.HTTPError as error:
-        sys.exit(f"the server did not answer: {error}")
-    missed = False
+        sys.exit(f"no answer from {url}: {error}")
+    answered = list(zip(rows, findings, strict=True))
+    is_missed = False
     for kind, bar in BARS.items():
-        of_kind = [
-            (row, finding, passes(kind, finding, row["id"]))
-            for row, finding in answered
-            if row["kind"] == kind
-        ]
-        right = sum(passed for _, _, passed in of_kind)
-        missed |= not of_kind or right < bar * len(of_kind)
-        print(f"{kind}: {right} of {len(of_kind)} as expected, at least {bar:.0%} wanted")
-        for row, finding, _ in (entry for entry in of_kind if not entry[2]):
-            best = next(
-                (f"{c['id']} at {c['similarity']:.3f}" for c in finding["candidates"]),
-                "no candidate",
-            )
-            print(
-                f"  missed: {row['text']} [{row['id'] or 'nothing'}]: {finding['verdict']}, {best}"
-            )
-    return int(missed)
+        of_kind = [(row, finding) for row, finding in answered if row["kind"] == kind]
+        if not report(kind, bar, of_kind):
+            is_missed = True
+    return int(is_missed)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from app.engine.store import Store
 from app.main import create_app
 from app.settings import Settings
 from tests.backend import DEVICE, on_backend
+from tests.serving import Model, watched_model
 from tests.tiny_model import build_tiny_model
 from training.publish import document, publish
 
@@ -128,6 +129,19 @@ def wide_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 def settings(tmp_path: Path, tiny_release: Release) -> Settings:
     """Settings of a service over the tiny release and an empty data directory."""
     return Settings(data_dir=tmp_path / "data", release=tiny_release.path, device="cpu")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of asynchronous tests."""
+    return "asyncio"
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """What stands before the real models: it notes texts, and waits or fails when told to."""
+    with watched_model() as model:
+        yield model
 
 
 @pytest.fixture

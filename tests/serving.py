@@ -108,6 +108,12 @@ def watched_model() -> Iterator[Model]:
             model.release()
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The app behind a real server on a free port of this machine, ready; yields its address."""

@@ -4,7 +4,7 @@ import asyncio
 import random
 import string
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,13 @@ from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembedda
 from app.main import create_app
 from app.settings import Settings
 from tests.backend import WITHIN
-from tests.serving import PATIENCE_SECONDS, Model, watched_model, write
+from tests.serving import PATIENCE_SECONDS, Model, write
 
 pytestmark = pytest.mark.anyio
 
 ALL = 1000  # more than any test stores
 COLLECTION = "default"
 BAD = "unembeddable"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the service runs on."""
-    return "asyncio"
 
 
 @pytest.fixture
@@ -45,13 +39,6 @@ async def detector(settings: Settings) -> AsyncIterator[Detector]:
         detector: Detector = app.state.detector
         await _eventually(lambda: _is_ready(detector))
         yield detector
-
-
-@pytest.fixture
-def model() -> Iterator[Model]:
-    """What stands before the real model: it notes texts, and fails when told to."""
-    with watched_model() as model:
-        yield model
 
 
 @pytest.fixture

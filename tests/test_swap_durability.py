@@ -38,12 +38,6 @@ POINTS = {
 }
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the service runs on."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def forks() -> multiprocessing.context.ForkServerContext:
     """Forks from a process that has imported everything and has no threads."""

@@ -1,68 +1,72 @@
-"""A client of the service: of a running server at `--url`, or of the same app inside this process without one.
-
-torch is loaded only for the latter, by name.
-"""
+"""A client of the service: of a running server at `--url`, or of the same app inside this process without one."""
 
 import asyncio
-import logging
 import os
 import pkgutil
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-import typer
-from rich.console import Console
 
+from app.cli.terminal import err
 from app.errors import CommandError
 from app.settings import Settings
 
-Url = Annotated[
-    str | None,
-    typer.Option(help="Address of a running server; without it the data directory is opened here."),
-]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the key for the server at --url; without it SAMEASK_KEY holds one. The key itself is no option:"
-        " whoever lists the processes of a machine reads their options."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-err = Console(stderr=True)
-
+TIMEOUT_SECONDS = 600
+LOOK_SECONDS = 0.05
+MAX_PORT = 65535
 KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
+
+Speak = Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
 
 
 def create_app(settings: Settings, *, in_place: bool = False) -> Any:
-    """The app, found by name so that commands which only speak to a server never load torch."""
+    """The app, loaded by its name: commands that only speak to a server do without."""
     return pkgutil.resolve_name("app.main:create_app")(settings, in_place=in_place)
+
+
+def run(url: str | None, key_file: Path | None, speak: Speak) -> Any:
+    """What `speak` returns, spoken to the server at `url` or to the app in this process."""
+
+    async def connect_and_speak() -> Any:
+        async with connected(url, key_file) as service:
+            return await speak(service)
+
+    return asyncio.run(connect_and_speak())
+
+
+def request(
+    url: str | None, key_file: Path | None, method: str, path: str, **arguments: Any
+) -> Any:
+    """The answer to one request, as `call` gives it."""
+    return run(url, key_file, lambda service: call(service, method, path, **arguments))
 
 
 @asynccontextmanager
 async def connected(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server at `url`, or of the app in this process, which asks for no key."""
     if url:
-        if (httpx.URL(url).port or 0) > 65535:
-            raise httpx.InvalidURL(f"{url} has a port past 65535")
-        async with httpx.AsyncClient(
-            base_url=url, headers=_credentials(key_file), timeout=600
-        ) as client:
-            yield client
+        async with _remote(url, key_file) as service:
+            yield service
         return
     app = create_app(Settings(), in_place=True)
+    transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://in-place", timeout=None
-        ) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://in-place", timeout=None) as service,
     ):
-        await _until_ready(client)
-        yield client
+        await _until_ready(service)
+        yield service
+
+
+def _remote(url: str, key_file: Path | None) -> httpx.AsyncClient:
+    """Raises InvalidURL, CommandError."""
+    if (httpx.URL(url).port or 0) > MAX_PORT:
+        raise httpx.InvalidURL(f"{url} has a port past {MAX_PORT}")
+    return httpx.AsyncClient(base_url=url, headers=_credentials(key_file), timeout=TIMEOUT_SECONDS)
 
 
 async def _until_ready(service: httpx.AsyncClient) -> None:
@@ -72,22 +76,18 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
             readiness = response.json()
             if readiness["failure"]:
                 raise CommandError(readiness["failure"])
-            status.update(
-                f"indexing {readiness['questions_indexed']:,} of {readiness['questions']:,} questions"
-            )
-            await asyncio.sleep(0.05)
+            done, total = readiness["questions_indexed"], readiness["questions"]
+            status.update(f"indexing {done:,} of {total:,} questions")
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _credentials(key_file: Path | None) -> dict[str, str]:
     """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
     try:
-        key = (
-            key_file.read_text("utf-8").strip()
-            if key_file
-            else os.environ.get("SAMEASK_KEY", "").strip()
-        )
+        key = key_file.read_text("utf-8") if key_file else os.environ.get("SAMEASK_KEY", "")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"can't read the key in {key_file}: {type(error).__name__}") from error
+    key = key.strip()
     if re.search("[^!-~]", key) or (key_file and not key):
         raise CommandError(
             f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII"
@@ -95,49 +95,35 @@ def _credentials(key_file: Path | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def run(
-    url: str | None,
-    key_file: Path | None,
-    command: Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]],
-) -> Any:
-    """What a command gives, spoken to the server at `url` or to the app in this process."""
-
-    async def speak() -> Any:
-        async with connected(url, key_file) as service:
-            return await command(service)
-
-    return asyncio.run(speak())
-
-
 async def call(service: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
     """One request; tried again while the server says it is busy. Raises CommandError with the problem's words."""
     while True:
         response = await service.request(method, path, **arguments)
-        if response.status_code == 429:
-            await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
-            continue
-        if not response.is_success:
-            raise CommandError(_words(response) + (KEY_HINT if response.status_code == 401 else ""))
-        if response.status_code == 204:
-            return None
-        try:
-            return response.json()
-        except ValueError as error:
-            raise CommandError(f"what answers at {response.url} is not Sameask") from error
+        if response.status_code != 429:
+            return _answer(response)
+        await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
+
+
+def _answer(response: httpx.Response) -> Any:
+    """The body's JSON, None where there is no body. Raises CommandError for anything but a success."""
+    if not response.is_success:
+        hint = KEY_HINT if response.status_code == 401 else ""
+        raise CommandError(_words(response) + hint)
+    if response.status_code == 204:
+        return None
+    try:
+        return response.json()
+    except ValueError as error:
+        raise CommandError(f"what answers at {response.url} is not Sameask") from error
 
 
 def _words(response: httpx.Response) -> str:
+    """What a problem document says."""
     try:
         problem = response.json()
-        fields = "".join(f"\n  {e['field']}: {e['detail']}" for e in problem.get("errors", []))
-        return f"{problem['title']}: {problem['detail']}{fields}"
+        words = f"{problem['title']}: {problem['detail']}"
+        for error in problem.get("errors", []):
+            words += f"\n  {error['field']}: {error['detail']}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"the server answered {response.status_code}"
-
-
-def log_to_stderr(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(name)s: %(message)s"))
-    logger = logging.getLogger("app")
-    logger.addHandler(handler)
-    logger.setLevel(settings.log_level.upper())
+    return words

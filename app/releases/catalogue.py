@@ -10,7 +10,7 @@ from app.errors import ReleaseNotFound, ReleaseProtected, ReleaseRefused, Releas
 
 RESERVED = {"live", "shadow"}  # they stand where a name stands in a path
 
-Signature = list[tuple[str, int, int]]
+FileState = tuple[str, int, int]  # path, bytes, time of the last change in nanoseconds
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,15 @@ class Entry:
     refused: str | None
 
 
+@dataclass(frozen=True)
+class _Check:
+    """What a folder was found to be, a release or why it is none, when its files were in this state."""
+
+    files: list[FileState]
+    release: Release | None
+    refused: str | None
+
+
 class Catalogue:
     """The folders of releases. They never change, so what was checked is checked again only when a file did."""
 
@@ -31,13 +40,13 @@ class Catalogue:
         """`setting` is the folder that SAMEASK_RELEASE names, `folder` holds those that were trained here."""
         self.setting = setting
         self._folder = folder
-        self._checked: dict[Path, tuple[Signature, Release | str]] = {}
+        self._checks: dict[Path, _Check] = {}
 
     def entries(self) -> list[Entry]:
         """All of them, that of SAMEASK_RELEASE first, then by name. Reads files; from a thread."""
-        own = self._entry(self.setting, is_trained=False, taken=None)
+        own = self._own_entry()
         trained = sorted(path for path in self._folder.glob("*/") if not path.name.startswith("."))
-        return [own, *(self._entry(path, is_trained=True, taken=own.name) for path in trained)]
+        return [own, *(self._trained_entry(path, taken=own.name) for path in trained)]
 
     def open(self, name: str) -> Release:
         """Read and check a release anew. Raises ReleaseNotFound, ReleaseUnusable."""
@@ -51,10 +60,10 @@ class Catalogue:
 
     def entry(self, name: str) -> Entry:
         """Raises ReleaseNotFound."""
-        named = [entry for entry in self.entries() if entry.name == name]
-        if not named:
-            raise ReleaseNotFound(name)
-        return named[0]
+        for entry in self.entries():
+            if entry.name == name:
+                return entry
+        raise ReleaseNotFound(name)
 
     def remove(self, entry: Entry) -> None:
         """Remove the folder of a release that was trained here. Raises ReleaseProtected, OSError."""
@@ -65,37 +74,52 @@ class Catalogue:
         entry.path.rename(aside)
         shutil.rmtree(aside)
 
-    def _entry(self, path: Path, *, is_trained: bool, taken: str | None) -> Entry:
-        found = self._check(path)
-        name = path.name if is_trained or isinstance(found, str) else found.name
-        refused = found if isinstance(found, str) else _wrong_name(found, name, taken)
-        return Entry(name, path, is_trained, None if isinstance(found, str) else found, refused)
+    def _own_entry(self) -> Entry:
+        """SAMEASK_RELEASE's, which goes by the name in its manifest."""
+        check = self._check(self.setting)
+        name = check.release.name if check.release else self.setting.name
+        refused = check.refused or _refused_name(name)
+        return Entry(name, self.setting, False, check.release, refused)
 
-    def _check(self, path: Path) -> Release | str:
-        signature = _signature(path)
-        known = self._checked.get(path)
-        if known is None or known[0] != signature:
-            self._checked[path] = known = (signature, _read(path))
-        return known[1]
+    def _trained_entry(self, path: Path, taken: str) -> Entry:
+        """One that was trained here, which goes by its folder's name; that of SAMEASK_RELEASE's is `taken`."""
+        check = self._check(path)
+        refused = check.refused
+        if check.release and path.name == taken:
+            refused = f"the name {path.name!r} is that of SAMEASK_RELEASE's"
+        elif check.release:
+            refused = _refused_name(path.name)
+            if not refused and check.release.name != path.name:
+                refused = f"its manifest calls it {check.release.name!r}"
+        return Entry(path.name, path, True, check.release, refused)
+
+    def _check(self, path: Path) -> _Check:
+        files = _file_states(path)
+        known = self._checks.get(path)
+        if known is None or known.files != files:
+            known = _read(path, files)
+            self._checks[path] = known
+        return known
 
 
-def _read(path: Path) -> Release | str:
+def _read(path: Path, files: list[FileState]) -> _Check:
     try:
-        return Release.open(path)
+        return _Check(files, Release.open(path), None)
     except ReleaseRefused as error:
-        return str(error)
+        return _Check(files, None, str(error))
 
 
-def _wrong_name(release: Release, name: str, taken: str | None) -> str | None:
-    """Why a release can't go by this name, if it can't."""
-    if name == taken:
-        return f"the name {name!r} is that of SAMEASK_RELEASE's"
-    if name in RESERVED:
-        return f"the name {name!r} means something else here"
-    return None if release.name == name else f"its manifest calls it {release.name!r}"
+def _refused_name(name: str) -> str | None:
+    """Why no release can go by this name, if none can."""
+    return f"the name {name!r} means something else here" if name in RESERVED else None
 
 
-def _signature(path: Path) -> Signature:
+def _file_states(path: Path) -> list[FileState]:
     """By which a change of any file is noticed."""
-    files = (Path(folder) / file for folder, _, files in os.walk(path) for file in files)
-    return sorted((str(file), (stat := file.lstat()).st_size, stat.st_mtime_ns) for file in files)
+    states = []
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = Path(folder) / name
+            stat = file.lstat()
+            states.append((str(file), stat.st_size, stat.st_mtime_ns))
+    return sorted(states)

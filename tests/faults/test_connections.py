@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from app.engine.release import Release
+from tests.serving import free_port
 
 IDLE = 2000
 VANISHING = 200
@@ -28,8 +29,7 @@ def server(
 ) -> Iterator[tuple[int, int, Path]]:
     """A `sameask serve` of its own: its port, its process, and the file of what it says."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {
         "SAMEASK_PORT": str(port),
         "SAMEASK_DATA_DIR": str(folder / "data"),

@@ -11,11 +11,6 @@ from app.http.dependencies import ClientLeft, while_connected
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Client:
     """The other end of a request, which leaves when told to."""
 

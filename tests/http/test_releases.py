@@ -14,7 +14,7 @@ from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
-from tests.serving import PROBLEM, Model, ask, wait_until, watched_model, write
+from tests.serving import PROBLEM, Model, ask, wait_until, write
 
 TEXTS = {
     "a": "How do I reset my password?",
@@ -31,12 +31,6 @@ def client(settings: Settings, wide_release: Release) -> Iterator[TestClient]:
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
         yield client
-
-
-@pytest.fixture
-def model() -> Iterator[Model]:
-    with watched_model() as model:
-        yield model
 
 
 def live(client: TestClient) -> dict[str, Any]:

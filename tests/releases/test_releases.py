@@ -6,7 +6,7 @@ import logging
 import random
 import shutil
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,10 +35,12 @@ from app.errors import (
     Unembeddable,
 )
 from app.main import create_app
-from app.releases.releases import AT_START, Phase, Releases
+from app.releases.at_start import AT_START
+from app.releases.releases import Releases
+from app.releases.shadow import Phase, Shadow
 from app.settings import Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
-from tests.serving import PATIENCE_SECONDS, Model, watched_model
+from tests.serving import PATIENCE_SECONDS, Model
 from tests.tiny_model import build_tiny_classifier
 
 pytestmark = pytest.mark.anyio
@@ -52,12 +54,6 @@ TEXTS = {
     "c": "Where is the invoice of March?",
     "d": "Who may park in this street?",
 }
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the service runs on."""
-    return "asyncio"
 
 
 @pytest.fixture
@@ -95,13 +91,6 @@ def releases(app: FastAPI) -> Releases:
 def detector(app: FastAPI) -> Detector:
     found: Detector = app.state.detector
     return found
-
-
-@pytest.fixture
-def model() -> Iterator[Model]:
-    """What stands before the real models: it notes texts, and waits or fails when told to."""
-    with watched_model() as model:
-        yield model
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -439,7 +428,7 @@ async def test_what_a_shadow_has_yet_to_remove_is_not_forgotten(
     await releases.open_shadow(WIDE)
     await until(releases, "ready")
     with monkeypatch.context() as patch:
-        patch.setattr(Releases, "_catch_up", lambda *_: 0)
+        patch.setattr(Shadow, "_catch_up", lambda *_: 0)
         await fill(detector, {"a": "Something else than before?"})
         await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)
@@ -505,7 +494,7 @@ async def test_a_release_that_was_damaged_is_not_served_and_why_is_logged(
         await swap(app.state.releases, WIDE)
     with (trained / "metrics.json").open("a") as file:
         file.write(" ")
-    with caplog.at_level(logging.WARNING, "app.releases.releases"):
+    with caplog.at_level(logging.WARNING, "app.releases.at_start"):
         async with running(settings) as app:
             assert app.state.detector.live.release.name == TINY
             with pytest.raises(ReleaseUnusable, match=r"metrics\.json"):

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -24,10 +23,15 @@ from filelock import FileLock
 from app.engine.release import Release
 from app.engine.store import NewLabel, Store, TrainingRun
 from app.settings import Settings
+from app.training_runs import watch as watch_room
 from app.training_runs import worker as room
 from app.training_runs.child_process import NICENESS, Child
-from app.training_runs.worker import Worker, training_device
-from tests.serving import wait_until
+from app.training_runs.lessons import MAX_NEAR_PAIRS
+from app.training_runs.run_folder import LOG_BYTES
+from app.training_runs.training_device import training_device
+from app.training_runs.watch import LOG_LINES
+from app.training_runs.worker import Worker
+from tests.serving import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 STAND_IN = (sys.executable, str(ROOT / "tests" / "stand_in_child.py"))
@@ -46,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow one another closely; a child that is asked to end has less time for it."""
     monkeypatch.setattr(room, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(room, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(room, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(watch_room, "GRACE_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -177,7 +181,7 @@ def test_a_child_gets_all_labels_ever_given_and_pairs_without_one(
     store.labels.undo("default", 4, "anna")
 
     def near_pairs(collection: str, limit: int) -> list[Any]:
-        assert (collection, limit) == ("default", room.MAX_NEAR_PAIRS)
+        assert (collection, limit) == ("default", MAX_NEAR_PAIRS)
         return [(("a", "two?"), ("b", SECRET)), (("c", "Five?"), ("d", "Six?"))]
 
     run_id = start(store)
@@ -293,10 +297,10 @@ def test_only_the_end_of_a_long_log_is_kept(store: Store, settings: Settings) ->
     lines = [f"say:line {number:04} {'x' * 100}" for number in range(200)]
     with working(store, settings, *lines, "exit:1"):
         run = ended(store, run_id)
-    assert len(run.log.encode()) <= room.LOG_BYTES
+    assert len(run.log.encode()) <= LOG_BYTES
     assert run.log.startswith("line 0")
     assert run.log.endswith(f"line 0199 {'x' * 100}\n")
-    assert str(run.error).count("\nline ") == room.LOG_LINES
+    assert str(run.error).count("\nline ") == LOG_LINES
 
 
 # Cancelling
@@ -574,8 +578,7 @@ def _answers(port: int) -> bool:
 def test_kill_9_of_the_server_in_every_phase_of_a_run_loses_nothing(
     store: Store, settings: Settings, tiny_release: Release
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     store.create_collection("faq", 10)
     store.labels.write("faq", [NewLabel(True, "anna", questions=("One?", "Two?"))])
     url = f"http://127.0.0.1:{port}/admin"

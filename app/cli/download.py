@@ -1,0 +1,40 @@
+"""An export of a list: every page of it, as CSV or one JSON object a line, on standard output."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+
+from app.cli.client import call
+from app.settings import Settings
+
+MAX_ITEMS = 1000  # in one page, where the settings allow as many
+
+
+async def print_all(
+    service: httpx.AsyncClient,
+    items: str,
+    collection: str,
+    columns: Sequence[str],
+    record: Callable[[dict[str, Any]], list[object]],
+    as_json: bool,
+) -> None:
+    """Print all items of a list, each as the record that `record` makes of it."""
+    writer = csv.writer(sys.stdout)
+    if not as_json:
+        writer.writerow(columns)
+    parameters = {"collection": collection, "limit": min(MAX_ITEMS, Settings().max_page)}
+    while True:
+        page = await call(service, "GET", f"/{items}", params=parameters)
+        for item in page[items]:
+            if as_json:
+                fields = dict(zip(columns, record(item), strict=True))
+                sys.stdout.write(json.dumps(fields, ensure_ascii=False) + "\n")
+            else:
+                writer.writerow(record(item))
+        if page["next_cursor"] is None:
+            return
+        parameters["cursor"] = page["next_cursor"]

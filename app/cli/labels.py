@@ -1,0 +1,111 @@
+"""`sameask labels`: what people say of pairs, from a file and back into one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.client import run
+from app.cli.download import print_all
+from app.cli.options import AsJsonLines, InCollection, InFile, KeyFile, SkipBad, Url
+from app.cli.row_checks import PERSON, cell_problem, text_problem
+from app.cli.upload import CheckedRow, Item, Upload, upload
+from app.engine.rows import Row, read_rows, truth
+from app.engine.text import digest, pair_digest
+from app.settings import Settings
+
+COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
+
+labels = typer.Typer(help="What people say of pairs.", no_args_is_help=True, add_completion=False)
+
+
+@labels.command("import")
+def import_labels(
+    file: InFile,
+    collection: InCollection = "default",
+    by: Annotated[
+        str | None, typer.Option(help="Who says so; without it, the column `by` does.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Label the pairs of a file: question1, question2, is_duplicate, by, and note if there is one.
+
+    Importing it again changes nothing.
+    """
+    wanted = Upload(
+        file,
+        items="labels",
+        max_items=Settings().max_labels,
+        rows=lambda: _checked_rows(file, by),
+        item=lambda row: _label(row, by),
+        counts=("added", "replaced", "unchanged"),
+    )
+    upload(wanted, collection, skip_bad, url, key_file)
+
+
+@labels.command("export")
+def export_labels(
+    collection: InCollection = "default",
+    as_json: AsJsonLines = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Print every active label of a collection, as CSV that `labels import` and training read."""
+
+    def record(label: dict[str, Any]) -> list[object]:
+        is_duplicate = label["is_duplicate"] if as_json else int(label["is_duplicate"])
+        return [*label["questions"], is_duplicate, label["by"], label["note"]]
+
+    run(
+        url,
+        key_file,
+        lambda service: print_all(service, "labels", collection, COLUMNS, record, as_json),
+    )
+
+
+def _checked_rows(file: Path, by: str | None) -> Iterator[CheckedRow]:
+    """Each row of a file of labels, and what is wrong with it."""
+    max_characters = Settings().max_characters
+    firsts: dict[int, tuple[int, object]] = {}  # by a pair's and a person's hash: line, and label
+    needed = COLUMNS[:3] if by else COLUMNS[:4]
+    for row in read_rows(file, needed, optional=COLUMNS[4:]):
+        problem = row.error or _problem(row, by, max_characters)
+        if not problem:
+            label = _label(row, by)
+            content = (label["is_duplicate"], label.get("note"))
+            key = hash((pair_digest(*row.values[:2]), label["by"]))
+            first_line, first_content = firsts.setdefault(key, (row.line, content))
+            if content != first_content:
+                problem = f"says otherwise than line {first_line} of the same pair"
+        yield row, problem
+
+
+def _label(row: Row, by: str | None) -> Item:
+    """What a good row says, as an item of `POST /labels`."""
+    one, other, said = row.values[:3]
+    label: Item = {
+        "questions": [one, other],
+        "is_duplicate": truth(said),
+        "by": by or row.values[3],
+    }
+    if note := row.values[-1]:
+        label["note"] = note
+    return label
+
+
+def _problem(row: Row, by: str | None, max_characters: int) -> str | None:
+    """The first thing that is wrong with a row, if anything is."""
+    one, other, said, *_, note = row.values
+    problem = text_problem("question1", one, max_characters)
+    problem = problem or text_problem("question2", other, max_characters)
+    if not problem and truth(said) is None:
+        problem = "is_duplicate must be 0 or 1"
+    problem = problem or cell_problem("by", by or row.values[3], PERSON)
+    if not problem and note:
+        problem = text_problem("note", note, max_characters)
+    if not problem and digest(one) == digest(other):
+        problem = "is a pair of a question with itself"
+    return problem

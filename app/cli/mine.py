@@ -1,0 +1,81 @@
+"""`sameask mine`: all duplicate pairs of a file or a collection, into a file. The models run in this process."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TaskID
+
+from app.cli.options import IdColumn, TextColumn
+from app.cli.questions import read_questions
+from app.cli.terminal import print_line, progress_bar
+from app.errors import CommandError
+from app.mining import Wanted, mine_collection, mine_file
+from app.settings import Settings
+
+
+def mine(
+    out_file: Annotated[
+        Path, typer.Option("--out", "-o", help="NDJSON or Parquet, by its ending.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(help="Questions: CSV, TSV, JSONL or Parquet.", exists=True)
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Mine this one instead.")
+    ] = None,
+    id_column: IdColumn = "id",
+    text_column: TextColumn = "text",
+    similarity: Annotated[
+        float | None, typer.Option(help="Least similarity of a pair, above 0 and at most 1.")
+    ] = None,
+    probability: Annotated[
+        float | None, typer.Option(help="Least probability, above 0 and at most 1.")
+    ] = None,
+    verify: Annotated[bool, typer.Option(help="Let the pair classifier read the pairs.")] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run was killed.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Find all duplicate pairs of a file or a collection, the most similar first.
+
+    Without bounds, all pairs but those called `different`. The data directory of a collection is opened here: of one
+    that a server holds, mine what `export` prints.
+    """
+    if (file is None) == (collection is None):
+        raise CommandError("name either a FILE or a --collection")
+    wanted = Wanted(similarity, probability, verify)
+    wanted.check()
+    settings = Settings()
+    with progress_bar() as progress:
+        advance = _Bars(progress)
+        if file:
+            questions = read_questions(file, (id_column, text_column))
+            count = mine_file(
+                questions, out_file, wanted, settings, advance, resume=resume, overwrite=overwrite
+            )
+        else:
+            count = mine_collection(
+                str(collection),
+                out_file,
+                wanted,
+                settings,
+                advance,
+                resume=resume,
+                overwrite=overwrite,
+            )
+    print_line(f"{count:,} pairs in {out_file}")
+
+
+class _Bars:
+    """One bar for each phase, made when it begins."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if phase not in self._tasks:
+            self._tasks[phase] = self._progress.add_task(phase)
+        self._progress.update(self._tasks[phase], completed=done, total=total)

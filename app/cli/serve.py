@@ -1,0 +1,75 @@
+"""`sameask serve`: the service, in one process, at one address."""
+
+import asyncio
+import gc
+import signal
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.cli.client import create_app
+from app.cli.logs import log_to_stderr
+from app.cli.terminal import print_note
+from app.errors import AddressInUse
+from app.settings import Settings
+
+BACKLOG = 2048  # connections that may wait to be accepted
+SHUTDOWN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75  # 5, as long as httpx trusts an idle connection, would be a race
+
+
+def serve() -> None:
+    """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
+    settings = Settings()
+    with _listen(settings) as listening:
+        log_to_stderr(settings)
+        app = create_app(settings)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,
+            log_level=settings.log_level,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve(app, uvicorn.Server(config), listening))
+
+
+async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket) -> None:
+    async with app.router.lifespan_context(app):
+        host, port = listening.getsockname()[:2]
+        address = f"http://{host}:{port}"
+        print_note(f"Sameask answers at {address} (documentation: {address}/docs)")
+        _freeze_memory()
+        # uvicorn raises the signal that ended it once more, for us: what is open here still has to be closed.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        await server.serve(sockets=[listening])
+
+
+def _freeze_memory() -> None:
+    """Tell the collector that what is loaded by now stays: walking through all of it holds everybody up for 0.3 s."""
+    gc.collect()
+    gc.freeze()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the address before anything is loaded. Raises AddressInUse.
+
+    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket, and with
+    it an answer, which is written in two parts, waits 40 ms for the client to acknowledge the first.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise AddressInUse(
+            f"can't listen on {settings.host}:{settings.port} (SAMEASK_PORT): {error.strerror}"
+        ) from error
+    return listening

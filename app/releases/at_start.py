@@ -1,0 +1,65 @@
+"""Which release is live when a process starts: the one made live last, or that of SAMEASK_RELEASE."""
+
+import logging
+
+from app.engine.live_release import LiveRelease
+from app.engine.release import Release
+from app.engine.store import Activation, Store
+from app.errors import ModelRefused, RequestError, StorageFull
+from app.releases.catalogue import Catalogue
+from app.releases.opening import Opener
+
+AT_START = "SAMEASK_RELEASE"  # the reason that is noted
+
+log = logging.getLogger(__name__)
+
+
+def open_chosen(
+    catalogue: Catalogue, store: Store, open_release: Opener, *, is_server: bool = True
+) -> LiveRelease:
+    """The release that was made live last, if it is sound and SAMEASK_RELEASE is as it was then; else
+    SAMEASK_RELEASE's. Raises ReleaseRefused, ModelRefused."""
+    history = store.activations.latest_first()
+    latest = history[0] if history else None
+    is_changed = latest is not None and latest.setting != str(catalogue.setting)
+    if latest and is_changed:
+        log.info(
+            "SAMEASK_RELEASE was changed since %s was made live, so it says what is served",
+            latest.release,
+        )
+    elif latest and (live := _open_latest(catalogue, latest, open_release)):
+        return live
+    live = open_release(Release.open(catalogue.setting), False)
+    if latest is None or (is_server and is_changed):
+        _note(store, live.release, catalogue)
+    return live
+
+
+def _open_latest(
+    catalogue: Catalogue, latest: Activation, open_release: Opener
+) -> LiveRelease | None:
+    """The release that was made live last; None if it is not what it was then, or can't be opened."""
+    try:
+        release = catalogue.open(latest.release)
+        if release.digest == latest.digest:
+            return open_release(release, False)
+    except (RequestError, ModelRefused) as error:
+        log.warning(
+            "%s is not served, though it was made live last, but SAMEASK_RELEASE's: %s",
+            latest.release,
+            error,
+        )
+        return None
+    log.warning(
+        "the release %s is not the one that was made live: SAMEASK_RELEASE's is served",
+        release.name,
+    )
+    return None
+
+
+def _note(store: Store, release: Release, catalogue: Catalogue) -> None:
+    """Note that a release is live from this start on, if the disk has room for that."""
+    try:
+        store.activations.add(release.name, release.digest, AT_START, str(catalogue.setting))
+    except StorageFull as error:
+        log.warning("that %s is live is not noted: %s", release.name, error)

@@ -1,0 +1,204 @@
+"""A shadow's way to live.
+
+It opens beside the live release and embeds every collection in the background, giving way to the live one. To go live
+it joins: no write is acknowledged any more before both show it. Once it has followed every collection since then, it
+replaces the live release, by one assignment. The replaced one closes when the last request that holds it has ended.
+Its snapshots stay, so that rolling back takes seconds. See docs/decisions/0014.
+"""
+
+import asyncio
+import ctypes
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from app.background import end, in_thread
+from app.detector import Detector
+from app.engine.live_release import LiveRelease
+from app.engine.release import Release
+from app.engine.store import Collection, Store
+from app.errors import ModelFailing, SameaskError
+from app.releases.history import History
+from app.releases.opening import Opener
+
+LOOK_SECONDS = 0.5  # between two looks at what was written
+NEARLY = 64  # changes that it may lack when it joins: writers wait for them
+DRAIN_SECONDS = 0.01
+
+Phase = Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShadowProgress:
+    """How far a shadow is, and whether it goes live when it has caught up."""
+
+    release: str
+    phase: Phase
+    goes_live: bool
+    collections: int
+    questions: int
+    questions_indexed: int
+    failure: str | None
+
+
+class Shadow:
+    """One release on its way, from `begin` until it is live, has failed, or was ended."""
+
+    def __init__(
+        self,
+        release: Release,
+        detector: Detector,
+        store: Store,
+        history: History,
+        open_release: Opener,
+    ) -> None:
+        self.release = release
+        self.phase: Phase = "opening"
+        self.is_over = False  # live, and what was live before is closed
+        self._detector = detector
+        self._store = store
+        self._history = history
+        self._open_release = open_release
+        self._held: LiveRelease | None = None  # itself; while it drains, the one that it replaced
+        self._reason: str | None = None
+        self._failure: str | None = None
+        self._called = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def opened(self) -> LiveRelease | None:
+        """The release, opened and near the store; None before that, and from when it joins."""
+        return self._held if self.phase == "ready" else None
+
+    def begin(self) -> None:
+        """Set out, in a task of the running event loop."""
+        self._task = asyncio.create_task(self._run())
+
+    def go_live(self, reason: str) -> None:
+        """Become the live release when it has caught up. The first reason given is the one noted."""
+        if self._reason is None:
+            self._reason = reason
+        self._called.set()
+
+    async def end(self) -> None:
+        """Stop, whatever is under way, and close what no request needs."""
+        if self._task:
+            await end(self._task)
+        await self._close()
+
+    def progress(self, collections: Sequence[Collection]) -> ShadowProgress:
+        """How far it is with these collections, which are all."""
+        release = self._detector.live if self.phase == "draining" else self._held
+        indexed = 0
+        if release:
+            indexed = sum(release.state(collection.key).size for collection in collections)
+        return ShadowProgress(
+            release=self.release.name,
+            phase=self.phase,
+            goes_live=self._reason is not None,
+            collections=len(collections),
+            questions=sum(collection.questions for collection in collections),
+            questions_indexed=indexed,
+            failure=self._failure,
+        )
+
+    async def _run(self) -> None:
+        try:
+            opened = await in_thread(self._thread, self._load)
+            opened.give_way(self._detector.live)
+            self.phase = "indexing"
+            lacking = await in_thread(self._thread, opened.follow_all)
+            self.phase = "ready"
+            lacking = await self._stay_near(opened, lacking)
+            opened.give_way(None)  # what is left is little, and soon done
+            await self._come_nearer(opened, lacking)
+            await self._swap(opened)
+        except Exception as error:
+            await self._fail(error)
+
+    def _load(self) -> LiveRelease:
+        """A thread can't be stopped: who ends this waits for it, and finds the release in `_held`."""
+        self._held = self._open_release(self.release, True)
+        return self._held
+
+    async def _stay_near(self, opened: LiveRelease, lacking: int) -> int:
+        """Follow the store until it is called to go live; returns how many changes it lacks then."""
+        while self._reason is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._called.wait(), LOOK_SECONDS)
+            lacking = await in_thread(self._thread, opened.follow_all)
+        return lacking
+
+    async def _come_nearer(self, opened: LiveRelease, lacking: int) -> None:
+        """Catch up until it lacks few changes. Where that gets it no nearer, writers will wait for it."""
+        while lacking > NEARLY:
+            before = lacking
+            lacking = await in_thread(self._thread, opened.follow_all)
+            if lacking >= before / 2:
+                return
+
+    async def _swap(self, opened: LiveRelease) -> None:
+        """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
+        self.phase = "joining"
+        self._detector.following.join(opened)
+        for collection in await asyncio.to_thread(self._store.list_collections):
+            await self._detector.following.follow(opened, collection)
+        self.phase = "swapping"
+        before = self._detector.live.release
+        await self._replace(opened, before)
+        self.phase = "draining"
+        log.info("the release %s is live in place of %s", self.release.name, before.name)
+        await asyncio.to_thread(opened.go_live)
+        await self._drain()
+        await self._close()
+        self.is_over = True
+
+    async def _replace(self, opened: LiveRelease, before: Release) -> None:
+        """Replace the live release, once that is noted: who is answered by it finds it live after a crash, too."""
+        await self._history.note(self.release, self._reason or "", before)
+        try:
+            self._held = self._detector.following.replace(opened)
+        except ModelFailing:
+            reason = f"{self.release.name} failed while it was made live"
+            await self._history.note(before, reason, self.release)
+            raise
+
+    async def _drain(self) -> None:
+        """Wait until no request holds the release that was live."""
+        while self._held and self._held.users:
+            await asyncio.sleep(DRAIN_SECONDS)
+
+    async def _fail(self, error: Exception) -> None:
+        """The live release keeps serving; this one is closed, and stays for people to see why."""
+        log.warning(
+            "the release %s failed while it was %s: %s", self.release.name, self.phase, error
+        )
+        is_ours = isinstance(error, SameaskError)
+        self._failure = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        await self._close()
+        self.phase = "failed"
+
+    async def _close(self) -> None:
+        """Close the release that it holds. That ends what its thread does, unless it was still loading it."""
+        await self._close_held()
+        await asyncio.to_thread(self._thread.shutdown)
+        await self._close_held()
+        await asyncio.to_thread(_give_back_memory)
+
+    async def _close_held(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self._detector.following.part(held)
+            await asyncio.to_thread(held.close)
+
+
+def _give_back_memory() -> None:
+    """Let glibc return freed pages to the system; other allocators have no such call."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,51 @@
+"""What a training run learns from: every label of its collection, and near pairs that nobody has labelled."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from app.engine.store import Store, TrainingRun
+
+IdAndText = tuple[str, str]
+NearPairs = Callable[[str, int], Sequence[tuple[IdAndText, IdAndText]]]
+
+MAX_NEAR_PAIRS = 2_000
+LABELS_PAGE = 1_000
+
+log = logging.getLogger(__name__)
+
+
+def given_labels(store: Store, collection: str) -> Iterator[dict[str, Any]]:
+    """All labels ever given in a collection, in their order."""
+    after = 0
+    while page := store.labels.page(collection, after, LABELS_PAGE, history=True):
+        for label in page:
+            yield {
+                "question1": label.questions[0],
+                "question2": label.questions[1],
+                "is_duplicate": label.is_duplicate,
+                "contradicted": label.contradicted,
+                "active": label.ended is None,
+            }
+        after = page[-1].id
+
+
+def unlabelled_pairs(
+    store: Store, run: TrainingRun, near_pairs: NearPairs | None
+) -> list[dict[str, str]]:
+    """Near pairs of which nobody has said anything; none if they can't be had: the run does without."""
+    if near_pairs is None:
+        return []
+    try:
+        near = near_pairs(run.collection, MAX_NEAR_PAIRS)
+        texts = [(text1, text2) for (_, text1), (_, text2) in near]
+        labelled = store.labels.of(run.collection_key, texts)
+    except Exception as error:
+        log.error("training run %d goes without pairs to label: %s", run.id, type(error).__name__)
+        return []
+    unlabelled = []
+    for (id1, text1), (id2, text2) in near:
+        if (text1, text2) not in labelled:
+            pair = {"id1": id1, "id2": id2, "question1": text1, "question2": text2}
+            unlabelled.append(pair)
+    return unlabelled

@@ -1,0 +1,84 @@
+"""`sameask find` and `sameask pair`: the answers of the HTTP contract, and what is printed of them."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.commands import ROWS, Sameask, assert_one_line, question_file
+
+
+def test_find_as_json_is_the_answer_of_the_http_contract(
+    sameask: Sameask, tmp_path: Path, url: str
+) -> None:
+    asked = "Can I cancel an order?"
+    sameask("import", question_file(tmp_path), "--url", url)
+    sameask("import", question_file(tmp_path))
+    answer = httpx.post(f"{url}/duplicates", json={"questions": [asked], "top_k": 2}).json()
+    remote, in_place = (
+        sameask("find", asked, "--top-k", 2, "--json", "--url", url),
+        sameask("find", asked, "--top-k", 2, "--json"),
+    )
+    assert json.loads(remote.out) == answer
+    assert json.loads(in_place.out) == answer
+    assert answer["results"][0]["candidates"][0]["id"] == "a"
+
+
+def test_pair_as_json_is_the_answer_of_the_http_contract(sameask: Sameask, url: str) -> None:
+    pair = ("Can I cancel an order?", "Can I cancel my order?")
+    body = {"pairs": [{"question1": pair[0], "question2": pair[1]}]}
+    answer = httpx.post(f"{url}/pair-score", json=body).json()
+    assert json.loads(sameask("pair", *pair, "--json", "--url", url).out) == answer
+    assert json.loads(sameask("pair", *pair, "--json").out) == answer
+    assert answer["scores"][0]["verdict"] == "duplicate"
+
+
+def test_find_prints_a_table_of_candidates(sameask: Sameask, tmp_path: Path) -> None:
+    sameask("import", question_file(tmp_path))
+    found = sameask("find", "CAN i cancel my order?")
+    assert found.code == 0
+    assert "verdict: duplicate" in found.out
+    (line,) = [line for line in found.out.splitlines() if "Can I cancel" in line]
+    assert line.strip("│ ").split() == [
+        "duplicate",
+        "│",
+        "1.000",
+        "│",
+        "1.000",
+        "│",
+        "a",
+        "│",
+        *ROWS[0][1].split(),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["Why does [/b] fail?", "What is [red]this[/red]?", "What means :smile: in a text?"]
+)
+def test_find_prints_a_text_as_it_stands(sameask: Sameask, tmp_path: Path, text: str) -> None:
+    sameask("import", question_file(tmp_path, rows=[("[id]", text)]))
+    found = sameask("find", text)
+    assert text in found.out
+    assert "[id]" in found.out
+
+
+def test_pair_prints_a_table(sameask: Sameask) -> None:
+    shown = sameask("pair", "Same?", "same?")
+    assert shown.code == 0
+    assert [line.strip("│ ").split() for line in shown.out.splitlines() if "1.000" in line] == [
+        ["duplicate", "│", "1.000", "│", "1.000"]
+    ]
+
+
+def test_a_problem_document_is_printed_in_its_words(sameask: Sameask) -> None:
+    refused = sameask("find", "One?", "--top-k", 101)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.splitlines() == [
+        "sameask: Invalid request: the request breaks a rule; nothing was done",
+        "  top_k: is 101; at most 100 (SAMEASK_MAX_TOP_K)",
+    ]
+
+
+def test_an_unknown_collection_is_one_line(sameask: Sameask) -> None:
+    assert_one_line(sameask("find", "One?", "-c", "nowhere"), "there is no collection 'nowhere'")

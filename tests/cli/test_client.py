@@ -1,0 +1,68 @@
+"""The client: servers that are not there, or not what they should be."""
+
+import json
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from tests.cli.commands import Sameask, assert_one_line, question_file
+from tests.serving import free_port, served
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("find", "One?"),
+        ("pair", "One?", "Two?"),
+        ("export",),
+        ("import", "FILE"),
+        ("labels", "export"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_one_line(
+    sameask: Sameask, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    arguments = [
+        str(question_file(tmp_path)) if argument == "FILE" else argument for argument in command
+    ]
+    ended = sameask(*arguments, "--url", f"http://127.0.0.1:{free_port()}")
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].startswith("sameask: no answer from the server: ")
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"]
+)
+def test_an_address_that_is_none_is_one_line(sameask: Sameask, address: str) -> None:
+    assert_one_line(sameask("find", "One?", "--url", address))
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_server_of_another_kind_is_one_line(sameask: Sameask, status: int) -> None:
+    async def page(_: Request) -> Response:
+        return HTMLResponse("<html>Hello</html>", status)
+
+    with served(Starlette(routes=[Route("/duplicates", page, methods=["POST"])])) as url:  # type: ignore[arg-type]
+        assert_one_line(sameask("find", "One?", "--url", url))
+
+
+def test_a_busy_server_is_asked_again(sameask: Sameask) -> None:
+    asked: list[bytes] = []
+
+    async def busy_once(request: Request) -> Response:
+        asked.append(await request.body())
+        if len(asked) == 1:
+            return JSONResponse({}, 429, {"Retry-After": "0"})
+        return JSONResponse({"release": "r", "scores": []})
+
+    with served(Starlette(routes=[Route("/pair-score", busy_once, methods=["POST"])])) as url:  # type: ignore[arg-type]
+        answered = sameask("pair", "One?", "Two?", "--json", "--url", url)
+    assert (answered.code, json.loads(answered.out)) == (0, {"release": "r", "scores": []})
+    assert asked == 2 * [
+        b'{"pairs":[{"question1":"One?","question2":"Two?"}],"collection":"default"}'
+    ]

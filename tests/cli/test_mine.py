@@ -1,0 +1,56 @@
+"""`sameask mine`: a file and a collection, to the same pairs."""
+
+import json
+from pathlib import Path
+
+from tests.cli.commands import Sameask, assert_one_line, label_file, question_file
+
+
+def test_a_collection_and_a_file_are_mined_to_the_same_pairs(
+    sameask: Sameask, tmp_path: Path
+) -> None:
+    texts = ["Can I cancel my order?", "Can I cancel  MY order?", "Who pays?", "Who may pay?"]
+    file = question_file(tmp_path, rows=list(zip("abcd", texts, strict=True)))
+    labels = label_file(tmp_path / "labels.csv", [(*texts[2:], "1", "anna", "")])
+    assert sameask("import", file).code == 0
+    assert sameask("labels", "import", labels).code == 0
+    assert (
+        "pairs in of_file.ndjson"
+        in sameask("mine", file, "--out", "of_file.ndjson", "--similarity", 0.2).out
+    )
+    assert (
+        sameask("mine", "-c", "default", "--out", "of_collection.ndjson", "--similarity", 0.2).code
+        == 0
+    )
+    pairs = {
+        name: {
+            (p["id1"], p["id2"]): p
+            for p in map(json.loads, (tmp_path / f"{name}.ndjson").read_text().splitlines())
+        }
+        for name in ("of_file", "of_collection")
+    }
+    assert pairs["of_file"].keys() == pairs["of_collection"].keys() >= {("a", "b"), ("c", "d")}
+    assert {p["a", "b"]["verdict"] for p in pairs.values()} == {"duplicate"}
+    assert pairs["of_collection"]["c", "d"]["verdict"] == "duplicate"  # a label says so
+
+
+def test_mining_is_refused_for_what_it_can_not_do(sameask: Sameask, tmp_path: Path) -> None:
+    assert_one_line(sameask("mine", "--out", "pairs.ndjson"), "either a FILE or a --collection")
+    assert (
+        sameask("mine", "-c", "default", "--out", "pairs.ndjson").err.strip()
+        == "sameask: there are no questions to mine"
+    )
+    assert (
+        "there is no collection 'none'"
+        in sameask("mine", "-c", "none", "--out", "pairs.ndjson").err
+    )
+    for bound in ("--similarity", "--probability"):
+        assert_one_line(
+            sameask("mine", "-c", "default", "--out", "p.ndjson", bound, 1.5),
+            f"{bound} must be above 0",
+        )
+    (tmp_path / "there.ndjson").write_text("precious")
+    assert sameask("import", question_file(tmp_path)).code == 0
+    refused = sameask("mine", "-c", "default", "--out", "there.ndjson")
+    assert (refused.code, "exists: --overwrite replaces it" in refused.err) == (1, True)
+    assert (tmp_path / "there.ndjson").read_text() == "precious"
