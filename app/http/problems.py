@@ -81,7 +81,5 @@ def documented(
 
     `also`: what the document says of answers with other statuses.
     """
-    responses: dict[int | str, dict[str, Any]] = {}
-    responses.update(described(*errors, InvalidRequest, InvalidJson, BodyTooLarge, ServiceError))
-    responses.update(also or {})
-    return responses
+    always = (InvalidRequest, InvalidJson, BodyTooLarge, ServiceError)
+    return {**described(*errors, *always), **(also or {})}
