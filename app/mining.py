@@ -27,10 +27,10 @@ from app.engine.live_release import LiveRelease
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
-from app.engine.rulings import Ruling, ruling
+from app.engine.rulings import Ruling, rulings_of_pairs
 from app.engine.scorer import Scorer, Verdict
 from app.engine.store import Store
-from app.engine.text import Words
+from app.engine.text import TextPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import CommandError
 from app.releases.at_start import open_chosen
@@ -44,7 +44,6 @@ EMBEDDED_AT_ONCE = 4096  # questions; what a kill may cost
 SCORED_AT_ONCE = 1024  # pairs
 PARQUET_ROWS = 65_536
 
-TextPair = tuple[str, str]
 Advance = Callable[[str, int, int], None]  # phase, how many of it are done, how many there are
 
 
@@ -382,8 +381,7 @@ def _collection(name: str, store: Store, live: LiveRelease) -> Source:
         return np.stack([by_revision[revision] for revision in revisions[start:end]])
 
     def ruled(pairs: Sequence[TextPair]) -> Mapping[TextPair, Ruling]:
-        labels = store.labels.of(key, pairs)
-        return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
+        return rulings_of_pairs(store.labels.of(key, pairs))
 
     ids = [question.id for question in stored]
     texts = [question.text for question in stored]
