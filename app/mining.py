@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -236,28 +236,29 @@ class _Job:
         rows = list(zip(first.tolist(), second.tolist(), strict=True))
         pairs = self._pairs(rows)
         logits = self._read_pairs(pairs, similarities)
+        judgements = self._judge.judge(pairs, similarities, logits)
         mined = []
-        for (i, j), pair, judgement in zip(
-            rows, pairs, self._judge.judge(pairs, similarities, logits), strict=True
-        ):
+        for of_rows, pair, judgement in zip(rows, pairs, judgements, strict=True):
             if self._wanted.includes(judgement):
-                mined.append(
-                    MinedPair(
-                        id1=self._source.ids[i],
-                        id2=self._source.ids[j],
-                        text1=pair.first.text,
-                        text2=pair.second.text,
-                        similarity=judgement.similarity,
-                        probability=judgement.probability,
-                        verdict=judgement.verdict,
-                    )
-                )
+                mined.append(self._mined_pair(of_rows, pair, judgement))
         return mined
 
+    def _mined_pair(self, rows: tuple[int, int], pair: Pair, judgement: Judgement) -> MinedPair:
+        first, second = rows
+        return MinedPair(
+            id1=self._source.ids[first],
+            id2=self._source.ids[second],
+            text1=pair.first.text,
+            text2=pair.second.text,
+            similarity=judgement.similarity,
+            probability=judgement.probability,
+            verdict=judgement.verdict,
+        )
+
     def _pairs(self, rows: Sequence[tuple[int, int]]) -> list[Pair]:
-        """The texts of pairs of rows, and what people said of them."""
+        """The texts of pairs of rows, and the rulings on them."""
         texts = self._source.texts
-        words = {row: Words.of(texts[row]) for pair in rows for row in pair}
+        words = {row: Words.of(texts[row]) for row in set(chain(*rows))}
         rulings = self._source.ruled([(texts[i], texts[j]) for i, j in rows])
         return [Pair(words[i], words[j], rulings.get((texts[i], texts[j]))) for i, j in rows]
 
