@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from app.engine.live_release import LiveRelease
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
-from app.engine.rulings import Ruling, ruling
+from app.engine.rulings import Ruling, rulings_of_pairs
 from app.engine.scorer import Scorer, Verdict
 from app.engine.store import Store
-from app.engine.text import Words
+from app.engine.text import TextPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import CommandError
 from app.releases.at_start import open_chosen
@@ -44,7 +44,6 @@ EMBEDDED_AT_ONCE = 4096  # questions; what a kill may cost
 SCORED_AT_ONCE = 1024  # pairs
 PARQUET_ROWS = 65_536
 
-TextPair = tuple[str, str]
 Advance = Callable[[str, int, int], None]  # phase, how many of it are done, how many there are
 
 
@@ -237,28 +236,29 @@ class _Job:
         rows = list(zip(first.tolist(), second.tolist(), strict=True))
         pairs = self._pairs(rows)
         logits = self._read_pairs(pairs, similarities)
+        judgements = self._judge.judge(pairs, similarities, logits)
         mined = []
-        for (i, j), pair, judgement in zip(
-            rows, pairs, self._judge.judge(pairs, similarities, logits), strict=True
-        ):
+        for of_rows, pair, judgement in zip(rows, pairs, judgements, strict=True):
             if self._wanted.includes(judgement):
-                mined.append(
-                    MinedPair(
-                        id1=self._source.ids[i],
-                        id2=self._source.ids[j],
-                        text1=pair.first.text,
-                        text2=pair.second.text,
-                        similarity=judgement.similarity,
-                        probability=judgement.probability,
-                        verdict=judgement.verdict,
-                    )
-                )
+                mined.append(self._mined_pair(of_rows, pair, judgement))
         return mined
 
+    def _mined_pair(self, rows: tuple[int, int], pair: Pair, judgement: Judgement) -> MinedPair:
+        first, second = rows
+        return MinedPair(
+            id1=self._source.ids[first],
+            id2=self._source.ids[second],
+            text1=pair.first.text,
+            text2=pair.second.text,
+            similarity=judgement.similarity,
+            probability=judgement.probability,
+            verdict=judgement.verdict,
+        )
+
     def _pairs(self, rows: Sequence[tuple[int, int]]) -> list[Pair]:
-        """The texts of pairs of rows, and what people said of them."""
+        """The texts of pairs of rows, and the rulings on them."""
         texts = self._source.texts
-        words = {row: Words.of(texts[row]) for pair in rows for row in pair}
+        words = {row: Words.of(texts[row]) for row in set(chain(*rows))}
         rulings = self._source.ruled([(texts[i], texts[j]) for i, j in rows])
         return [Pair(words[i], words[j], rulings.get((texts[i], texts[j]))) for i, j in rows]
 
@@ -382,8 +382,7 @@ def _collection(name: str, store: Store, live: LiveRelease) -> Source:
         return np.stack([by_revision[revision] for revision in revisions[start:end]])
 
     def ruled(pairs: Sequence[TextPair]) -> Mapping[TextPair, Ruling]:
-        labels = store.labels.of(key, pairs)
-        return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
+        return rulings_of_pairs(store.labels.of(key, pairs))
 
     ids = [question.id for question in stored]
     texts = [question.text for question in stored]

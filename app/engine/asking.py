@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from app.engine.coroutines import Awaited
 from app.engine.live_release import LiveRelease, logits_of
 from app.engine.models.tokens import Tokens
+from app.engine.text import TextPair
 from app.engine.verdicts import unread
 from app.errors import FieldError, InvalidRequest, SameaskError, Unembeddable
-
-TextPair = tuple[str, str]
 
 
 @dataclass

@@ -5,18 +5,19 @@ The coroutines run in the askers' threads (`app.engine.coroutines`): between two
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.asking import Models, Phases, TextPair
+from app.engine.asking import Models, Phases
 from app.engine.index.hit import Hit
 from app.engine.live_release import LiveRelease
-from app.engine.rulings import Ruling, ruling, rulings
+from app.engine.rulings import Ruling, rulings, rulings_of_pairs
 from app.engine.scorer import Verdict, similarity
 from app.engine.store import Collection, Question, Store
-from app.engine.text import Words
+from app.engine.text import TextPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import FieldError, InvalidRequest
 
@@ -106,12 +107,12 @@ class Asked:
 
     words: Words
     place: str  # of the field that holds it
-    exact: list[Question]  # stored questions of the same words
-    rulings: Mapping[bytes, Ruling]  # on its pairs, by the digest of the other question
+    exact: list[Question] = field(default_factory=list)  # stored questions of the same words
+    rulings: Mapping[bytes, Ruling] = field(default_factory=dict)  # by the other's digest
     truncated: bool = False
     vector: Vectors | None = None
     hits: list[Hit] = field(default_factory=list)
-    logits: NDArray[np.float32] | None = None  # of the hits, if the pair classifier read any
+    logits: dict[int, float] = field(default_factory=dict)  # of the hits that were read, by place
 
     @property
     def linked(self) -> list[bytes]:
@@ -135,8 +136,9 @@ class Find:
         self._judge = Judge(live.scorer)
         self._phases = Phases()
         self._models = Models(live, self._phases)
+        self._asked: dict[str, Asked] = {}  # by text
         self._excluded: set[int] = set()  # revisions
-        self._stored: dict[int, Question] = {}  # by revision, the questions that hits are of
+        self._stored: dict[int, Question] = {}  # by revision, the questions that were hit
 
     def refuse_if_full(self) -> None:
         """Raise Overloaded if its texts and pairs would not fit now."""
@@ -145,38 +147,46 @@ class Find:
 
     async def answer(self) -> Findings:
         """The answer. Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest."""
-        collection, asked = self._look_up()
-        open_texts = [of_text for of_text in asked.values() if not of_text.exact]
-        if open_texts or any(of_text.linked for of_text in asked.values()):
-            self._live.index(collection.key)  # it is ready
+        collection = self._look_up()
+        texts = list(self._asked.values())
+        open_texts = [asked for asked in texts if not asked.exact]
+        is_linked = any(asked.linked for asked in texts)
+        if open_texts or is_linked:
+            self._live.index(collection.key)  # or NotReady
         await self._embed(open_texts)
-        self._link(collection.key, list(asked.values()))
+        if is_linked:
+            self._link(collection.key, texts)
         revision = collection.revision
         if open_texts:
             revision = self._search(collection.key, open_texts)
-        await self._read(open_texts)
-        findings = {text: self._finding(of_text) for text, of_text in asked.items()}
-        results = [findings[text] for text in self._query.texts]
+        if self._depth:
+            await self._read(open_texts)
+        findings = {asked.words.text: self._finding(asked) for asked in texts}
         return Findings(
-            self._live.release.name, self._query.collection, revision, results, self._phases
+            release=self._live.release.name,
+            collection=self._query.collection,
+            revision=revision,
+            results=[findings[text] for text in self._query.texts],
+            phases=self._phases,
         )
 
-    def _look_up(self) -> tuple[Collection, dict[str, Asked]]:
-        """The collection, and each distinct text with what stands there of it, all of one moment."""
-        texts, asked = self._query.texts, {}
+    def _look_up(self) -> Collection:
+        """Find the collection, and what stands there of each distinct text, all of one moment."""
+        texts = self._query.texts
         with self._phases.timed("lookup"), self._store.view():
             collection = self._store.collection(self._query.collection)
             excluded = self._store.revisions(collection.key, self._query.exclude_ids)
-            self._excluded = set(excluded.values())
-            words = {text: Words.of(text) for text in texts}
-            digests = list({of_text.digest for of_text in words.values()})
-            matches = self._store.with_digests(collection.key, digests)
-            ruled = rulings(self._store.labels.on(collection.key, texts))
-        for text, of_text in words.items():
-            exact = self._kept(matches.get(of_text.digest, []))
-            place = f"questions.{texts.index(text)}"
-            asked[text] = Asked(of_text, place, exact, ruled.get(text, {}))
-        return collection, asked
+            for number, text in enumerate(texts):
+                if text not in self._asked:
+                    self._asked[text] = Asked(Words.of(text), f"questions.{number}")
+            digests = {asked.words.digest for asked in self._asked.values()}
+            matches = self._store.with_digests(collection.key, list(digests))
+            by_text = rulings(self._store.labels.on(collection.key, texts))
+        self._excluded.update(excluded.values())
+        for text, asked in self._asked.items():
+            asked.exact = self._kept(matches.get(asked.words.digest, []))
+            asked.rulings = by_text.get(text, {})
+        return collection
 
     async def _embed(self, open_texts: Sequence[Asked]) -> None:
         tokens = self._models.tokenize([asked.words.text for asked in open_texts])
@@ -187,31 +197,37 @@ class Find:
             asked.vector = vector
 
     def _link(self, key: int, texts: Sequence[Asked]) -> None:
-        """Add what labels link to each text, if it is indexed.
-
-        A text that is stored word for word has the vector of an exact match, so that the model is not asked.
-        """
-        digests = list({other for asked in texts for other in asked.linked})
-        if not digests:
-            return
+        """Add to each text the questions that labels link to it, if they are indexed."""
         with self._phases.timed("read"):
-            found = self._store.with_digests(key, digests)
-            questions = [question for of_digest in found.values() for question in of_digest]
-            exact = [question for asked in texts for question in asked.exact]
-            revisions = [question.revision for question in (*questions, *exact)]
-            indexed = self._live.index(key).vectors(revisions)
+            digests: set[bytes] = set()
+            for asked in texts:
+                digests.update(asked.linked)
+            linked = self._store.with_digests(key, list(digests))
+            questions = list(chain(*linked.values()))
+            for asked in texts:
+                questions += asked.exact
+            indexed = self._live.index(key).vectors([question.revision for question in questions])
         for asked in texts:
-            own = asked.vector
-            for question in asked.exact:
-                own = indexed.get(question.revision, own)
-            if own is None:
-                continue
-            linked = [question for other in asked.linked for question in found.get(other, ())]
-            for question in self._kept(linked):
+            self._add_links(asked, linked, indexed)
+
+    def _add_links(
+        self,
+        asked: Asked,
+        linked: Mapping[bytes, Sequence[Question]],
+        indexed: Mapping[int, Vectors],
+    ) -> None:
+        """A text that is stored word for word has the vector of an exact match: the model is not asked."""
+        own = asked.vector
+        for question in asked.exact:
+            own = indexed.get(question.revision, own)
+        if own is None:
+            return
+        for other in asked.linked:
+            for question in self._kept(linked.get(other, ())):
                 vector = indexed.get(question.revision)
                 if vector is not None:
-                    near = similarity(own[None], vector[None])[0]
-                    asked.hits.append(Hit(question.revision, float(near)))
+                    near = similarity(own[None], vector[None])
+                    asked.hits.append(Hit(question.revision, float(near[0])))
                     self._stored[question.revision] = question
 
     def _search(self, key: int, open_texts: Sequence[Asked]) -> int:
@@ -223,53 +239,55 @@ class Find:
             count = top_k + len(self._excluded) + min(ruled, top_k)
             revision, found = self._live.index(key).search(vectors, count)
         with self._phases.timed("read"):
-            self._stored |= self._store.read(key, [hit.revision for hits in found for hit in hits])
+            revisions = [hit.revision for hits in found for hit in hits]
+            self._stored.update(self._store.read(key, revisions))
         for asked, hits in zip(open_texts, found, strict=True):
-            near = [
-                hit
-                for hit in hits
-                if hit.revision in self._stored and hit.revision not in self._excluded
-            ]
-            asked.hits = self._merged(asked, near)
+            asked.hits = self._chosen(asked, hits)
         return revision
 
-    def _merged(self, asked: Asked, near: Sequence[Hit]) -> list[Hit]:
+    def _chosen(self, asked: Asked, near: Sequence[Hit]) -> list[Hit]:
         """The hits of an open text that are judged, most similar first: all that labels link to it and the nearest
         others, up to `top_k` together.
 
         Beside them are the nearest that labels call different, so that these take no other's place.
         """
-        top_k = self._query.top_k
-        if not asked.rulings:
-            return list(near[:top_k])
-        linked = {self._stored[hit.revision].id for hit in asked.hits}
-        others = [hit for hit in near if self._stored[hit.revision].id not in linked]
-        aside = [hit for hit in others[:top_k] if self._is_ruled(asked, hit)]
-        unlabelled = [hit for hit in others if not self._is_ruled(asked, hit)]
-        room = max(top_k - len(asked.hits), 0)
-        return sorted([*asked.hits, *unlabelled[:room], *aside], key=lambda hit: -hit.similarity)
+        chosen = list(asked.hits)
+        linked = {self._stored[hit.revision].id for hit in chosen}
+        room = self._query.top_k - len(chosen)
+        looked_at = 0
+        for hit in near:
+            question = self._stored.get(hit.revision)
+            if question is None or question.id in linked or hit.revision in self._excluded:
+                continue
+            if asked.rulings and question.digest in asked.rulings:
+                if looked_at < self._query.top_k:
+                    chosen.append(hit)
+            elif room > 0:
+                chosen.append(hit)
+                room -= 1
+            looked_at += 1
+        return sorted(chosen, key=lambda hit: -hit.similarity)
 
     async def _read(self, open_texts: Sequence[Asked]) -> None:
         """Let the pair classifier read the nearest hits, or all: never more than the queue was asked about, however
         many labels link or set aside."""
-        if not self._depth:
-            return
+        places: list[tuple[Asked, int]] = []
         for asked in open_texts:
-            asked.logits = unread(len(asked.hits))
-        rows = [(asked, row) for asked in open_texts for row in self._rows_to_read(asked)]
-        del rows[len(open_texts) * self._depth :]
-        pairs = [
-            (asked.words.text, self._stored[asked.hits[row].revision].text) for asked, row in rows
-        ]
+            places += [(asked, place) for place in self._places_to_read(asked)]
+        del places[len(open_texts) * self._depth :]
+        pairs = []
+        for asked, place in places:
+            question = self._stored[asked.hits[place].revision]
+            pairs.append((asked.words.text, question.text))
         logits = await self._models.read(pairs)
-        for (asked, row), logit in zip(rows, logits, strict=True):
-            asked.logits[row] = logit
+        for (asked, place), logit in zip(places, logits.tolist(), strict=True):
+            asked.logits[place] = logit
 
-    def _rows_to_read(self, asked: Asked) -> list[int]:
+    def _places_to_read(self, asked: Asked) -> list[int]:
         if self._query.verify == "always":
             return list(range(len(asked.hits)))
         nearest = _similarities(asked.hits[: self._depth])
-        return np.flatnonzero(self._live.scorer.is_open(nearest)).tolist()
+        return list(np.flatnonzero(self._live.scorer.is_open(nearest)))
 
     def _finding(self, asked: Asked) -> Finding:
         same = []
@@ -286,17 +304,17 @@ class Find:
         if not asked.hits:
             return []
         questions = [self._stored[hit.revision] for hit in asked.hits]
-        pairs = [Pair(asked.words, q, self._ruling(asked, q)) for q in questions]
-        logits = unread(len(pairs)) if asked.logits is None else asked.logits
+        pairs = [self._pair(asked, question) for question in questions]
+        logits = unread(len(pairs))
+        for place, logit in asked.logits.items():
+            logits[place] = logit
         judgements = self._judge.judge(pairs, _similarities(asked.hits), logits)
-        candidates = [Candidate(*judged) for judged in zip(questions, judgements, strict=True)]
+        candidates = list(map(Candidate, questions, judgements))
         return sorted(candidates, key=lambda candidate: candidate.judgement.rank)
 
-    def _ruling(self, asked: Asked, question: Question) -> Ruling | None:
-        return asked.rulings.get(question.digest) if asked.rulings else None
-
-    def _is_ruled(self, asked: Asked, hit: Hit) -> bool:
-        return self._stored[hit.revision].digest in asked.rulings
+    def _pair(self, asked: Asked, question: Question) -> Pair:
+        ruling = asked.rulings.get(question.digest) if asked.rulings else None
+        return Pair(asked.words, question, ruling)
 
     def _kept(self, questions: Sequence[Question]) -> list[Question]:
         return [question for question in questions if question.revision not in self._excluded]
@@ -327,28 +345,29 @@ class Score:
 
     async def answer(self) -> Scores:
         """The answer. Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest."""
-        texts = [(self._pairs[i].first.text, self._pairs[i].second.text) for i in self._different]
-        ruled = self._look_up(texts)
+        texts = [(pair.first.text, pair.second.text) for pair in self._pairs]
+        different = [texts[i] for i in self._different]
+        ruled = self._look_up(different)
         tokens = self._models.tokenize(list(self._places))
         vectors = await self._models.embed(tokens, list(self._places.values()))
-        similarities = np.ones(len(self._pairs), dtype=np.float32)
-        logits = unread(len(self._pairs))
-        if self._different:
+        similarities = np.ones(len(texts), dtype=np.float32)
+        logits = unread(len(texts))
+        if different:
             row = {text: i for i, text in enumerate(self._places)}
-            first = vectors[[row[text] for text, _ in texts]]
-            second = vectors[[row[text] for _, text in texts]]
+            first = vectors[[row[text] for text, _ in different]]
+            second = vectors[[row[text] for _, text in different]]
             similarities[self._different] = similarity(first, second)
-            logits[self._different] = await self._models.read(texts)
-        for i, of_pair in zip(self._different, texts, strict=True):
-            self._pairs[i] = replace(self._pairs[i], ruling=ruled.get(of_pair))
-        scores = Judge(self._live.scorer).judge(self._pairs, similarities, logits)
-        return Scores(self._live.release.name, scores, self._phases)
+            logits[self._different] = await self._models.read(different)
+        for i in self._different:
+            self._pairs[i] = replace(self._pairs[i], ruling=ruled.get(texts[i]))
+        judgements = Judge(self._live.scorer).judge(self._pairs, similarities, logits)
+        return Scores(self._live.release.name, judgements, self._phases)
 
     def _look_up(self, pairs: Sequence[TextPair]) -> dict[TextPair, Ruling]:
         """The rulings on these pairs. Raises CollectionNotFound."""
         with self._phases.timed("lookup"), self._store.view():
             labels = self._store.labels.of(self._store.collection(self._collection).key, pairs)
-            return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
+            return rulings_of_pairs(labels)
 
 
 def _depth(live: LiveRelease, query: Query, auto_depth: int) -> int:

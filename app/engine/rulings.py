@@ -1,4 +1,4 @@
-"""What the active labels of a pair come to: the word of people, which overrules the model's for exactly that pair.
+"""Labels in, rulings out: the word of people on a pair, which overrules the model's for exactly that pair.
 
 Where people contradict each other nothing is averaged: the verdict is `review` until one of them gives way. See
 docs/decisions/0007.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.engine.scorer import Verdict
 from app.engine.store import Label
-from app.engine.text import DIGEST_BYTES, digest
+from app.engine.text import DIGEST_BYTES, TextPair, digest
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,20 @@ def ruling(labels: Sequence[Label]) -> Ruling:
     return Ruling(latest.id, latest.is_duplicate, latest.by, latest.at, contradicted)
 
 
+def rulings_of_pairs(labels: Mapping[TextPair, Sequence[Label]]) -> dict[TextPair, Ruling]:
+    """For each pair of texts, from the active labels on it: the ruling."""
+    return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
+
+
 def rulings(labels: Mapping[str, Sequence[Label]]) -> dict[str, dict[bytes, Ruling]]:
     """For each text, from the active labels on it: the rulings on its pairs, by the digest of the other question."""
     return {text: _by_other(digest(text), of_text) for text, of_text in labels.items()}
 
 
 def _by_other(own: bytes, labels: Sequence[Label]) -> dict[bytes, Ruling]:
-    found: dict[bytes, list[Label]] = {}
+    by_other: dict[bytes, list[Label]] = {}
     for label in labels:
         first, second = label.pair[:DIGEST_BYTES], label.pair[DIGEST_BYTES:]
-        found.setdefault(second if first == own else first, []).append(label)
-    return {other: ruling(of_pair) for other, of_pair in found.items()}
+        other = second if first == own else first
+        by_other.setdefault(other, []).append(label)
+    return {other: ruling(of_pair) for other, of_pair in by_other.items()}

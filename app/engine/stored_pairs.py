@@ -4,15 +4,17 @@ Each question of a sample makes a pair with the few that are nearest to it. Rele
 a training takes those that nobody has labelled. A question is known by its revision.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.index.collection_index import CollectionIndex
 from app.engine.index.faiss_index import one_thread
-from app.engine.rulings import Ruling, ruling
+from app.engine.index.hit import Hit
+from app.engine.rulings import Ruling, rulings_of_pairs
 from app.engine.scorer import similarity
 from app.engine.store import Question, Store
 from app.engine.verdicts import Pair
@@ -52,43 +54,46 @@ def sample(index: CollectionIndex, size: int, seed: int = 0) -> list[int]:
 
 def neighbours(index: CollectionIndex, questions: Sequence[int], count: int) -> set[Revisions]:
     """Each of these questions with the `count` indexed ones nearest to it."""
-    own = list(index.vectors(questions).items())
+    vectors = index.vectors(questions)
+    indexed = list(vectors)
     pairs: set[Revisions] = set()
     with one_thread():
-        for start in range(0, len(own), SEARCH_CHUNK):
-            chunk = own[start : start + SEARCH_CHUNK]
-            queries = np.stack([vector for _, vector in chunk])
-            _, found = index.search(queries, count + 1)
-            for (question, _), hits in zip(chunk, found, strict=True):
-                others = [hit.revision for hit in hits if hit.revision != question]
-                pairs.update(_ordered(question, other) for other in others[:count])
+        for start in range(0, len(indexed), SEARCH_CHUNK):
+            chunk = indexed[start : start + SEARCH_CHUNK]
+            queries = np.stack([vectors[question] for question in chunk])
+            _, answers = index.search(queries, count + 1)
+            for question, hits in zip(chunk, answers, strict=True):
+                pairs.update(_pairs_with(question, hits, count))
     return pairs
 
 
 def similarities(index: CollectionIndex, pairs: Sequence[Revisions]) -> NDArray[np.float32]:
     """Of each pair: (n,) float32, NaN where one of the two is not indexed."""
-    vectors = index.vectors([revision for pair in pairs for revision in pair])
     near = np.full(len(pairs), np.nan, dtype=np.float32)
-    known = [i for i, pair in enumerate(pairs) if pair[0] in vectors and pair[1] in vectors]
-    if known:
-        firsts = np.stack([vectors[pairs[i][0]] for i in known])
-        seconds = np.stack([vectors[pairs[i][1]] for i in known])
-        near[known] = similarity(firsts, seconds)
+    vectors = index.vectors(list(chain(*pairs)))
+    firsts, seconds, places = [], [], []
+    for place, (first, second) in enumerate(pairs):
+        if first in vectors and second in vectors:
+            firsts.append(vectors[first])
+            seconds.append(vectors[second])
+            places.append(place)
+    if places:
+        near[places] = similarity(np.stack(firsts), np.stack(seconds))
     return near
 
 
-def read_pairs(store: Store, collection_key: int, pairs: Iterable[Revisions]) -> list[StoredPair]:
+def read_pairs(store: Store, collection_key: int, pairs: Collection[Revisions]) -> list[StoredPair]:
     """The questions of each pair and its labels; without pairs of which one is gone, or that are the same words."""
-    wanted = sorted(pairs)
-    stored = store.read(collection_key, sorted({revision for pair in wanted for revision in pair}))
-    there = [(stored[a], stored[b]) for a, b in wanted if a in stored and b in stored]
-    different = [(a, b) for a, b in there if a.digest != b.digest]
-    labels = store.labels.of(collection_key, [(a.text, b.text) for a, b in different])
-    found = []
-    for first, second in different:
-        of_pair = labels.get((first.text, second.text))
-        found.append(StoredPair(first, second, ruling(of_pair) if of_pair else None))
-    return found
+    stored = store.read(collection_key, sorted(set(chain(*pairs))))
+    there = []
+    for revisions in sorted(pairs):
+        first, second = map(stored.get, revisions)
+        if first and second and first.digest != second.digest:
+            there.append((first, second))
+    texts = [(first.text, second.text) for first, second in there]
+    ruled = rulings_of_pairs(store.labels.of(collection_key, texts))
+    rulings = [ruled.get(of_pair) for of_pair in texts]
+    return [StoredPair(*both, ruling) for both, ruling in zip(there, rulings, strict=True)]
 
 
 def unlabelled_pairs(
@@ -100,10 +105,11 @@ def unlabelled_pairs(
     """
     near = neighbours(index, sample(index, NEAR_SAMPLE), NEAR)
     unlabelled = [pair for pair in read_pairs(store, collection_key, near) if not pair.ruling]
-    found = similarities(index, [pair.revisions for pair in unlabelled])
-    order = np.argsort(-found, kind="stable")
-    return [unlabelled[i] for i in order[:limit]]
+    likeness = similarities(index, [pair.revisions for pair in unlabelled])
+    order = np.argsort(-likeness, kind="stable")
+    return [unlabelled[place] for place in order[:limit]]
 
 
-def _ordered(one: int, other: int) -> Revisions:
-    return min(one, other), max(one, other)
+def _pairs_with(question: int, hits: Sequence[Hit], count: int) -> list[Revisions]:
+    others = [hit.revision for hit in hits if hit.revision != question]
+    return [(min(question, other), max(question, other)) for other in others[:count]]

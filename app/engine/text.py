@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 DIGEST_BYTES = 16
 
+TextPair = tuple[str, str]
+
 
 def normalize(text: str) -> str:
     """NFKC, case folded, white space collapsed. Texts equal in this form are the same question.

@@ -62,11 +62,9 @@ async def compare(
     pairs = await _near_pairs(store, (live, shadow), collection_key, questions)
     by_live = await _judge(live, collection_key, pairs)
     by_shadow = await _judge(shadow, collection_key, pairs)
-    judged = [
-        Judged(pair, by_live[pair.revisions], by_shadow[pair.revisions])
-        for pair in pairs
-        if pair.revisions in by_live and pair.revisions in by_shadow
-    ]
+    both = by_live.keys() & by_shadow.keys()
+    indexed = [pair for pair in pairs if pair.revisions in both]
+    judged = [Judged(pair, by_live[pair.revisions], by_shadow[pair.revisions]) for pair in indexed]
     unlabelled = [one for one in judged if not one.pair.ruling]
     changed = [one for one in unlabelled if one.live.verdict != one.shadow.verdict]
     return Diff(
@@ -94,14 +92,14 @@ async def _judge(
 ) -> dict[tuple[int, int], Judgement]:
     """By their revisions, the judgements of the pairs of which both questions are indexed."""
     index = release.index(collection_key)
-    found = await asyncio.to_thread(similarities, index, [pair.revisions for pair in pairs])
-    is_indexed = ~np.isnan(found)
-    indexed = [pairs[i] for i in np.flatnonzero(is_indexed)]
-    logits = await _logits(release, indexed, found[is_indexed])
-    judgements = Judge(release.scorer).judge(
-        [pair.pair for pair in indexed], found[is_indexed], logits
-    )
-    return {pair.revisions: judgement for pair, judgement in zip(indexed, judgements, strict=True)}
+    near = await asyncio.to_thread(similarities, index, [pair.revisions for pair in pairs])
+    is_indexed = ~np.isnan(near)
+    indexed = [pairs[place] for place in np.flatnonzero(is_indexed)]
+    logits = await _logits(release, indexed, near[is_indexed])
+    judge = Judge(release.scorer)
+    judgements = judge.judge([pair.pair for pair in indexed], near[is_indexed], logits)
+    revisions = [pair.revisions for pair in indexed]
+    return dict(zip(revisions, judgements, strict=True))
 
 
 async def _logits(

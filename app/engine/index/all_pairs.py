@@ -57,21 +57,29 @@ def _by_products(
     """The near ones among those that follow each vector: exact but for the many near ones of one vector."""
     rows = torch.from_numpy(np.asarray(vectors)).to(_fastest())
     for start in range(0, len(rows), BLOCK):
-        asked = rows[start : start + BLOCK]
-        room = np.full(len(asked), MOST_NEIGHBOURS)
+        block = rows[start : start + BLOCK]
+        room = np.full(len(block), MOST_NEIGHBOURS)
         for past in range(start, len(rows), BLOCK):
-            products = asked @ rows[past : past + BLOCK].T
-            some = np.flatnonzero((products.amax(1) >= least).numpy() & (room > 0))
-            found, others = (
-                part.numpy() for part in (products[some] >= least).nonzero(as_tuple=True)
-            )
-            after = others + past > some[found] + start
-            found, others = some[found[after]], others[after]
-            rank = np.arange(len(found)) - np.searchsorted(found, found)
-            is_kept = rank < room[found]
-            room -= np.bincount(found[is_kept], minlength=len(room))
-            yield (found[is_kept] + start) * len(rows) + others[is_kept] + past
-        advance(len(asked))
+            products = block @ rows[past : past + BLOCK].T
+            first, second = _near_products(products, least, room)
+            is_after = second + past > first + start
+            first, second = first[is_after], second[is_after]
+            rank = np.arange(len(first)) - np.searchsorted(first, first)
+            is_kept = rank < room[first]
+            first, second = first[is_kept], second[is_kept]
+            room -= np.bincount(first, minlength=len(room))
+            yield (first + start) * len(rows) + second + past
+        advance(len(block))
+
+
+def _near_products(
+    products: torch.Tensor, least: float, room: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the products that are near enough, of the rows that still have room."""
+    has_near = (products.amax(1) >= least).numpy()
+    rows = np.flatnonzero(has_near & (room > 0))
+    first, second = (products[rows] >= least).nonzero(as_tuple=True)
+    return rows[first.numpy()], second.numpy()
 
 
 def _fastest() -> torch.dtype:

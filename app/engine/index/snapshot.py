@@ -12,7 +12,6 @@ synced. What is damaged, of another release, or at odds with the store is set as
 import hashlib
 import json
 import logging
-import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.files import new_folder, sha256
 from app.engine.index.faiss_index import Body, Index
 from app.engine.store import Contents
 
@@ -112,21 +112,23 @@ class Snapshots:
         """
         with self._lock, index.reading() as (revision, body):
             saved = self._saved.get(collection_key) or _Saved(0, np.empty(0, dtype=np.int64), 0, 0)
-            if revision == saved.end or (expected := contents(revision)) is None:
+            if revision == saved.end:
+                return saved.end
+            expected = contents(revision)
+            if expected is None:
                 return saved.end
             ids = body.ids[body.live]
+            fingerprint = _fingerprint(ids, expected)
             removed = np.setdiff1d(saved.ids, ids, assume_unique=True)
-            tail = saved.tail + len(removed) + int(np.count_nonzero(ids > saved.end))
-            as_base = not saved.end or tail > max(MIN_TAIL, saved.base * MAX_TAIL_SHARE)
-            start = 0 if as_base else saved.end
-            self._publish(
-                collection_key, start, revision, body, removed, _fingerprint(ids, expected)
-            )
-            if as_base:
+            added = int(np.count_nonzero(ids > saved.end))
+            base, tail = saved.base, saved.tail + len(removed) + added
+            if not saved.end or tail > max(MIN_TAIL, base * MAX_TAIL_SHARE):
+                self._publish(collection_key, 0, revision, body, removed, fingerprint)
                 self._remove_older(collection_key, revision)
-            self._saved[collection_key] = _Saved(
-                revision, ids, base=len(ids) if as_base else saved.base, tail=0 if as_base else tail
-            )
+                base, tail = len(ids), 0
+            else:
+                self._publish(collection_key, saved.end, revision, body, removed, fingerprint)
+            self._saved[collection_key] = _Saved(revision, ids, base, tail)
             return revision
 
     def saved_revision(self, collection_key: int) -> int:
@@ -136,11 +138,8 @@ class Snapshots:
 
     def floor(self, collection_key: int) -> int:
         """The least revision that any release's snapshot of the collection stands at; 0 without one."""
-        ends = [
-            max((piece.end for piece in _pieces(folder)), default=0)
-            for folder in self._root.glob(f"*/{collection_key}")
-        ]
-        return min(ends, default=0)
+        folders = self._root.glob(f"*/{collection_key}")
+        return min(map(_end, folders), default=0)
 
     def reserve(self, collection_key: int) -> None:
         """Hold `floor` at what this release has on disk, or at 0 if that is nothing. Raises OSError."""
@@ -171,7 +170,7 @@ class Snapshots:
             if (manifest["release"], manifest["collection"], manifest["dimension"]) != expected:
                 raise Unusable(f"{piece.path} belongs to another release or collection")
             for name, digest in manifest["files"].items():
-                if _sha256(piece.path / name) != digest:
+                if sha256(piece.path / name) != digest:
                     raise Unusable(f"{piece.path / name} does not match its digest")
         base, *tail = pieces
         index = Index(dimension, body=_read_base(base, dimension), revision=base.end)
@@ -193,7 +192,7 @@ class Snapshots:
     ) -> None:
         """Write a piece aside, sync it, and show it by one rename. Raises OSError; nothing is left then."""
         folder = self._folder / str(collection_key)
-        aside = folder / ".writing"
+        piece = folder / f"{start}-{end}"
         manifest = {
             "format": FORMAT,
             "release": self._release_digest,
@@ -203,15 +202,11 @@ class Snapshots:
             "end": end,
             "fingerprint": fingerprint,
         }
-        shutil.rmtree(aside, ignore_errors=True)
         try:
-            aside.mkdir(parents=True)
-            _write(aside, manifest, body, removed)
-            aside.rename(folder / f"{start}-{end}")
-            _sync(folder)
+            with new_folder(piece, aside=folder / ".writing") as aside:
+                _write(aside, manifest, body, removed)
         except (OSError, RuntimeError) as error:  # FAISS says RuntimeError when the disk is full
-            shutil.rmtree(aside, ignore_errors=True)
-            raise OSError(f"can't write {folder / f'{start}-{end}'}: {error}") from error
+            raise OSError(f"can't write {piece}: {error}") from error
 
     def _remove_older(self, collection_key: int, end: int) -> None:
         """Remove the pieces that a base up to `end` replaces."""
@@ -221,7 +216,7 @@ class Snapshots:
 
 
 def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[np.int64]) -> None:
-    """The files of a piece, synced."""
+    """Write the files of a piece."""
     if manifest["start"] == 0 and body.is_graph:
         np.savez(aside / "entries.npz", ids=body.ids, live=body.live)
         faiss.write_index(body.vectors, str(aside / "graph.faiss"))
@@ -229,10 +224,8 @@ def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[n
         ids, vectors = body.living_after(manifest["start"], len(body))
         precision = np.float16 if body.is_graph else np.float32  # as the body holds them
         np.savez(aside / "entries.npz", ids=ids, vectors=vectors.astype(precision), removed=removed)
-    files = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
-    (aside / "manifest.json").write_text(json.dumps({**manifest, "files": files}), "utf-8")
-    for path in (*aside.iterdir(), aside):
-        _sync(path)
+    digests = {file.name: sha256(file) for file in sorted(aside.iterdir())}
+    (aside / "manifest.json").write_text(json.dumps({**manifest, "files": digests}), "utf-8")
 
 
 def _pieces(folder: Path) -> list[Piece]:
@@ -243,6 +236,11 @@ def _pieces(folder: Path) -> list[Piece]:
         if dash and start.isdigit() and end.isdigit():
             pieces.append(Piece(path, int(start), int(end)))
     return sorted(pieces, key=lambda piece: (piece.start, piece.end))
+
+
+def _end(folder: Path) -> int:
+    """The revision at which the last piece in a collection's folder ends; 0 without one."""
+    return max((piece.end for piece in _pieces(folder)), default=0)
 
 
 def _chain(folder: Path) -> list[Piece]:
@@ -298,16 +296,3 @@ def _set_aside(folder: Path) -> None:
     aside = folder.with_name(f"{folder.name}.set-aside")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

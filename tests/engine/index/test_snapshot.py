@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.engine import files as files_module
 from app.engine.index import snapshot as snapshot_module
 from app.engine.index.faiss_index import Index
 from app.engine.index.snapshot import Snapshots
@@ -159,7 +160,7 @@ def test_a_failed_write_leaves_what_was_there(
     assert_alike(saving.load(KEY, DIMENSION, 210, contents_of(index)), index)
     index.apply(211, [211], unit_vectors(1), [])
     with monkeypatch.context() as patch:
-        patch.setattr(snapshot_module, "_sync", fail_for_want_of_room)
+        patch.setattr(files_module, "sync", fail_for_want_of_room)
         with pytest.raises(OSError, match="no room"):
             saving.save(KEY, index, contents_of(index))
     assert {path.name for path in folder.iterdir()} == {"0-200", "200-210"}
