@@ -4,6 +4,7 @@
     ├── RequestError                    the caller can mend it
     │   ├── InvalidRequest         422  names each field and its limit
     │   ├── InvalidJson            400
+    │   ├── UnsupportedBody        415  of another type, or compressed
     │   ├── BodyTooLarge           413
     │   ├── CollectionNotFound     404
     │   ├── QuestionNotFound       404
@@ -93,6 +94,16 @@ class InvalidJson(RequestError):
     """The body is not JSON in UTF-8."""
 
     title = "Invalid JSON"
+
+    def __init__(self) -> None:
+        super().__init__("the body is not JSON in UTF-8")
+
+
+class UnsupportedBody(RequestError):
+    """The body says that it is of another type than JSON, or that it is compressed."""
+
+    status = 415
+    title = "Unsupported body"
 
 
 class BodyTooLarge(RequestError):

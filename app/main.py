@@ -1,7 +1,6 @@
 """Builds everything, hangs it on `app.state`, and closes it: the only room that knows all the others."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -15,7 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
-from app.errors import InvalidJson, InvalidRequest, SameaskError
+from app.errors import InvalidJson, InvalidRequest, SameaskError, UnsupportedBody
 from app.http import (
     collections,
     duplicates,
@@ -31,6 +30,7 @@ from app.http.body_limit import LimitBody
 from app.http.dependencies import ClientLeft, Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
+from app.http.fields import sentence
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
@@ -53,8 +53,6 @@ answer is advice: nothing is closed, merged or deleted by itself."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-NOT_JSON = "the body is not JSON in UTF-8"
 
 
 def create_app(settings: Settings | None = None, *, in_place: bool = False) -> FastAPI:
@@ -185,11 +183,9 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         case SameaskError():
             return answer(error)
         case RequestValidationError():
-            return _answer_validation(error)
+            return _answer_validation(request, error)
         case HTTPException(status_code=400, __cause__=ValueError() | RecursionError()):
-            return problem(
-                InvalidJson.status, InvalidJson.title, NOT_JSON
-            )  # bytes, depth or digits past all reading
+            return _answer_no_json(request)  # bytes, depth or digits past all reading
         case HTTPException():
             headers = dict(error.headers or {})
             if error.status_code == 405:
@@ -201,17 +197,23 @@ async def _answer_error(request: Request, error: Exception) -> Response:
             raise error
 
 
-def _answer_validation(error: RequestValidationError) -> Response:
+def _answer_no_json(request: Request) -> Response:
+    """A body that the JSON parser can't read: compressed, or no JSON at all."""
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        return answer(UnsupportedBody("the body must not be compressed (`Content-Encoding`)"))
+    return answer(InvalidJson())
+
+
+def _answer_validation(request: Request, error: RequestValidationError) -> Response:
     """What pydantic or the JSON parser found, without the values found, which may be texts."""
-    if any(e["type"] == "json_invalid" for e in error.errors()):
-        return problem(InvalidJson.status, InvalidJson.title, NOT_JSON)
-    fields = [
-        FieldProblem(
-            field=".".join(str(part)[:100] for part in (e["loc"][1:] or e["loc"])),
-            detail=re.sub("^Value error, ", "", e["msg"]),
-        )
-        for e in error.errors()
-    ]
+    if any(details["type"] == "json_invalid" for details in error.errors()):
+        return _answer_no_json(request)
+    fields: list[FieldProblem] = []
+    for details in error.errors():
+        place = details["loc"][1:] or details["loc"]
+        field = ".".join(str(part)[:100] for part in place)
+        fields.append(FieldProblem(field=field, detail=sentence(details)))
     return problem(
         InvalidRequest.status,
         InvalidRequest.title,

@@ -103,7 +103,7 @@ OVERRIDES = (
     ),
     Override(
         422,
-        r"^Input should be a valid integer$",
+        r"^must be a whole number$",
         "3.0 is an integer to a schema, but `top_k` is written as one",
     ),
     Override(422, r"^is none that this server allows", "which data sets there are is a setting"),
@@ -114,7 +114,7 @@ OVERRIDES = (
     ),
     Override(
         422,
-        r"^String should have at least 1 character$",
+        r"^must not be empty$",
         "a line feed alone, before which a pattern's $ matches",
     ),
     Override(

@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from app.errors import UnsupportedBody
 from app.http.access import declare
 from app.http.links import link_operations
-from app.http.problems import Problem
+from app.http.problems import Problem, described
 
 ASSETS = "/docs/assets"
 FILES = Path(fastapi_offline.__file__).parent / "static"  # Swagger UI as its package brings it
@@ -58,11 +59,21 @@ def mount_docs(app: FastAPI) -> None:
             document = make_schema()  # it is app.openapi_schema from now on
             _describe_problems(document)
             _describe_streams(document)
+            _describe_bodies(document)
             declare(document)
             link_operations(document)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _describe_bodies(document: dict[str, Any]) -> None:
+    """Say of every operation with a body that it refuses what is no plain JSON."""
+    ((status, refusal),) = described(UnsupportedBody).items()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "requestBody" in operation:
+                operation["responses"][str(status)] = refusal
 
 
 def _describe_problems(document: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CollectionNotFound, Overloaded
+from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, QuestionId, Text
 from app.http.labels import PairLabel
@@ -15,17 +16,16 @@ from app.settings import Settings
 router = APIRouter(tags=["asking"])
 
 
-class DuplicatesQuery(BaseModel):
+class DuplicatesQuery(Body):
     """Questions to look for in a collection."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"questions": ["How can I change my password?"], "top_k": 3}]
         },
     )
 
-    questions: Annotated[list[Text], Field(min_length=1)]
+    questions: Annotated[list[Text], Field(min_length=1), FirstErrors()]
     collection: CollectionName = "default"
     top_k: Annotated[
         int, Field(ge=1, strict=True, description="Most candidates for each question.")
@@ -40,7 +40,8 @@ class DuplicatesQuery(BaseModel):
     exclude_ids: Annotated[
         list[QuestionId],
         Field(description="Never offer these; ask so for a question that is stored itself."),
-    ] = []
+        FirstErrors(),
+    ] = Field([])
 
 
 class Candidate(BaseModel):
@@ -81,6 +82,7 @@ class Duplicates(BaseModel):
 @router.post(
     "/duplicates",
     response_model=Duplicates,
+    dependencies=[counted(questions="max_questions", exclude_ids="max_exclude_ids")],
     responses=documented(CollectionNotFound, Overloaded),
 )
 async def find_duplicates(
@@ -111,8 +113,6 @@ async def find_duplicates(
 def _check(query: DuplicatesQuery, top_k: int, settings: Settings) -> None:
     """Raise InvalidRequest for what exceeds a limit."""
     limits = Limits(settings)
-    limits.count("questions", query.questions, "max_questions")
-    limits.count("exclude_ids", query.exclude_ids, "max_exclude_ids")
     limits.at_most("top_k", top_k, "max_top_k")
     if query.verify == "always":
         pairs = len(query.questions) * top_k

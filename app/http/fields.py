@@ -1,7 +1,8 @@
-"""The kinds of value that requests are made of, and the limits on them."""
+"""The kinds of value that requests are made of, the limits on them, and the words for what is wrong with one."""
 
-from collections.abc import Sized
-from typing import Annotated
+import re
+from collections.abc import Mapping, Sized
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -40,6 +41,14 @@ def _id(value: str) -> str:
     return value
 
 
+def _collection(value: str) -> str:
+    if not re.fullmatch(COLLECTION_PATTERN, value):
+        raise ValueError(
+            "must be 1 to 64 of `a` to `z`, digits, `-` and `_`, and begin with a letter or a digit"
+        )
+    return value
+
+
 # The patterns are for readers of the document; the functions above hold the rule and its words.
 Text = Annotated[
     str,
@@ -70,7 +79,39 @@ Person = Annotated[
     ),
     AfterValidator(_person),
 ]
-CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
+CollectionName = Annotated[
+    str, Field(json_schema_extra={"pattern": COLLECTION_PATTERN}), AfterValidator(_collection)
+]
+
+# What pydantic finds, by its own name for it, in words for who wrote the request.
+SENTENCES: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field of this request",
+    "string_type": "must be a text",
+    "string_unicode": "must be a text of whole Unicode characters",
+    "string_too_long": "may have at most {max_length:,} characters",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list",
+    "too_short": "must not be an empty list",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "int_from_float": "must be a whole number",
+    "finite_number": "must be a whole number",
+    "greater_than_equal": "must be at least {ge:,}",
+    "less_than_equal": "may be at most {le:,}",
+    "literal_error": "must be {expected}",
+    "value_error": "{error}",
+}
+
+
+def sentence(error: Mapping[str, Any]) -> str:
+    """What is wrong with a value: one of the errors of a pydantic ValidationError, in our words."""
+    words = SENTENCES.get(error["type"])
+    return words.format_map(error.get("ctx", {})) if words else str(error["msg"])
 
 
 class Limits:

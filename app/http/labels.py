@@ -15,6 +15,7 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
+from app.http.bodies import Body, FirstErrors, Two, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
 from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, QuestionId, Text
 from app.http.paging import ThePage
@@ -45,11 +46,10 @@ class PairLabel(BaseModel):
     )
 
 
-class PairToLabel(BaseModel):
+class PairToLabel(Body):
     """A pair, by two ids or by two texts, and what somebody says of it."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["questions"]}]},
     )
 
@@ -61,7 +61,8 @@ class PairToLabel(BaseModel):
             description="Two questions of the collection, by their ids.",
             json_schema_extra=_without_default,
         ),
-    ] = []
+        Two,
+    ] = Field([])
     questions: Annotated[
         list[Text],
         Field(
@@ -70,7 +71,8 @@ class PairToLabel(BaseModel):
             description="Two texts; they need not be stored.",
             json_schema_extra=_without_default,
         ),
-    ] = []
+        Two,
+    ] = Field([])
     is_duplicate: Annotated[bool, Field(strict=True, description="Whether the two ask the same.")]
     by: Person
     note: Annotated[
@@ -85,11 +87,10 @@ class PairToLabel(BaseModel):
         return self
 
 
-class Labelling(BaseModel):
+class Labelling(Body):
     """Pairs to label, all or none. The order of a pair's questions makes no difference."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -115,7 +116,7 @@ class Labelling(BaseModel):
     )
 
     collection: CollectionName = "default"
-    labels: Annotated[list[PairToLabel], Field(min_length=1)]
+    labels: Annotated[list[PairToLabel], Field(min_length=1), FirstErrors()]
 
 
 class Given(BaseModel):
@@ -171,6 +172,7 @@ class LabelPage(BaseModel):
 @router.post(
     "/labels",
     response_model=Labelled,
+    dependencies=[counted(labels="max_labels")],
     responses=documented(
         CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull
     ),
@@ -191,7 +193,6 @@ async def label_pairs(
     What a person says of a pair replaces what the same person said before; saying it again changes nothing.
     """
     limits = Limits(settings)
-    limits.count("labels", body.labels, "max_labels")
     for i, pair in enumerate(body.labels):
         for side, text in enumerate(pair.questions):
             limits.text(f"labels.{i}.questions.{side}", text)

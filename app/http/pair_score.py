@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CollectionNotFound, Overloaded
+from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, Text
 from app.http.labels import PairLabel
@@ -14,20 +15,17 @@ from app.http.problems import documented
 router = APIRouter(tags=["asking"])
 
 
-class Pair(BaseModel):
+class Pair(Body):
     """Two questions; their order makes no difference."""
-
-    model_config = ConfigDict(extra="forbid")
 
     question1: Text
     question2: Text
 
 
-class PairsQuery(BaseModel):
+class PairsQuery(Body):
     """Pairs to score."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -42,7 +40,7 @@ class PairsQuery(BaseModel):
         },
     )
 
-    pairs: Annotated[list[Pair], Field(min_length=1)]
+    pairs: Annotated[list[Pair], Field(min_length=1), FirstErrors()]
     collection: Annotated[CollectionName, Field(description="Whose labels hold.")] = "default"
 
 
@@ -67,6 +65,7 @@ class Scores(BaseModel):
 @router.post(
     "/pair-score",
     response_model=Scores,
+    dependencies=[counted(pairs="max_pairs")],
     responses=documented(CollectionNotFound, Overloaded),
 )
 async def score_pairs(
@@ -78,7 +77,6 @@ async def score_pairs(
 ) -> object:
     """Score pairs of questions. The same as `/duplicates` would say of them, whichever comes first."""
     limits = Limits(settings)
-    limits.count("pairs", query.pairs, "max_pairs")
     for i, pair in enumerate(query.pairs):
         limits.text(f"pairs.{i}.question1", pair.question1)
         limits.text(f"pairs.{i}.question2", pair.question2)

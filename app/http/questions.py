@@ -14,6 +14,7 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
+from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
 from app.http.fields import CollectionName, Limits, QuestionId, Text
 from app.http.paging import ThePage
@@ -26,27 +27,24 @@ ThisQuestion = Annotated[
 ]
 
 
-class NewQuestion(BaseModel):
+class NewQuestion(Body):
     """A question under the client's own id."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: QuestionId
     text: Text
 
 
-class Upsert(BaseModel):
+class Upsert(Body):
     """Questions to write: new ids are added, known ids get the new text."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"questions": [{"id": "faq-1", "text": "How do I reset my password?"}]}]
         },
     )
 
     collection: CollectionName = "default"
-    questions: Annotated[list[NewQuestion], Field(min_length=1)]
+    questions: Annotated[list[NewQuestion], Field(min_length=1), FirstErrors()]
 
 
 class Written(BaseModel):
@@ -88,12 +86,12 @@ class Deleted(BaseModel):
 @router.post(
     "/questions",
     response_model=Written,
+    dependencies=[counted(questions="max_upsert")],
     responses=documented(CollectionNotFound, Overloaded, StorageFull),
 )
 async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSettings) -> Written:
     """Add or update questions, all of them or none. Writing the same again changes nothing."""
     limits = Limits(settings)
-    limits.count("questions", body.questions, "max_upsert")
     for i, question in enumerate(body.questions):
         limits.text(f"questions.{i}.text", question.text)
     limits.check()

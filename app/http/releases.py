@@ -18,6 +18,7 @@ from app.errors import (
     ShadowNotReady,
     StorageFull,
 )
+from app.http.bodies import Body, counted
 from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
 from app.http.fields import MAX_ID_CHARACTERS, QuestionId, Text
 from app.http.paging import Limit, page_size
@@ -49,12 +50,10 @@ ThisRelease = Annotated[
 ]
 
 
-class Named(BaseModel):
+class Named(Body):
     """A release, by its name."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"release": "default-17"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"release": "default-17"}]})
 
     release: QuestionId = Field(description="As the list names it.")
 
@@ -63,7 +62,6 @@ class ToActivate(Named):
     """The release that is to be live, and why."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"release": "default-17", "reason": "finds more of the FAQ"}]
         },
@@ -76,12 +74,10 @@ class ToActivate(Named):
     )
 
 
-class ToRollBack(BaseModel):
+class ToRollBack(Body):
     """Why the release before is to be live again."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"reason": "too many false alarms"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "too many false alarms"}]})
 
     reason: Annotated[str, Field(max_length=1000, description="For the record.")] = ""
 
@@ -203,6 +199,7 @@ async def read_shadow(releases: TheReleases) -> object:
     "/admin/releases/shadow",
     status_code=202,
     response_model=Progress,
+    dependencies=[counted()],
     responses=documented(ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy),
 )
 async def open_shadow(body: Named, releases: TheReleases) -> object:
@@ -229,6 +226,7 @@ async def read_live_release(releases: TheReleases) -> object:
     "/admin/releases/live",
     status_code=202,
     response_model=LiveRelease,
+    dependencies=[counted()],
     responses=documented(
         ReleaseNotFound,
         ReleaseUnusable,
@@ -249,6 +247,7 @@ async def activate_release(body: ToActivate, releases: TheReleases) -> object:
     "/admin/releases/live/rollback",
     status_code=202,
     response_model=LiveRelease,
+    dependencies=[counted()],
     responses=documented(NothingBefore, ShadowBusy, ReleaseUnusable, ReleaseProtected),
 )
 async def roll_back_release(body: ToRollBack, releases: TheReleases) -> object:

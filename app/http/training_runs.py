@@ -17,6 +17,7 @@ from app.errors import (
     TrainingRunNotFound,
     WrongRunState,
 )
+from app.http.bodies import Body, counted
 from app.http.dependencies import TheSettings, TheTrainingRuns
 from app.http.fields import MAX_NUMBER, CollectionName
 from app.http.paging import ThePage
@@ -30,11 +31,10 @@ router = APIRouter(prefix="/admin", tags=["training"])
 ThisRun = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The training run's id.")]
 
 
-class Retraining(BaseModel):
+class Retraining(Body):
     """What a run is to learn from, and which part of the release it trains."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"collection": "default", "recipe": "both", "target_precision": "0.90"}]
         },
@@ -110,6 +110,7 @@ TheRun = Annotated[Run, Depends(_this_run)]
     "/retrain",
     status_code=202,
     response_model=TrainingRun,
+    dependencies=[counted()],
     responses=documented(
         CollectionNotFound,
         TrainingRunning,

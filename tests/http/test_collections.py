@@ -176,7 +176,10 @@ def test_any_other_name_is_refused_by_field(
     response = shared_client.request(method, f"/collections/{encoded}")
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
     assert response.json()["errors"] == [
-        {"field": "name", "detail": "String should match pattern '^[a-z0-9][a-z0-9_-]{0,63}$'"}
+        {
+            "field": "name",
+            "detail": "must be 1 to 64 of `a` to `z`, digits, `-` and `_`, and begin with a letter or a digit",
+        }
     ]
     assert _names(shared_client, 10) == [["default"]]
 
