@@ -1,8 +1,6 @@
-"""The house, read from its files: who imports whom, where verdicts are made, and whether its drawings are true."""
+"""The house, read from its files: who imports whom, and where verdicts are made."""
 
 import ast
-import inspect
-import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -10,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from app import errors
 from app.engine.verdicts import Judgement
 
 ROOT = Path(__file__).parent.parent
@@ -253,26 +250,6 @@ def test_a_verdict_made_elsewhere_would_be_seen(code: str, makes_verdict: bool) 
     assert _makes_verdict(call) == makes_verdict
 
 
-def test_the_drawing_of_the_error_tree_equals_its_classes() -> None:
-    drawn = _drawn_errors(errors.__doc__ or "")
-    assert drawn["SameaskError"] == (None, None)
-    classes = [
-        kind
-        for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.SameaskError)
-    ]
-    parents = {kind.__name__: kind.__base__.__name__ for kind in classes if kind.__base__}
-    assert {name: parent for name, (parent, _) in drawn.items() if parent} == {
-        name: parent for name, parent in parents.items() if name != "SameaskError"
-    }
-    statuses = {kind.__name__: kind.status for kind in classes}
-    assert {name: status for name, (_, status) in drawn.items() if status} == {
-        name: status for name, status in statuses.items() if drawn[name][1]
-    }
-    unsaid = {name for name, (parent, status) in drawn.items() if not status}
-    assert {name for name in unsaid if parents[name] in ("RequestError", "ServiceError")} == set()
-
-
 def _is_allowed(room: str, imported: str) -> bool:
     if imported in LEAVES:
         return True
@@ -323,19 +300,3 @@ def _makes_verdict(call: ast.Call) -> bool:
     if called == "replace":
         return any(keyword.arg in Judgement.__dataclass_fields__ for keyword in call.keywords)
     return called == "Judgement" or (called == "verdict" and isinstance(call.func, ast.Attribute))
-
-
-def _drawn_errors(drawing: str) -> dict[str, tuple[str | None, int | None]]:
-    """By the name of each error drawn, the name of its parent and its HTTP status, where they are drawn."""
-    drawn: dict[str, tuple[str | None, int | None]] = {}
-    path: list[str] = []
-    for line in drawing.splitlines():
-        found = re.match(r"    ((?:[│ ]   )*)(?:[├└]── )?([A-Z]\w+)(?: +(\d{3})\b)?", line)
-        if not found:
-            continue
-        is_root = not re.search("[├└]", line)
-        depth = 0 if is_root else len(found[1]) // 4 + 1
-        path[depth:] = [found[2]]
-        parent = path[depth - 1] if depth else None
-        drawn[found[2]] = (parent, int(found[3]) if found[3] else None)
-    return drawn

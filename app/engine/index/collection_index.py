@@ -176,7 +176,7 @@ class CollectionIndexes:
     def state(self, collection_key: int) -> IndexState:
         """How far the collection's index is."""
         index = self._indexes.get(collection_key)
-        return index.state if index else IndexState()
+        return IndexState() if index is None else index.state  # one with nothing in it is false
 
     def forget(self, collection_key: int) -> None:
         """Let go of the index and the snapshots of a deleted collection."""
