@@ -114,6 +114,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.verdicts",
         "app.engine.coroutines",
         "app.engine.models",
+        "app.engine.text",
     },
     "app.engine.following": {"app.engine.live_release", "app.engine.store"},
     "app.engine.stored_pairs": {
