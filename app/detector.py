@@ -15,11 +15,9 @@ from typing import ParamSpec, TypeVar
 from app.background import background_tasks, in_thread, repeat
 from app.engine.coroutines import run
 from app.engine.finding import Find, Findings, Query, Score, Scores, Verify
-from app.engine.finding import Phases as Phases  # for app.http
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
-from app.engine.store import Collection, Label, Labelled, Store, Written
-from app.engine.store import NewLabel as NewLabel
+from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
 from app.engine.stored_pairs import unlabelled_pairs
 from app.errors import Overloaded
 

@@ -106,7 +106,7 @@ async def find_duplicates(
         query.questions, query.collection, top_k, query.exclude_ids, query.verify
     )
     findings = await while_connected(request, finding)
-    report(response, findings.phases)
+    report(response, findings.phases.seconds)
     return findings
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.detector import NewLabel
+from app.engine.store import NewLabel
 from app.errors import (
     CollectionNotFound,
     InvalidRequest,

@@ -83,5 +83,5 @@ async def score_pairs(
     limits.check()
     pairs = [(pair.question1, pair.question2) for pair in query.pairs]
     scored = await while_connected(request, detector.score(pairs, query.collection))
-    report(response, scored.phases)
+    report(response, scored.phases.seconds)
     return scored
