@@ -144,9 +144,9 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.store",
         "app.engine.verdicts",
     },
-    "app.engine.review": {"app.engine.components", "app.engine.text"},
+    "app.engine.review": {"app.engine.components"},
     "app.engine.components": {"app.engine.text"},
-    "app.engine.training_contract": {"app.engine.files"},
+    "app.engine.training_contract": {"app.engine.files", "app.engine.text", "app.settings"},
     "app.engine.release": {"app.engine.scorer", "app.engine.files"},
     "app.engine.batching": set(),
     "app.engine.coroutines": set(),
@@ -192,9 +192,6 @@ TO_COME = {
     "app.web",
     "app.engine.guards",
     "app.engine.groups",
-    "app.engine.review",
-    "app.engine.components",
-    "app.engine.training_contract",
 }
 
 
