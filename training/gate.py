@@ -3,7 +3,7 @@
 docs/decisions/0012-gate.md says why the rule is as it is, and how often it errs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -224,27 +224,24 @@ def _figures(sets: Sequence[Measurement]) -> list[_Figure]:
     return figures
 
 
-def _too_small(sets: Sequence[Measurement]) -> list[str]:
+def _too_small(sets: Sequence[Measurement]) -> Iterator[str]:
     """Sets that decide and are too small to be looked at."""
-    return [
-        f"{one.evaluated.name}: {one.pairs} pairs of {one.components} components are too few to measure on"
-        for one in sets
-        if not one.figures and not one.evaluated.elsewhere
-    ]
+    for one in sets:
+        if not one.figures and not one.evaluated.elsewhere:
+            size = f"{one.pairs} pairs of {one.components} components"
+            yield f"{one.evaluated.name}: {size} are too few to measure on"
 
 
-def _unproven(deciding: Sequence[_Figure], margin: float) -> list[str]:
+def _unproven(deciding: Sequence[_Figure], margin: float) -> Iterator[str]:
     """Figures that decide, and may be worse by more than the margin."""
-    return [
-        f"{one}: it may be worse by more than {margin:g}" for one in deciding if one.low <= -margin
-    ]
+    for one in deciding:
+        if one.low <= -margin:
+            yield f"{one}: it may be worse by more than {margin:g}"
 
 
-def _guarded(figures: Sequence[_Figure], margin: float) -> list[str]:
+def _guarded(figures: Sequence[_Figure], margin: float) -> Iterator[str]:
     """Figures that only guard, and look worse by more than chance explains easily."""
     limit = max(GUARD, margin)
-    return [
-        f"{one}: it looks worse by more than {limit:g}"
-        for one in figures
-        if not one.decides and one.both.difference < -limit
-    ]
+    for one in figures:
+        if not one.decides and one.both.difference < -limit:
+            yield f"{one}: it looks worse by more than {limit:g}"
