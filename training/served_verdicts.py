@@ -5,6 +5,26 @@ those of written questions, of which it is known whether they are duplicates, an
 has said so.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from app.engine.models.encoder import Encoder
+from app.engine.models.pair_classifier import PairClassifier
+from app.engine.scorer import Scorer
+from app.engine.text import Words
+from app.engine.training_contract import Calls, ServedSet, UnlabelledPair
+from app.engine.verdicts import Judge, Pair, unread
+from training.evaluation import in_slices, similarities
+from training.pairs import LabelledPair, both_texts, texts_of
+from training.progress import ProgressFile
+from training.served import serve
+from training.written import Cluster, read_clusters
+
 WRITTEN = "written questions as served"
 NEAR = "the collection's near pairs"
 CLUSTERS = 12  # of each domain of the written report
