@@ -100,7 +100,7 @@ def doubts(served: Sequence[ServedSet], target: float) -> list[str]:
         wanted = _wanted(one, target)
         if precision is not None and precision < wanted - LOOSER:
             reasons.append(f"{_words(one)}: fewer look right than {wanted:.2f}")
-        elif _finds_less(one):
+        elif _finds_less(one, target):
             reasons.append(f"{_words(one)}: it finds less than half as many duplicates")
         elif _calls_many_more(one):
             reasons.append(f"{_words(one)}: nobody has said whether they are; label some")
@@ -139,11 +139,13 @@ def _wanted(one: ServedSet, target: float) -> float:
     return target if precision is None else min(target, precision)
 
 
-def _finds_less(one: ServedSet) -> bool:
+def _finds_less(one: ServedSet, target: float) -> bool:
+    """Whether it finds too few of the duplicates that a champion finds whose calls can be believed."""
     before, after = one.champion.right, one.challenger.right
-    if before is None or after is None:
+    precision = _precision(one.champion)
+    if before is None or after is None or precision is None:
         return False
-    return before >= FEWEST_CALLS and after < FEWER * before
+    return precision >= target - LOOSER and after < FEWER * before
 
 
 def _calls_many_more(one: ServedSet) -> bool:

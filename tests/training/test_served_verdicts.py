@@ -52,6 +52,7 @@ def test_calls_that_look_wrong_too_few_or_unseen_are_doubts(
 
 def test_calls_that_are_right_or_hardly_more_are_no_doubts() -> None:
     assert doubts(written(Calls(5000, 100, 95), Calls(5000, 300, 280)), TARGET) == []
+    assert doubts(written(Calls(5000, 4000, 400), Calls(5000, 40, 40)), TARGET) == []
     assert doubts([ServedSet(NEAR, Calls(115, 30), Calls(115, 45))], TARGET) == []
     assert doubts([ServedSet(NEAR, Calls(10, 0), Calls(10, 10))], TARGET) == []
 
