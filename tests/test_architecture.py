@@ -142,11 +142,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.store",
         "app.engine.verdicts",
     },
-    "app.engine.review": {
-        "app.engine.components",
-        "app.engine.store",
-        "app.engine.training_contract",
-    },
+    "app.engine.review": {"app.engine.components"},
     "app.engine.components": {"app.engine.text"},
     "app.engine.training_contract": {"app.engine.files", "app.engine.text", "app.settings"},
     "app.engine.release": {"app.engine.scorer", "app.engine.files"},

@@ -227,8 +227,11 @@ def _curves(parent: Release | None) -> dict[str, Path]:
     """The pictures of a parent's training."""
     if not parent:
         return {}
-    names = [name for name in parent.manifest["files"] if name.startswith("training-")]
-    return {name: parent.path / name for name in names}
+    pictures = {}
+    for name in parent.manifest["files"]:
+        if name.startswith("training-"):
+            pictures[name] = parent.path / name
+    return pictures
 
 
 def tuned_on(release: Release) -> Mapping[str, Any]:
@@ -261,8 +264,11 @@ def _unknown(recipe: Recipe, parent: Release) -> list[str]:
     for described in (tuned_on(parent), *data["report"]):
         if described["from"] not in unknown_before:
             apart.add(described["sha256"])
-    sources = (recipe.tune, *recipe.report)
-    return [source.name for source in sources if fingerprint(source.pairs) not in apart]
+    unknown = []
+    for source in (recipe.tune, *recipe.report):
+        if fingerprint(source.pairs) not in apart:
+            unknown += [source.name]
+    return unknown
 
 
 def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:

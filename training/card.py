@@ -235,8 +235,10 @@ def _precision_recall(probabilities: np.ndarray, labels: np.ndarray, scale: Scal
 def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
     figure, axes = _axes("probability", "share of duplicates")
     parts = np.array_split(np.argsort(probabilities, kind="stable"), ECE_BINS)
-    means = [probabilities[rows].mean() for rows in parts]
-    shares = [labels[rows].mean() for rows in parts]
+    means, shares = [], []
+    for rows in parts:
+        means.append(probabilities[rows].mean())
+        shares.append(labels[rows].mean())
     axes.plot([0, 1], [0, 1], "--", color="grey")
     axes.plot(means, shares, "o-")
     return figure

@@ -22,6 +22,7 @@ from training.pairs import (
     both_texts,
     labels_of,
     open_pairs,
+    rows_of,
     texts_of,
 )
 from training.progress import ProgressFile
@@ -81,7 +82,7 @@ def similarities(
     vectors: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Those (n,) of n pairs, whose texts have these vectors (m, d)."""
-    row = {text: number for number, text in enumerate(texts)}
+    row = rows_of(texts)
     first = [row[pair.question1] for pair in pairs]
     second = [row[pair.question2] for pair in pairs]
     return similarity(vectors[first], vectors[second])

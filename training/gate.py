@@ -3,20 +3,26 @@
 docs/decisions/0012-gate.md says why the rule is as it is, and how often it errs.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
+from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.training_contract import (
+    Calls,
     FigureOfBoth,
     GateReport,
     MeasuredSet,
     Outcome,
+    ServedSet,
+    UnlabelledPair,
 )
+from app.settings import TargetPrecision
 from training.evaluation import read_evidence
 from training.more_labels import more_labels
 from training.paired_figures import (
@@ -29,6 +35,7 @@ from training.paired_figures import (
 )
 from training.pairs import LabelledPair, labels_of, open_pairs
 from training.progress import ProgressFile
+from training.served_verdicts import NEAR, WRITTEN, Caller, doubts, harm
 from training.splits import components
 
 MARGIN = 0.005  # of a loss that nobody would mind
@@ -73,26 +80,67 @@ def gate(
     champion: Release,
     challenger: Release,
     sets: Sequence[EvaluationSet],
-    target_precision: str,
+    target_precision: TargetPrecision,
     margin: float = MARGIN,
     device: str = "auto",
     progress: ProgressFile | None = None,
+    near: Sequence[UnlabelledPair] = (),
 ) -> GateReport:
-    """Measure both releases on the same pairs, each by its own calibration, and judge."""
+    """Measure both releases on the same pairs, each by its own calibration and thresholds, and judge.
+
+    `near` are the collection's own near pairs of which nobody has said whether they are duplicates.
+    """
     progress = progress or ProgressFile()
     pairs = [open_pairs(one.pairs) for one in sets]
-    of_champion = probabilities(champion, pairs, device, progress)
-    of_challenger = probabilities(challenger, pairs, device, progress)
+    before = _read(champion, pairs, near, target_precision, device, progress)
+    after = _read(challenger, pairs, near, target_precision, device, progress)
     target = float(target_precision)
     measured = []
     for number, one in enumerate(sets):
-        labels, numbers = (
+        both = PairedProbabilities(
+            before.probabilities[number],
+            after.probabilities[number],
             labels_of(pairs[number]),
             components(pairs[number]),
         )
-        both = PairedProbabilities(of_champion[number], of_challenger[number], labels, numbers)
         measured.append(measure(one, both, target, progress))
-    return judge(measured, margin)
+    served = _served(before, after)
+    report = judge(measured, margin, harm(served, target), doubts(served, target))
+    return replace(report, served=served)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A release's answers: probabilities of each set, and its calls on pairs as a service meets them."""
+
+    probabilities: Sequence[NDArray[np.float64]]
+    written: Calls
+    near: Calls | None
+
+
+def _read(
+    release: Release,
+    sets: Sequence[Sequence[LabelledPair]],
+    near: Sequence[UnlabelledPair],
+    target_precision: TargetPrecision,
+    device: str,
+    progress: ProgressFile,
+) -> _Read:
+    """The answers of a release, whose models are closed again."""
+    encoder, classifier = open_models(release, device)
+    caller = Caller(release.scorer(target_precision), encoder, classifier, progress)
+    return _Read(
+        _probabilities(release, encoder, classifier, sets, progress),
+        caller.on_written(),
+        caller.on_near(near) if near else None,
+    )
+
+
+def _served(before: _Read, after: _Read) -> list[ServedSet]:
+    sets = [ServedSet(WRITTEN, before.written, after.written)]
+    if before.near and after.near:
+        sets.append(ServedSet(NEAR, before.near, after.near))
+    return sets
 
 
 def probabilities(
@@ -102,40 +150,56 @@ def probabilities(
     progress: ProgressFile,
 ) -> list[NDArray[np.float64]]:
     """P(duplicate) of the pairs of each set, through the code that serves; the models are closed again."""
-    encoder, classifier = open_models(release, device)
+    return _probabilities(release, *open_models(release, device), sets, progress)
+
+
+def _probabilities(
+    release: Release,
+    encoder: Encoder,
+    classifier: PairClassifier | None,
+    sets: Sequence[Sequence[LabelledPair]],
+    progress: ProgressFile,
+) -> list[NDArray[np.float64]]:
     calibration = release.scale.calibration
-    of_sets = []
+    read = []
     for pairs in sets:
         evidence = read_evidence(encoder, classifier, pairs, progress=progress)
-        of_sets.append(calibration.probability(*evidence.features))
-    return of_sets
+        read.append(calibration.probability(*evidence.features))
+    return read
 
 
-def judge(sets: Sequence[Measurement], margin: float) -> GateReport:
+def judge(
+    sets: Sequence[Measurement],
+    margin: float,
+    served_harm: Sequence[str] = (),
+    served_doubts: Sequence[str] = (),
+) -> GateReport:
     """The rule.
 
     A challenger passes when on every set that decides the whole intervals of average precision and of the Brier score
-    lie above -margin, one of them above 0, and no guard speaks against it.
+    lie above -margin, one of them above 0, and neither a guard nor its verdicts as served speak against it.
     """
     figures = _figures(sets)
     deciding = [figure for figure in figures if figure.decides]
     harmed = [f"{one}: worse by more than {margin:g}" for one in figures if one.high < -margin]
+    harmed += served_harm
     if harmed:
         return _report("failed", harmed, sets, margin)
-    doubts = [
+    open_points = [
         *_too_small(sets),
         *_unproven(deciding, margin),
         *_guarded(figures, margin),
+        *served_doubts,
     ]
     better = [f"{one}: better" for one in deciding if one.low > 0]
-    if better and not doubts:
+    if better and not open_points:
         return _report("passed", better, sets, margin)
-    if not doubts and all(one.high < margin for one in deciding):
+    if not open_points and all(one.high < margin for one in deciding):
         nothing = f"champion and challenger differ by less than {margin:g} on every set: there is nothing to gain"
         return _report("failed", [nothing], sets, margin)
     if not better:
-        doubts.append("nothing shows with certainty that the challenger is better")
-    return _report("not enough evidence", doubts, sets, margin)
+        open_points.append("nothing shows with certainty that the challenger is better")
+    return _report("not enough evidence", open_points, sets, margin)
 
 
 def _report(
@@ -160,27 +224,24 @@ def _figures(sets: Sequence[Measurement]) -> list[_Figure]:
     return figures
 
 
-def _too_small(sets: Sequence[Measurement]) -> list[str]:
+def _too_small(sets: Sequence[Measurement]) -> Iterator[str]:
     """Sets that decide and are too small to be looked at."""
-    return [
-        f"{one.evaluated.name}: {one.pairs} pairs of {one.components} components are too few to measure on"
-        for one in sets
-        if not one.figures and not one.evaluated.elsewhere
-    ]
+    for one in sets:
+        if not one.figures and not one.evaluated.elsewhere:
+            size = f"{one.pairs} pairs of {one.components} components"
+            yield f"{one.evaluated.name}: {size} are too few to measure on"
 
 
-def _unproven(deciding: Sequence[_Figure], margin: float) -> list[str]:
+def _unproven(deciding: Sequence[_Figure], margin: float) -> Iterator[str]:
     """Figures that decide, and may be worse by more than the margin."""
-    return [
-        f"{one}: it may be worse by more than {margin:g}" for one in deciding if one.low <= -margin
-    ]
+    for one in deciding:
+        if one.low <= -margin:
+            yield f"{one}: it may be worse by more than {margin:g}"
 
 
-def _guarded(figures: Sequence[_Figure], margin: float) -> list[str]:
+def _guarded(figures: Sequence[_Figure], margin: float) -> Iterator[str]:
     """Figures that only guard, and look worse by more than chance explains easily."""
     limit = max(GUARD, margin)
-    return [
-        f"{one}: it looks worse by more than {limit:g}"
-        for one in figures
-        if not one.decides and one.both.difference < -limit
-    ]
+    for one in figures:
+        if not one.decides and one.both.difference < -limit:
+            yield f"{one}: it looks worse by more than {limit:g}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 
 import faiss
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.engine.models.encoder import Encoder
 from app.engine.text import digest, pair_digest
-from training.pairs import LabelledPair, duplicates_of, texts_of
+from training.pairs import LabelledPair, both_texts, duplicates_of, rows_of, texts_of
 from training.splits import components
 
 NEIGHBOURS = 50  # of each question that are looked at
@@ -51,7 +51,7 @@ def mine_triplets(
     anchor, none that is nearly as near as the duplicate itself, and none that is nearly equal.
     """
     texts = texts_of(pairs)
-    row = {text: number for number, text in enumerate(texts)}
+    row = rows_of(texts)
     vectors = Encoder.open(encoder, device).encode(texts)
     questions = _Questions(texts, row, vectors, _components_of(texts, pairs))
     labelled = _labelled_negatives(pairs, questions)
@@ -104,8 +104,8 @@ def mine_pairs(
     Of each text the nearest other comes first, then the next. Their `is_duplicate` says nothing.
     """
     _, nearest = _index(vectors).search(vectors, min(NEAR, len(texts)))
-    known = {pair_digest(*pair.texts) for pair in pairs}
-    known |= {pair_digest(text, text) for text in texts}
+    own = zip(texts, texts, strict=True)
+    known = set(starmap(pair_digest, [*both_texts(pairs), *own]))
     mined: list[LabelledPair] = []
     for column in nearest.T.tolist():
         for row, other in enumerate(column):

@@ -13,15 +13,17 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
     Intervals narrow with the square root of the pairs: a half-width h has to come down to the gap between the
     difference and its bound. None where no number of labels would do.
     """
-    growing = [one for one in sets if one.evaluated.growth]
-    for one in growing:
+    widest, factor = None, 0.0
+    for one in sets:
+        if not one.evaluated.growth:
+            continue
         if not one.figures:
             return _first_labels(one)
-    factors = [_factor(one, margin) for one in growing]
-    factor = max(factors, default=math.inf)
-    if not 1 < factor < math.inf:
+        needed = _factor(one, margin)
+        if needed > factor:
+            widest, factor = one, needed
+    if widest is None or not 1 < factor < math.inf:
         return None
-    widest = growing[factors.index(factor)]
     growth = widest.evaluated.growth or 1.0
     return MoreLabels(
         _rounded((factor - 1) * widest.pairs * growth),
@@ -42,9 +44,11 @@ def _first_labels(small: Measurement) -> MoreLabels:
 
 def _factor(one: Measurement, margin: float) -> float:
     """By how much a set has to grow, so that all its figures clear the margin and one of them 0."""
-    figures = [one.figures[name] for name in DECISIVE]
-    to_margin = max(_growth(figure, -margin) for figure in figures)
-    to_gain = min(_growth(figure, 0.0) for figure in figures)
+    to_margin, to_gain = 0.0, math.inf
+    for name in DECISIVE:
+        figure = one.figures[name]
+        to_margin = max(to_margin, _growth(figure, -margin))
+        to_gain = min(to_gain, _growth(figure, 0.0))
     return max(to_margin, to_gain)
 
 

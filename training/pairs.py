@@ -148,6 +148,11 @@ def texts_of(pairs: Sequence[LabelledPair]) -> list[str]:
     return list(texts)
 
 
+def rows_of(texts: Sequence[str]) -> dict[str, int]:
+    """The place of each of distinct texts."""
+    return {text: number for number, text in enumerate(texts)}
+
+
 def fingerprint(pairs: Sequence[LabelledPair]) -> str:
     """SHA-256 over the pairs, whatever their order."""
     lines = [f"{pair.question1}\t{pair.question2}\t{pair.is_duplicate:d}" for pair in pairs]
@@ -187,7 +192,7 @@ def _pairs_of(
         if column not in values:
             names = ", ".join(map(repr, values))
             raise CommandError(f"{place} has no column {column!r}; it has {names}")
-    first, second, label = (values[column] for column in columns)
+    first, second, label = map(values.__getitem__, columns)
     yield _checked(place, first, second, label)
 
 

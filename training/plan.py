@@ -57,15 +57,19 @@ class Plan:
         """Everything on which a checkpoint depends: settings, releases by digest, pairs by fingerprint."""
         steps = asdict(self.steps)
         options = steps.pop("options")
-        others = [release for release in (self.parent, self.teacher) if release]
+        others = list(filter(None, (self.parent, self.teacher)))
         return {
             **steps,
             **options,
             "objectives": [str(name) for name in self.steps.objectives],
-            "releases": [release.digest for release in others],
-            "average": [release.digest for release in self.average],
+            "releases": _digests(others),
+            "average": _digests(self.average),
             "pairs": [fingerprint(pairs), fingerprint(self.tune.pairs)],
         }
+
+
+def _digests(releases: Sequence[Release]) -> list[str]:
+    return [release.digest for release in releases]
 
 
 def claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:

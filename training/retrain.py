@@ -46,6 +46,7 @@ from training.pairs import (
 from training.plan import Plan, Steps
 from training.progress import ProgressFile
 from training.publish import refuse_existing
+from training.replay import replayed
 from training.splits import apart
 from training.train import Options
 
@@ -73,6 +74,7 @@ class Sets:
     train: Source
     tune: Source
     evaluation: Sequence[EvaluationSet]
+    replay: Sequence[LabelledPair] = ()  # written questions, learnt from beside the labels
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def retrain(work: Path) -> None:
         read_labels(work),
         learnt_before=learnt_labels(champion),
     )
+    unlabelled = _unlabelled(work / UNLABELLED)
     challenger = _published(work, request, champion, sets, progress)
     progress.phase("gate")
     report = gate(
@@ -109,8 +112,9 @@ def retrain(work: Path) -> None:
         request.margin,
         request.device,
         progress,
+        unlabelled,
     )
-    to_label = _to_label(work, request, challenger, progress)
+    to_label = _to_label(request, challenger, unlabelled, progress)
     write_one(
         work / RESULT,
         Result(challenger.name, replace(report, to_label=to_label)),
@@ -167,7 +171,10 @@ def assemble(
     name = FROM_LABELS
     if request.data_set:
         name += f", {request.data_set.name}"
-    return Sets(Source(name, train), Source(name, tune), evaluation)
+    replay: Sequence[LabelledPair] = ()
+    if trains:
+        replay = apart(replayed(request.seed), train, tune, *held)
+    return Sets(Source(name, train), Source(name, tune), evaluation, replay)
 
 
 def _evaluation_sets(request: Request, of_labels: Sides, of_data_set: Sides) -> list[EvaluationSet]:
@@ -209,7 +216,10 @@ def _published(
 
 
 def _plan(request: Request, champion: Release, sets: Sets) -> Plan:
-    batch_size = min(BATCH_SIZE, len(sets.train.pairs) // FEWEST_BATCHES)
+    train = sets.train
+    if sets.replay:
+        train = Source(f"{train.name}, written", [*train.pairs, *sets.replay])
+    batch_size = min(BATCH_SIZE, len(train.pairs) // FEWEST_BATCHES)
     steps = Steps(
         objectives=OBJECTIVES[request.recipe],
         base=champion.base.name,
@@ -223,18 +233,20 @@ def _plan(request: Request, champion: Release, sets: Sets) -> Plan:
     )
     measurable = [one for one in sets.evaluation if has_both_classes(one.pairs)]
     report = [Source(one.name, one.pairs) for one in measurable]
-    return Plan(steps, sets.train, sets.tune, report, parent=champion)
+    return Plan(steps, train, sets.tune, report, parent=champion)
+
+
+def _unlabelled(file: Path) -> list[UnlabelledPair]:
+    return read_lines(file, UnlabelledPair) if file.exists() else []
 
 
 def _to_label(
-    work: Path,
     request: Request,
     release: Release,
+    pairs: Sequence[UnlabelledPair],
     progress: ProgressFile,
 ) -> list[PairToLabel]:
     """The stored pairs whose labels would help most, with the new release's probabilities."""
-    file = work / UNLABELLED
-    pairs = read_lines(file, UnlabelledPair) if file.exists() else []
     if not pairs:
         return []
     unlabelled = [

@@ -21,6 +21,7 @@ from training.pairs import (
     LabelledPair,
     both_texts,
     duplicates_of,
+    rows_of,
     texts_of,
 )
 
@@ -41,7 +42,7 @@ def retrieval(
     queries = list(relevant)
     texts = list(dict.fromkeys([*corpus, *texts_of(pairs)]))
     vectors = encoder.encode(texts)
-    row = {text: number for number, text in enumerate(texts)}
+    row = rows_of(texts)
     queried = vectors[[row[query] for query in queries]]
     similarities, nearest = _search(vectors, queried)
     answers: list[Any] = []

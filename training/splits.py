@@ -30,8 +30,11 @@ def split(
     set but the first would have fewer than two classes.
     """
     total = sum(shares.values())
-    sets: Sets = {name: [] for name in shares}
-    room = {name: share * len(pairs) / total for name, share in shares.items()}
+    sets: Sets = {}
+    room: dict[str, float] = {}
+    for name, share in shares.items():
+        sets[name] = []
+        room[name] = share * len(pairs) / total
     room[list(shares)[-1]] = float("inf")
     for group in sorted(_groups(pairs), key=lambda group: _lot(group, seed)):
         for name in shares:
@@ -98,7 +101,7 @@ def _texts(pairs: Sequence[LabelledPair]) -> Iterable[str]:
 
 def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
     """A component's place in the order: a hash of the seed and of its least question."""
-    least = min(digest(text) for text in _texts(group))
+    least = min(map(digest, _texts(group)))
     return hashlib.blake2b(least, key=seed.to_bytes(8, "big"), digest_size=16).digest()
 
 

@@ -1,32 +1,15 @@
-"""Which pairs a person should label next: near ones that nobody has labelled, and of these the undecided."""
+"""Which pairs a person should label next: the undecided among near ones that nobody has labelled."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
 from app.engine.components import components
-from app.engine.store import Question, Store
-from app.engine.training_contract import UnlabelledPair
 
 MOST, MOST_OF_A_COMPONENT = 50, 2
-
-
-def unlabelled_pairs(
-    store: Store, collection_key: int, near: Sequence[tuple[Question, Question]], limit: int
-) -> list[UnlabelledPair]:
-    """The first `limit` of the near pairs of which no active label speaks."""
-    texts = [(one.text, other.text) for one, other in near]
-    labelled = store.labels.of(collection_key, texts)
-    open_pairs = (pair for pair, both in zip(near, texts, strict=True) if both not in labelled)
-    return [_unlabelled(one, other) for one, other in islice(open_pairs, limit)]
-
-
-def _unlabelled(one: Question, other: Question) -> UnlabelledPair:
-    return UnlabelledPair(one.id, other.id, one.text, other.text)
 
 
 def most_helpful(

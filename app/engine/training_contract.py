@@ -6,7 +6,7 @@ The service writes `request.json`, `labels.jsonl` and `unlabelled.jsonl`, and st
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -123,6 +123,24 @@ class MeasuredSet:
 
 
 @dataclass(frozen=True)
+class Calls:
+    """How many of the pairs a release calls duplicates, and how many of these rightly; None: nobody knows."""
+
+    pairs: int
+    duplicate: int
+    right: int | None = None
+
+
+@dataclass(frozen=True)
+class ServedSet:
+    """The calls of both releases on pairs as a service meets them."""
+
+    name: str
+    champion: Calls
+    challenger: Calls
+
+
+@dataclass(frozen=True)
 class MoreLabels:
     """About how many more labels, of which class, would give the evidence."""
 
@@ -145,9 +163,10 @@ class GateReport:
     outcome: Outcome
     reasons: Sequence[str]
     margin: float | None = None
-    sets: Sequence[MeasuredSet] = ()
+    sets: Sequence[MeasuredSet] = field(default_factory=list)
     more_labels: MoreLabels | None = None
-    to_label: Sequence[PairToLabel] = ()
+    to_label: Sequence[PairToLabel] = field(default_factory=list)
+    served: Sequence[ServedSet] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from app.engine.review import most_helpful, unlabelled_pairs
-from app.engine.store import NewLabel, Store
-from app.engine.training_contract import UnlabelledPair
+from app.engine.review import most_helpful
 
 HUB = [("aaaa bbbb", f"aaaa bbb{i}") for i in range(5)]
 OTHERS = [(f"{i}{i} cccc", f"cccc dd{i}") for i in range(60)]
@@ -25,17 +23,3 @@ def test_the_pairs_nearest_to_the_threshold_come_first_and_few_of_a_component() 
 def test_as_many_are_named_as_are_wanted_or_there_are() -> None:
     assert most_helpful([], np.empty(0), 0.9) == []
     assert most_helpful(OTHERS, np.linspace(0, 1, 60), 1.0, most=2) == [59, 58]
-
-
-def test_pairs_with_a_label_are_left_out(store: Store, key: int) -> None:
-    texts = {"a": "Who pays?", "b": "Who pays for it?", "c": "Who has paid?"}
-    store.upsert("default", list(texts.items()))
-    stored = {question.id: question for question in store.list_questions("default", None, 10)}
-    near = [(stored["a"], stored["b"]), (stored["a"], stored["c"]), (stored["b"], stored["c"])]
-    store.labels.write("default", [NewLabel(True, "ann", ids=("b", "a"))])
-    expected = [
-        UnlabelledPair("a", "c", texts["a"], texts["c"]),
-        UnlabelledPair("b", "c", texts["b"], texts["c"]),
-    ]
-    assert unlabelled_pairs(store, key, near, 10) == expected
-    assert unlabelled_pairs(store, key, near, 1) == expected[:1]

@@ -19,10 +19,11 @@ from app.errors import CommandError, ReleaseRefused
 from tests.conftest import publish_release
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs
-from training import figures, paired_figures, progress
+from training import figures, paired_figures, progress, replay, served_verdicts
 from training.cli import main
 from training.pairs import LabelledPair, write_pairs
 from training.retrain import assemble, learnt_labels, retrain
+from training.served_verdicts import NEAR, WRITTEN
 from training.splits import assert_disjoint
 
 COUNT = 300
@@ -44,6 +45,8 @@ def few_resamples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "RESAMPLES", 10)
         patch.setattr(paired_figures, "RESAMPLES", 100)
+        patch.setattr(replay, "CLUSTERS", 8)
+        patch.setattr(served_verdicts, "CLUSTERS", 1)
         yield
 
 
@@ -124,7 +127,10 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
     }
     assert labels["name"] == "labels"
     assert labels["figures"].keys() == {"average_precision", "recall_at_precision", "calibration"}
-    assert sum(sizes.values()) + labels["pairs"] == COUNT
+    replayed = replay.replayed(20) if RECIPES[recipe] else []
+    assert sum(sizes.values()) + labels["pairs"] == COUNT + len(replayed)
+    assert [one["name"] for one in found["gate"]["served"]] == [WRITTEN, NEAR]
+    assert found["gate"]["served"][1]["challenger"]["pairs"] == 20
     assert found["gate"]["outcome"] in ("passed", "failed", "not enough evidence")
     assert len(found["gate"]["to_label"]) == 20
     order = [one["phase"] for one in told if "phase" in one]

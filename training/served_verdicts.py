@@ -1,0 +1,168 @@
+"""Two releases and pairs as a service meets them in; out comes what each calls a duplicate, and whether that is harm.
+
+Labels are no sample of what a service is asked. So the gate also looks at verdicts of pairs near enough to be offered:
+those of written questions, of which it is known whether they are duplicates, and the collection's own, of which nobody
+has said so.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from app.engine.models.encoder import Encoder
+from app.engine.models.pair_classifier import PairClassifier
+from app.engine.scorer import Scorer
+from app.engine.text import Words
+from app.engine.training_contract import Calls, ServedSet, UnlabelledPair
+from app.engine.verdicts import Judge, Pair, unread
+from training.evaluation import in_slices, similarities
+from training.pairs import LabelledPair, both_texts, texts_of
+from training.progress import ProgressFile
+from training.served import serve
+from training.written import Cluster, read_clusters
+
+WRITTEN = "written questions as served"
+NEAR = "the collection's near pairs"
+CLUSTERS = 12  # of each domain of the written report
+FEWEST_CALLS = 20  # without which a precision says little
+LOOSER = 0.05  # by which a precision may look lower than it should
+FEWER = 0.5  # of the duplicates that the champion finds, which the challenger should find
+MORE = 2.0  # times the champion's calls of near pairs, from which somebody should look at some
+MORE_SHARE = 0.1  # of all near pairs, by which there may be more in any case
+ERROR = 0.025  # that a precision lies above its upper bound
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A release that answers: which pairs it calls duplicates."""
+
+    scorer: Scorer
+    encoder: Encoder
+    classifier: PairClassifier | None
+    progress: ProgressFile
+
+    def on_written(self) -> Calls:
+        """Written questions, each asked among those stored, as `training.served` has it."""
+        others = [cluster.question for cluster in read_clusters("train")]
+        served = serve(self.encoder, _clusters(), others, self.progress)
+        called = self.called(served.pairs, served.similarities)
+        right = int((called & served.labels).sum())
+        return Calls(len(called), int(called.sum()), right)
+
+    def on_near(self, near: Sequence[UnlabelledPair]) -> Calls:
+        """Near pairs of which nobody has said whether they are duplicates."""
+        pairs = [LabelledPair(one.question1, one.question2, is_duplicate=False) for one in near]
+        texts = texts_of(pairs)
+        vectors = in_slices(self.encoder.encode, texts, self.progress)
+        by_encoder = similarities(pairs, texts, vectors)
+        called = self.called(both_texts(pairs), by_encoder)
+        return Calls(len(called), int(called.sum()))
+
+    def called(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        by_encoder: NDArray[np.float32],
+    ) -> NDArray[np.bool_]:
+        """Which of n pairs (n,) are called duplicates; those are read that a service would read."""
+        logits = unread(len(pairs))
+        near = np.flatnonzero(self.scorer.is_open(by_encoder))
+        if self.classifier and len(near):
+            texts = [pairs[row] for row in near]
+            logits[near] = in_slices(self.classifier.score, texts, self.progress)
+        judged = Judge(self.scorer).judge(
+            [Pair(Words.of(first), Words.of(second)) for first, second in pairs],
+            by_encoder,
+            logits,
+        )
+        return np.array([one.verdict == "duplicate" for one in judged], dtype=np.bool_)
+
+
+def harm(served: Sequence[ServedSet], target: float) -> list[str]:
+    """Sets on which fewer of the challenger's duplicates are right, with 95 % certainty, than should be."""
+    reasons = []
+    for one in served:
+        upper = _upper_bound(one.challenger)
+        wanted = _wanted(one, target)
+        if upper is not None and upper < wanted:
+            reasons.append(f"{_words(one)}: fewer are right than {wanted:.2f}")
+    return reasons
+
+
+def doubts(served: Sequence[ServedSet], target: float) -> list[str]:
+    """Sets on which the challenger's duplicates look wrong, too few, or more than anybody has looked at."""
+    reasons = []
+    for one in served:
+        precision = _precision(one.challenger)
+        wanted = _wanted(one, target)
+        if precision is not None and precision < wanted - LOOSER:
+            reasons.append(f"{_words(one)}: fewer look right than {wanted:.2f}")
+        elif _finds_less(one, target):
+            reasons.append(f"{_words(one)}: it finds less than half as many duplicates")
+        elif _calls_many_more(one):
+            reasons.append(f"{_words(one)}: nobody has said whether they are; label some")
+    return reasons
+
+
+def _clusters() -> list[Cluster]:
+    """Some of each domain of the written report."""
+    taken: Counter[str] = Counter()
+    chosen = []
+    for cluster in read_clusters("report"):
+        taken[cluster.domain] += 1
+        if taken[cluster.domain] <= CLUSTERS:
+            chosen.append(cluster)
+    return chosen
+
+
+def _precision(calls: Calls) -> float | None:
+    """The share of the calls that are right; None where they are few, or nobody knows."""
+    if calls.right is None or calls.duplicate < FEWEST_CALLS:
+        return None
+    return calls.right / calls.duplicate
+
+
+def _upper_bound(calls: Calls) -> float | None:
+    """Of that precision (Clopper and Pearson, 1934)."""
+    if calls.right is None or calls.duplicate < FEWEST_CALLS:
+        return None
+    wrong = calls.duplicate - calls.right
+    return float(beta.ppf(1 - ERROR, calls.right + 1, wrong)) if wrong else 1.0
+
+
+def _wanted(one: ServedSet, target: float) -> float:
+    """The precision that a challenger should have: the target, or the champion's where that is lower."""
+    precision = _precision(one.champion)
+    return target if precision is None else min(target, precision)
+
+
+def _finds_less(one: ServedSet, target: float) -> bool:
+    """Whether it finds too few of the duplicates that a champion finds whose calls can be believed."""
+    before, after = one.champion.right, one.challenger.right
+    precision = _precision(one.champion)
+    if before is None or after is None or precision is None:
+        return False
+    return precision >= target - LOOSER and after < FEWER * before
+
+
+def _calls_many_more(one: ServedSet) -> bool:
+    """Whether it calls so many more near pairs duplicates that somebody should look at some."""
+    if one.challenger.right is not None:
+        return False
+    before = one.champion.duplicate
+    more = before + MORE_SHARE * one.challenger.pairs
+    return one.challenger.duplicate > max(MORE * before, more, FEWEST_CALLS)
+
+
+def _words(one: ServedSet) -> str:
+    champion, challenger = one.champion, one.challenger
+    words = f"{one.name}: {challenger.duplicate} of {challenger.pairs} called duplicates"
+    if challenger.right is not None:
+        words += f", {challenger.right} of them rightly"
+    words += f" (champion: {champion.duplicate}"
+    if champion.right is not None:
+        words += f", {champion.right} rightly"
+    return words + ")"
