@@ -115,7 +115,8 @@ class Child:
 
 def _start_ticks(process: psutil.Process) -> int:
     """When it started, in clock ticks after boot, which no change of the clock moves."""
-    return round((process.create_time() - psutil.boot_time()) * TICKS_PER_SECOND)
+    seconds: float = process.create_time() - psutil.boot_time()
+    return round(seconds * TICKS_PER_SECOND)
 
 
 def _lives(process: psutil.Process) -> bool:
