@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app.engine.store import Key, Store
 from app.errors import AdminKeyRefused, KeysNeeded
+from app.private_files import is_writable_by_all, warn_if_open
 from app.scopes import KeyScope
 
 ID_BYTES, SECRET_BYTES = 8, 32
@@ -145,6 +146,11 @@ class Keys:
 def _admin_key(file: Path) -> str:
     """The key that a file holds, white space around it left out. Raises AdminKeyRefused."""
     try:
+        if is_writable_by_all(file):
+            raise AdminKeyRefused(
+                f"anybody may change {file} (SAMEASK_ADMIN_KEY_FILE): `chmod 600 {file}`"
+            )
+        warn_if_open(file)
         key = file.read_text("ascii").strip()
     except OSError as error:
         raise AdminKeyRefused(

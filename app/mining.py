@@ -34,7 +34,7 @@ from app.engine.text import TextPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import CommandError
 from app.releases.at_start import open_chosen
-from app.releases.catalogue import Catalogue
+from app.releases.catalogue import Catalogue, shipped
 from app.releases.opening import opener
 from app.settings import Settings
 
@@ -339,7 +339,7 @@ def mine_file(
     **how: bool,
 ) -> int:
     """Mine (id, text) pairs with the release of the settings, as `mine` does."""
-    release = Release.open(settings.release)
+    release = Release.open(shipped(settings.release))
     encoder, classifier = open_models(
         release, settings.device, settings.backend, settings.data_dir / "models"
     )

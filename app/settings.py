@@ -4,16 +4,19 @@ Each field is read from the environment as `SAMEASK_<NAME>`; the table in README
 descriptions here, and a test compares the two.
 """
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
 Backend = Literal[
     "auto", "torch", "torch-fp16", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"
 ]
+NO_SETTINGS = ("SAMEASK_KEY",)  # the key of a command that speaks to a server
 
 
 class Settings(BaseSettings):
@@ -159,6 +162,28 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious log line written. No level writes question texts."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_known(cls, values: Any) -> Any:
+        """A variable that is no setting is misspelt: to pass it over would start a service other than was meant."""
+        known = [f"SAMEASK_{name.upper()}" for name in cls.model_fields]
+        for name in sorted(os.environ):
+            spelt = name.upper()
+            if spelt.startswith("SAMEASK_") and spelt not in (*known, *NO_SETTINGS):
+                close = get_close_matches(spelt, known, 1)
+                hint = f": {close[0]} is meant?" if close else ""
+                raise ValueError(f"{name} is no setting{hint}")
+        return values
+
+    @field_validator("target_precision", mode="before")
+    @classmethod
+    def _precision_as_a_number(cls, value: Any) -> Any:
+        """`0.9` is `0.90`: what is no number is left to the rule of the field."""
+        try:
+            return f"{float(value):.2f}" if round(float(value), 2) == float(value) else value
+        except (TypeError, ValueError):
+            return value
 
     @model_validator(mode="after")
     def _requests_fit_the_queue(self) -> Self:

@@ -47,9 +47,10 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.store",  # to read
     },
     # the service
-    "app.keys": {"app.scopes", "app.engine.store", "app.engine.files"},
+    "app.private_files": set(),
+    "app.keys": {"app.scopes", "app.private_files", "app.engine.store", "app.engine.files"},
     "app.data_directory": {"app.engine.store"},
-    "app.webhook": {"app.webhook", "app.engine.store"},
+    "app.webhook": {"app.webhook", "app.private_files", "app.engine.store"},
     "app.training_runs": {
         "app.training_runs",
         "app.releases",

@@ -13,6 +13,7 @@ import httpx
 
 from app.cli.terminal import err
 from app.errors import CommandError
+from app.private_files import is_writable_by_all
 from app.settings import Settings
 
 TIMEOUT_SECONDS = 600
@@ -28,11 +29,13 @@ def create_app(settings: Settings, *, in_place: bool = False) -> Any:
     return pkgutil.resolve_name("app.main:create_app")(settings, in_place=in_place)
 
 
-def run(url: str | None, key_file: Path | None, speak: Speak) -> Any:
+def run(
+    url: str | None, key_file: Path | None, speak: Speak, *, makes_data_directory: bool = False
+) -> Any:
     """What `speak` returns, spoken to the server at `url` or to the app in this process."""
 
     async def connect_and_speak() -> Any:
-        async with connected(url, key_file) as service:
+        async with connected(url, key_file, makes_data_directory=makes_data_directory) as service:
             return await speak(service)
 
     return asyncio.run(connect_and_speak())
@@ -46,13 +49,18 @@ def request(
 
 
 @asynccontextmanager
-async def connected(url: str | None, key_file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
+async def connected(
+    url: str | None, key_file: Path | None, *, makes_data_directory: bool = False
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server at `url`, or of the app in this process, which asks for no key."""
     if url:
         async with _remote(url, key_file) as service:
             yield service
         return
-    app = create_app(Settings(), in_place=True)
+    settings = Settings()
+    if not makes_data_directory:
+        assert_data_directory(settings)
+    app = create_app(settings, in_place=True)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -62,11 +70,40 @@ async def connected(url: str | None, key_file: Path | None) -> AsyncIterator[htt
         yield service
 
 
+def assert_data_directory(settings: Settings) -> None:
+    """Raises CommandError where there is none, unless SAMEASK_DATA_DIR says where it is to be.
+
+    Without the setting it is the folder `data` of where the command is called: from another folder it would be
+    another one, of which no server knows.
+    """
+    if "data_dir" not in settings.model_fields_set and not settings.data_dir.exists():
+        raise CommandError(
+            f"there is no data directory {settings.data_dir.absolute()}: SAMEASK_DATA_DIR says where the server's is"
+        )
+
+
 def _remote(url: str, key_file: Path | None) -> httpx.AsyncClient:
-    """Raises InvalidURL, CommandError."""
-    if (httpx.URL(url).port or 0) > MAX_PORT:
-        raise httpx.InvalidURL(f"{url} has a port past {MAX_PORT}")
-    return httpx.AsyncClient(base_url=url, headers=_credentials(key_file), timeout=TIMEOUT_SECONDS)
+    """Raises CommandError."""
+    address = _address(url)
+    headers = _credentials(key_file)
+    return httpx.AsyncClient(base_url=address, headers=headers, timeout=TIMEOUT_SECONDS)
+
+
+def _address(url: str) -> httpx.URL:
+    """Raises CommandError for what is no address of a server, with one that may be meant."""
+    try:
+        address = httpx.URL(url)
+        meant = httpx.URL(f"http://{url}") if "//" not in url else None
+    except httpx.InvalidURL as error:
+        raise CommandError(f"--url {url} is no address: {error}") from error
+    if (address.port or 0) > MAX_PORT:
+        raise CommandError(f"--url {url} has a port past {MAX_PORT}")
+    if address.scheme not in ("http", "https") or not address.host:
+        example = meant if meant and meant.host else "http://127.0.0.1:8000"
+        raise CommandError(
+            f"--url {url} must begin with http:// or https:// and a host, as in {example}"
+        )
+    return address
 
 
 async def _until_ready(service: httpx.AsyncClient) -> None:
@@ -84,6 +121,8 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
 def _credentials(key_file: Path | None) -> dict[str, str]:
     """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
     try:
+        if key_file and is_writable_by_all(key_file):
+            raise CommandError(f"anybody may change {key_file}: `chmod 600 {key_file}`")
         key = key_file.read_text("utf-8") if key_file else os.environ.get("SAMEASK_KEY", "")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"can't read the key in {key_file}: {type(error).__name__}") from error
@@ -98,7 +137,18 @@ def _credentials(key_file: Path | None) -> dict[str, str]:
 async def call(service: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
     """One request; tried again while the server says it is busy. Raises CommandError with the problem's words."""
     while True:
-        response = await service.request(method, path, **arguments)
+        try:
+            response = await service.request(method, path, **arguments)
+        except httpx.ConnectError as error:
+            raise CommandError(
+                f"no answer from the server at {service.base_url}: nobody listens there, or can be reached"
+                f" ({error}); `sameask serve` starts one"
+            ) from error
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise CommandError(
+                f"no answer from the server at {service.base_url}: {reason}"
+            ) from error
         if response.status_code != 429:
             return _answer(response)
         await asyncio.sleep(float(response.headers.get("Retry-After", 1)))

@@ -2,17 +2,22 @@
 heeds the change at its next request. There is no HTTP route for this, so a stolen key can't make itself another one."""
 
 import re
+from contextlib import AbstractContextManager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from app.cli.client import assert_data_directory
 from app.cli.options import AsJson
 from app.cli.terminal import cell, out, print_json, print_line, print_note
 from app.data_directory import shared
+from app.engine.store import Store
 from app.errors import CommandError
 from app.keys import make_key
+from app.private_files import write_private
 from app.scopes import KeyScope
 from app.settings import Settings
 
@@ -32,20 +37,31 @@ def create(
         list[KeyScope], typer.Option(help="What it is for; may be given more than once.")
     ],
     name: Annotated[str, typer.Option(help="Whose it is, for the list.")] = "",
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="New file for the key, which its owner alone may read."),
+    ] = None,
 ) -> None:
     """Make a key and print it, this one time. From the first one on, every request to a server needs a key."""
     if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
         raise CommandError(f"--name must be at most {MAX_NAME_CHARACTERS} printable characters")
-    with shared(Settings().data_dir) as store:
+    if out_file:
+        _write(out_file, "")  # before there is a key that could not be kept
+    with _store() as store:
         made, key = make_key(store, scope, name)
-    print_note(f"key {made.id} ({' '.join(made.scopes)}); it is shown this once:")
-    typer.echo(key)
+    words = f"key {made.id} ({' '.join(made.scopes)}) of {Settings().data_dir.absolute()}"
+    if out_file:
+        out_file.write_text(f"{key}\n")
+        print_note(f"{words}, in {out_file}")
+    else:
+        print_note(f"{words}; it is shown this once:")
+        typer.echo(key)
 
 
 @keys.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Show every key's id, scopes and name, when it was made, and when revoked; never the key."""
-    with shared(Settings().data_dir) as store:
+    with _store() as store:
         stored = [asdict(key) for key in store.keys.all()]
     for key in stored:
         del key["digest"]
@@ -65,9 +81,23 @@ def revoke(
     """Take a key back, for good: the next request with it is refused."""
     if not ID.fullmatch(key_id):  # somebody may have pasted the key itself: it is not repeated
         raise CommandError("an id is 16 characters of 0-9 and a-f: `sameask keys list` shows them")
-    with shared(Settings().data_dir) as store:
+    with _store() as store:
         revoked = store.keys.revoke(key_id)
     print_line(f"key {revoked.id} was revoked at {revoked.revoked_at}")
+
+
+def _store() -> AbstractContextManager[Store]:
+    """The store of the data directory. Raises CommandError where nobody said that there should be one."""
+    settings = Settings()
+    assert_data_directory(settings)
+    return shared(settings.data_dir)
+
+
+def _write(file: Path, content: str) -> None:
+    try:
+        write_private(file, content)
+    except OSError as error:
+        raise CommandError(f"can't write {file}: {error.strerror}") from error
 
 
 def _cells(key: dict[str, Any]) -> list[object]:

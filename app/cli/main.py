@@ -5,14 +5,14 @@ and a command that only speaks to a server loads neither the models nor the stor
 """
 
 import pkgutil
+import sys
 from typing import Any, NamedTuple
 
-import httpx
 import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from app.cli.terminal import fail
+from app.cli.terminal import drop_output, fail, use_unicode
 from app.errors import SameaskError
 
 
@@ -101,14 +101,42 @@ for _name, _command in COMMANDS.items():
 
 def main() -> None:
     """Entry point: one clear line for an error that is meant for a person."""
+    use_unicode()
     try:
-        cli()
+        _call()
     except SameaskError as error:
         fail(str(error))
     except ValidationError as error:
         fail("; ".join(_setting_words(e["loc"], e["msg"]) for e in error.errors()))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"no answer from the server: {error}")
+    except UnicodeEncodeError:
+        broken = [argument for argument in sys.argv[1:] if not _is_unicode(argument)]
+        if not broken:
+            raise
+        fail(f"an argument is not text in UTF-8: {broken[0]!a}")
+    except BrokenPipeError:  # whoever read it has seen enough
+        drop_output()
+        raise SystemExit(1) from None
+    except OSError as error:
+        drop_output()
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}")
+
+
+def _call() -> None:
+    """Call the command, and have all that it printed written: an error of that counts as one of the command."""
+    try:
+        cli()
+    finally:
+        sys.stdout.flush()
+
+
+def _is_unicode(argument: str) -> bool:
+    """Whether an argument was UTF-8: Python holds bytes that are not as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _setting_words(place: tuple[int | str, ...], words: str) -> str:

@@ -1,11 +1,13 @@
 """`sameask mine`: all duplicate pairs of a file or a collection, into a file. The models run in this process."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import Progress, TaskID
 
+from app.cli.client import assert_data_directory
 from app.cli.options import IdColumn, TextColumn
 from app.cli.questions import read_questions
 from app.cli.terminal import print_line, progress_bar
@@ -47,6 +49,7 @@ def mine(
         raise CommandError("name either a FILE or a --collection")
     wanted = Wanted(similarity, probability, verify)
     wanted.check()
+    _assert_writable(out_file)
     settings = Settings()
     with progress_bar() as progress:
         advance = _Bars(progress)
@@ -56,6 +59,7 @@ def mine(
                 questions, out_file, wanted, settings, advance, resume=resume, overwrite=overwrite
             )
         else:
+            assert_data_directory(settings)
             count = mine_collection(
                 str(collection),
                 out_file,
@@ -66,6 +70,17 @@ def mine(
                 overwrite=overwrite,
             )
     print_line(f"{count:,} pairs in {out_file}")
+
+
+def _assert_writable(out_file: Path) -> None:
+    """Raises CommandError, before anything is computed, where the file of pairs can't be written."""
+    there = next(folder for folder in out_file.absolute().parents if folder.exists())
+    if out_file.is_dir():
+        raise CommandError(f"can't write {out_file}: it is a folder")
+    if not there.is_dir():
+        raise CommandError(f"can't write {out_file}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise CommandError(f"can't write {out_file}: {there} is not writable")
 
 
 class _Bars:

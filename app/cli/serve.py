@@ -4,14 +4,16 @@ import asyncio
 import gc
 import signal
 import socket
+from typing import Annotated
 
+import typer
 import uvicorn
 from fastapi import FastAPI
 
 from app.cli.client import create_app
 from app.cli.logs import log_to_stderr
 from app.cli.terminal import print_note
-from app.errors import AddressInUse
+from app.errors import AddressInUse, CommandError
 from app.settings import Settings
 
 BACKLOG = 2048  # connections that may wait to be accepted
@@ -19,8 +21,14 @@ SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75  # 5, as long as httpx trusts an idle connection, would be a race
 
 
-def serve() -> None:
+def serve(
+    workers: Annotated[int, typer.Option(hidden=True)] = 1,  # others' servers have it
+) -> None:
     """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
+    if workers != 1:
+        raise CommandError(
+            "--workers: one process serves a data directory, with its models and indexes; it uses every processor"
+        )
     settings = Settings()
     with _listen(settings) as listening:
         log_to_stderr(settings)
@@ -40,13 +48,18 @@ def serve() -> None:
 async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket) -> None:
     async with app.router.lifespan_context(app):
         host, port = listening.getsockname()[:2]
-        address = f"http://{host}:{port}"
+        address = f"http://{_authority(host, port)}"
         print_note(f"Sameask answers at {address} (documentation: {address}/docs)")
         _freeze_memory()
         # uvicorn raises the signal that ended it once more, for us: what is open here still has to be closed.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         await server.serve(sockets=[listening])
+
+
+def _authority(host: str, port: int) -> str:
+    """Host and port as a URL has them: an address of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _freeze_memory() -> None:
@@ -70,6 +83,6 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise AddressInUse(
-            f"can't listen on {settings.host}:{settings.port} (SAMEASK_PORT): {error.strerror}"
+            f"can't listen on {_authority(settings.host, settings.port)} (SAMEASK_PORT): {error.strerror}"
         ) from error
     return listening

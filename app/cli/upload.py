@@ -44,7 +44,12 @@ def upload(
         raise CommandError(
             f"{bad:,} broken rows in {wanted.file}: nothing was imported; --skip-bad imports the others"
         )
-    totals = run(url, key_file, lambda service: _write(service, collection, wanted, good))
+    totals = run(
+        url,
+        key_file,
+        lambda service: _write(service, collection, wanted, good),
+        makes_data_directory=True,
+    )
     words = [f"{totals[name]:,} {name}" for name in wanted.counts]
     if bad:
         words.append(f"{bad:,} broken rows skipped")

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 
+from app.cli.client import assert_data_directory
 from app.cli.logs import log_to_stderr
 from app.cli.terminal import print_note
 from app.data_directory import shared
@@ -19,6 +20,7 @@ def worker() -> None:
     """
     settings = Settings()
     log_to_stderr(settings)
+    assert_data_directory(settings)
     with shared(settings.data_dir) as store:
         holder = f"worker {os.getpid()} at {socket.gethostname()}"
         asyncio.run(_work(Worker(store, settings, holder=holder)))

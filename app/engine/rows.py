@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ import pyarrow.parquet as parquet
 
 from app.errors import UnreadableFile
 
+MAX_LINE_CHARACTERS = 4 * 2**20  # no request holds more than that
+PARQUET_ROWS, PARQUET_BYTES = 1024, 16 * 2**20  # held at once
+MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 64 * 2**20, 100  # of one column of one group of rows
 TRUTHS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
@@ -71,9 +73,9 @@ def _read_delimited(
     delimiter: str,
     quoting: Literal[0, 3],
 ) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(MAX_LINE_CHARACTERS)
     with _open(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+        reader = csv.reader(_lines(path, file), delimiter=delimiter, quoting=quoting, strict=True)
         header = next(reader, [])
         places: list[int | None] = [_place(path, header, column) for column in columns]
         places += [header.index(column) if column in header else None for column in optional]
@@ -99,7 +101,7 @@ def _read_delimited(
 
 def _read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     with _open(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(path, file), 1):
             if not line.strip():
                 continue
             try:
@@ -113,16 +115,52 @@ def _read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> 
 
 
 def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
-    with parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
+    wanted = (*columns, *optional)
+    # A text that many rows share is held once: a file of kilobytes could stand for gigabytes otherwise.
+    schema = parquet.read_schema(path)
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        names = schema.names
         for column in columns:
             _place(path, names, column)
-        present = [*columns, *(column for column in optional if column in names)]
+        present = [column for column in wanted if column in names]
         number = 0
-        for batch in file.iter_batches(batch_size=1024, columns=present):
-            for record in batch.to_pylist():
+        for batch in file.iter_batches(_parquet_rows(path, file, present), columns=present):
+            values = {column: batch.column(column) for column in present}
+            for place in range(batch.num_rows):
                 number += 1
-                yield Row(number, tuple(record.get(column) for column in (*columns, *optional)))
+                row = [values[c][place].as_py() if c in values else None for c in wanted]
+                yield Row(number, tuple(row))
+
+
+def _parquet_rows(path: Path, file: parquet.ParquetFile, columns: Sequence[str]) -> int:
+    """How many rows of these columns to hold at once. Raises UnreadableFile for one that unpacks to far more than it
+    is: what a footer says of its pages is all that can be known before they are unpacked."""
+    metadata = file.metadata
+    largest_row = 1
+    for group in (metadata.row_group(place) for place in range(metadata.num_row_groups)):
+        for chunk in (group.column(place) for place in range(group.num_columns)):
+            unpacked, packed = chunk.total_uncompressed_size, max(chunk.total_compressed_size, 1)
+            if chunk.path_in_schema not in columns:
+                continue
+            if unpacked > MAX_UNPACKED_BYTES and unpacked > MAX_UNPACKED_RATIO * packed:
+                raise UnreadableFile(
+                    f"{path}: its column {chunk.path_in_schema!r} unpacks to {unpacked:,} bytes from {packed:,}"
+                )
+            largest_row = max(largest_row, unpacked // max(group.num_rows, 1))
+    return max(1, min(PARQUET_ROWS, PARQUET_BYTES // largest_row))
+
+
+def _lines(path: Path, file: IO[str]) -> Iterator[str]:
+    """The lines of a file. Raises UnreadableFile for one so long that no row needs it: it may be gigabytes, packed."""
+    number = 0
+    while line := file.readline(MAX_LINE_CHARACTERS + 1):
+        number += 1
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise UnreadableFile(
+                f"{path}:{number}: the line has more than {MAX_LINE_CHARACTERS:,} characters"
+            )
+        yield line
 
 
 def _open(path: Path) -> IO[str]:

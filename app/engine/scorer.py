@@ -108,6 +108,11 @@ class Scorer:
     target_precision: str
     open_from: float = -1.0
 
+    def says_duplicate(self) -> bool:
+        """Whether the labels of the release support a threshold for the target precision."""
+        scale = self.by_pair or self.by_similarity
+        return scale.thresholds.duplicate[self.target_precision].probability is not None
+
     def probability(
         self, similarities: NDArray[np.float32], logits: NDArray[np.float32] | None = None
     ) -> NDArray[np.float64]:

@@ -19,6 +19,20 @@ def open_chosen(
 ) -> LiveRelease:
     """The release that was made live last, if it is sound and SAMEASK_RELEASE is as it was then; else
     SAMEASK_RELEASE's. Raises ReleaseRefused, ModelRefused."""
+    live = _choose(catalogue, store, open_release, is_server)
+    if is_server and not live.scorer.says_duplicate():
+        log.warning(
+            "the release %s has no threshold for SAMEASK_TARGET_PRECISION=%s, as its labels support none:"
+            " by itself it calls nothing `duplicate`",
+            live.release.name,
+            live.scorer.target_precision,
+        )
+    return live
+
+
+def _choose(
+    catalogue: Catalogue, store: Store, open_release: Opener, is_server: bool
+) -> LiveRelease:
     history = store.activations.latest_first()
     latest = history[0] if history else None
     is_changed = latest is not None and latest.setting != str(catalogue.setting)
@@ -29,7 +43,7 @@ def open_chosen(
         )
     elif latest and (live := _open_latest(catalogue, latest, open_release)):
         return live
-    live = open_release(Release.open(catalogue.setting), False)
+    live = open_release(Release.open(catalogue.own), False)
     if latest is None or (is_server and is_changed):
         _note(store, live.release, catalogue)
     return live

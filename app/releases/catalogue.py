@@ -8,6 +8,7 @@ from pathlib import Path
 from app.engine.release import Release
 from app.errors import ReleaseNotFound, ReleaseProtected, ReleaseRefused, ReleaseUnusable
 
+ROOT = Path(__file__).parent.parent.parent  # `releases/` with those that ship stands here
 RESERVED = {"live", "shadow"}  # they stand where a name stands in a path
 
 FileState = tuple[str, int, int]  # path, bytes, time of the last change in nanoseconds
@@ -39,6 +40,7 @@ class Catalogue:
     def __init__(self, setting: Path, folder: Path) -> None:
         """`setting` is the folder that SAMEASK_RELEASE names, `folder` holds those that were trained here."""
         self.setting = setting
+        self.own = shipped(setting)
         self._folder = folder
         self._checks: dict[Path, _Check] = {}
 
@@ -76,10 +78,10 @@ class Catalogue:
 
     def _own_entry(self) -> Entry:
         """SAMEASK_RELEASE's, which goes by the name in its manifest."""
-        check = self._check(self.setting)
-        name = check.release.name if check.release else self.setting.name
+        check = self._check(self.own)
+        name = check.release.name if check.release else self.own.name
         refused = check.refused or _refused_name(name)
-        return Entry(name, self.setting, False, check.release, refused)
+        return Entry(name, self.own, False, check.release, refused)
 
     def _trained_entry(self, path: Path, taken: str) -> Entry:
         """One that was trained here, which goes by its folder's name; that of SAMEASK_RELEASE's is `taken`."""
@@ -100,6 +102,12 @@ class Catalogue:
             known = _read(path, files)
             self._checks[path] = known
         return known
+
+
+def shipped(setting: Path) -> Path:
+    """The folder that SAMEASK_RELEASE names: one beside the code, where the command is called from elsewhere."""
+    beside_code = ROOT / setting
+    return beside_code if not setting.exists() and beside_code.exists() else setting
 
 
 def _read(path: Path, files: list[FileState]) -> _Check:

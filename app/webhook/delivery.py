@@ -112,8 +112,8 @@ class Webhook:
             await self._fail(endpoint, begun, failure, next_at)
         except Exception as error:
             log.exception("a fault kept the event %s from being sent", begun.id)
-            failure = DeliveryFailed(f"a fault: {type(error).__name__}")
-            await self._fail(endpoint, begun, failure, next_at)
+            fault = DeliveryFailed(f"a fault: {type(error).__name__}")
+            await self._fail(endpoint, begun, fault, next_at)
         else:
             log.info("%s has event %s (%s)", endpoint.host, begun.id, begun.event)
             await in_thread(self._thread, self._outbox.succeed, begun, self._clock())

@@ -23,6 +23,7 @@ import httpx
 
 from app import __version__
 from app.errors import DeliveryFailed, WebhookRefused
+from app.private_files import is_writable_by_all, warn_if_open
 
 TIMEOUT_SECONDS = 20.0  # the specification recommends 15 to 30
 CONNECT_SECONDS = 5.0  # to one of the addresses, before the next is tried
@@ -231,6 +232,11 @@ def _secret(file: Path | None) -> bytes:
             "SAMEASK_WEBHOOK_URL needs SAMEASK_WEBHOOK_SECRET_FILE: events are signed"
         )
     try:
+        if is_writable_by_all(file):
+            raise WebhookRefused(
+                f"anybody may change {file} (SAMEASK_WEBHOOK_SECRET_FILE): `chmod 600 {file}`"
+            )
+        warn_if_open(file)
         text = file.read_text("ascii").strip()
         secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except OSError as error:

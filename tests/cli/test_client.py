@@ -29,9 +29,11 @@ def test_a_server_that_does_not_answer_is_one_line(
     arguments = [
         str(question_file(tmp_path)) if argument == "FILE" else argument for argument in command
     ]
-    ended = sameask(*arguments, "--url", f"http://127.0.0.1:{free_port()}")
+    url = f"http://127.0.0.1:{free_port()}"
+    ended = sameask(*arguments, "--url", url)
     assert ended.code == 1
-    assert ended.err.splitlines()[-1].startswith("sameask: no answer from the server: ")
+    assert ended.err.splitlines()[-1].startswith(f"sameask: no answer from the server at {url}: ")
+    assert "`sameask serve` starts one" in ended.err.splitlines()[-1]
     assert "Traceback" not in ended.err
 
 
@@ -40,6 +42,22 @@ def test_a_server_that_does_not_answer_is_one_line(
 )
 def test_an_address_that_is_none_is_one_line(sameask: Sameask, address: str) -> None:
     assert_one_line(sameask("find", "One?", "--url", address))
+
+
+@pytest.mark.parametrize(
+    ("address", "example"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("ftp://127.0.0.1", "http://127.0.0.1:8000"),
+    ],
+)
+def test_an_address_without_its_scheme_is_refused_with_the_one_that_is_meant(
+    sameask: Sameask, address: str, example: str
+) -> None:
+    refused = sameask("find", "One?", "--url", address)
+    assert_one_line(refused, f"--url {address} must begin with http://", f"as in {example}")
 
 
 @pytest.mark.parametrize("status", [200, 404, 500])

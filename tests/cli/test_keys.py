@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,12 @@ from tests.cli.commands import (
     Outcome,
     Sameask,
     assert_one_line,
-    free_port,
     label_file,
     labelled,
     question_file,
     stored,
 )
-from tests.serving import PATIENCE_SECONDS
+from tests.serving import PATIENCE_SECONDS, free_port
 
 
 @dataclass(frozen=True)
@@ -237,3 +237,47 @@ def test_serve_refuses_a_first_admin_key_that_is_too_short_and_does_not_print_it
     refused = _serve_refused(tmp_path, SAMEASK_ADMIN_KEY_FILE=str(tmp_path / "secret"))
     assert_one_line(refused, "SAMEASK_ADMIN_KEY_FILE", "32")
     assert "xyzzy" not in refused.err
+
+
+# Key files
+
+
+def test_a_key_goes_into_a_file_that_its_owner_alone_may_read(
+    sameask: Sameask, tmp_path: Path
+) -> None:
+    file = tmp_path / "forum-key"
+    previous = os.umask(0o022)
+    try:
+        made = sameask("keys", "create", "--scope", "read", "--out", file)
+    finally:
+        os.umask(previous)
+    assert (made.code, made.out) == (0, "")
+    assert re.fullmatch(r"sameask_[0-9a-f]{16}_[0-9a-f]{64}\n", file.read_text())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = sameask("keys", "create", "--scope", "read", "--out", file)
+    assert_one_line(again, f"can't write {file}: File exists")
+    assert len(_listed(sameask)) == 1  # no key is made that nobody has
+
+
+def test_a_key_file_that_anybody_may_change_is_refused(sameask: Sameask, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sameask_0123")
+    file.chmod(0o666)
+    refused = sameask("find", "One?", "--url", "http://127.0.0.1:1", "--key-file", file)
+    assert_one_line(refused, f"anybody may change {file}: `chmod 600 {file}`")
+
+
+def test_keys_of_a_data_directory_that_nobody_named_are_not_made(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAMEASK_DATA_DIR")
+    refused = sameask("keys", "create", "--scope", "read")
+    assert_one_line(refused, f"there is no data directory {tmp_path / 'data'}", "SAMEASK_DATA_DIR")
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_data_directory_of_a_key_is_named(sameask: Sameask, settings: Settings) -> None:
+    assert (
+        f" of {settings.data_dir}; it is shown this once"
+        in sameask("keys", "create", "--scope", "read").err
+    )

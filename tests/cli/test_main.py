@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from app.cli.main import COMMANDS, load
 from app.engine.release import Release
@@ -149,3 +150,47 @@ def test_several_invalid_settings_are_named_at_once(
     monkeypatch.setenv("SAMEASK_PORT", "0")
     monkeypatch.setenv("SAMEASK_DEVICE", "tpu")
     assert_one_line(sameask("find", "One?"), "SAMEASK_PORT: ", "SAMEASK_DEVICE: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "SAMEASK_ADMIN_KEYFILE",
+            "SAMEASK_ADMIN_KEYFILE is no setting: SAMEASK_ADMIN_KEY_FILE is meant?",
+        ),
+        ("SAMEASK_XYZZY", "SAMEASK_XYZZY is no setting"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused(
+    sameask: Sameask, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert_one_line(sameask("find", "One?"), words)
+
+
+@pytest.mark.parametrize("value", ["0.9", "0.90", ".9", "0.900"])
+def test_a_target_precision_is_a_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SAMEASK_TARGET_PRECISION", value)
+    assert Settings().target_precision == "0.90"
+
+
+@pytest.mark.parametrize("value", ["0.901", "0.5", "90", "high"])
+def test_another_target_precision_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SAMEASK_TARGET_PRECISION", value)
+    with pytest.raises(ValidationError, match="target_precision"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("find", "One?"), ("export",), ("mine", "-c", "default", "-o", "out.ndjson"), ("worker",)],
+)
+def test_from_another_folder_no_second_data_directory_is_made(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("SAMEASK_DATA_DIR")
+    refused = sameask(*command)
+    assert (refused.code, refused.out) == (1, "")
+    assert f"there is no data directory {tmp_path / 'data'}: SAMEASK_DATA_DIR" in refused.err
+    assert not (tmp_path / "data").exists()

@@ -10,9 +10,18 @@ import pytest
 
 from app.cli import serve as serve_command
 from app.engine.release import Release
+from app.errors import AddressInUse
 from app.settings import Settings
-from tests.cli.commands import ROWS, Sameask, Server, question_file, serving, stored
-from tests.serving import PATIENCE_SECONDS
+from tests.cli.commands import (
+    ROWS,
+    Sameask,
+    Server,
+    assert_one_line,
+    question_file,
+    serving,
+    stored,
+)
+from tests.serving import PATIENCE_SECONDS, free_port
 
 
 def test_serve_says_where_it_answers_and_writes_no_text(server: Server) -> None:
@@ -67,3 +76,22 @@ def test_answers_are_not_held_back_by_nagles_algorithm(settings: Settings) -> No
             return await accepted
 
     assert asyncio.run(no_delay())
+
+
+def test_an_address_of_ipv6_is_said_in_brackets(
+    tmp_path: Path, tiny_release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMEASK_HOST", "::1")
+    port = free_port()
+    with (
+        socket.create_server(("::1", port), family=socket.AF_INET6),
+        pytest.raises(AddressInUse) as refused,
+    ):
+        serve_command._listen(Settings(port=port, data_dir=tmp_path, release=tiny_release.path))
+    assert str(refused.value).startswith(f"can't listen on [::1]:{port} (SAMEASK_PORT): ")
+    assert serve_command._authority("::1", 8000) == "[::1]:8000"
+    assert serve_command._authority("127.0.0.1", 8000) == "127.0.0.1:8000"
+
+
+def test_workers_are_refused_with_the_reason(sameask: Sameask) -> None:
+    assert_one_line(sameask("serve", "--workers", 2), "--workers: one process serves")

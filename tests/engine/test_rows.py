@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 
 from app.engine.rows import Row, read_rows, truth
 from app.errors import UnreadableFile
+
+ROOT = Path(__file__).parent.parent.parent
 
 Write = Callable[[str, bytes], Path]
 
@@ -440,3 +444,67 @@ def test_parquet_rows_come_before_the_files_end_is_read(tmp_path: Path) -> None:
     ]
     with pytest.raises(UnreadableFile, match="can't read"):
         list(rows)
+
+
+# Files that unpack to far more than they are
+
+
+def _peak_bytes(file: Path) -> tuple[int, str]:
+    """What a process of its own needs at most to read a file, beside what it needs anyway; and how that ended."""
+    script = (
+        "import resource, sys; from pathlib import Path; from app.engine.rows import read_rows\n"
+        "from app.errors import UnreadableFile\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before, ending = peak(), 'read'\n"
+        "try:\n"
+        "    for row in read_rows(Path(sys.argv[1]), ('id', 'text')): pass\n"
+        "except UnreadableFile as error: ending = str(error)\n"
+        "print(peak() - before, ending)"
+    )
+    command = [sys.executable, "-c", script, str(file)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    kilobytes, _, ending = ended.stdout.strip().partition(" ")
+    return int(kilobytes) * 1024, ending
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".tsv.gz", ".jsonl.gz"])
+def test_a_line_that_unpacks_to_hundreds_of_megabytes_is_refused(
+    tmp_path: Path, ending: str
+) -> None:
+    file = tmp_path / f"bomb{ending}"
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(b"id\ttext\na\t" if ending == ".tsv.gz" else b"id,text\na,")
+        for _ in range(256):
+            packed.write(b"x" * 2**20)
+    peak_bytes, words = _peak_bytes(file)
+    assert "the line has more than 4,194,304 characters" in words
+    assert peak_bytes < 64 * 2**20
+
+
+def test_a_quoted_cell_without_end_takes_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.csv.gz"
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(b'id,text\na,"')
+        for _ in range(256):
+            packed.write((b"x" * 1023 + b"\n") * 1024)
+    peak_bytes, words = _peak_bytes(file)
+    assert (words, peak_bytes < 64 * 2**20) == ("read", True)
+
+
+def test_a_text_that_many_rows_of_parquet_share_is_held_once(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["y" * 2**20])
+    table = pa.table({"id": [str(number) for number in range(5000)], "text": texts})
+    parquet.write_table(table, file, compression="zstd")
+    assert file.stat().st_size < 100_000
+    peak_bytes, words = _peak_bytes(file)
+    assert (words, peak_bytes < 64 * 2**20) == ("read", True)
+
+
+def test_a_column_of_parquet_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.parquet"
+    table = pa.table({"id": ["a"], "text": ["z" * (200 * 2**20)]})
+    parquet.write_table(table, file, compression="zstd", use_dictionary=False)
+    peak_bytes, words = _peak_bytes(file)
+    assert "its column 'text' unpacks to 209,715," in words
+    assert peak_bytes < 64 * 2**20

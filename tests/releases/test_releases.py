@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
+from starlette.testclient import TestClient
 
 from app.detector import Detector
 from app.engine import live_release as live_release_module
@@ -689,3 +690,21 @@ async def test_a_question_that_is_gone_is_not_found_by_a_new_release(
     with pytest.raises(QuestionNotFound):
         await detector.remove(COLLECTION, "a")
     assert "a" not in await found(detector)
+
+
+@pytest.mark.parametrize(("duplicate_from", "is_said"), [(None, True), (0.9, False)])
+def test_a_target_precision_without_a_threshold_is_said_at_the_start(
+    tmp_path: Path,
+    tiny_model: Path,
+    caplog: pytest.LogCaptureFixture,
+    duplicate_from: float | None,
+    is_said: bool,
+) -> None:
+    release = publish_release(tmp_path / "release", tiny_model, 32, duplicate_from=duplicate_from)
+    settings = Settings(data_dir=tmp_path / "data", release=release.path, device="cpu")
+    with (
+        caplog.at_level(logging.WARNING, "app.releases.at_start"),
+        TestClient(create_app(settings)),
+    ):
+        pass
+    assert ("no threshold for SAMEASK_TARGET_PRECISION=0.90" in caplog.text) is is_said

@@ -1,0 +1,30 @@
+"""The catalogue: which folder SAMEASK_RELEASE names, wherever the command is called from."""
+
+from pathlib import Path
+
+import pytest
+
+from app.releases.catalogue import ROOT, Catalogue, shipped
+
+SHIPPED = Path("releases/minilm-quora")
+
+
+def test_a_release_that_ships_is_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shipped(SHIPPED) == ROOT / SHIPPED
+    catalogue = Catalogue(SHIPPED, tmp_path / "trained")
+    assert [(entry.name, entry.path, entry.refused) for entry in catalogue.entries()] == [
+        ("minilm-quora", ROOT / SHIPPED, None)
+    ]
+
+
+def test_a_folder_that_is_there_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SHIPPED).mkdir(parents=True)
+    assert shipped(SHIPPED) == SHIPPED
+    assert shipped(Path("nowhere")) == Path("nowhere")
+    assert shipped(tmp_path / "nowhere") == tmp_path / "nowhere"
