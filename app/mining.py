@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from app.data_directory import locked
 from app.engine.index.all_pairs import Pairs, near_pairs
-from app.engine.live_release import open_models
+from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.rulings import Ruling, ruling

@@ -34,9 +34,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine.data import OUT_OF_DOMAIN
-from app.engine.live_release import open_models
 from app.engine.models.backends import CANDIDATES, TORCH
 from app.engine.models.encoder import Encoder
+from app.engine.models.opening import open_models
 from app.engine.models.openvino import versions
 from app.engine.models.tokens import padded
 from app.engine.release import ENCODER, Release

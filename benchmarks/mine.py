@@ -42,9 +42,9 @@ from numpy.typing import NDArray
 from sentence_transformers.util import paraphrase_mining_embeddings
 from transformers.utils.logging import disable_progress_bar
 
-from app.engine.live_release import open_models
 from app.engine.models.backends import AUTO, CANDIDATES, TORCH
 from app.engine.models.encoder import Encoder
+from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.mining import EMBEDDED_AT_ONCE, Models, Source, Wanted, mine
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from app.engine.data import OUT_OF_DOMAIN
-from app.engine.live_release import open_models
 from app.engine.models.encoder import Encoder
+from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.scorer import similarity

@@ -24,9 +24,9 @@ from sklearn.metrics import (
     precision_recall_curve,
 )
 
-from app.engine.live_release import open_models
 from app.engine.models.backends import TORCH
 from app.engine.models.encoder import Encoder
+from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Calibration, similarity

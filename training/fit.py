@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from app.engine.live_release import open_models
+from app.engine.models.opening import open_models
 from app.engine.models.safe_loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.errors import CommandError

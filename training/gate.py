@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from app.engine.live_release import open_models
+from app.engine.models.opening import open_models
 from app.engine.release import Release
 from training.evaluation import read_evidence
 from training.pairs import LabelledPair, open_pairs

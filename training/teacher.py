@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from app.engine.live_release import open_models
 from app.engine.models.backends import AUTO
+from app.engine.models.opening import open_models
 from app.engine.release import Release
 from training.evaluation import in_slices, similarities, texts_of
 from training.hard_negatives import mine_pairs

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from app.engine.batching import Batcher
 from app.engine.index.faiss_index import Index, one_thread
 from app.engine.index.snapshot import Snapshots
-from app.engine.models.backends import TORCH, device_for, run_on
+from app.engine.models.backends import TORCH
 from app.engine.models.embedding_cache import RecentVectors
 from app.engine.models.encoder import PROBE_TEXTS, Encoder
-from app.engine.models.model_cache import ModelCache
+from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.models.tokens import Tokens
-from app.engine.release import CLASSIFIER, ENCODER, Release
+from app.engine.release import Release
 from app.engine.scorer import Scorer, similarity
 from app.engine.steps import Steps
 from app.engine.store import Changes, Question, Store
@@ -486,24 +486,6 @@ class LiveRelease:
                 log.warning(
                     "%d texts can't be embedded, which is not noted yet: %s", len(of.unnoted), error
                 )
-
-
-def open_models(
-    release: Release, device: str, backend: str = TORCH, models_dir: Path | None = None
-) -> tuple[Encoder, PairClassifier | None]:
-    """A release's bi-encoder, and its pair classifier if it has one, run by `backend`.
-
-    Models converted for it are kept in `models_dir`, if there is one. Raises ModelRefused, BackendRefused.
-    """
-    device = device_for(device, backend)
-    encoder_files, classifier_files = release.model(ENCODER), release.model(CLASSIFIER)
-    assert encoder_files
-    (folder, difference) = encoder_files
-    encoder, classifier = Encoder.open(folder, device, difference), None
-    if classifier_files:
-        (folder, difference) = classifier_files
-        classifier = PairClassifier.open(folder, device, difference)
-    return run_on(backend, encoder, classifier, ModelCache(models_dir, release.digest))
 
 
 def _vectors_of(release: Release, encoder: Encoder) -> str:

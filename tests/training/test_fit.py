@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from app.engine.live_release import open_models
+from app.engine.models.opening import open_models
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError, ModelRefused, ReleaseRefused
 from app.main import create_app

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.engine.live_release import open_models
 from app.engine.models import backends as backends_module
 from app.engine.models import openvino as openvino_forward
 from app.engine.models.backends import AUTO, CANDIDATES, TORCH, Measured, device_for, run_on
 from app.engine.models.encoder import Encoder
 from app.engine.models.model_cache import CHOICE, MODEL, ModelCache
+from app.engine.models.opening import open_models
 from app.engine.models.openvino import MAX_PART_TOKENS, ROWS, check_can_run, convert
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.models.tokens import Tokens
@@ -248,7 +248,7 @@ def test_a_backend_of_another_device_is_refused(
 
 def test_torch_alone_loads_no_openvino(release: Release) -> None:
     code = (
-        "import sys; from pathlib import Path; from app.engine.live_release import open_models;"
+        "import sys; from pathlib import Path; from app.engine.models.opening import open_models;"
         " from app.engine.release import Release;"
         f" open_models(Release.open(Path({str(release.path)!r})), 'cpu', 'torch');"
         " sys.exit(any(name.split('.')[0] in ('openvino', 'nncf') for name in sys.modules))"
