@@ -29,7 +29,6 @@ from app.engine.store import Collection, Label, Labelled, Question, Store, Writt
 from app.engine.store import (
     NewLabel as NewLabel,
 )  # for app.http, which knows nothing below this room
-from app.engine.store import Once as Once
 from app.engine.text import digest, normalize
 from app.errors import (
     FieldError,
@@ -375,18 +374,22 @@ class Detector:
         Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
         """
         with self._admitted_write():
-            return await asyncio.shield(self._change(self._store.upsert, collection, questions))
+            return await asyncio.shield(
+                self._change(self._store.questions.upsert, collection, questions)
+            )
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(self._change(self._store.delete, collection, question_id))
+            return await asyncio.shield(
+                self._change(self._store.questions.delete, collection, question_id)
+            )
 
     async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now."""
         with self._admitted_write():
             collection, created = await self._write(
-                self._store.create_collection, name, max_collections
+                self._store.collections.create, name, max_collections
             )
             await self._catch_up(collection.key, collection.revision)
             return collection, created
@@ -394,23 +397,19 @@ class Detector:
     async def delete_collection(self, name: str) -> None:
         """Delete a collection, its questions and its labels. Raises CollectionNotFound, CollectionProtected."""
         with self._admitted_write():
-            collection = await self._write(self._store.delete_collection, name)
+            collection = await self._write(self._store.collections.delete, name)
             for release in self._followers():
                 release.forget(collection.key)
             self._catching_up.pop(collection.key, None)
             self._behind.discard(collection.key)
 
-    async def label(
-        self, collection: str, said: Sequence[NewLabel], once: Once | None = None
-    ) -> Labelled:
+    async def label(self, collection: str, said: Sequence[NewLabel]) -> Labelled:
         """Write labels, all or none; done when they are durable, and the next answer keeps to them.
 
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await asyncio.shield(
-                self._write(self._store.labels.write, collection, said, once)
-            )
+            return await asyncio.shield(self._write(self._store.labels.write, collection, said))
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
@@ -423,21 +422,21 @@ class Detector:
 
     async def collection(self, name: str) -> Collection:
         """Raises CollectionNotFound."""
-        return await self._read(self._store.collection, name)
+        return await self._read(self._store.collections.get, name)
 
     async def list_collections(self, after: str, limit: int) -> list[Collection]:
         """Collections in the order of their names."""
-        return await self._read(self._store.list_collections, after, limit)
+        return await self._read(self._store.collections.page, after, limit)
 
     async def question(self, collection: str, question_id: str) -> Question:
         """Raises CollectionNotFound, QuestionNotFound."""
-        return await self._read(self._store.get, collection, question_id)
+        return await self._read(self._store.questions.get, collection, question_id)
 
     async def list_questions(
         self, collection: str, after: str | None, limit: int
     ) -> list[Question]:
         """Questions in the order of their ids."""
-        return await self._read(self._store.list_questions, collection, after, limit)
+        return await self._read(self._store.questions.page, collection, after, limit)
 
     async def list_labels(
         self,
@@ -478,7 +477,7 @@ class Detector:
 
     async def quarantined(self) -> int:
         """How many stored questions could not be embedded."""
-        return await self._read(self._store.quarantined)
+        return await self._read(self._store.questions.quarantined)
 
     @property
     def damaged(self) -> int:
@@ -488,7 +487,7 @@ class Detector:
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self._live
-        collections = await self._read(self._store.list_collections)
+        collections = await self._read(self._store.collections.all)
         states = [live.state(collection.key) for collection in collections]
         failure = live.failure
         ready = failure is None and all(state.ready for state in states)
@@ -514,9 +513,9 @@ class Detector:
         exclude_ids: Sequence[str],
     ) -> _Asked:
         with phases.timed("lookup"), self._store.view():
-            collection = self._store.collection(name)
-            excluded = set(self._store.revisions(collection.key, exclude_ids).values())
-            matches = self._store.exact_matches(collection.key, questions)
+            collection = self._store.collections.get(name)
+            excluded = set(self._store.questions.revisions(collection.key, exclude_ids).values())
+            matches = self._store.questions.exact_matches(collection.key, questions)
             exact = {
                 text: kept
                 for text, found in matches.items()
@@ -538,13 +537,13 @@ class Detector:
     ) -> dict[tuple[str, str], Ruling]:
         """What people said of these pairs. Raises CollectionNotFound."""
         with phases.timed("lookup"), self._store.view():
-            labels = self._store.labels.of(self._store.collection(name).key, pairs)
+            labels = self._store.labels.of(self._store.collections.get(name).key, pairs)
             return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
 
     def _unlabelled_near_pairs(
         self, live: LiveRelease, name: str, limit: int
     ) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-        key = self._store.collection(name).key
+        key = self._store.collections.get(name).key
         found = live.near_pairs(key, NEAR * NEAR_SAMPLE)
         labelled = self._store.labels.of(
             key, [(pair.first.text, pair.second.text) for pair in found]
@@ -592,7 +591,7 @@ class Detector:
                 key, vectors, top_k + len(asked.excluded) + min(aside, top_k)
             )
         with phases.timed("read"):
-            stored = self._store.read(
+            stored = self._store.questions.read(
                 key, [revision for hits in found for revision in hits.revisions]
             )
         near = [
@@ -626,7 +625,7 @@ class Detector:
             return {}
         key = asked.collection.key
         with phases.timed("read"):
-            found = self._store.with_digests(
+            found = self._store.questions.with_digests(
                 key, list({other for others in links.values() for other in others})
             )
             known = (*found.values(), *asked.exact.values())
@@ -753,7 +752,7 @@ class Detector:
         return [self._live, self._joined] if self._joined else [self._live]
 
     async def _keep_up(self) -> None:
-        collections = await self._write(self._store.list_collections)
+        collections = await self._write(self._store.collections.all)
         self._behind.update(collection.key for collection in collections)
         while True:
             for key in sorted(self._behind):

@@ -328,10 +328,10 @@ def mine_collection(
         with closing(
             open_chosen(catalogue, store, opener(settings, store), is_server=False)
         ) as live:
-            key = store.collection(name).key
+            key = store.collections.get(name).key
             live.catch_up(key)
             stored = [
-                question for question in store.every_question(name) if not question.quarantined
+                question for question in store.questions.every(name) if not question.quarantined
             ]
             revisions = [question.revision for question in stored]
 

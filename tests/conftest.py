@@ -94,7 +94,7 @@ def store(path: Path) -> Iterator[Store]:
 @pytest.fixture
 def key(store: Store) -> int:
     """The key of the default collection."""
-    return store.collection("default").key
+    return store.collections.get("default").key
 
 
 @pytest.fixture(scope="session")

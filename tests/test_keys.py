@@ -104,7 +104,7 @@ def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store)
     assert held.remembers(key) is False
     read = frozenset({"read"})
     assert (held.scopes(key), held.remembers(key), held.scopes(key)) == (read, True, read)
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     assert held.remembers(key) is False
     assert (held.scopes(key), held.remembers(key)) == (read, True)
     with closing(Store(path, prepare=False)) as other:

@@ -135,7 +135,7 @@ class LiveRelease:
         self.recent = RecentVectors(max_cached_embeddings)
         self._store = store
         self._snapshots = Snapshots(snapshot_dir, _vectors_of(release, encoder))
-        self._snapshots.keep_only([collection.key for collection in store.list_collections()])
+        self._snapshots.keep_only([collection.key for collection in store.collections.all()])
         self._indexes: dict[int, _CollectionIndex] = {}
         self._indexes_lock = threading.Lock()
         self._save_after = SAVE_AFTER
@@ -195,7 +195,7 @@ class LiveRelease:
         self._is_shadow = False
         for key, of in list(self._indexes.items()):
             with of.catching_up:
-                embedded = of.index.vectors(self._store.quarantined_revisions(key))
+                embedded = of.index.vectors(self._store.questions.quarantined_revisions(key))
                 of.unnoted.update(dict.fromkeys(embedded))
                 self._note(key, of)
 
@@ -301,8 +301,8 @@ class LiveRelease:
         """
         for key, of in list(self._indexes.items()):
             if of.index.revision > self._snapshots.saved_revision(key):
-                self._snapshots.save(key, of.index, partial(self._store.contents, key))
-                self._store.purge(key, self._snapshots.floor(key))
+                self._snapshots.save(key, of.index, partial(self._store.questions.contents, key))
+                self._store.questions.purge(key, self._snapshots.floor(key))
 
     def upkeep(self) -> None:
         """Rebuild indexes that want it and check the recall of those that changed much; from a thread of its own."""
@@ -375,7 +375,7 @@ class LiveRelease:
         pairs = sorted(
             self.neighbours(collection_key, self.sample(collection_key, NEAR_SAMPLE), NEAR)
         )
-        stored = self._store.read(
+        stored = self._store.questions.read(
             collection_key, sorted({revision for pair in pairs for revision in pair})
         )
         similarities = self.similarities(collection_key, pairs)
@@ -406,10 +406,10 @@ class LiveRelease:
         """Take the index from its snapshot, the first time."""
         if of.opened:
             return
-        collections = {collection.key: collection for collection in self._store.list_collections()}
+        collections = {collection.key: collection for collection in self._store.collections.all()}
         if collection_key in collections:
             latest = collections[collection_key].revision
-            contents = partial(self._store.contents, collection_key)
+            contents = partial(self._store.questions.contents, collection_key)
             loaded = self._snapshots.load(collection_key, self.encoder.dimension, latest, contents)
             of.index = loaded or of.index
         of.opened = True
@@ -437,7 +437,7 @@ class LiveRelease:
         self, collection_key: int, revision: int
     ) -> "tuple[Changes, Future[Outcomes]] | None":
         """What comes after `revision`, on its way through the model; None when the collection is gone."""
-        changes = self._store.changes_since(collection_key, revision, CATCH_UP_CHUNK)
+        changes = self._store.questions.changes_since(collection_key, revision, CATCH_UP_CHUNK)
         if changes is None:
             return None
         return changes, self.embed(
@@ -480,7 +480,7 @@ class LiveRelease:
     def _note(self, collection_key: int, of: _CollectionIndex) -> None:
         if of.unnoted:
             try:
-                self._store.quarantine(collection_key, of.unnoted)
+                self._store.questions.quarantine(collection_key, of.unnoted)
                 of.unnoted.clear()
             except StorageFull as error:
                 log.warning(

@@ -1,12 +1,11 @@
 """`/labels`: what people say of pairs. Their word overrules the model's, for exactly that pair."""
 
-import hashlib
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.detector import NewLabel, Once
+from app.detector import NewLabel
 from app.errors import (
     CollectionNotFound,
     InvalidRequest,
@@ -39,16 +38,6 @@ ThisLabel = Annotated[
     int, Path(ge=1, le=MAX_NUMBER, description="The label's id in its collection.")
 ]
 YesOrNo = Literal["true", "false"]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[!-~]+$",
-        description="The same key with the same body gets the same answer again, for a day; with another body, 422.",
-    ),
-]
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -220,7 +209,6 @@ async def label_pairs(
     body: Labelling,
     detector: TheDetector,
     settings: TheSettings,
-    idempotency_key: IdempotencyKey = None,
 ) -> object:
     """Say of pairs whether they ask the same; all of them, or none.
 
@@ -230,9 +218,8 @@ async def label_pairs(
     texts but for case, white space and Unicode form, so a question that is written again under another id keeps
     its labels.
 
-    What a person says of a pair replaces what the same person said before; saying it again changes nothing.
-    `Idempotency-Key` is that of draft-ietf-httpapi-idempotency-key-header, which answers a key that comes with
-    another body with 422. A request that comes while the first of its key is under way waits for that one's answer.
+    What a person says of a pair replaces what the same person said before; saying it again changes nothing, so a
+    request may be sent again.
     """
     Limits(settings).count("labels", body.labels, "max_labels").texts(
         (f"labels.{i}.{field}", text)
@@ -249,7 +236,7 @@ async def label_pairs(
         )
         for pair in body.labels
     ]
-    labelled = await detector.label(body.collection, said, _once(idempotency_key, body))
+    labelled = await detector.label(body.collection, said)
     return {
         "collection": body.collection,
         "added": labelled.added,
@@ -350,13 +337,6 @@ def _texts(pair: PairToLabel) -> list[tuple[str, str]]:
     """The texts of a pair, with their fields."""
     texts = [(f"questions.{i}", text) for i, text in enumerate(pair.questions)]
     return [*texts, ("note", pair.note)] if pair.note else texts
-
-
-def _once(key: str | None, body: Labelling) -> Once | None:
-    """The same body is one that says the same, however its JSON is written."""
-    if key is None:
-        return None
-    return Once(key, hashlib.blake2b(body.model_dump_json().encode(), digest_size=16).digest())
 
 
 def _truth(value: YesOrNo | None) -> bool | None:

@@ -78,7 +78,9 @@ async def compare(
 
 def _read_pairs(store: Store, collection_key: int, pairs: Sequence[tuple[int, int]]) -> list[Pair]:
     """The questions of each pair of revisions; without those that are gone, or the same words."""
-    stored = store.read(collection_key, sorted({revision for pair in pairs for revision in pair}))
+    stored = store.questions.read(
+        collection_key, sorted({revision for pair in pairs for revision in pair})
+    )
     found = [
         (stored[one], stored[other]) for one, other in pairs if one in stored and other in stored
     ]

@@ -287,7 +287,7 @@ class Releases:
         )
 
     async def _progress(self) -> Progress | None:
-        collections = await asyncio.to_thread(self._store.list_collections)
+        collections = await asyncio.to_thread(self._store.collections.all)
         if not (shadow := self._shadow):
             return None
         opened = self._detector.live if shadow.phase == "draining" else shadow.opened
@@ -359,7 +359,7 @@ class Releases:
         )
 
     def _catch_up(self, opened: LiveRelease) -> int:
-        collections = self._store.list_collections()
+        collections = self._store.collections.all()
         opened.keep_only([collection.key for collection in collections])
         for collection in collections:
             state = opened.state(collection.key)
@@ -367,15 +367,13 @@ class Releases:
                 opened.reserve(collection.key)
                 opened.catch_up(collection.key)
         opened.upkeep()
-        return sum(
-            c.revision - opened.state(c.key).revision for c in self._store.list_collections()
-        )
+        return sum(c.revision - opened.state(c.key).revision for c in self._store.collections.all())
 
     async def _swap(self, shadow: _Shadow, opened: LiveRelease) -> None:
         """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
         shadow.phase = "joining"
         self._detector.join(opened)
-        for collection in await asyncio.to_thread(self._store.list_collections):
+        for collection in await asyncio.to_thread(self._store.collections.all):
             await self._detector.follow(opened, collection)
         shadow.phase = "swapping"
         before = self._detector.live.release

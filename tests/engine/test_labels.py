@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.engine.rulings import Ruling, ruling, rulings
-from app.engine.store import Given, Label, Labelled, NewLabel, Once, Store
-from app.engine.store import labels as label_room
-from app.engine.store.database import _configure, metadata, migrate
+from app.engine.store import Given, Label, Labelled, NewLabel, Store
+from app.engine.store.schema import metadata, migrate
+from app.engine.store.sqlite import configure
 from app.engine.text import digest, pair_digest
 from app.errors import (
     CollectionNotFound,
@@ -32,7 +31,6 @@ from tests.statements import plan, statements_of
 
 PAIR = ("How do I reset my password?", "How can I change my password?")
 OTHER = ("Where is my invoice?", "Who sent me this invoice?")
-ONCE = Once("a key", b"a fingerprint of")
 
 
 def said(
@@ -136,7 +134,7 @@ TEXTS = ["one", "two", "three"]
     )
 )
 def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> None:
-    key = store.create_collection("modelled", 10)[0].key
+    key = store.collections.create("modelled", 10)[0].key
     words: dict[tuple[frozenset[str], str], bool] = {}
     owners: list[tuple[frozenset[str], str]] = []  # of each label that was ever given
     for step in steps:
@@ -173,14 +171,14 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
         (frozenset(t.lower() for t in label.questions), label.by): label.is_duplicate
         for label in store.labels.page("modelled", 0, 100)
     } == words
-    store.delete_collection("modelled")
+    store.collections.delete("modelled")
 
 
 # Writing
 
 
 def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     answer = store.labels.write(
         "default",
         [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")],
@@ -199,10 +197,10 @@ def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
 
 
 def test_a_label_makes_no_revision(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0])])
-    before = store.collection("default")
+    store.questions.upsert("default", [("a", PAIR[0])])
+    before = store.collections.get("default")
     say(store, said("anna", True))
-    assert store.collection("default") == before
+    assert store.collections.get("default") == before
 
 
 @pytest.mark.parametrize(
@@ -278,7 +276,7 @@ def test_a_contradiction_within_one_request_is_told_of_both(store: Store) -> Non
 
 
 def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     bad = [
         NewLabel(True, "anna", ids=("a", "b")),
         NewLabel(True, "anna", ids=("x", "a")),
@@ -296,14 +294,14 @@ def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
         store.labels.write(
             "default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)]
         )
-    store.delete("default", "b")
+    store.questions.delete("default", "b")
     with pytest.raises(QuestionNotFound, match="'b'"):
         store.labels.write("default", bad[:1])
     assert listed(store, history=True) == []
 
 
 def test_a_pair_of_one_question_is_refused_by_field_and_nothing_is_written(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
     itself = "is a pair of a question with itself"
     with pytest.raises(InvalidRequest) as refused:
         store.labels.write(
@@ -338,20 +336,18 @@ def test_a_request_that_contradicts_itself_is_refused_by_field(store: Store) -> 
 def test_labels_belong_to_their_collection_and_go_with_it(
     path: Path, store: Store, key: int
 ) -> None:
-    other = store.create_collection("faq", 10)[0].key
+    other = store.collections.create("faq", 10)[0].key
     say(store, said("anna", True), collection="faq")
     say(store, said("bob", False))
     assert (verdict(store, other), verdict(store, key)) == ("duplicate", "different")
     assert (listed(store, "faq"), listed(store)) == ([(1, "anna", True)], [(1, "bob", False)])
-    store.labels.write("faq", [said("bob", False)], ONCE)
-    store.delete_collection("faq")
+    store.labels.write("faq", [said("bob", False)])
+    store.collections.delete("faq")
     assert verdict(store, other) is None
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("labels", "label_requests"):
-            assert connection.execute(
-                f"SELECT count(*) FROM {table} WHERE collection_key = ?", (other,)
-            ).fetchone() == (0,)
-    store.create_collection("faq", 10)
+        left = connection.execute("SELECT count(*) FROM labels WHERE collection_key = ?", (other,))
+        assert left.fetchone() == (0,)
+    store.collections.create("faq", 10)
     assert listed(store, "faq", history=True) == []
     assert listed(store) == [(1, "bob", False)]
 
@@ -371,10 +367,10 @@ def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store],
 
 
 def test_labels_outlive_their_questions(store: Store, key: int) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))])
     for id_ in ("a", "b"):
-        store.delete("default", id_)
+        store.questions.delete("default", id_)
     assert (verdict(store, key), store.labels.page("default", 0, 10)[0].questions) == (
         "duplicate",
         PAIR,
@@ -505,67 +501,17 @@ def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) ->
     assert len(store.labels.on(key, [pair[0] for pair in pairs])) == 1200
 
 
-# The same request again
-
-
-def test_the_same_request_gets_the_same_answer_whatever_happened_since(store: Store) -> None:
-    answer = store.labels.write("default", [said("anna", True), said("bob", False)], ONCE)
-    store.labels.undo("default", 1, "anna")
-    assert store.labels.write("default", [said("anna", True), said("bob", False)], ONCE) == answer
-    assert answer == Labelled(2, 0, 0, [Given(1, True), Given(2, True)])
-    assert listed(store) == [(2, "bob", False)]
-
-
-def test_a_key_that_comes_with_another_request_is_refused(store: Store) -> None:
-    store.create_collection("faq", 10)
-    store.labels.write("default", [said("anna", True)], ONCE)
-    for collection in ("default", "faq"):
-        with pytest.raises(InvalidRequest) as refused:
-            store.labels.write(
-                collection, [said("anna", False)], Once(ONCE.key, b"of another body.")
-            )
-        assert refused.value.errors == (
-            FieldError("Idempotency-Key", "was used for another request"),
-        )
-    assert (listed(store, history=True), listed(store, "faq")) == ([(1, "anna", True)], [])
-
-
-def test_a_refused_request_leaves_its_key_free(store: Store) -> None:
-    with pytest.raises(QuestionNotFound):
-        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))], ONCE)
-    assert (
-        store.labels.write(
-            "default", [said("anna", True)], Once(ONCE.key, b"of another body.")
-        ).added
-        == 1
-    )
-
-
-def test_an_answer_is_kept_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.labels.write("default", [said("anna", True)], ONCE)
-    store.labels.undo("default", 1, "anna")
-    assert store.labels.write("default", [said("anna", True)], ONCE).labels == [Given(1, False)]
-    monkeypatch.setattr(label_room, "ANSWERS_KEPT", -timedelta(seconds=5))
-    assert store.labels.write("default", [said("anna", True)], ONCE).labels == [Given(2, False)]
-
-
-def test_a_damaged_answer_is_not_given(path: Path, store: Store) -> None:
-    answer = store.labels.write("default", [said("anna", True)], ONCE)
-    behind_its_back(path, "UPDATE label_requests SET answer = replace(answer, '1', '7')")
-    assert store.labels.write("default", [said("anna", True)], ONCE) == Labelled(
-        0, 0, 1, answer.labels
-    )
-    assert store.database.damaged == 1
-
-
 def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
+    def label(_: int) -> Labelled:
+        return store.labels.write("default", [said("anna", True)])
+
     with ThreadPoolExecutor(8) as threads:
-        answers = list(
-            threads.map(
-                lambda _: store.labels.write("default", [said("anna", True)], ONCE), range(16)
-            )
-        )
-    assert answers == 16 * [Labelled(1, 0, 0, [Given(1, False)])]
+        answers = list(threads.map(label, range(16)))
+    assert [answer.labels for answer in answers] == 16 * [[Given(1, False)]]
+    assert sorted((answer.added, answer.unchanged) for answer in answers) == [
+        *15 * [(0, 1)],
+        (1, 0),
+    ]
 
 
 # Damage
@@ -623,10 +569,10 @@ def test_sound_labels_are_not_damaged(store: Store, key: int) -> None:
 
 def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
     with closing(Store(path)) as store:
-        store.upsert("default", [("a", "one")])
-        before = store.list_collections()
+        store.questions.upsert("default", [("a", "one")])
+        before = store.collections.all()
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-    sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "connect", configure)
     with engine.begin() as connection:
         for table in metadata.tables.keys() - {"collections", "questions"}:
             connection.exec_driver_sql(f"DROP TABLE {table}")
@@ -634,8 +580,8 @@ def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
         migrate(connection, "0001")
     engine.dispose()
     with closing(Store(path)) as store:
-        assert store.list_collections() == before
-        assert store.get("default", "a").text == "one"
+        assert store.collections.all() == before
+        assert store.questions.get("default", "a").text == "one"
         assert say(store, said("anna", True)) == [1]
 
 
@@ -660,12 +606,10 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
 
 
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     with statements_of(store) as statements:
-        store.labels.write(
-            "default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)], ONCE
-        )
-        store.labels.write("default", [said("anna", False)], ONCE_MORE)
+        store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)])
+        store.labels.write("default", [said("anna", False)])
         store.labels.undo("default", 3, "anna")
         for filters in (
             {},
@@ -680,7 +624,7 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
         store.labels.of(key, [PAIR, OTHER])
         store.labels.contradicted()
     steps = [step for statement in statements for step in plan(store, statement)]
-    read = [step for step in steps if " labels " in step or " label_requests " in step]
+    read = [step for step in steps if " labels " in step]
     assert len(read) > 15
     for (
         detail
@@ -688,6 +632,3 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
         assert re.search(
             r"\(collection_key=\? AND |\(key=\?\)|COVERING|ix_labels_contradicted", detail
         ), detail
-
-
-ONCE_MORE = Once("another key", b"another body is.")

@@ -482,50 +482,6 @@ def test_labels_are_filtered_and_paged(client: TestClient) -> None:
     assert (seen, page["collection"]) == ([1, 2, 3, 4, 5, 6, 7], "default")
 
 
-# The same request again
-
-
-def _post(client: TestClient, key: str, *pairs: dict[str, Any]) -> Any:
-    return client.post("/labels", json={"labels": pairs}, headers={"Idempotency-Key": key})
-
-
-def test_the_same_key_with_the_same_body_gets_the_same_answer(client: TestClient) -> None:
-    pair = {"questions": [ASKED, NEAREST], "is_duplicate": True, "by": "anna"}
-    first = _post(client, '"a1b2"', pair)
-    client.delete("/labels/1", params={"by": "bob"})
-    again = client.post(
-        "/labels",
-        content=b' {"labels": [ {"by":"anna", "is_duplicate":true, "questions":'
-        b' ["How do I reset my password?", "How can I reset my password?"]}], "collection":"default"}',
-        headers={"Idempotency-Key": '"a1b2"', "Content-Type": "application/json"},
-    )
-    assert (first.status_code, again.status_code) == (200, 200)
-    assert again.json() == first.json()
-    assert labels(client) == []  # it was not written again
-
-
-def test_the_same_key_with_another_body_is_422(client: TestClient) -> None:
-    pair = {"questions": [ASKED, NEAREST], "is_duplicate": True, "by": "anna"}
-    assert _post(client, "k", pair).status_code == 200
-    refused = _post(client, "k", {**pair, "is_duplicate": False})
-    assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
-    assert refused.json()["errors"] == [
-        {"field": "Idempotency-Key", "detail": "was used for another request"}
-    ]
-    assert [entry["is_duplicate"] for entry in labels(client, history="true")] == [True]
-
-
-@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
-def test_a_bad_key_is_refused(client: TestClient, key: str) -> None:
-    body = {"labels": [{"questions": [ASKED, NEAREST], "is_duplicate": True, "by": "anna"}]}
-    response = client.post(
-        "/labels", json=body, headers=[(b"Idempotency-Key", key.encode("latin-1"))]
-    )
-    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
-    assert [error["field"] for error in response.json()["errors"]] == ["Idempotency-Key"]
-    assert labels(client) == []
-
-
 def test_a_label_of_nothing_stored_waits_for_its_question(client: TestClient) -> None:
     label(client, (ASKED, FARTHEST), True)
     assert candidates(client) == {}

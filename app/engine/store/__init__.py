@@ -7,7 +7,7 @@ from app.engine.store.activations import Activation
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.keys import Key
-from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel, Once
+from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel
 from app.engine.store.questions import Changes, Contents, Question, Written
 from app.engine.store.store import Store
 from app.engine.store.training_runs import State, TrainingRun
@@ -26,7 +26,6 @@ __all__ = [
     "Label",
     "Labelled",
     "NewLabel",
-    "Once",
     "Question",
     "State",
     "Store",
