@@ -18,13 +18,13 @@ import pytest
 from starlette.testclient import TestClient
 from transformers.utils.logging import disable_progress_bar
 
+from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.release import (
     TARGET_PRECISIONS,
     WEIGHTS,
     Release,
     calibration_document,
-    sha256,
     thresholds_document,
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
 
+from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.models.safe_loading import SAFELY
@@ -24,7 +25,6 @@ from app.engine.release import (
     Release,
     calibration_document,
     find_base,
-    sha256,
     thresholds_document,
 )
 from app.errors import CommandError

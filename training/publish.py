@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from app.engine.release import FORMAT, Release, sha256
+from app.engine.files import sha256
+from app.engine.release import FORMAT, Release
 from app.errors import CommandError
 
 PACKAGES = ("sameask", "torch", "sentence-transformers", "transformers")

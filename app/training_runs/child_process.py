@@ -1,7 +1,7 @@
 """A child process with all its descendants: started held back until it is on record, measured, and ended whole.
 
 It outlives the server that started it, so that another can find it again: by its number and the moment it began, which
-tell it from a process that was given its number later. Both are read from /proc, as Linux has it.
+tell it from a process that was given its number later.
 """
 
 import os
@@ -13,23 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-PROC = Path("/proc")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+import psutil
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 NICENESS = 10
 LOOK_SECONDS = 0.05
 UNKNOWN = 256  # no exit code is
 # The shell becomes the child, under the same number; when whoever was to record it dies first, its line never comes.
 HELD = 'read -r go && exec "$@" </dev/null'
-
-
-@dataclass(frozen=True)
-class _Stat:
-    """What /proc says of a process: its state, its session's leader, clock ticks from boot to its start, its memory."""
-
-    state: str
-    session: int
-    started: int
-    resident_bytes: int
 
 
 @dataclass(frozen=True)
@@ -59,17 +50,17 @@ class Child:
         with process.stdin as go, suppress(BrokenPipeError):
             own = os.getpriority(os.PRIO_PROCESS, 0)  # less than that needs rights
             os.setpriority(os.PRIO_PROCESS, process.pid, max(own, NICENESS))
-            yield Child(process.pid, _of(process.pid).started)
+            yield Child(process.pid, _started(psutil.Process(process.pid)))
             go.write(b"go\n")
 
     def is_running(self) -> bool:
         """Whether it lives; one that has ended and was not waited for does not."""
-        stat = self._stat()
-        return stat is not None and stat.state not in "ZX"
+        process = self._process()
+        return process is not None and _is_alive(process)
 
     def exit_code(self) -> int | None:
         """None while it runs; negative for a signal, as `subprocess` has it; UNKNOWN if another process started it."""
-        if self._stat() is None:
+        if self._process() is None:
             return UNKNOWN
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -79,7 +70,11 @@ class Child:
 
     def resident_bytes(self) -> int:
         """Resident memory of it and its descendants; pages that they share are counted for each."""
-        return sum(stat.resident_bytes for _, stat in self._members())
+        total = 0
+        for process in self._members():
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+        return total
 
     def end(self, grace_seconds: float) -> int | None:
         """End it and all its descendants: ask first, and kill what is still there after the grace; its exit code."""
@@ -88,44 +83,57 @@ class Child:
 
     def _end(self, number: signal.Signals, patience_seconds: float) -> int | None:
         deadline = monotonic() + patience_seconds
-        members = self._members()
-        _signal([pid for pid, _ in members], number)
+        _signal(self._members(), number)
         while (code := self.exit_code()) is None or self._members():
             if monotonic() > deadline:
                 break
             sleep(LOOK_SECONDS)
             if number is signal.SIGKILL:
-                _signal([pid for pid, _ in self._members()], number)  # also what was born meanwhile
+                _signal(self._members(), number)  # also those born meanwhile
         return code
 
-    def _stat(self) -> _Stat | None:
+    def _process(self) -> psutil.Process | None:
         """None if it is gone, or its number is another's."""
         try:
-            stat = _of(self.pid)
-        except (FileNotFoundError, ProcessLookupError):
+            process = psutil.Process(self.pid)
+            return process if _started(process) == self.started else None
+        except psutil.NoSuchProcess:
             return None
-        return stat if stat.started == self.started else None
 
-    def _members(self) -> list[tuple[int, _Stat]]:
+    def _members(self) -> list[psutil.Process]:
         """Every living process of its session; the session lasts as long as one of them, and its number with it."""
-        if self._stat() is None and (PROC / str(self.pid)).exists():
+        if self._process() is None and psutil.pid_exists(self.pid):
             return []  # the number is another's: nothing of it is left
-        found = []
-        for pid in (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                stat = _of(pid)
-                if stat.session == self.pid and stat.state not in "ZX":
-                    found.append((pid, stat))
-        return found
+        members = []
+        for pid in psutil.pids():
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getsid(pid) == self.pid:
+                    process = psutil.Process(pid)
+                    if _is_alive(process):
+                        members.append(process)
+        return members
 
 
-def _of(pid: int) -> _Stat:
-    """Raises FileNotFoundError, ProcessLookupError. Fields by their numbers in proc_pid_stat(5), less 3."""
-    fields = (PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    return _Stat(fields[0], int(fields[3]), int(fields[19]), int(fields[21]) * PAGE_BYTES)
+def _started(process: psutil.Process) -> int:
+    """Clock ticks from boot to its start, whatever the clock is set to meanwhile. Raises psutil.NoSuchProcess.
+
+    psutil adds the boot time, which the system reckons back from the clock: both have to be by the same.
+    """
+    while True:
+        booted = psutil.boot_time()
+        created = psutil.Process(process.pid).create_time()
+        if psutil.boot_time() == booted:
+            return round((created - booted) * TICKS_PER_SECOND)
 
 
-def _signal(pids: Sequence[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
