@@ -12,9 +12,7 @@ def width(longest: int, steps: Sequence[tuple[float, int]], most: int | None) ->
 
     It is a multiple of a step, the one of the first limit that is not passed; the last limit is infinite.
     """
-    for limit, step in steps:
-        if longest <= limit:
-            break
+    step = _step(longest, steps)
     rounded = math.ceil(longest / step) * step
     return min(rounded, most) if most else rounded
 
@@ -25,3 +23,10 @@ def fitted(array: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
         return np.ascontiguousarray(array[:, :columns])
     missing = columns - array.shape[1]
     return np.pad(array, ((0, 0), (0, missing)))
+
+
+def _step(longest: int, steps: Sequence[tuple[float, int]]) -> int:
+    for limit, step in steps:
+        if longest <= limit:
+            return step
+    raise ValueError("the last limit is infinite")
