@@ -126,18 +126,22 @@ class Detector:
         Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
         """
         with self._admitted_write():
-            return await asyncio.shield(self._change(self.store.upsert, collection, questions))
+            return await asyncio.shield(
+                self._change(self.store.questions.upsert, collection, questions)
+            )
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(self._change(self.store.delete, collection, question_id))
+            return await asyncio.shield(
+                self._change(self.store.questions.delete, collection, question_id)
+            )
 
     async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now."""
         with self._admitted_write():
             collection, created = await self._write(
-                self.store.create_collection, name, max_collections
+                self.store.collections.create, name, max_collections
             )
             await self.following.catch_up(collection.key, collection.revision)
             return collection, created
@@ -145,7 +149,7 @@ class Detector:
     async def delete_collection(self, name: str) -> None:
         """Delete a collection, its questions and its labels. Raises CollectionNotFound, CollectionProtected."""
         with self._admitted_write():
-            collection = await self._write(self.store.delete_collection, name)
+            collection = await self._write(self.store.collections.delete, name)
             self.following.forget(collection.key)
 
     async def label(self, collection: str, labels: Sequence[NewLabel]) -> Labelled:
@@ -176,7 +180,7 @@ class Detector:
 
         Of a large collection, those that a sample of its questions makes. Raises CollectionNotFound, NotReady.
         """
-        key = (await self.read(self.store.collection, collection)).key
+        key = (await self.read(self.store.collections.get, collection)).key
         with self.live.in_use() as live:
             pairs = await self.read(unlabelled_pairs, self.store, key, live.index(key), limit)
         return [
@@ -186,7 +190,7 @@ class Detector:
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self.live
-        collections = await self.read(self.store.list_collections)
+        collections = await self.read(self.store.collections.all)
         states = [live.state(collection.key) for collection in collections]
         ready = sum(state.ready for state in states)
         failure = live.failure

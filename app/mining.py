@@ -371,10 +371,10 @@ def mine_collection(
 
 def _collection(name: str, store: Store, live: LiveRelease) -> Source:
     """The questions of a collection, with their vectors by the live release. Raises CollectionNotFound."""
-    key = store.collection(name).key
+    key = store.collections.get(name).key
     live.catch_up(key)
     index = live.index(key)
-    stored = [question for question in store.every_question(name) if not question.quarantined]
+    stored = [question for question in store.questions.every(name) if not question.quarantined]
     revisions = [question.revision for question in stored]
 
     def vectors(start: int, end: int) -> NDArray[np.float32]:

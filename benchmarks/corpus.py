@@ -52,14 +52,14 @@ def opened(settings: Settings) -> Iterator[Opened]:
         locked(settings.data_dir) as store,
         closing(opener(settings, store)(Release.open(settings.release), False)) as live,
     ):
-        key = store.collection(DEFAULT_COLLECTION).key
+        key = store.collections.get(DEFAULT_COLLECTION).key
         live.catch_up(key)
         yield Opened(store, live, key)
 
 
 def stored(store: Store) -> list[Question]:
     """Every question of the default collection."""
-    return list(store.every_question(DEFAULT_COLLECTION))
+    return list(store.questions.every(DEFAULT_COLLECTION))
 
 
 def holds(data_dir: Path, texts: Sequence[str]) -> bool:
@@ -88,7 +88,7 @@ def import_by_engine(settings: Settings, texts: Sequence[str]) -> None:
     rows = ids_of(texts)
     with opened(settings) as data:
         for start in range(0, len(rows), WRITE_BATCH):
-            data.store.upsert(DEFAULT_COLLECTION, rows[start : start + WRITE_BATCH])
+            data.store.questions.upsert(DEFAULT_COLLECTION, rows[start : start + WRITE_BATCH])
             data.live.catch_up(data.key)
             data.live.indexes.upkeep()
 

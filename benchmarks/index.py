@@ -225,7 +225,7 @@ def _measure_deletes(data: Opened) -> dict[str, Any]:
     deleted = random.Random(SEED).sample(ids, int(len(ids) * DELETED_SHARE))
     started = time.perf_counter()
     for question_id in deleted:
-        data.store.delete(DEFAULT_COLLECTION, question_id)
+        data.store.questions.delete(DEFAULT_COLLECTION, question_id)
     committed = time.perf_counter()
     data.live.catch_up(data.key)
     return {

@@ -18,13 +18,13 @@ import pytest
 from starlette.testclient import TestClient
 from transformers.utils.logging import disable_progress_bar
 
+from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.release import (
     TARGET_PRECISIONS,
     WEIGHTS,
     Release,
     calibration_document,
-    sha256,
     thresholds_document,
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
@@ -95,7 +95,7 @@ def store(path: Path) -> Iterator[Store]:
 @pytest.fixture
 def key(store: Store) -> int:
     """The key of the default collection."""
-    return store.collection("default").key
+    return store.collections.get("default").key
 
 
 @pytest.fixture(scope="session")

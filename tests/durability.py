@@ -116,10 +116,10 @@ def read_state(store: Store) -> State:
     return {
         c.name: Shelf(
             c.revision,
-            {q.id: q.text for q in store.list_questions(c.name, None, len(IDS))},
+            {q.id: q.text for q in store.questions.page(c.name, None, len(IDS))},
             dict(label.questions for label in store.labels.agreed(c.name)),
         )
-        for c in store.list_collections()
+        for c in store.collections.all()
     }
 
 
@@ -161,7 +161,7 @@ class Writer:
             opened = PickyEncoder.open(self._release.base.open(), DEVICE)
             encoder = on_backend(opened, self._data_dir.parent / "converted")
             self._store, self._live = open_engine(self._data_dir, self._release, encoder)
-            self._keys = {c.name: c.key for c in self._store.list_collections()}
+            self._keys = {c.name: c.key for c in self._store.collections.all()}
             for key in self._keys.values():
                 self._live.catch_up(key)
             self._state = read_state(self._store)
@@ -204,21 +204,25 @@ class Writer:
         """Do a write; the collection's revision after it."""
         match write.kind:
             case "create":
-                collection, _ = self._store.create_collection(write.collection, 10)
+                collection, _ = self._store.collections.create(write.collection, 10)
                 self._keys[write.collection] = collection.key
                 return collection.revision
             case "drop":
-                self._store.delete_collection(write.collection)
+                self._store.collections.delete(write.collection)
                 self._live.forget(self._keys.pop(write.collection))
                 return 0
             case "upsert":
-                return self._store.upsert(write.collection, list(write.questions.items())).revision
+                return self._store.questions.upsert(
+                    write.collection, list(write.questions.items())
+                ).revision
             case "label":
                 said = [NewLabel(True, "anna", questions=pair) for pair in write.questions.items()]
                 assert self._store.labels.write(write.collection, said).added == len(said)
-                return self._store.collection(write.collection).revision
+                return self._store.collections.get(write.collection).revision
             case "delete":
-                return self._store.delete(write.collection, next(iter(write.questions))).revision
+                return self._store.questions.delete(
+                    write.collection, next(iter(write.questions))
+                ).revision
 
     def _see(self, write: Write) -> None:
         """A search finds what was written last; a label is there to be found with its text."""
@@ -234,7 +238,7 @@ class Writer:
             assert not isinstance(vector, Exception)
             revision, (hits,) = self._live.index(key).search(vector[None], 3)
             assert revision >= self._state[write.collection].revision
-            found = self._store.read(key, [hit.revision for hit in hits])
+            found = self._store.questions.read(key, [hit.revision for hit in hits])
             assert texts[0] in {question.text for question in found.values()}, (
                 "about to be acknowledged, but not found"
             )

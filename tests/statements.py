@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from app.engine.store import Store
-from app.engine.store.database import driver_of
+from app.engine.store.sqlite import driver_of
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def statements_of(store: Store) -> Iterator[list[str]]:
         traced.append(connection)
         connection.set_trace_callback(statements.append)
 
-    for idle in store.database._viewing:
+    for idle in store.database._views._idle:
         trace(driver_of(idle))
     sa.event.listen(store.database._engine, "checkout", trace)
     try:

@@ -28,7 +28,7 @@ def test_only_one_holds_it(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(DataDirectoryInUse, match="--url"), locked(tmp_path):
         pass
     with locked(tmp_path) as store:
-        assert store.collection("default").revision == 0
+        assert store.collections.get("default").revision == 0
 
 
 def test_it_is_shared_beside_its_holder_and_the_holder_sees_what_is_done(tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ def test_it_is_shared_beside_its_holder_and_the_holder_sees_what_is_done(tmp_pat
         with shared(tmp_path) as store:
             kept, _ = make_key(store, [KeyScope.READ], "made beside")
         assert holder.keys.all() == [kept]
-        holder.upsert("default", [("a", "one")])
+        holder.questions.upsert("default", [("a", "one")])
     with locked(tmp_path) as again:
-        assert (again.keys.all(), again.get("default", "a").text) == ([kept], "one")
+        assert (again.keys.all(), again.questions.get("default", "a").text) == ([kept], "one")
 
 
 def test_one_that_is_not_there_is_made(tmp_path: Path) -> None:
@@ -46,15 +46,15 @@ def test_one_that_is_not_there_is_made(tmp_path: Path) -> None:
         kept, _ = make_key(store, [KeyScope.READ])
     with locked(tmp_path / "new" / "data") as holder:
         assert holder.keys.all() == [kept]
-        assert holder.collection("default").questions == 0
+        assert holder.collections.get("default").questions == 0
 
 
 def test_one_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
     with locked(tmp_path) as store:
-        store.upsert("default", [("a", "one")])
+        store.questions.upsert("default", [("a", "one")])
     age(tmp_path)
     with shared(tmp_path) as store:
-        assert (store.keys.all(), store.get("default", "a").text) == ([], "one")
+        assert (store.keys.all(), store.questions.get("default", "a").text) == ([], "one")
 
 
 def test_one_of_an_older_version_is_left_alone_while_somebody_holds_it(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_each_of_50_writers_finds_its_own_question_right_after_its_answer(
 
     await asyncio.gather(*(write_and_find(*numbered) for numbered in enumerate(_texts(50))))
     assert await _found(detector) == {str(number): text for number, text in enumerate(_texts(50))}
-    assert (await detector.read(detector.store.collection, COLLECTION)).revision == 50
+    assert (await detector.read(detector.store.collections.get, COLLECTION)).revision == 50
 
 
 async def test_50_who_write_update_and_delete_at_once_each_see_their_own_last_write(
@@ -177,10 +177,10 @@ async def test_a_text_that_can_not_be_embedded_is_written_and_passed_over(
 @pytest.mark.usefixtures("picky_model")
 async def test_a_quarantined_question_says_why_and_is_counted(detector: Detector) -> None:
     await detector.add(COLLECTION, [("a", "One?"), ("b", f"An {BAD} text?")])
-    assert (await detector.read(detector.store.get, COLLECTION, "a")).quarantined is None
-    reason = (await detector.read(detector.store.get, COLLECTION, "b")).quarantined
+    assert (await detector.read(detector.store.questions.get, COLLECTION, "a")).quarantined is None
+    reason = (await detector.read(detector.store.questions.get, COLLECTION, "b")).quarantined
     assert reason == "Unembeddable: the model has no finite vector for this text"
-    assert await detector.read(detector.store.quarantined) == 1
+    assert await detector.read(detector.store.questions.quarantined) == 1
 
 
 @pytest.mark.usefixtures("picky_model")
@@ -195,11 +195,11 @@ async def test_a_text_that_is_mended_or_deleted_leaves_quarantine(detector: Dete
     await detector.add(COLLECTION, [("a", f"One {BAD} text?"), ("b", f"Another {BAD} text?")])
     await detector.add(COLLECTION, [("a", "One?")])
     assert (
-        await detector.read(detector.store.quarantined),
-        (await detector.read(detector.store.get, COLLECTION, "a")).quarantined,
+        await detector.read(detector.store.questions.quarantined),
+        (await detector.read(detector.store.questions.get, COLLECTION, "a")).quarantined,
     ) == (1, None)
     await detector.remove(COLLECTION, "b")
-    assert (await detector.read(detector.store.quarantined), await _found(detector)) == (
+    assert (await detector.read(detector.store.questions.quarantined), await _found(detector)) == (
         0,
         {"a": "One?"},
     )
@@ -251,7 +251,7 @@ async def test_a_write_while_the_model_fails_is_kept_and_found_without_another(
     model.failing = True
     with pytest.raises(ModelFailing):
         await detector.add(COLLECTION, [("b", "Two?")])
-    assert (await detector.read(detector.store.get, COLLECTION, "b")).text == "Two?"
+    assert (await detector.read(detector.store.questions.get, COLLECTION, "b")).text == "Two?"
     assert not await _is_ready(detector)
     model.failing = False
     await _eventually(lambda: _is_ready(detector))
@@ -271,7 +271,7 @@ async def test_many_writes_while_the_model_fails_all_say_so_and_are_all_found_la
     await _eventually(lambda: _is_ready(detector))
     await _eventually(lambda: _is_found(detector, *texts))
     assert await _found(detector) == texts
-    assert await detector.read(detector.store.quarantined) == 0
+    assert await detector.read(detector.store.questions.quarantined) == 0
 
 
 async def test_a_delete_while_the_model_fails_works(detector: Detector, model: Model) -> None:
@@ -279,7 +279,7 @@ async def test_a_delete_while_the_model_fails_works(detector: Detector, model: M
     model.failing = True
     assert (await detector.remove(COLLECTION, "a")).revision == 3
     with pytest.raises(QuestionNotFound):
-        await detector.read(detector.store.get, COLLECTION, "a")
+        await detector.read(detector.store.questions.get, COLLECTION, "a")
     model.failing = False
     assert await _found(detector) == {"b": "Two?"}
 
@@ -309,7 +309,7 @@ async def test_a_write_whose_writer_leaves_is_found_all_the_same(
 
 
 async def _is_at_revision(detector: Detector, revision: int) -> bool:
-    return (await detector.read(detector.store.collection, COLLECTION)).revision == revision
+    return (await detector.read(detector.store.collections.get, COLLECTION)).revision == revision
 
 
 async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_others(
@@ -326,6 +326,6 @@ async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_
     assert await _found(detector) == {str(n): text for n, text in enumerate(texts)}
     assert [
         collection.name
-        for collection in await detector.read(detector.store.list_collections, "", 10)
+        for collection in await detector.read(detector.store.collections.page, "", 10)
     ] == [COLLECTION]
     assert await _is_ready(detector)

@@ -119,7 +119,7 @@ def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store)
     assert held.remembers(key) is False
     read = frozenset({"read"})
     assert (scopes(held, key), held.remembers(key), scopes(held, key)) == (read, True, read)
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     assert held.remembers(key) is False
     assert (scopes(held, key), held.remembers(key)) == (read, True)
     with closing(Store(path, prepare=False)) as other:

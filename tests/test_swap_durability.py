@@ -87,7 +87,7 @@ async def _assert_holds(detector: Detector, acknowledged: set[str]) -> None:
     stored = {
         question.id: question.text
         for question in await detector.read(
-            detector.store.list_questions, DEFAULT_COLLECTION, None, ALL
+            detector.store.questions.page, DEFAULT_COLLECTION, None, ALL
         )
     }
     findings = await detector.find(["Something else entirely?"], DEFAULT_COLLECTION, ALL)

@@ -48,7 +48,8 @@ class _Call(Generic[Item, Result]):
         self.missing -= 1
         if self.missing == 0:
             with suppress(InvalidStateError):  # the caller left
-                self.future.set_result([o for o in self.outcomes if o is not None])
+                answers = [outcome for outcome in self.outcomes if outcome is not None]
+                self.future.set_result(answers)
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,10 @@ class Batcher(Generic[Item, Result]):
         if not items:
             call.future.set_result([])
             return call.future
-        waiting = [
-            _Waiting(call, position, self._cost(item)) for position, item in enumerate(items)
-        ]
-        waiting.sort(key=lambda w: w.cost)  # what is batched together is then of like cost
+        waiting = []
+        for position, item in enumerate(items):
+            waiting.append(_Waiting(call, position, self._cost(item)))
+        waiting.sort(key=_cost_of)  # a batch then holds items of like cost
         with self._changed:
             if self._closing:
                 raise ModelFailing("the service is shutting down")
@@ -200,11 +201,11 @@ class Batcher(Generic[Item, Result]):
                 self._check_model()
             for group in self._cut(batch):
                 self._answer(group)
-            self._busy_since, self._busy_until = None, time.monotonic()
-            self._turn_from = self._busy_until + (self._busy_until - started) * (
-                1 / GENTLE_SHARE - 1
-            )
-            self._measure(len(batch), self._busy_until - started)
+            self._busy_since = None
+            self._busy_until = time.monotonic()
+            seconds = self._busy_until - started
+            self._turn_from = self._busy_until + seconds * (1 / GENTLE_SHARE - 1)
+            self._measure(len(batch), seconds)
 
     def _wait_for_turn(self) -> None:
         """Wait while those that this one gives way to are at work, but not for ever."""
@@ -214,16 +215,16 @@ class Batcher(Generic[Item, Result]):
             self._changed.wait(LOOK_SECONDS)
 
     def _take(self) -> list[_Waiting[Item, Result]]:
-        """What waited longest, up to a limit; background work gets a share while urgent work waits."""
+        """The items that waited longest, up to a limit; background work gets a share while urgent work waits."""
         batch: list[_Waiting[Item, Result]] = []
         most = min(self._max_cost, GENTLE_COST) if self._others else self._max_cost
-        turns = [(self._urgent, most * (URGENT_SHARE if self._background else 1))]
-        if self._background_owed:  # the last batch left it no room
-            turns.insert(0, (self._background, most * (1 - URGENT_SHARE)))
+        for_urgent = most * URGENT_SHARE if self._background else most
         waiting = len(self._background)
         cost = 0
-        for queue, limit in [*turns, (self._background, most)]:
-            cost = self._take_from(queue, limit, batch, cost)
+        if self._background_owed:  # the last batch left it no room
+            cost = self._take_from(self._background, most - for_urgent, batch, cost)
+        cost = self._take_from(self._urgent, for_urgent, batch, cost)
+        self._take_from(self._background, most, batch, cost)
         self._background_owed = bool(self._background) and len(self._background) == waiting
         return batch
 
@@ -248,23 +249,23 @@ class Batcher(Generic[Item, Result]):
     def _cut(self, batch: list[_Waiting[Item, Result]]) -> list[list[_Waiting[Item, Result]]]:
         """Groups of like cost, each within `max_cost` when padded to its most costly item."""
         groups: list[list[_Waiting[Item, Result]]] = []
-        for waiting in sorted(batch, key=lambda w: w.cost):
+        for waiting in sorted(batch, key=_cost_of):
             if not groups or (len(groups[-1]) + 1) * waiting.cost > self._max_cost:
                 groups.append([])
             groups[-1].append(waiting)
         return groups
 
     def _answer(self, group: list[_Waiting[Item, Result]]) -> None:
-        group = [
-            waiting for waiting in group if not waiting.call.future.done()
-        ]  # the others' callers left
-        if not group:
+        # The callers of the others have left.
+        wanted = [waiting for waiting in group if not waiting.call.future.done()]
+        if not wanted:
             return
+        items = [waiting.item for waiting in wanted]
         try:
-            outcomes: Sequence[Result | Exception] = self._run([waiting.item for waiting in group])
+            outcomes: Sequence[Result | Exception] = self._run(items)
         except BaseException as error:
-            outcomes = self._answer_singly(group, error)
-        for waiting, outcome in zip(group, outcomes, strict=True):
+            outcomes = self._answer_singly(wanted, error)
+        for waiting, outcome in zip(wanted, outcomes, strict=True):
             waiting.call.answer(waiting.position, outcome)
 
     def _answer_singly(
@@ -303,9 +304,11 @@ class Batcher(Generic[Item, Result]):
             self._items_per_second += 0.2 * (items / seconds - self._items_per_second)
 
 
+def _cost_of(waiting: _Waiting[Any, Any]) -> int:
+    return waiting.cost
+
+
 def _as_exception(error: BaseException) -> Exception:
-    return (
-        error
-        if isinstance(error, Exception)
-        else RuntimeError(f"the model raised {type(error).__name__}")
-    )
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError(f"the model raised {type(error).__name__}")

@@ -174,13 +174,13 @@ class Find:
         """Find the collection, and what stands there of each distinct text, all of one moment."""
         texts = self._query.texts
         with self._phases.timed("lookup"), self._store.view():
-            collection = self._store.collection(self._query.collection)
-            excluded = self._store.revisions(collection.key, self._query.exclude_ids)
+            collection = self._store.collections.get(self._query.collection)
+            excluded = self._store.questions.revisions(collection.key, self._query.exclude_ids)
             for number, text in enumerate(texts):
                 if text not in self._asked:
                     self._asked[text] = Asked(Words.of(text), f"questions.{number}")
             digests = {asked.words.digest for asked in self._asked.values()}
-            matches = self._store.with_digests(collection.key, list(digests))
+            matches = self._store.questions.with_digests(collection.key, list(digests))
             by_text = rulings(self._store.labels.on(collection.key, texts))
         self._excluded.update(excluded.values())
         for text, asked in self._asked.items():
@@ -202,7 +202,7 @@ class Find:
             digests: set[bytes] = set()
             for asked in texts:
                 digests.update(asked.linked)
-            linked = self._store.with_digests(key, list(digests))
+            linked = self._store.questions.with_digests(key, list(digests))
             questions = list(chain(*linked.values()))
             for asked in texts:
                 questions += asked.exact
@@ -240,7 +240,7 @@ class Find:
             revision, found = self._live.index(key).search(vectors, count)
         with self._phases.timed("read"):
             revisions = [hit.revision for hits in found for hit in hits]
-            self._stored.update(self._store.read(key, revisions))
+            self._stored.update(self._store.questions.read(key, revisions))
         for asked, hits in zip(open_texts, found, strict=True):
             asked.hits = self._chosen(asked, hits)
         return revision
@@ -366,7 +366,7 @@ class Score:
     def _look_up(self, pairs: Sequence[TextPair]) -> dict[TextPair, Ruling]:
         """The rulings on these pairs. Raises CollectionNotFound."""
         with self._phases.timed("lookup"), self._store.view():
-            labels = self._store.labels.of(self._store.collection(self._collection).key, pairs)
+            labels = self._store.labels.of(self._store.collections.get(self._collection).key, pairs)
             return rulings_of_pairs(labels)
 
 

@@ -94,7 +94,7 @@ class Following:
         """Bring every index up to date, the first time; then try again wherever that failed."""
         if not self._has_begun:
             await in_thread(self._writers, self._live.indexes.remove_leftovers)
-            collections = await in_thread(self._writers, self._store.list_collections)
+            collections = await in_thread(self._writers, self._store.collections.all)
             self._behind.update(collection.key for collection in collections)
             self._has_begun = True
         for key in sorted(self._behind):

@@ -86,7 +86,7 @@ class Quarantine:
         if self._is_held_back or not unnoted:
             return
         try:
-            self._store.quarantine(collection_key, unnoted)
+            self._store.questions.quarantine(collection_key, unnoted)
             unnoted.clear()
         except StorageFull as error:
             log.warning(
@@ -251,7 +251,7 @@ class LiveRelease:
         self, collection_key: int, revision: int
     ) -> "tuple[Changes, Future[Outcomes]] | None":
         """The changes after `revision`, and their vectors on the way; None when the collection is gone."""
-        changes = self._store.changes_since(collection_key, revision, CATCH_UP_CHUNK)
+        changes = self._store.questions.changes_since(collection_key, revision, CATCH_UP_CHUNK)
         if changes is None:
             return None
         tokens = self.encoder.tokenize([question.text for question in changes.added])
@@ -288,7 +288,7 @@ class LiveRelease:
 
     def follow_all(self) -> int:
         """Bring every index up to the store; returns how many changes have come since. Raises like `follow`."""
-        collections = self._store.list_collections()
+        collections = self._store.collections.all()
         self.indexes.keep_only(collection.key for collection in collections)
         for collection in collections:
             if not self.shows(collection.key, collection.revision):
@@ -296,7 +296,7 @@ class LiveRelease:
         self.indexes.upkeep()
         return sum(
             collection.revision - self.state(collection.key).revision
-            for collection in self._store.list_collections()
+            for collection in self._store.collections.all()
         )
 
     def go_live(self) -> None:
@@ -304,7 +304,7 @@ class LiveRelease:
         self._quarantine.go_live()
         for index in self.indexes.all():
             with index.catching_up:
-                embedded = index.vectors(self._store.quarantined_revisions(index.key))
+                embedded = index.vectors(self._store.questions.quarantined_revisions(index.key))
                 self._quarantine.note(index.key, dict.fromkeys(embedded))
 
 

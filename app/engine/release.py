@@ -11,7 +11,6 @@ Nothing in it is read before its digest has been checked against the manifest, a
     README.md                 the card
 """
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from app.engine.files import sha256
 from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
 from app.errors import ModelRefused, ReleaseRefused
 
@@ -161,12 +161,6 @@ def find_base(name: str) -> Path:
     if short in DIGESTS:
         verify_files(folder, {WEIGHTS: DIGESTS[short]}, ModelRefused)
     return folder
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify_files(

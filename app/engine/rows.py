@@ -4,7 +4,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -14,6 +14,12 @@ import pyarrow.parquet as parquet
 
 from app.errors import UnreadableFile
 
+Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
+DELIMITERS: dict[str, tuple[str, Quoting]] = {
+    ".csv": (",", csv.QUOTE_MINIMAL),
+    ".tsv": ("\t", csv.QUOTE_NONE),
+}
+KINDS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
 MAX_LINE_CHARACTERS = 4 * 2**20  # no request holds more than that
 PARQUET_ROWS, PARQUET_BYTES = 1024, 16 * 2**20  # held at once
 MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 64 * 2**20, 100  # of one column of one group of rows
@@ -22,7 +28,7 @@ TRUTHS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 
 @dataclass(frozen=True)
 class Row:
-    """Line (or row number, in Parquet) and the values of the wanted columns, or what is wrong with the line."""
+    """Line (or row number, in Parquet) and the values of the wanted columns, or the error in the line."""
 
     line: int
     values: Sequence[Any]
@@ -30,55 +36,41 @@ class Row:
 
 
 def truth(value: Any) -> bool | None:
-    """What a cell says that holds yes or no: 1 or true, 0 or false; None for anything else."""
+    """The answer in a cell that holds yes or no: 1 or true, 0 or false; None for anything else."""
     return TRUTHS.get(str(value).strip().lower())
 
 
 def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
-    """The wanted columns of each row of a file; its ending says what it is. Never holds the file in memory.
+    """The wanted columns of each row of a file, whose kind its ending says. Never holds the file in memory.
 
     Those of `optional` come last, None where the file does not have them.
 
     TSV is read without quoting, CSV with it. Raises UnreadableFile for another kind of file, a missing
-    column, or a file that is not what its ending says; a broken line is a Row with an error.
+    column, or a file that is not of the kind that its ending says; a broken line is a Row with an error.
     """
-    readers: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Iterator[Row]]] = {
-        ".csv": _read_csv,
-        ".tsv": _read_tsv,
-        ".jsonl": _read_jsonl,
-        ".ndjson": _read_jsonl,
-        ".parquet": _read_parquet,
-    }
     kind = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
-    if kind not in readers:
-        raise UnreadableFile(f"{path} ends in none of {', '.join(readers)}")
+    if kind not in KINDS:
+        raise UnreadableFile(f"{path} ends in none of {', '.join(KINDS)}")
     try:
-        yield from readers[kind](path, columns, optional)
+        if kind == ".parquet":
+            yield from _read_parquet(path, columns, optional)
+        elif kind in DELIMITERS:
+            yield from _read_delimited(path, columns, optional, kind)
+        else:
+            yield from _read_jsonl(path, columns, optional)
     except (OSError, EOFError, UnicodeError, csv.Error, zlib.error, pa.ArrowException) as error:
         raise UnreadableFile(f"can't read {path}: {error}") from error
 
 
-def _read_csv(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
-    return _read_delimited(path, columns, optional, delimiter=",", quoting=csv.QUOTE_MINIMAL)
-
-
-def _read_tsv(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
-    return _read_delimited(path, columns, optional, delimiter="\t", quoting=csv.QUOTE_NONE)
-
-
 def _read_delimited(
-    path: Path,
-    columns: Sequence[str],
-    optional: Sequence[str],
-    delimiter: str,
-    quoting: Literal[0, 3],
+    path: Path, columns: Sequence[str], optional: Sequence[str], kind: str
 ) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE_CHARACTERS)
+    delimiter, quoting = DELIMITERS[kind]
     with _open(path) as file:
         reader = csv.reader(_lines(path, file), delimiter=delimiter, quoting=quoting, strict=True)
         header = next(reader, [])
-        places: list[int | None] = [_place(path, header, column) for column in columns]
-        places += [header.index(column) if column in header else None for column in optional]
+        places = _places(path, header, columns, optional)
         while True:
             try:
                 record = next(reader)
@@ -89,29 +81,29 @@ def _read_delimited(
                 continue
             if not record:
                 continue
-            if len(record) != len(header):
-                yield Row(
-                    reader.line_num, (), f"has {len(record)} columns, the header has {len(header)}"
-                )
+            if len(record) == len(header):
+                values = [None if place is None else record[place] for place in places]
+                yield Row(reader.line_num, values)
             else:
-                yield Row(
-                    reader.line_num, [None if place is None else record[place] for place in places]
-                )
+                error_text = f"has {len(record)} columns, the header has {len(header)}"
+                yield Row(reader.line_num, (), error_text)
 
 
 def _read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    names = " and ".join(repr(column) for column in columns)
     with _open(path) as file:
         for number, line in enumerate(_lines(path, file), 1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-                found = [record[column] for column in columns]
-                yield Row(number, found + [record.get(column) for column in optional])
+                required = [record[column] for column in columns]
+                others = [record.get(column) for column in optional]
+                yield Row(number, required + others)
             except (ValueError, RecursionError):
                 yield Row(number, (), "is not JSON")
             except (KeyError, TypeError, IndexError):
-                yield Row(number, (), f"is not an object with {' and '.join(map(repr, columns))}")
+                yield Row(number, (), f"is not an object with {names}")
 
 
 def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -121,8 +113,7 @@ def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     with parquet.ParquetFile(path, read_dictionary=texts) as file:
         names = schema.names
-        for column in columns:
-            _place(path, names, column)
+        _places(path, names, columns, optional)
         present = [column for column in wanted if column in names]
         number = 0
         for batch in file.iter_batches(_parquet_rows(path, file, present), columns=present):
@@ -164,16 +155,21 @@ def _lines(path: Path, file: IO[str]) -> Iterator[str]:
 
 
 def _open(path: Path) -> IO[str]:
-    """As text. What is not UTF-8 becomes lone surrogates, which no text may hold: so the line at fault gets named."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    return cast(
-        IO[str], opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
-    )
+    """As text. Bytes that are not UTF-8 become lone surrogates, which no text may hold: the line at fault is named."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    file = opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return cast(IO[str], file)
 
 
-def _place(path: Path, header: Sequence[str], column: str) -> int:
-    if column not in header:
-        raise UnreadableFile(
-            f"{path} has no column {column!r}; it has {', '.join(map(repr, header))}"
-        )
-    return header.index(column)
+def _places(
+    path: Path, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]
+) -> list[int | None]:
+    """Where each column stands, the optional ones last: None for one that is not there. Raises UnreadableFile."""
+    places: list[int | None] = []
+    for column in columns:
+        if column not in header:
+            names = ", ".join(repr(name) for name in header)
+            raise UnreadableFile(f"{path} has no column {column!r}; it has {names}")
+        places.append(header.index(column))
+    places += [header.index(column) if column in header else None for column in optional]
+    return places

@@ -84,7 +84,7 @@ def similarities(index: CollectionIndex, pairs: Sequence[Revisions]) -> NDArray[
 
 def read_pairs(store: Store, collection_key: int, pairs: Collection[Revisions]) -> list[StoredPair]:
     """The questions of each pair and its labels; without pairs of which one is gone, or that are the same words."""
-    stored = store.read(collection_key, sorted(set(chain(*pairs))))
+    stored = store.questions.read(collection_key, sorted(set(chain(*pairs))))
     there = []
     for revisions in sorted(pairs):
         first, second = map(stored.get, revisions)

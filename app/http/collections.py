@@ -61,7 +61,7 @@ async def create_collection(
 )
 async def read_collection(name: ThisCollection, reading: TheReading) -> object:
     """Read one collection."""
-    return await reading(reading.store.collection, name)
+    return await reading(reading.store.collections.get, name)
 
 
 @router.delete(
@@ -77,6 +77,6 @@ async def delete_collection(name: ThisCollection, detector: TheDetector) -> None
 @router.get("/collections", response_model=CollectionPage, responses=documented())
 async def list_collections(reading: TheReading, page: ThePage) -> object:
     """List collections in the order of their names, a page at a time."""
-    items = await reading(reading.store.list_collections, limit=page.wanted, after=page.after or "")
+    items = await reading(reading.store.collections.page, limit=page.wanted, after=page.after or "")
     collections, next_cursor = page.of(items, lambda collection: collection.name)
     return {"collections": collections, "next_cursor": next_cursor}

@@ -113,7 +113,7 @@ async def list_questions(
 ) -> object:
     """List questions in the order of their ids, a page at a time."""
     items = await reading(
-        reading.store.list_questions, collection, limit=page.wanted, after=page.after
+        reading.store.questions.page, collection, limit=page.wanted, after=page.after
     )
     questions, next_cursor = page.of(items, lambda question: question.id)
     return {"collection": collection, "questions": questions, "next_cursor": next_cursor}
@@ -130,7 +130,7 @@ async def read_question(
     collection: InCollection = "default",
 ) -> object:
     """Read one question."""
-    return await reading(reading.store.get, collection, id)
+    return await reading(reading.store.questions.get, collection, id)
 
 
 @router.delete(

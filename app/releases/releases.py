@@ -130,7 +130,7 @@ class Releases:
         opened = shadow.opened if shadow and shadow.release.name == name else None
         if opened is None:
             raise ShadowNotReady(name)
-        key = (await asyncio.to_thread(self._store.collection, collection)).key
+        key = (await asyncio.to_thread(self._store.collections.get, collection)).key
         with live.in_use(), opened.in_use():
             diff = await compare(self._store, live, opened, key, self._diff_questions)
         return live.release.name, diff
@@ -236,7 +236,7 @@ class Releases:
 
     async def _progress(self) -> ShadowProgress | None:
         """How far the shadow is, if there is one by the time that the collections are read."""
-        collections = await asyncio.to_thread(self._store.list_collections)
+        collections = await asyncio.to_thread(self._store.collections.all)
         shadow = self._current_shadow()
         return shadow.progress(collections) if shadow else None
 

@@ -147,7 +147,7 @@ class Shadow:
         """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
         self.phase = "joining"
         self._detector.following.join(opened)
-        for collection in await asyncio.to_thread(self._store.list_collections):
+        for collection in await asyncio.to_thread(self._store.collections.all):
             await self._detector.following.follow(opened, collection)
         self.phase = "swapping"
         before = self._detector.live.release

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.store import Activation, Store, activations
+from app.engine.store import Activation, Store
+from app.engine.store.deliveries import Outbox
 from tests.engine.test_store import behind_its_back
 
 
@@ -28,7 +29,7 @@ def test_an_activation_and_what_the_webhook_tells_of_it_stand_together_or_not_at
     def fail(*_: object) -> None:
         raise RuntimeError("the process is killed here")
 
-    monkeypatch.setattr(activations, "insert_delivery", fail)
+    monkeypatch.setattr(Outbox, "insert", fail)
     with pytest.raises(RuntimeError):
         store.activations.add("three", "d3", "", "releases/one", before="two")
     assert store.activations.latest_first() == [made]

@@ -48,14 +48,14 @@ POINTS = [
     ("app.engine.store.database:migrate:after", 1),
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:before", 12),
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:after", 15),
-    ("app.engine.store:Store.upsert:after", 9),
-    ("app.engine.store:Store.delete:after", 2),
+    ("app.engine.store.questions:Questions.upsert:after", 9),
+    ("app.engine.store.questions:Questions.delete:after", 2),
     ("app.engine.store.labels:Labels.write:after", 2),
-    ("app.engine.store:Store.quarantine:after", 2),
-    ("app.engine.store:Store.purge:before", 2),
-    ("app.engine.store:Store.purge:after", 2),
-    ("app.engine.store:Store.create_collection:after", 1),
-    ("app.engine.store:Store.delete_collection:after", 1),
+    ("app.engine.store.questions:Questions.quarantine:after", 2),
+    ("app.engine.store.questions:Questions.purge:before", 2),
+    ("app.engine.store.questions:Questions.purge:after", 2),
+    ("app.engine.store.collections:Collections.create:after", 1),
+    ("app.engine.store.collections:Collections.delete:after", 1),
     ("app.engine.index.faiss_index:Index.apply:after", 7),
     ("app.engine.index.faiss_index:Index.rebuild:after", 2),
     ("app.engine.index.snapshot:Snapshots.load:after", 2),
@@ -218,13 +218,13 @@ def assert_holds(
     try:
         state = read_state(store)
         assert state in allowed, _difference(state, allowed)
-        for collection in store.list_collections():
+        for collection in store.collections.all():
             assert live.catch_up(collection.key) == collection.revision
             _assert_index_is_right(store, live, collection, state[collection.name].questions)
         unembeddable = sum(
             UNEMBEDDABLE in text for shelf in state.values() for text in shelf.questions.values()
         )
-        assert store.quarantined() == unembeddable
+        assert store.questions.quarantined() == unembeddable
         assert store.database.damaged == 0
         # No snapshot was ever found to be half written, or at odds with the store: here, or by the process killed.
         assert list(data_dir.rglob("*.set-aside")) == []
@@ -240,11 +240,11 @@ def _assert_index_is_right(
     """Ids, vectors and searches of an index are those of the questions that the store should hold."""
     index = live.index(collection.key)
     embeddable = {id_: text for id_, text in truth.items() if UNEMBEDDABLE not in text}
-    ids = sorted(store.revisions(collection.key, list(embeddable)).values())
-    contents = store.contents(collection.key, collection.revision)
+    ids = sorted(store.questions.revisions(collection.key, list(embeddable)).values())
+    contents = store.questions.contents(collection.key, collection.revision)
     assert contents
     assert index.ids().tolist() == ids == contents.ids[contents.required].tolist()
-    questions = store.read(collection.key, ids)
+    questions = store.questions.read(collection.key, ids)
     assert collection.questions == len(truth)
     assert {question.id: question.text for question in questions.values()} == embeddable
     if not questions:

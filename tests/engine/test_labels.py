@@ -133,7 +133,7 @@ TEXTS = ["one", "two", "three"]
     )
 )
 def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> None:
-    key = store.create_collection("modelled", 10)[0].key
+    key = store.collections.create("modelled", 10)[0].key
     words: dict[tuple[frozenset[str], str], bool] = {}
     owners: list[tuple[frozenset[str], str]] = []  # of each label that was ever given
     for step in steps:
@@ -170,14 +170,14 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
         (frozenset(t.lower() for t in label.questions), label.by): label.is_duplicate
         for label in store.labels.page("modelled", 0, 100)
     } == words
-    store.delete_collection("modelled")
+    store.collections.delete("modelled")
 
 
 # Writing
 
 
 def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     answer = store.labels.write(
         "default",
         [NewLabel(True, "anna", ids=("a", "b")), said("anna", False, OTHER, "two people")],
@@ -196,10 +196,10 @@ def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
 
 
 def test_a_label_makes_no_revision(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0])])
-    before = store.collection("default")
+    store.questions.upsert("default", [("a", PAIR[0])])
+    before = store.collections.get("default")
     say(store, said("anna", True))
-    assert store.collection("default") == before
+    assert store.collections.get("default") == before
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_contradiction_within_one_request_is_told_of_both(store: Store) -> Non
 
 
 def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     bad = [
         NewLabel(True, "anna", ids=("a", "b")),
         NewLabel(True, "anna", ids=("x", "a")),
@@ -293,14 +293,14 @@ def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
         store.labels.write(
             "default", [NewLabel(True, "anna", ids=(str(2 * n), str(2 * n + 1))) for n in range(6)]
         )
-    store.delete("default", "b")
+    store.questions.delete("default", "b")
     with pytest.raises(QuestionNotFound, match="'b'"):
         store.labels.write("default", bad[:1])
     assert listed(store, history=True) == []
 
 
 def test_a_pair_of_one_question_is_refused_by_field_and_nothing_is_written(store: Store) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
     itself = "is a pair of a question with itself"
     with pytest.raises(InvalidRequest) as refused:
         store.labels.write(
@@ -335,17 +335,17 @@ def test_a_request_that_contradicts_itself_is_refused_by_field(store: Store) -> 
 def test_labels_belong_to_their_collection_and_go_with_it(
     path: Path, store: Store, key: int
 ) -> None:
-    other = store.create_collection("faq", 10)[0].key
+    other = store.collections.create("faq", 10)[0].key
     say(store, said("anna", True), collection="faq")
     say(store, said("bob", False))
     assert (verdict(store, other), verdict(store, key)) == ("duplicate", "different")
     assert (listed(store, "faq"), listed(store)) == ([(1, "anna", True)], [(1, "bob", False)])
-    store.delete_collection("faq")
+    store.collections.delete("faq")
     assert verdict(store, other) is None
     with closing(sqlite3.connect(path)) as connection:
         left = connection.execute("SELECT count(*) FROM labels WHERE collection_key = ?", (other,))
         assert left.fetchone() == (0,)
-    store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
     assert listed(store, "faq", history=True) == []
     assert listed(store) == [(1, "bob", False)]
 
@@ -365,10 +365,10 @@ def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store],
 
 
 def test_labels_outlive_their_questions(store: Store, key: int) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b"))])
     for id_ in ("a", "b"):
-        store.delete("default", id_)
+        store.questions.delete("default", id_)
     assert (verdict(store, key), store.labels.page("default", 0, 10)[0].questions) == (
         "duplicate",
         PAIR,
@@ -500,6 +500,9 @@ def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) ->
 
 
 def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
+    def label(_: int) -> Labelled:
+        return store.labels.write("default", [said("anna", True)])
+
     with ThreadPoolExecutor(8) as threads:
         answers = list(
             threads.map(lambda _: store.labels.write("default", [said("anna", True)]), range(16))
@@ -564,10 +567,10 @@ def test_sound_labels_are_not_damaged(store: Store, key: int) -> None:
 
 def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
     with closing(Store(path)) as store:
-        store.upsert("default", [("a", "one")])
-        before = store.list_collections()
+        store.questions.upsert("default", [("a", "one")])
+        before = store.collections.all()
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-    sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "connect", configure)
     with engine.begin() as connection:
         for table in metadata.tables.keys() - {"collections", "questions"}:
             connection.exec_driver_sql(f"DROP TABLE {table}")
@@ -575,14 +578,14 @@ def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
         migrate(connection, "0001")
     engine.dispose()
     with closing(Store(path)) as store:
-        assert store.list_collections() == before
-        assert store.get("default", "a").text == "one"
+        assert store.collections.all() == before
+        assert store.questions.get("default", "a").text == "one"
         assert say(store, said("anna", True)) == [1]
 
 
 def test_a_store_that_kept_answers_to_label_requests_keeps_its_labels(path: Path) -> None:
     with closing(Store(path)) as store:
-        store.create_collection("faq", 10)
+        store.collections.create("faq", 10)
         say(store, said("anna", True), collection="faq")
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
     sa.event.listen(engine, "connect", _configure)
@@ -598,7 +601,7 @@ def test_a_store_that_kept_answers_to_label_requests_keeps_its_labels(path: Path
     engine.dispose()
     with closing(Store(path)) as store:
         assert listed(store, "faq") == [(1, "anna", True)]
-        store.delete_collection("faq")
+        store.collections.delete("faq")
         tables = sa.inspect(store.database._engine).get_table_names()
         assert "label_requests" not in tables
 
@@ -624,7 +627,7 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
 
 
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
-    store.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     with statements_of(store) as statements:
         store.labels.write("default", [NewLabel(True, "anna", ids=("a", "b")), said("bob", False)])
         store.labels.write("default", [said("anna", False)])

@@ -67,7 +67,7 @@ def open_live(tmp_path: Path, tiny_release: Release, encoder: CountingEncoder) -
 
 
 def write(store: Store, count: int, start: int = 0) -> None:
-    store.upsert(
+    store.questions.upsert(
         DEFAULT_COLLECTION, [(f"q{i}", f"question number {i}") for i in range(start, start + count)]
     )
 
@@ -128,21 +128,21 @@ def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(
     open_live: Open, encoder: CountingEncoder
 ) -> None:
     store, live = open_live()
-    store.upsert(
+    store.questions.upsert(
         DEFAULT_COLLECTION, [("a", "fine"), ("b", f"bad {encoder.poison}"), ("c", "fine too")]
     )
     assert live.catch_up(1) == 3
     assert live.index(1).ids().tolist() == [1, 3]
-    assert store.get(DEFAULT_COLLECTION, "b").quarantined == "Unembeddable: poison"
-    assert store.quarantined() == 1
+    assert store.questions.get(DEFAULT_COLLECTION, "b").quarantined == "Unembeddable: poison"
+    assert store.questions.quarantined() == 1
     live.close()
     store.close()
     store, live = open_live()  # and its snapshot agrees with the store
     encoder.embedded = 0
     assert (live.catch_up(1), encoder.embedded) == (3, 0)
-    store.upsert(DEFAULT_COLLECTION, [("b", "mended")])
+    store.questions.upsert(DEFAULT_COLLECTION, [("b", "mended")])
     live.catch_up(1)
-    assert (live.index(1).ids().tolist(), store.quarantined()) == ([1, 3, 4], 0)
+    assert (live.index(1).ids().tolist(), store.questions.quarantined()) == ([1, 3, 4], 0)
     live.close()
     store.close()
 
@@ -153,7 +153,7 @@ def test_a_broken_model_quarantines_nothing(open_live: Open, encoder: CountingEn
     encoder.broken = True
     with pytest.raises(ModelFailing):
         live.catch_up(1)
-    assert (store.quarantined(), live.state(1).revision) == (0, 0)
+    assert (store.questions.quarantined(), live.state(1).revision) == (0, 0)
     encoder.broken = False
     assert (live.catch_up(1), live.state(1).size) == (3, 3)
     live.close()
@@ -180,11 +180,11 @@ def test_a_full_disk_costs_the_snapshot_and_not_the_write(
 def test_superseded_versions_are_purged_once_no_snapshot_needs_them(open_live: Open) -> None:
     store, live = open_live()
     write(store, 2)
-    store.upsert(DEFAULT_COLLECTION, [("q0", "changed")])
-    assert store.read(1, [1])[1].text == "question number 0"
+    store.questions.upsert(DEFAULT_COLLECTION, [("q0", "changed")])
+    assert store.questions.read(1, [1])[1].text == "question number 0"
     live.catch_up(1)
     live.indexes.save()
-    assert store.read(1, [1, 2, 3]).keys() == {2, 3}
+    assert store.questions.read(1, [1, 2, 3]).keys() == {2, 3}
     live.close()
     store.close()
 
@@ -193,12 +193,12 @@ def test_a_deleted_collection_is_forgotten_with_its_snapshots(
     open_live: Open, tmp_path: Path
 ) -> None:
     store, live = open_live()
-    collection, _ = store.create_collection("other", 10)
-    store.upsert("other", [("a", "text")])
+    collection, _ = store.collections.create("other", 10)
+    store.questions.upsert("other", [("a", "text")])
     live.catch_up(collection.key)
     live.indexes.save()
     assert len(list(tmp_path.glob(f"snapshots/*/{collection.key}"))) == 1
-    store.delete_collection("other")
+    store.collections.delete("other")
     live.forget(collection.key)
     assert list(tmp_path.glob(f"snapshots/*/{collection.key}")) == []
     assert live.catch_up(collection.key) == 0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from app.engine import release as release_module
+from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.release import (
     DIGESTS,
@@ -20,7 +21,6 @@ from app.engine.release import (
     Release,
     calibration_document,
     find_base,
-    sha256,
     thresholds_document,
     verify_files,
 )

@@ -55,7 +55,7 @@ class StoreAndIndex(RuleBasedStateMachine):
             self.store,
             ServingOptions(self.folder / "snapshots", "0.90", max_waiting_texts=100),
         )
-        self.key = self.store.collection(DEFAULT_COLLECTION).key
+        self.key = self.store.collections.get(DEFAULT_COLLECTION).key
         assert self.live.catch_up(self.key) == self.revision
 
     def teardown(self) -> None:
@@ -67,7 +67,7 @@ class StoreAndIndex(RuleBasedStateMachine):
     @rule(questions=st.dictionaries(IDS, TEXTS, min_size=1, max_size=12))
     def upsert(self, questions: dict[str, str]) -> None:
         changed = {id_ for id_, text in questions.items() if self.truth.get(id_) != text}
-        written = self.store.upsert(DEFAULT_COLLECTION, list(questions.items()))
+        written = self.store.questions.upsert(DEFAULT_COLLECTION, list(questions.items()))
         self.revision += len(changed)
         assert written.revision == self.revision
         assert written.added == len(changed - self.truth.keys())
@@ -79,11 +79,11 @@ class StoreAndIndex(RuleBasedStateMachine):
     def delete(self, id_: str) -> None:
         if id_ in self.truth:
             self.revision += 1
-            assert self.store.delete(DEFAULT_COLLECTION, id_).revision == self.revision
+            assert self.store.questions.delete(DEFAULT_COLLECTION, id_).revision == self.revision
             del self.truth[id_]
         else:
             with pytest.raises(QuestionNotFound):
-                self.store.delete(DEFAULT_COLLECTION, id_)
+                self.store.questions.delete(DEFAULT_COLLECTION, id_)
 
     @rule()
     def catch_up(self) -> None:
@@ -120,7 +120,9 @@ class StoreAndIndex(RuleBasedStateMachine):
         def search() -> None:
             while not done.is_set():
                 _, answers = self.live.index(self.key).search(queries, TOP_K)
-                found = [self.store.read(self.key, [r for r, _ in hits]) for hits in answers]
+                found = [
+                    self.store.questions.read(self.key, [r for r, _ in hits]) for hits in answers
+                ]
                 # One question never stands twice in an answer, in its old and in its new version.
                 wrong.extend(f for f in found if len({q.id for q in f.values()}) != len(f))
 
@@ -142,7 +144,7 @@ class StoreAndIndex(RuleBasedStateMachine):
         query = self.encoder.encode([text])
         revision, (hits,) = self.live.index(self.key).search(query, TOP_K)
         assert revision == self.revision
-        stored = self.store.read(self.key, [hit.revision for hit in hits])
+        stored = self.store.questions.read(self.key, [hit.revision for hit in hits])
         assert {q.id: q.text for q in stored.values()}.items() <= self.truth.items()
         if self.truth:
             expected = np.sort(self.encoder.encode(list(self.truth.values())) @ query[0])[::-1][
@@ -156,7 +158,7 @@ class StoreAndIndex(RuleBasedStateMachine):
 
     @rule(text=TEXTS)
     def find_exactly(self, text: str) -> None:
-        matches = self.store.exact_matches(self.key, [text]).get(text, [])
+        matches = self.store.questions.exact_matches(self.key, [text]).get(text, [])
         normalized = " ".join(text.split())
         assert {q.id for q in matches} == {
             i for i, t in self.truth.items() if " ".join(t.split()) == normalized
@@ -165,9 +167,9 @@ class StoreAndIndex(RuleBasedStateMachine):
     @invariant()
     def store_holds_the_truth(self) -> None:
         if hasattr(self, "store"):
-            stored = self.store.list_questions(DEFAULT_COLLECTION, None, 1000)
+            stored = self.store.questions.page(DEFAULT_COLLECTION, None, 1000)
             assert {q.id: q.text for q in stored} == self.truth
-            assert self.store.collection(DEFAULT_COLLECTION).questions == len(self.truth)
+            assert self.store.collections.get(DEFAULT_COLLECTION).questions == len(self.truth)
 
 
 @pytest.mark.parametrize("exact_limit", [5000, 10])

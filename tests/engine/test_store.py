@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from app.engine.store import Changes, Contents, Key, Question, Store, Written
 from app.engine.store.collections import NAMED
-from app.engine.store.database import PRAGMAS, metadata
+from app.engine.store.schema import metadata
+from app.engine.store.sqlite import PRAGMAS
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import (
     CollectionNotFound,
@@ -36,12 +37,12 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
 def question(id_: str, text: str, revision: int) -> Question:
-    return Question(id_, text, revision, quarantined=None)
+    return Question(id_, text, revision, quarantined=None, digest=digest(text))
 
 
 def held(store: Store, key: int, revision: int) -> Contents:
     """What an index at this revision may hold."""
-    contents = store.contents(key, revision)
+    contents = store.questions.contents(key, revision)
     assert contents
     return contents
 
@@ -56,48 +57,52 @@ def behind_its_back(path: Path, statement: str, *values: object) -> None:
 
 
 def test_a_new_store_has_the_default_collection(store: Store) -> None:
-    (collection,) = store.list_collections()
+    (collection,) = store.collections.all()
     assert (collection.name, collection.revision, collection.questions) == ("default", 0, 0)
-    assert store.collection("default") == collection
+    assert store.collections.get("default") == collection
 
 
 def test_a_collection_is_made_once(store: Store) -> None:
-    made, now = store.create_collection("faq", 10)
+    made, now = store.collections.create("faq", 10)
     assert (made.name, made.revision, made.questions, now) == ("faq", 0, 0, True)
-    assert store.create_collection("faq", 10) == (made, False)
-    assert store.collection("faq") == made
+    assert store.collections.create("faq", 10) == (made, False)
+    assert store.collections.get("faq") == made
 
 
 def test_collections_are_listed_by_name(store: Store) -> None:
     for name in ("zoo", "animals", "Ärzte", "birds"):
-        store.create_collection(name, 10)
-    listed = [collection.name for collection in store.list_collections()]
+        store.collections.create(name, 10)
+    listed = [collection.name for collection in store.collections.all()]
     assert listed == ["animals", "birds", "default", "zoo", "Ärzte"]
-    assert [c.name for c in store.list_collections("birds", 2)] == ["default", "zoo"]
-    assert store.list_collections("Ärzte") == []
+    assert [c.name for c in store.collections.page("birds", 2)] == ["default", "zoo"]
+    assert store.collections.page("Ärzte", 2) == []
 
 
 def test_there_are_as_many_collections_as_allowed_and_no_more(store: Store) -> None:
-    store.create_collection("second", 2)
+    store.collections.create("second", 2)
     with pytest.raises(InvalidRequest) as refusal:
-        store.create_collection("third", 2)
+        store.collections.create("third", 2)
     assert refusal.value.errors == (FieldError("name", "can't be added: at most 2 collections"),)
-    assert store.create_collection("second", 2)[1] is False
-    assert [collection.name for collection in store.list_collections()] == ["default", "second"]
+    assert store.collections.create("second", 2)[1] is False
+    assert [collection.name for collection in store.collections.all()] == ["default", "second"]
 
 
 def test_a_deleted_collection_is_gone_with_its_questions(store: Store) -> None:
-    made, _ = store.create_collection("faq", 10)
-    store.upsert("faq", [("1", "a"), ("2", "b")])
-    store.upsert("faq", [("1", "c")])
-    store.upsert("default", [("1", "kept")])
-    assert store.delete_collection("faq").key == made.key
-    for read in (store.collection, store.delete_collection, lambda name: store.get(name, "1")):
+    made, _ = store.collections.create("faq", 10)
+    store.questions.upsert("faq", [("1", "a"), ("2", "b")])
+    store.questions.upsert("faq", [("1", "c")])
+    store.questions.upsert("default", [("1", "kept")])
+    assert store.collections.delete("faq").key == made.key
+    for read in (
+        store.collections.get,
+        store.collections.delete,
+        lambda name: store.questions.get(name, "1"),
+    ):
         with pytest.raises(CollectionNotFound, match="'faq'"):
             read("faq")
-    assert store.changes_since(made.key, 0, 10) is None
-    assert store.read(made.key, [1, 2, 3]) == {}
-    assert store.get("default", "1") == question("1", "kept", 1)
+    assert store.questions.changes_since(made.key, 0, 10) is None
+    assert store.questions.read(made.key, [1, 2, 3]) == {}
+    assert store.questions.get("default", "1") == question("1", "kept", 1)
 
 
 def test_the_key_of_a_deleted_collection_is_never_used_again(path: Path) -> None:
@@ -105,38 +110,38 @@ def test_the_key_of_a_deleted_collection_is_never_used_again(path: Path) -> None
     for _ in range(3):
         with closing(Store(path)) as store:
             for name in ("faq", "faq", "other"):
-                keys.append(store.create_collection(name, 10)[0].key)
-                store.delete_collection(name)
+                keys.append(store.collections.create(name, 10)[0].key)
+                store.collections.delete(name)
     assert len(set(keys)) == 9
     assert keys == sorted(keys)
 
 
 def test_a_collection_made_again_is_empty(store: Store) -> None:
-    store.create_collection("faq", 10)
-    store.upsert("faq", [("1", "a")])
-    store.delete_collection("faq")
-    made, now = store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
+    store.questions.upsert("faq", [("1", "a")])
+    store.collections.delete("faq")
+    made, now = store.collections.create("faq", 10)
     assert (made.revision, made.questions, now) == (0, 0, True)
-    assert store.list_questions("faq", None, 10) == []
-    assert store.exact_matches(made.key, ["a"]) == {}
+    assert store.questions.page("faq", None, 10) == []
+    assert store.questions.exact_matches(made.key, ["a"]) == {}
 
 
 def test_the_default_collection_is_protected(store: Store) -> None:
-    store.upsert("default", [("1", "a")])
+    store.questions.upsert("default", [("1", "a")])
     with pytest.raises(CollectionProtected):
-        store.delete_collection("default")
-    assert store.get("default", "1") == question("1", "a", 1)
+        store.collections.delete("default")
+    assert store.questions.get("default", "1") == question("1", "a", 1)
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda store: store.collection("nowhere"),
-        lambda store: store.delete_collection("nowhere"),
-        lambda store: store.upsert("nowhere", [("1", "a")]),
-        lambda store: store.delete("nowhere", "1"),
-        lambda store: store.get("nowhere", "1"),
-        lambda store: store.list_questions("nowhere", None, 10),
+        lambda store: store.collections.get("nowhere"),
+        lambda store: store.collections.delete("nowhere"),
+        lambda store: store.questions.upsert("nowhere", [("1", "a")]),
+        lambda store: store.questions.delete("nowhere", "1"),
+        lambda store: store.questions.get("nowhere", "1"),
+        lambda store: store.questions.page("nowhere", None, 10),
     ],
 )
 def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store], object]) -> None:
@@ -148,73 +153,75 @@ def test_an_unknown_collection_is_not_found(store: Store, use: Callable[[Store],
 
 
 def test_each_question_written_takes_the_next_revision(store: Store) -> None:
-    before = store.collection("default")
-    assert store.upsert("default", [("b", "two"), ("a", "one")]) == Written(
+    before = store.collections.get("default")
+    assert store.questions.upsert("default", [("b", "two"), ("a", "one")]) == Written(
         before, revision=2, added=2
     )
-    assert store.get("default", "b") == question("b", "two", 1)
-    assert store.get("default", "a") == question("a", "one", 2)
-    after = store.collection("default")
+    assert store.questions.get("default", "b") == question("b", "two", 1)
+    assert store.questions.get("default", "a") == question("a", "one", 2)
+    after = store.collections.get("default")
     assert (after.revision, after.questions) == (2, 2)
 
 
 def test_a_changed_text_is_a_new_version(store: Store) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    written = store.upsert("default", [("c", "three"), ("a", "uno"), ("b", "two")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    written = store.questions.upsert("default", [("c", "three"), ("a", "uno"), ("b", "two")])
     assert (written.revision, written.added, written.updated, written.unchanged) == (4, 1, 1, 1)
-    assert store.list_questions("default", None, 10) == [
+    assert store.questions.page("default", None, 10) == [
         question("a", "uno", 4),
         question("b", "two", 2),
         question("c", "three", 3),
     ]
-    assert store.collection("default").questions == 3
+    assert store.collections.get("default").questions == 3
 
 
 def test_an_unchanged_upsert_makes_no_revision(store: Store) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    written = store.upsert("default", [("b", "two"), ("a", "one")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    written = store.questions.upsert("default", [("b", "two"), ("a", "one")])
     assert (written.revision, written.added, written.updated, written.unchanged) == (2, 0, 0, 2)
-    assert store.collection("default").revision == 2
-    assert store.get("default", "a") == question("a", "one", 1)
+    assert store.collections.get("default").revision == 2
+    assert store.questions.get("default", "a") == question("a", "one", 1)
 
 
 def test_a_text_that_differs_only_in_case_or_space_is_stored_as_given(store: Store) -> None:
-    store.upsert("default", [("a", "one")])
-    assert store.upsert("default", [("a", " ONE")]).updated == 1
-    assert store.get("default", "a") == question("a", " ONE", 2)
+    store.questions.upsert("default", [("a", "one")])
+    assert store.questions.upsert("default", [("a", " ONE")]).updated == 1
+    assert store.questions.get("default", "a") == question("a", " ONE", 2)
 
 
 def test_an_empty_upsert_does_nothing(store: Store) -> None:
-    assert store.upsert("default", []) == Written(store.collection("default"), revision=0)
+    assert store.questions.upsert("default", []) == Written(
+        store.collections.get("default"), revision=0
+    )
 
 
 def test_an_upsert_that_fails_writes_nothing(store: Store) -> None:
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     with pytest.raises(UnicodeEncodeError):
-        store.upsert("default", [("a", "uno"), ("b", "two"), ("c", "no \ud800 text")])
-    assert store.list_questions("default", None, 10) == [question("a", "one", 1)]
-    assert store.upsert("default", [("b", "two")]).revision == 2
+        store.questions.upsert("default", [("a", "uno"), ("b", "two"), ("c", "no \ud800 text")])
+    assert store.questions.page("default", None, 10) == [question("a", "one", 1)]
+    assert store.questions.upsert("default", [("b", "two")]).revision == 2
 
 
 def test_many_questions_go_in_one_upsert(store: Store) -> None:
     many = [(f"{i:04}", f"question {i}") for i in range(1234)]
-    assert store.upsert("default", many).added == 1234
-    assert store.upsert("default", many).unchanged == 1234
-    assert store.list_questions("default", None, 2000) == [
+    assert store.questions.upsert("default", many).added == 1234
+    assert store.questions.upsert("default", many).unchanged == 1234
+    assert store.questions.page("default", None, 2000) == [
         question(id_, text, i + 1) for i, (id_, text) in enumerate(many)
     ]
     ids = [id_ for id_, _ in many]
-    assert store.revisions(store.collection("default").key, ids) == {
+    assert store.questions.revisions(store.collections.get("default").key, ids) == {
         id_: i + 1 for i, id_ in enumerate(ids)
     }
 
 
 def test_collections_count_their_revisions_apart(store: Store) -> None:
-    store.create_collection("faq", 10)
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    assert store.upsert("faq", [("a", "eins")]).revision == 1
-    assert store.get("faq", "a") == question("a", "eins", 1)
-    assert store.get("default", "a") == question("a", "one", 1)
+    store.collections.create("faq", 10)
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    assert store.questions.upsert("faq", [("a", "eins")]).revision == 1
+    assert store.questions.get("faq", "a") == question("a", "eins", 1)
+    assert store.questions.get("default", "a") == question("a", "one", 1)
 
 
 @settings(
@@ -222,85 +229,92 @@ def test_collections_count_their_revisions_apart(store: Store) -> None:
 )
 @given(id_=ANY_TEXT, text=ANY_TEXT)
 def test_any_text_is_stored_as_given(store: Store, id_: str, text: str) -> None:
-    store.upsert("default", [(id_, text)])
-    found = store.get("default", id_)
+    store.questions.upsert("default", [(id_, text)])
+    found = store.questions.get("default", id_)
     assert (found.id, found.text) == (id_, text)
-    assert store.exact_matches(1, [text])[text][-1] == found
-    store.delete("default", id_)
+    assert store.questions.exact_matches(1, [text])[text][-1] == found
+    store.questions.delete("default", id_)
 
 
 def test_what_was_written_is_there_when_the_store_opens_again(path: Path) -> None:
     with closing(Store(path)) as store:
-        store.upsert("default", [("a", "one"), ("b", "two")])
-        store.delete("default", "b")
-        before = store.list_collections()
+        store.questions.upsert("default", [("a", "one"), ("b", "two")])
+        store.questions.delete("default", "b")
+        before = store.collections.all()
     with closing(Store(path)) as store:
-        assert store.list_collections() == before
-        assert store.list_questions("default", None, 10) == [question("a", "one", 1)]
-        assert store.upsert("default", [("b", "two")]).revision == 4
+        assert store.collections.all() == before
+        assert store.questions.page("default", None, 10) == [question("a", "one", 1)]
+        assert store.questions.upsert("default", [("b", "two")]).revision == 4
 
 
 # Replaced and deleted versions
 
 
 def test_a_replaced_version_can_be_read_until_it_is_purged(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    store.upsert("default", [("a", "uno")])
-    store.upsert("default", [("b", "dos")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.upsert("default", [("a", "uno")])
+    store.questions.upsert("default", [("b", "dos")])
     versions = {revision: question(*said, revision) for revision, said in enumerate(VERSIONS, 1)}
-    assert store.read(key, [1, 2, 3, 4, 99]) == versions
-    store.purge(key, 2)
-    assert store.read(key, [1, 2, 3, 4]) == versions
-    store.purge(key, 3)
-    assert store.read(key, [1, 2, 3, 4]) == {revision: versions[revision] for revision in (2, 3, 4)}
-    store.purge(key, 4)
-    assert store.read(key, [1, 2, 3, 4]) == {revision: versions[revision] for revision in (3, 4)}
-    assert store.list_questions("default", None, 10) == [versions[3], versions[4]]
+    assert store.questions.read(key, [1, 2, 3, 4, 99]) == versions
+    store.questions.purge(key, 2)
+    assert store.questions.read(key, [1, 2, 3, 4]) == versions
+    store.questions.purge(key, 3)
+    assert store.questions.read(key, [1, 2, 3, 4]) == {
+        revision: versions[revision] for revision in (2, 3, 4)
+    }
+    store.questions.purge(key, 4)
+    assert store.questions.read(key, [1, 2, 3, 4]) == {
+        revision: versions[revision] for revision in (3, 4)
+    }
+    assert store.questions.page("default", None, 10) == [versions[3], versions[4]]
 
 
 VERSIONS = [("a", "one"), ("b", "two"), ("a", "uno"), ("b", "dos")]
 
 
 def test_a_purge_leaves_other_collections_alone(store: Store, key: int) -> None:
-    other = store.create_collection("faq", 10)[0].key
+    other = store.collections.create("faq", 10)[0].key
     for name in ("default", "faq"):
-        store.upsert(name, [("a", "one")])
-        store.upsert(name, [("a", "uno")])
-    store.purge(key, 2)
-    assert store.read(key, [1, 2]) == {2: question("a", "uno", 2)}
-    assert store.read(other, [1, 2]) == {1: question("a", "one", 1), 2: question("a", "uno", 2)}
+        store.questions.upsert(name, [("a", "one")])
+        store.questions.upsert(name, [("a", "uno")])
+    store.questions.purge(key, 2)
+    assert store.questions.read(key, [1, 2]) == {2: question("a", "uno", 2)}
+    assert store.questions.read(other, [1, 2]) == {
+        1: question("a", "one", 1),
+        2: question("a", "uno", 2),
+    }
 
 
 def test_a_deleted_question_is_gone_at_once(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    written = store.delete("default", "a")
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    written = store.questions.delete("default", "a")
     assert (written.revision, written.collection.key) == (3, key)
     with pytest.raises(QuestionNotFound, match="holds no question with id 'a'"):
-        store.get("default", "a")
+        store.questions.get("default", "a")
     with pytest.raises(QuestionNotFound):
-        store.delete("default", "a")
-    assert store.list_questions("default", None, 10) == [question("b", "two", 2)]
-    assert store.read(key, [1, 2, 3]) == {2: question("b", "two", 2)}
-    assert store.revisions(key, ["a", "b"]) == {"b": 2}
-    assert store.exact_matches(key, ["one", "two"]) == {"two": [question("b", "two", 2)]}
-    collection = store.collection("default")
+        store.questions.delete("default", "a")
+    assert store.questions.page("default", None, 10) == [question("b", "two", 2)]
+    assert store.questions.read(key, [1, 2, 3]) == {2: question("b", "two", 2)}
+    assert store.questions.revisions(key, ["a", "b"]) == {"b": 2}
+    assert store.questions.exact_matches(key, ["one", "two"]) == {"two": [question("b", "two", 2)]}
+    collection = store.collections.get("default")
     assert (collection.revision, collection.questions) == (3, 1)
 
 
 def test_the_earlier_texts_of_a_deleted_question_are_gone_too(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one")])
-    store.upsert("default", [("a", "uno")])
-    store.delete("default", "a")
-    assert store.read(key, [1, 2, 3]) == {}
+    store.questions.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "uno")])
+    store.questions.delete("default", "a")
+    assert store.questions.read(key, [1, 2, 3]) == {}
 
 
 def test_a_deleted_id_may_come_back(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one")])
-    store.delete("default", "a")
-    assert store.upsert("default", [("a", "one")]).added == 1
-    assert store.get("default", "a") == question("a", "one", 3)
-    assert store.read(key, [1, 2, 3]) == {3: question("a", "one", 3)}
-    assert store.collection("default").questions == 1
+    store.questions.upsert("default", [("a", "one")])
+    store.questions.delete("default", "a")
+    assert store.questions.upsert("default", [("a", "one")]).added == 1
+    assert store.questions.get("default", "a") == question("a", "one", 3)
+    assert store.questions.read(key, [1, 2, 3]) == {3: question("a", "one", 3)}
+    assert store.collections.get("default").questions == 1
 
 
 # Reading
@@ -308,16 +322,16 @@ def test_a_deleted_id_may_come_back(store: Store, key: int) -> None:
 
 def test_questions_are_listed_in_the_order_of_their_ids(store: Store) -> None:
     ids = ["b", "a", "10", "9", "é", "B", "a a", "z", "Ω", "😀", "\ufb00"]
-    store.upsert("default", [(id_, f"text of {id_}") for id_ in ids])
+    store.questions.upsert("default", [(id_, f"text of {id_}") for id_ in ids])
     ordered = [question(id_, f"text of {id_}", ids.index(id_) + 1) for id_ in sorted(ids)]
-    assert store.list_questions("default", None, 100) == ordered
-    assert store.list_questions("default", "a", 3) == [q for q in ordered if q.id > "a"][:3]
-    assert store.list_questions("default", "zzz", 100) == [q for q in ordered if q.id > "zzz"]
-    assert store.list_questions("default", "\U0010ffff", 100) == []
+    assert store.questions.page("default", None, 100) == ordered
+    assert store.questions.page("default", "a", 3) == [q for q in ordered if q.id > "a"][:3]
+    assert store.questions.page("default", "zzz", 100) == [q for q in ordered if q.id > "zzz"]
+    assert store.questions.page("default", "\U0010ffff", 100) == []
 
 
 def test_exact_matches_are_equal_after_normalisation_oldest_first(store: Store, key: int) -> None:
-    store.upsert(
+    store.questions.upsert(
         "default", [("z", "How old?"), ("b", "HOW  OLD?"), ("c", "How old!"), ("a", "how old?")]
     )
     matches = [
@@ -325,27 +339,29 @@ def test_exact_matches_are_equal_after_normalisation_oldest_first(store: Store, 
         question("b", "HOW  OLD?", 2),
         question("a", "how old?", 4),
     ]
-    assert store.exact_matches(key, [" how Old? ", "never seen", "How old!"]) == {
+    assert store.questions.exact_matches(key, [" how Old? ", "never seen", "How old!"]) == {
         " how Old? ": matches,
         "How old!": [question("c", "How old!", 3)],
     }
-    assert store.exact_matches(key, []) == {}
+    assert store.questions.exact_matches(key, []) == {}
 
 
 def test_exact_matches_know_current_versions_of_their_collection_only(
     store: Store, key: int
 ) -> None:
-    store.create_collection("faq", 10)
-    store.upsert("faq", [("1", "one")])
-    store.upsert("default", [("1", "one"), ("2", "two")])
-    store.upsert("default", [("1", "uno")])
-    store.delete("default", "2")
-    assert store.exact_matches(key, ["one", "two", "uno"]) == {"uno": [question("1", "uno", 3)]}
+    store.collections.create("faq", 10)
+    store.questions.upsert("faq", [("1", "one")])
+    store.questions.upsert("default", [("1", "one"), ("2", "two")])
+    store.questions.upsert("default", [("1", "uno")])
+    store.questions.delete("default", "2")
+    assert store.questions.exact_matches(key, ["one", "two", "uno"]) == {
+        "uno": [question("1", "uno", 3)]
+    }
 
 
 def test_more_texts_are_matched_than_one_query_takes(store: Store, key: int) -> None:
-    store.upsert("default", [(f"{i}", f"question {i}") for i in range(1200)])
-    matches = store.exact_matches(key, [f"QUESTION {i}" for i in range(1300)])
+    store.questions.upsert("default", [(f"{i}", f"question {i}") for i in range(1200)])
+    matches = store.questions.exact_matches(key, [f"QUESTION {i}" for i in range(1300)])
     assert matches == {
         f"QUESTION {i}": [question(f"{i}", f"question {i}", i + 1)] for i in range(1200)
     }
@@ -355,35 +371,39 @@ def test_more_texts_are_matched_than_one_query_takes(store: Store, key: int) -> 
 
 
 def test_an_empty_collection_has_no_changes(store: Store, key: int) -> None:
-    assert store.changes_since(key, 0, 10) == Changes(
+    assert store.questions.changes_since(key, 0, 10) == Changes(
         revision=0, added=[], removed=[], complete=True
     )
 
 
 def test_changes_are_what_an_index_has_to_add_and_remove(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
-    store.upsert("default", [("a", "uno")])
-    store.delete("default", "b")
-    assert store.changes_since(key, 0, 10) == Changes(
+    store.questions.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+    store.questions.upsert("default", [("a", "uno")])
+    store.questions.delete("default", "b")
+    assert store.questions.changes_since(key, 0, 10) == Changes(
         5, added=[question("c", "three", 3), question("a", "uno", 4)], removed=[], complete=True
     )
-    assert store.changes_since(key, 3, 10) == Changes(
+    assert store.questions.changes_since(key, 3, 10) == Changes(
         5, added=[question("a", "uno", 4)], removed=[1, 2], complete=True
     )
-    assert store.changes_since(key, 4, 10) == Changes(5, added=[], removed=[2], complete=True)
-    assert store.changes_since(key, 5, 10) == Changes(5, added=[], removed=[], complete=True)
+    assert store.questions.changes_since(key, 4, 10) == Changes(
+        5, added=[], removed=[2], complete=True
+    )
+    assert store.questions.changes_since(key, 5, 10) == Changes(
+        5, added=[], removed=[], complete=True
+    )
 
 
 def test_changes_come_in_parts_when_there_are_many(store: Store, key: int) -> None:
-    store.upsert("default", [(f"{i}", f"text {i}") for i in range(5)])
-    first = store.changes_since(key, 0, 2)
+    store.questions.upsert("default", [(f"{i}", f"text {i}") for i in range(5)])
+    first = store.questions.changes_since(key, 0, 2)
     assert first == Changes(
         2, [question("0", "text 0", 1), question("1", "text 1", 2)], [], complete=False
     )
     for id_ in ("4", "2", "0"):
-        store.delete("default", id_)
-    assert store.changes_since(key, 5, 2) == Changes(7, [], [5, 3], complete=False)
-    assert store.changes_since(key, 7, 2) == Changes(8, [], [1], complete=True)
+        store.questions.delete("default", id_)
+    assert store.questions.changes_since(key, 5, 2) == Changes(7, [], [5, 3], complete=False)
+    assert store.questions.changes_since(key, 7, 2) == Changes(8, [], [1], complete=True)
 
 
 @settings(
@@ -405,15 +425,15 @@ def test_changes_come_in_parts_when_there_are_many(store: Store, key: int) -> No
 def test_an_index_that_follows_the_changes_holds_the_current_questions(
     store: Store, steps: list[object]
 ) -> None:
-    store.create_collection("followed", 10)
-    key = store.collection("followed").key
+    store.collections.create("followed", 10)
+    key = store.collections.get("followed").key
     truth: dict[str, str] = {}
     index: dict[int, Question] = {}
     at = 0
 
     def follow(limit: int) -> bool:
         nonlocal at
-        changes = store.changes_since(key, at, limit)
+        changes = store.questions.changes_since(key, at, limit)
         assert changes is not None
         assert at <= changes.revision
         assert all(at < added.revision <= changes.revision for added in changes.added)
@@ -425,53 +445,53 @@ def test_an_index_that_follows_the_changes_holds_the_current_questions(
 
     for step in steps:
         if isinstance(step, dict):
-            store.upsert("followed", list(step.items()))
+            store.questions.upsert("followed", list(step.items()))
             truth |= step
         elif isinstance(step, int):
             follow(step)
         elif step == "purge":
-            store.purge(key, at)
+            store.questions.purge(key, at)
         elif truth.pop(str(step), None):
-            store.delete("followed", str(step))
+            store.questions.delete("followed", str(step))
     while not follow(2):
         pass
     assert {found.id: found.text for found in index.values()} == truth
-    assert sorted(index) == sorted(store.revisions(key, list(truth)).values())
-    assert at == store.collection("followed").revision
-    store.delete_collection("followed")
+    assert sorted(index) == sorted(store.questions.revisions(key, list(truth)).values())
+    assert at == store.collections.get("followed").revision
+    store.collections.delete("followed")
 
 
 def test_contents_are_what_an_index_at_a_revision_holds(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
-    store.upsert("default", [("a", "uno")])
-    store.delete("default", "b")
+    store.questions.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+    store.questions.upsert("default", [("a", "uno")])
+    store.questions.delete("default", "b")
     expected = [[], [1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4]]
     assert [held(store, key, revision).ids.tolist() for revision in range(6)] == expected
-    store.quarantine(key, {3: "no vector"})
+    store.questions.quarantine(key, {3: "no vector"})
     contents = held(store, key, 5)
     assert contents.ids[contents.required].tolist() == [4]
     assert contents.ids.tolist() == [3, 4]  # another release's model may have a vector for it
 
 
 def test_what_was_superseded_since_may_be_there_and_need_not(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
-    store.upsert("default", [("a", "uno")])
-    store.delete("default", "b")
+    store.questions.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+    store.questions.upsert("default", [("a", "uno")])
+    store.questions.delete("default", "b")
     assert held(store, key, 3).required.tolist() == [False, False, True]
     assert held(store, key, 5).required.tolist() == [True, True]
 
 
 def test_a_collection_that_is_gone_has_no_contents(store: Store) -> None:
-    made, _ = store.create_collection("faq", 10)
+    made, _ = store.collections.create("faq", 10)
     assert held(store, made.key, 0).ids.tolist() == []
-    store.delete_collection("faq")
-    assert store.contents(made.key, 0) is None
+    store.collections.delete("faq")
+    assert store.questions.contents(made.key, 0) is None
 
 
 def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: int) -> None:
     texts = ["one", "two", "three"]
-    store.upsert("default", [(text, text) for text in texts])
-    store.delete("default", "two")
+    store.questions.upsert("default", [(text, text) for text in texts])
+    store.questions.delete("default", "two")
     assert [row.tobytes() for row in held(store, key, 3).digests] == [
         digest(text) for text in texts
     ]
@@ -482,28 +502,32 @@ def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: 
 
 
 def test_quarantine_notes_a_reason_and_takes_it_back(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    store.quarantine(key, {1: "no vector", 2: "too odd"})
-    assert store.get("default", "a") == Question("a", "one", 1, "no vector")
-    assert store.get("default", "b") == Question("b", "two", 2, "too odd")
-    assert store.quarantined() == 2
-    store.quarantine(key, {1: None})
-    assert store.get("default", "a") == question("a", "one", 1)
-    assert store.quarantined() == 1
-    assert store.collection("default").revision == 2
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.quarantine(key, {1: "no vector", 2: "too odd"})
+    assert store.questions.get("default", "a") == replace(
+        question("a", "one", 1), quarantined="no vector"
+    )
+    assert store.questions.get("default", "b") == replace(
+        question("b", "two", 2), quarantined="too odd"
+    )
+    assert store.questions.quarantined() == 2
+    store.questions.quarantine(key, {1: None})
+    assert store.questions.get("default", "a") == question("a", "one", 1)
+    assert store.questions.quarantined() == 1
+    assert store.collections.get("default").revision == 2
 
 
 def test_only_current_questions_count_as_quarantined(store: Store, key: int) -> None:
-    store.create_collection("faq", 10)
-    store.upsert("faq", [("a", "one")])
-    store.quarantine(store.collection("faq").key, {1: "no vector"})
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    store.quarantine(key, {1: "no vector", 2: "no vector", 99: "no such revision"})
-    assert store.quarantined() == 3
-    store.upsert("default", [("a", "uno")])
-    assert store.get("default", "a") == question("a", "uno", 3)
-    store.delete("default", "b")
-    assert store.quarantined() == 1
+    store.collections.create("faq", 10)
+    store.questions.upsert("faq", [("a", "one")])
+    store.questions.quarantine(store.collections.get("faq").key, {1: "no vector"})
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.quarantine(key, {1: "no vector", 2: "no vector", 99: "no such revision"})
+    assert store.questions.quarantined() == 3
+    store.questions.upsert("default", [("a", "uno")])
+    assert store.questions.get("default", "a") == question("a", "uno", 3)
+    store.questions.delete("default", "b")
+    assert store.questions.quarantined() == 1
 
 
 # Keys
@@ -600,34 +624,37 @@ def test_a_key_is_found_by_its_index(store: Store) -> None:
 
 
 def test_a_view_is_of_one_moment_whatever_is_written_meanwhile(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     with ThreadPoolExecutor(1) as other, store.view():
-        before = store.collection("default")
-        other.submit(store.upsert, "default", [("a", "uno"), ("b", "two")]).result()
-        assert (store.collection("default"), store.revisions(key, ["a", "b"])) == (before, {"a": 1})
-        assert other.submit(store.revisions, key, ["a", "b"]).result() == {
+        before = store.collections.get("default")
+        other.submit(store.questions.upsert, "default", [("a", "uno"), ("b", "two")]).result()
+        assert (store.collections.get("default"), store.questions.revisions(key, ["a", "b"])) == (
+            before,
+            {"a": 1},
+        )
+        assert other.submit(store.questions.revisions, key, ["a", "b"]).result() == {
             "a": 2,
             "b": 3,
         }  # a view is of one thread
-    assert store.revisions(key, ["a", "b"]) == {"a": 2, "b": 3}
+    assert store.questions.revisions(key, ["a", "b"]) == {"a": 2, "b": 3}
 
 
 def test_a_view_ends_with_an_error_inside(store: Store, key: int) -> None:
     with pytest.raises(CollectionNotFound), store.view():
-        store.collection("unknown")
-    store.upsert("default", [("a", "one")])
-    assert store.revisions(key, ["a"]) == {"a": 1}
+        store.collections.get("unknown")
+    store.questions.upsert("default", [("a", "one")])
+    assert store.questions.revisions(key, ["a"]) == {"a": 1}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8, 511, 512, 513, 1100])
 def test_any_number_of_values_is_looked_for(store: Store, key: int, count: int) -> None:
-    store.upsert("default", [(f"q{n}", f"question {n}") for n in range(1, 1101)])
+    store.questions.upsert("default", [(f"q{n}", f"question {n}") for n in range(1, 1101)])
     expected = {
         n: question(f"q{n}", f"question {n}", n)
         for n in random.Random(count).sample(range(1, 1101), count)
     }
-    assert store.read(key, list(expected)) == expected
-    assert store.revisions(key, [of.id for of in expected.values()]) == {
+    assert store.questions.read(key, list(expected)) == expected
+    assert store.questions.revisions(key, [of.id for of in expected.values()]) == {
         of.id: of.revision for of in expected.values()
     }
 
@@ -639,8 +666,8 @@ def test_a_statement_without_one_of_its_values_is_an_error(store: Store) -> None
 
 def test_a_view_is_one_transaction(store: Store, key: int) -> None:
     with statements_of(store) as statements, store.view():
-        store.collection("default")
-        store.exact_matches(key, ["one"])
+        store.collections.get("default")
+        store.questions.exact_matches(key, ["one"])
         store.labels.on(key, ["one"])
     assert [statement.split()[0] for statement in statements] == [
         "BEGIN",
@@ -651,13 +678,13 @@ def test_a_view_is_one_transaction(store: Store, key: int) -> None:
 
 def test_a_view_that_fails_leaves_nothing_behind(store: Store) -> None:
     with suppress(ValueError), store.view():
-        assert store.collection("default").revision == 0
+        assert store.collections.get("default").revision == 0
         raise ValueError
-    store.upsert("default", [("a", "one")])
-    assert store.collection("default").revision == 1
+    store.questions.upsert("default", [("a", "one")])
+    assert store.collections.get("default").revision == 1
     store.close()
     assert (
-        store.collection("default").revision == 1
+        store.collections.get("default").revision == 1
     )  # closed is not gone, and nothing holds on to what was
     store.close()
 
@@ -665,7 +692,7 @@ def test_a_view_that_fails_leaves_nothing_behind(store: Store) -> None:
 def test_a_view_takes_no_option_over_from_the_one_before(store: Store) -> None:
     with store.database.reading() as connection:
         before = connection.get_execution_options()
-    store.list_questions("default", None, 1)
+    store.questions.page("default", None, 1)
     store.labels.page("default", 0, 1)
     store.training_runs.page(None, 1)
     with store.database.reading() as connection:
@@ -678,9 +705,9 @@ def test_the_version_is_another_after_each_commit_of_whomever(
     with closing(Store(path, prepare=False)) as other:
         seen = [store.database.version()]
         for change in (
-            lambda: store.upsert("default", [("a", "one")]),
-            lambda: other.upsert("default", [("a", "uno")]),
-            lambda: store.quarantine(key, {2: "no vector"}),
+            lambda: store.questions.upsert("default", [("a", "one")]),
+            lambda: other.questions.upsert("default", [("a", "uno")]),
+            lambda: store.questions.quarantine(key, {2: "no vector"}),
             lambda: behind_its_back(
                 path, "UPDATE questions SET text = 'secret' WHERE revision = 2"
             ),
@@ -696,11 +723,11 @@ def test_the_version_is_another_after_each_commit_of_whomever(
 
 
 READS: dict[str, Callable[[Store, int], object]] = {
-    "list": lambda store, _: store.list_questions("default", None, 10),
-    "revisions": lambda store, key: store.revisions(key, ["a", "b"]),
-    "exact_matches": lambda store, key: store.exact_matches(key, ["one", "two"]),
-    "read": lambda store, key: store.read(key, [1, 2]),
-    "changes": lambda store, key: store.changes_since(key, 0, 10),
+    "list": lambda store, _: store.questions.page("default", None, 10),
+    "revisions": lambda store, key: store.questions.revisions(key, ["a", "b"]),
+    "exact_matches": lambda store, key: store.questions.exact_matches(key, ["one", "two"]),
+    "read": lambda store, key: store.questions.read(key, [1, 2]),
+    "changes": lambda store, key: store.questions.changes_since(key, 0, 10),
 }
 SOUND_ONLY = {
     "list": [question("b", "two", 2)],
@@ -723,7 +750,7 @@ DAMAGE = {
 def test_a_damaged_row_is_passed_over_and_told(
     path: Path, store: Store, key: int, read: str, damage: str
 ) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
     assert READS[read](store, key) == SOUND_ONLY[read]
     assert READS[read](store, key) == SOUND_ONLY[read]
@@ -731,43 +758,43 @@ def test_a_damaged_row_is_passed_over_and_told(
 
 
 def test_a_damaged_row_makes_no_page_shorter(path: Path, store: Store) -> None:
-    store.upsert("default", [(id_, f"text {id_}") for id_ in "abcdef"])
+    store.questions.upsert("default", [(id_, f"text {id_}") for id_ in "abcdef"])
     behind_its_back(path, "UPDATE questions SET text = 'secret' WHERE id = 'b'")
     behind_its_back(path, "UPDATE questions SET text = 'secret' WHERE id = 'c'")
-    assert [found.id for found in store.list_questions("default", None, 3)] == ["a", "d", "e"]
-    assert [found.id for found in store.list_questions("default", "a", 2)] == ["d", "e"]
+    assert [found.id for found in store.questions.page("default", None, 3)] == ["a", "d", "e"]
+    assert [found.id for found in store.questions.page("default", "a", 2)] == ["d", "e"]
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_getting_a_damaged_question_says_so_without_its_text(
     path: Path, store: Store, damage: str
 ) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
     with pytest.raises(DataDamaged, match="'a' fails its checksum") as error:
-        store.get("default", "a")
+        store.questions.get("default", "a")
     assert "secret" not in str(error.value)
-    assert store.get("default", "b") == question("b", "two", 2)
+    assert store.questions.get("default", "b") == question("b", "two", 2)
 
 
 @pytest.mark.parametrize("column", ["id = 'x'", "revision = 7", "collection_key = 2"])
 def test_a_row_that_moved_is_damaged(path: Path, store: Store, column: str) -> None:
-    keys = {name: store.create_collection(name, 10)[0].key for name in ("default", "faq")}
+    keys = {name: store.collections.create(name, 10)[0].key for name in ("default", "faq")}
     assert keys == {"default": 1, "faq": 2}
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     behind_its_back(path, f"UPDATE questions SET {column} WHERE revision = 1")
-    assert [store.list_questions(name, None, 10) for name in keys] == [[], []]
+    assert [store.questions.page(name, None, 10) for name in keys] == [[], []]
     assert store.database.damaged == 1
 
 
 def test_a_sound_store_has_nothing_damaged(store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
-    store.upsert("default", [("a", "uno")])
-    store.delete("default", "b")
-    store.quarantine(key, {3: "no vector"})
-    assert store.read(key, [1, 2, 3]) == {
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.upsert("default", [("a", "uno")])
+    store.questions.delete("default", "b")
+    store.questions.quarantine(key, {3: "no vector"})
+    assert store.questions.read(key, [1, 2, 3]) == {
         1: question("a", "one", 1),
-        3: Question("a", "uno", 3, "no vector"),
+        3: replace(question("a", "uno", 3), quarantined="no vector"),
     }
     assert store.database.damaged == 0
 
@@ -776,28 +803,31 @@ def test_a_sound_store_has_nothing_damaged(store: Store, key: int) -> None:
 def test_writing_a_damaged_question_again_mends_it(
     path: Path, store: Store, key: int, damage: str
 ) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
-    assert store.upsert("default", [("a", "one")]).updated == 1
-    assert store.get("default", "a") == question("a", "one", 3)
-    assert store.read(key, [1, 2, 3]) == {2: question("b", "two", 2), 3: question("a", "one", 3)}
+    assert store.questions.upsert("default", [("a", "one")]).updated == 1
+    assert store.questions.get("default", "a") == question("a", "one", 3)
+    assert store.questions.read(key, [1, 2, 3]) == {
+        2: question("b", "two", 2),
+        3: question("a", "one", 3),
+    }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_question_can_be_deleted(path: Path, store: Store, key: int, damage: str) -> None:
-    store.upsert("default", [("a", "one"), ("b", "two")])
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
     behind_its_back(path, damage)
-    assert store.delete("default", "a").revision == 3
-    assert store.read(key, [1, 2, 3]) == {2: question("b", "two", 2)}
+    assert store.questions.delete("default", "a").revision == 3
+    assert store.questions.read(key, [1, 2, 3]) == {2: question("b", "two", 2)}
 
 
 def test_a_damaged_collection_is_not_served(path: Path, store: Store) -> None:
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     behind_its_back(path, "UPDATE collections SET revision = 0")
     for use in (
-        store.collection,
-        lambda name: store.upsert(name, [("b", "two")]),
-        lambda _: store.list_collections(),
+        store.collections.get,
+        lambda name: store.questions.upsert(name, [("b", "two")]),
+        lambda _: store.collections.all(),
     ):
         with pytest.raises(DataDamaged):
             use("default")
@@ -826,13 +856,13 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     with closing(Store(folder / "sameask.db")) as store:
-        store.upsert("default", [("a", "one")])
+        store.questions.upsert("default", [("a", "one")])
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert [path.name for path in folder.iterdir()] == ["sameask.db"]
 
 
 def test_a_full_disk_writes_nothing_and_is_told(path: Path, store: Store, key: int) -> None:
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     most_pages = 1
     sa.event.listen(
         store.database._engine,
@@ -840,11 +870,11 @@ def test_a_full_disk_writes_nothing_and_is_told(path: Path, store: Store, key: i
         lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {most_pages}"),
     )
     with pytest.raises(StorageFull, match="nothing was written"):
-        store.upsert("default", [("a", "uno"), ("b", "x" * 1_000_000)])
-    assert store.read(key, [1, 2, 3]) == {1: question("a", "one", 1)}
-    assert (store.collection("default").revision, path.stat().st_size < 1_000_000) == (1, True)
+        store.questions.upsert("default", [("a", "uno"), ("b", "x" * 1_000_000)])
+    assert store.questions.read(key, [1, 2, 3]) == {1: question("a", "one", 1)}
+    assert (store.collections.get("default").revision, path.stat().st_size < 1_000_000) == (1, True)
     most_pages = 1_000_000
-    assert store.upsert("default", [("b", "x" * 1_000_000)]).revision == 2
+    assert store.questions.upsert("default", [("b", "x" * 1_000_000)]).revision == 2
 
 
 # Connections
@@ -901,7 +931,7 @@ def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None
 
 def test_a_migrated_store_is_left_as_it_is(path: Path) -> None:
     with closing(Store(path)) as store:
-        before = store.list_collections()
+        before = store.collections.all()
         with store.database.reading() as connection:
             (version,) = connection.exec_driver_sql(
                 "SELECT version_num FROM alembic_version"
@@ -910,7 +940,7 @@ def test_a_migrated_store_is_left_as_it_is(path: Path) -> None:
         assert list(
             connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
         ) == [version]
-        assert store.list_collections() == before
+        assert store.collections.all() == before
 
 
 # Many at once
@@ -924,7 +954,9 @@ def test_two_stores_many_threads_give_distinct_revisions(
         def write(writer: int) -> list[int]:
             mine = (store, other)[writer % 2]
             return [
-                mine.upsert("default", [(f"{writer} {i}", f"text {i} of {writer}")]).revision
+                mine.questions.upsert(
+                    "default", [(f"{writer} {i}", f"text {i} of {writer}")]
+                ).revision
                 for i in range(10)
             ]
 
@@ -937,8 +969,12 @@ def test_two_stores_many_threads_give_distinct_revisions(
             for writer, mine in enumerate(revisions)
             for i, revision in enumerate(mine)
         }
-        assert store.read(key, range(1, 81)) == other.read(key, range(1, 81)) == expected
-    collection = store.collection("default")
+        assert (
+            store.questions.read(key, range(1, 81))
+            == other.questions.read(key, range(1, 81))
+            == expected
+        )
+    collection = store.collections.get("default")
     assert (collection.revision, collection.questions) == (80, 80)
 
 
@@ -946,13 +982,13 @@ def test_readers_see_a_write_whole_or_not_at_all(store: Store) -> None:
     def texts(round_: int) -> list[tuple[str, str]]:
         return [(f"{i}", f"text {i} of round {round_}") for i in range(20)]
 
-    store.upsert("default", texts(0))
+    store.questions.upsert("default", texts(0))
     done = threading.Event()
 
     def read() -> list[set[str]]:
         seen = []
         while not done.is_set():
-            listed = store.list_questions("default", None, 100)
+            listed = store.questions.page("default", None, 100)
             seen.append({found.text.rpartition(" ")[2] for found in listed})
             assert len(listed) == 20
         return seen
@@ -960,7 +996,7 @@ def test_readers_see_a_write_whole_or_not_at_all(store: Store) -> None:
     with ThreadPoolExecutor(4) as threads:
         reading = [threads.submit(read) for _ in range(4)]
         for round_ in range(1, 20):
-            store.upsert("default", texts(round_))
+            store.questions.upsert("default", texts(round_))
         done.set()
         assert all(len(rounds) == 1 for seen in reading for rounds in seen.result())
 
@@ -970,36 +1006,36 @@ def test_writers_of_one_question_leave_one_current_version(store: Store, key: in
         chance = random.Random(writer)
         for i in range(15):
             if chance.random() < 0.7:
-                store.upsert("default", [("a", f"{writer} {i}")])
+                store.questions.upsert("default", [("a", f"{writer} {i}")])
             else:
                 with suppress(QuestionNotFound):
-                    store.delete("default", "a")
+                    store.questions.delete("default", "a")
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(write, range(8)))
-    collection = store.collection("default")
-    current = store.list_questions("default", None, 10)
+    collection = store.collections.get("default")
+    current = store.questions.page("default", None, 10)
     assert collection.questions == len(current) <= 1
-    changes = store.changes_since(key, 0, 1000)
+    changes = store.questions.changes_since(key, 0, 1000)
     assert changes == Changes(collection.revision, current, [], complete=True)
     assert store.database.damaged == 0
 
 
 def test_a_collection_is_made_once_by_many_at_once(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda _: store.create_collection("faq", 10), range(8)))
+        made = list(threads.map(lambda _: store.collections.create("faq", 10), range(8)))
     assert len({collection.key for collection, _ in made}) == 1
     assert [now for _, now in made].count(True) == 1
 
 
 def test_reads_go_on_while_another_writes(path: Path, store: Store) -> None:
-    store.upsert("default", [("a", "one")])
+    store.questions.upsert("default", [("a", "one")])
     with closing(sqlite3.connect(path)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE questions SET text = 'half done'")
-        assert store.get("default", "a") == question("a", "one", 1)
+        assert store.questions.get("default", "a") == question("a", "one", 1)
         writer.rollback()
-    assert store.get("default", "a") == question("a", "one", 1)
+    assert store.questions.get("default", "a") == question("a", "one", 1)
 
 
 # Speed
@@ -1007,18 +1043,18 @@ def test_reads_go_on_while_another_writes(path: Path, store: Store) -> None:
 
 def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
     with statements_of(store) as statements:
-        store.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
-        store.upsert("default", [("a", "uno"), ("b", "two")])
-        store.quarantine(key, {2: "no vector"})
-        store.delete("default", "a")
-        store.purge(key, 4)
-        store.get("default", "b")
-        store.list_questions("default", "a", 10)
-        store.revisions(key, ["b", "c"])
-        store.exact_matches(key, ["one", "two"])
-        store.read(key, [1, 2])
-        store.changes_since(key, 2, 10)
-        store.quarantined()
+        store.questions.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
+        store.questions.upsert("default", [("a", "uno"), ("b", "two")])
+        store.questions.quarantine(key, {2: "no vector"})
+        store.questions.delete("default", "a")
+        store.questions.purge(key, 4)
+        store.questions.get("default", "b")
+        store.questions.page("default", "a", 10)
+        store.questions.revisions(key, ["b", "c"])
+        store.questions.exact_matches(key, ["one", "two"])
+        store.questions.read(key, [1, 2])
+        store.questions.changes_since(key, 2, 10)
+        store.questions.quarantined()
     assert len(statements) > 20
     for statement in statements:
         read = [detail for detail in plan(store, statement) if " questions " in f"{detail} "]

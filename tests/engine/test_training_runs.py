@@ -90,7 +90,7 @@ def test_a_run_is_queued_with_what_was_asked(store: Store) -> None:
 
 
 def test_a_collection_has_one_run_at_a_time_and_others_theirs(store: Store) -> None:
-    store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
     label(store, "faq")
     first = start(store)
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_a_collection_has_one_run_at_a_time_and_others_theirs(store: Store) -> N
 
 
 def test_without_an_active_label_there_is_nothing_to_learn(store: Store) -> None:
-    store.create_collection("empty", 10)
+    store.collections.create("empty", 10)
     with pytest.raises(NothingToLearn, match="no labels to learn from"):
         start(store, "empty")
     store.labels.undo("default", 1, "anna")
@@ -137,10 +137,10 @@ def test_runs_are_listed_from_the_latest(store: Store) -> None:
 
 
 def test_an_id_is_never_used_again_though_its_collection_is_gone(store: Store) -> None:
-    store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
     label(store, "faq")
     first = start(store, "faq")
-    store.delete_collection("faq")
+    store.collections.delete("faq")
     with pytest.raises(TrainingRunNotFound):
         store.training_runs.get(first.id)
     assert start(store).id == first.id + 1
@@ -158,7 +158,7 @@ def test_a_queued_run_is_claimed_by_one_of_many(store: Store) -> None:
 
 
 def test_the_oldest_is_claimed_first(store: Store) -> None:
-    store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
     label(store, "faq")
     start(store, "faq")
     start(store)

@@ -33,7 +33,7 @@ from app.engine.store import (
     Question,
     Store,
 )
-from app.engine.store.database import latest_schema
+from app.engine.store.schema import latest_schema
 from app.engine.text import digest, normalize
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
 
@@ -142,28 +142,31 @@ class Recorder:
 
     def __init__(self, store: Store, live: LiveRelease) -> None:
         self._store, self._live = store, live
-        self._keys = {DEFAULT_COLLECTION: store.collection(DEFAULT_COLLECTION).key}
+        self._keys = {DEFAULT_COLLECTION: store.collections.get(DEFAULT_COLLECTION).key}
         self._texts: dict[str, dict[str, str]] = {DEFAULT_COLLECTION: {}}
         self._versions: dict[str, dict[int, tuple[str, str]]] = {DEFAULT_COLLECTION: {}}
 
     def create(self, name: str) -> None:
-        collection, _ = self._store.create_collection(name, ALL)
+        collection, _ = self._store.collections.create(name, ALL)
         self._keys[name] = collection.key
         self._texts[name], self._versions[name] = {}, {}
 
     def write(self, name: str, texts: Mapping[str, str]) -> None:
-        first = self._store.collection(name).revision + 1
-        assert self._store.upsert(name, list(texts.items())).revision == first + len(texts) - 1
+        first = self._store.collections.get(name).revision + 1
+        assert (
+            self._store.questions.upsert(name, list(texts.items())).revision
+            == first + len(texts) - 1
+        )
         self._texts[name] |= texts
         self._versions[name] |= dict(enumerate(texts.items(), first))
 
     def delete(self, name: str, *ids: str) -> None:
         for id_ in ids:
-            self._store.delete(name, id_)
+            self._store.questions.delete(name, id_)
             del self._texts[name][id_]
 
     def drop(self, name: str) -> None:
-        self._live.forget(self._store.delete_collection(name).key)
+        self._live.forget(self._store.collections.delete(name).key)
         del self._texts[name], self._versions[name]
 
     def label(self, name: str, by: str, *pairs: tuple[int, int], note: str | None = None) -> None:
@@ -185,13 +188,13 @@ class Recorder:
         """What was written, by collection; it is what the store says."""
         shelves = {}
         for name, texts in self._texts.items():
-            questions = {q.id: q for q in self._store.list_questions(name, None, ALL)}
+            questions = {q.id: q for q in self._store.questions.page(name, None, ALL)}
             assert {q.id: q.text for q in questions.values()} == texts
             labels = {
                 label.id: label for label in self._store.labels.page(name, 0, ALL, history=True)
             }
             shelves[name] = Shelf(
-                self._store.collection(name), questions, self._versions[name], labels
+                self._store.collections.get(name), questions, self._versions[name], labels
             )
         return shelves
 
@@ -319,13 +322,15 @@ class Examination:
     def read_all(self) -> None:
         """Everything that can be read is true, refused, or missing."""
         shelves = self._world.shelves
-        listed = self._attempt("collections", self._store.list_collections)
+        listed = self._attempt("collections", self._store.collections.all)
         if listed is not None:
             self._expect(
                 "collections", listed, [shelves[name].collection for name in sorted(shelves)]
             )
         for name, shelf in shelves.items():
-            self._expect(name, self._attempt(name, self._store.collection, name), shelf.collection)
+            self._expect(
+                name, self._attempt(name, self._store.collections.get, name), shelf.collection
+            )
             self._read_questions(name, shelf)
             self._read_labels(name, shelf)
             key = shelf.collection.key
@@ -339,7 +344,9 @@ class Examination:
         for name, shelf in self._world.shelves.items():
             texts = {q.id: q.text for q in shelf.questions.values()} | NEW
             if (
-                self._attempt(f"write in {name}", self._store.upsert, name, list(texts.items()))
+                self._attempt(
+                    f"write in {name}", self._store.questions.upsert, name, list(texts.items())
+                )
                 is None
             ):
                 continue
@@ -352,7 +359,7 @@ class Examination:
                 self._attempt(f"catch_up in {name} after a write", self._live.catch_up, key)
                 is not None
             ):
-                listed = {q.id: q.text for q in self._store.list_questions(name, None, ALL)}
+                listed = {q.id: q.text for q in self._store.questions.page(name, None, ALL)}
                 self._expect(f"list of {name} after a write", listed, texts)
                 texts = {id_: text for id_, text in texts.items() if UNEMBEDDABLE not in text}
                 self._expect(f"search in {name} after a write", self._search(key, texts), texts)
@@ -379,27 +386,30 @@ class Examination:
 
     def create_one(self) -> None:
         """A new collection is empty, and has a key of its own."""
-        made = self._attempt("create", self._store.create_collection, "fresh", ALL)
+        made = self._attempt("create", self._store.collections.create, "fresh", ALL)
         if made is not None:
             self._expect(
                 "fresh collection", (made[1], made[0].revision, made[0].questions), (True, 0, 0)
             )
-            keys = [collection.key for collection in self._store.list_collections()]
+            keys = [collection.key for collection in self._store.collections.all()]
             self._expect("keys", len(set(keys)), len(self._world.shelves) + 1)
             self._live.catch_up(made[0].key)
             self._expect("search in it", self._search(made[0].key, NEW), {})
 
     def _delete(self, name: str, id_: str) -> bool:
-        return self._attempt(f"delete {id_}", self._store.delete, name, id_) is not None
+        return self._attempt(f"delete {id_}", self._store.questions.delete, name, id_) is not None
 
     def _read_questions(self, name: str, shelf: Shelf) -> None:
         questions = list(shelf.questions.values())
-        listed = self._attempt(f"list of {name}", self._store.list_questions, name, None, ALL)
+        listed = self._attempt(f"list of {name}", self._store.questions.page, name, None, ALL)
         if listed is not None:
             self._expect(f"order of {name}", [q.id for q in listed], sorted(q.id for q in listed))
             self._expect_all(f"list of {name}", {q.id: q for q in listed}, shelf.questions)
         revisions = self._attempt(
-            f"ids of {name}", self._store.revisions, shelf.collection.key, list(shelf.questions)
+            f"ids of {name}",
+            self._store.questions.revisions,
+            shelf.collection.key,
+            list(shelf.questions),
         )
         if revisions is not None:
             self._expect_all(f"ids of {name}", revisions, {q.id: q.revision for q in questions})
@@ -409,12 +419,12 @@ class Examination:
             ):  # each one costs a millisecond
                 self._expect(
                     question.id,
-                    self._attempt(question.id, self._store.get, name, question.id),
+                    self._attempt(question.id, self._store.questions.get, name, question.id),
                     question,
                 )
         texts = [q.text for q in questions]
         matches = self._attempt(
-            f"matches in {name}", self._store.exact_matches, shelf.collection.key, texts
+            f"matches in {name}", self._store.questions.exact_matches, shelf.collection.key, texts
         )
         if matches is not None:
             for text in texts:
@@ -467,7 +477,7 @@ class Examination:
         )
         _, all_hits = self._live.index(collection_key).search(queries, ALL)
         found = sorted({revision for hits in all_hits for revision, _ in hits})
-        stored = self._store.read(collection_key, found)
+        stored = self._store.questions.read(collection_key, found)
         versions = self._world.versions(collection_key)
         for revision, question in stored.items():
             written = versions.get(revision) or (question.id, texts.get(question.id))

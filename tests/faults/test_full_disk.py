@@ -190,7 +190,7 @@ def test_a_database_that_can_not_be_made_for_want_of_room_can_be_made_later(
     assert "disk is full" in refused or free_bytes > 64 * KB
     disk.make_room()
     store = Store(disk.path / "sameask.db")
-    assert store.upsert("default", [("a", "one")]).added == 1
+    assert store.questions.upsert("default", [("a", "one")]).added == 1
     store.close()
 
 

@@ -329,12 +329,12 @@ def test_a_running_run_is_cancelled_with_all_its_processes(
 def test_a_run_whose_collection_is_deleted_is_ended_and_nothing_of_it_stays(
     store: Store, settings: Settings
 ) -> None:
-    store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
     store.labels.write("faq", [NewLabel(True, "anna", questions=("One?", "Two?"))])
     run_id = store.training_runs.start("faq", REQUEST).id
     with working(store, settings, "phase:training", "hang"):
         child = child_of(reached(store, run_id, "training"))
-        store.delete_collection("faq")
+        store.collections.delete("faq")
         wait_until(lambda: not lives(child.pid) and not folder_of(settings, run_id).exists())
 
 
@@ -579,7 +579,7 @@ def test_kill_9_of_the_server_in_every_phase_of_a_run_loses_nothing(
     store: Store, settings: Settings, tiny_release: Release
 ) -> None:
     port = free_port()
-    store.create_collection("faq", 10)
+    store.collections.create("faq", 10)
     store.labels.write("faq", [NewLabel(True, "anna", questions=("One?", "Two?"))])
     url = f"http://127.0.0.1:{port}/admin"
     with serving(settings, tiny_release, port):

@@ -47,7 +47,7 @@ class CollectionIndex:
         self._dimension = dimension
         self._store = store
         self._snapshots = snapshots
-        self._contents = partial(store.contents, collection_key)
+        self._contents = partial(store.questions.contents, collection_key)
         self._index = Index(dimension)
         self._is_opened = False
         self._recall = 1.0
@@ -82,7 +82,7 @@ class CollectionIndex:
         """Take what was saved, the first time that it is called."""
         if self._is_opened:
             return
-        collections = {collection.key: collection for collection in self._store.list_collections()}
+        collections = {collection.key: collection for collection in self._store.collections.all()}
         if collection := collections.get(self.key):
             saved = self._snapshots.load(
                 self.key, self._dimension, collection.revision, self._contents
@@ -132,7 +132,7 @@ class CollectionIndex:
         """
         if self.unsaved > 0:
             self._snapshots.save(self.key, self._index, self._contents)
-            self._store.purge(self.key, self._snapshots.floor(self.key))
+            self._store.questions.purge(self.key, self._snapshots.floor(self.key))
 
     def reserve(self) -> None:
         """Keep other releases from purging what this index has yet to learn of. Raises OSError."""
@@ -192,7 +192,7 @@ class CollectionIndexes:
     def remove_leftovers(self) -> None:
         """Remove the snapshots of collections that were deleted, where a process died before it did so."""
         saved = self._snapshots.collection_keys()
-        stored = {collection.key for collection in self._store.list_collections()}  # looked up last
+        stored = {collection.key for collection in self._store.collections.all()}  # looked up last
         for key in saved - stored:
             self._snapshots.remove(key)
 

@@ -1,5 +1,6 @@
-"""Few shapes for many batches: each that a model runs in costs memory for good, for kernels or for a recording."""
+"""Few shapes for many batches: each shape that a model runs in costs memory for good, for kernels or a recording."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,8 @@ def width(longest: int, steps: Sequence[tuple[float, int]], most: int | None) ->
 
     It is a multiple of a step, the one of the first limit that is not passed; the last limit is infinite.
     """
-    step = next(step for limit, step in steps if longest <= limit)
-    rounded = -(-longest // step) * step
+    step = _step(longest, steps)
+    rounded = math.ceil(longest / step) * step
     return min(rounded, most) if most else rounded
 
 
@@ -20,4 +21,12 @@ def fitted(array: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
     """The same rows in another width; what is cut or added is padding."""
     if columns <= array.shape[1]:
         return np.ascontiguousarray(array[:, :columns])
-    return np.pad(array, ((0, 0), (0, columns - array.shape[1])))
+    missing = columns - array.shape[1]
+    return np.pad(array, ((0, 0), (0, missing)))
+
+
+def _step(longest: int, steps: Sequence[tuple[float, int]]) -> int:
+    for limit, step in steps:
+        if longest <= limit:
+            return step
+    raise ValueError("the last limit is infinite")

@@ -1,25 +1,19 @@
-"""The processor that this runs on: what it is, and what it can do."""
+"""The processor that this runs on: its kind, and its instructions, as torch sees them."""
 
-import platform
 from hashlib import sha256
-from pathlib import Path
+
+import torch
 
 
 def processor() -> str:
-    """What tells one kind of processor from another: its name and a digest of its instructions."""
-    lines = dict.fromkeys(
-        line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features"))
-    )
-    return f"{platform.machine()} {platform.processor()} {sha256(''.join(lines).encode()).hexdigest()[:16]}"
+    """A name that tells one kind of processor from another, with a digest of its instructions."""
+    capabilities = torch.cpu.get_capabilities()
+    instructions = sorted(name for name, value in capabilities.items() if value is True)
+    digest = sha256(" ".join(instructions).encode()).hexdigest()[:16]
+    return f"{capabilities.get('architecture')} {capabilities.get('cpu_name')} {digest}"
 
 
-def has_instructions(*flags: str) -> bool:
-    """Whether Linux names any of these for this processor; False elsewhere."""
-    return any(f" {flag}" in line for line in _cpuinfo() for flag in flags)
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return []
+def has_instructions(*names: str) -> bool:
+    """Whether this processor has any of these: `avx512_bf16`, `amx_bf16`, `amx_tile` and the like."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) is True for name in names)

@@ -1,7 +1,7 @@
 """Vectors of texts that were asked lately: asked again, they need no model.
 
-A text is known by what the model sees of it, its tokens: two spellings that a model can't tell apart share a vector,
-and a cased model never answers with that of another case. The vectors are of one encoder; whoever owns it owns these.
+A text is known by its tokens, which are all that the model sees: two spellings that a model can't tell apart share a
+vector, and a cased model never answers with that of another case. The vectors belong to one encoder.
 """
 
 import hashlib
@@ -37,27 +37,29 @@ class RecentVectors:
         if not self._capacity:
             return [None] * len(tokens)
         keys = [_key(of_text) for of_text in tokens]
+        vectors = []
         with self._lock:
-            found = [self._vectors.get(key) for key in keys]
-            for key, vector in zip(keys, found, strict=True):
-                if vector is not None:
+            for key in keys:
+                vector = self._vectors.get(key)
+                vectors.append(vector)
+                if vector is None:
+                    self.misses += 1
+                else:
+                    self.hits += 1
                     self._vectors.move_to_end(key)
-            self.hits += sum(vector is not None for vector in found)
-            self.misses += sum(vector is None for vector in found)
-        return found
+        return vectors
 
     def keep(self, tokens: Sequence[Tokens], vectors: Sequence[Vector]) -> None:
         """Keep the vectors (d,) of n texts, in place of those that were not used for longest."""
         if not self._capacity:
             return
-        keys = [_key(of_text) for of_text in tokens]
-        copies = [
-            np.array(vector) for vector in vectors
-        ]  # a row would keep all of its batch in memory
-        for copy in copies:
+        copies = {}
+        for of_text, vector in zip(tokens, vectors, strict=True):
+            copy = np.array(vector)  # a row would keep all of its batch in memory
             copy.flags.writeable = False
+            copies[_key(of_text)] = copy
         with self._lock:
-            self._vectors.update(zip(keys, copies, strict=True))
+            self._vectors.update(copies)
             while len(self._vectors) > self._capacity:
                 self._vectors.popitem(last=False)
 

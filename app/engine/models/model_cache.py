@@ -11,14 +11,17 @@ All of it can be made again: what is damaged, or made by other versions, is.
 import errno
 import json
 import logging
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from app.engine.files import replace_file, sha256
 from app.engine.models.openvino import read, save, versions
-from app.engine.release import sha256, verify_files
+from app.engine.release import verify_files
 from app.errors import ReleaseRefused
 
 FORMAT = 2  # of what is kept, and of what a choice is made by
@@ -58,10 +61,11 @@ class ModelCache:
             return {}
         try:
             written = json.loads((self._folder / CHOICE).read_text("utf-8"))
-            found = written["parts"] if written["made_of"] == {**self._made_of, **machine} else {}
-            return found if isinstance(found, dict) else {}
+            is_ours = written["made_of"] == {**self._made_of, **machine}
+            parts = written["parts"] if is_ours else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
+        return parts if isinstance(parts, dict) else {}
 
     def keep_choice(self, machine: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
         """Write down which backend each part runs on here, and why."""
@@ -70,11 +74,8 @@ class ModelCache:
         document = {"made_of": {**self._made_of, **machine}, "parts": parts}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._folder, delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(document, file, indent=2)
-            Path(file.name).replace(self._folder / CHOICE)
+            aside = self._folder / f".{CHOICE}-{os.getpid()}-{threading.get_ident()}"
+            replace_file(self._folder / CHOICE, json.dumps(document, indent=2), aside=aside)
         except OSError as error:
             log.warning(
                 "the choice of a backend can't be kept, a restart will measure again: %s", error
@@ -85,9 +86,8 @@ class ModelCache:
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
             if manifest["made_of"] != self._made_of:
                 return False
-            verify_files(
-                folder, {name: manifest["files"][name] for name in (MODEL, WEIGHTS)}, ReleaseRefused
-            )
+            digests = {name: manifest["files"][name] for name in (MODEL, WEIGHTS)}
+            verify_files(folder, digests, ReleaseRefused)
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError, ReleaseRefused) as error:
@@ -102,16 +102,13 @@ class ModelCache:
             new.mkdir()
             save(graph, new / MODEL)
             files = {name: sha256(new / name) for name in (MODEL, WEIGHTS)}
-            (new / MANIFEST).write_text(
-                json.dumps({"made_of": self._made_of, "files": files}, indent=2), "utf-8"
-            )
+            manifest = {"made_of": self._made_of, "files": files}
+            (new / MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
             with suppress(FileNotFoundError):
                 folder.rename(old)  # a process that reads it has it open
             try:
                 new.rename(folder)
             except OSError as error:
-                if error.errno not in (
-                    errno.ENOTEMPTY,
-                    errno.EEXIST,
-                ):  # another process was first, with the same
+                # Another process may have been first, with the same.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise

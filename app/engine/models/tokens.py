@@ -1,4 +1,4 @@
-"""Texts and pairs as a model's inputs: tokenised once (tokenizing.py), padded batch by batch."""
+"""Texts and pairs as a model's inputs: tokenised once (tokenizer.py), padded batch by batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ class Tokens:
 def padded(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:
     """Inputs of n texts as (n, longest) arrays."""
     counts = np.array([tokens.count for tokens in batch])
-    filled = np.arange(counts.max()) < counts[:, None]
-    padding = {"input_ids": pad_id}
+    is_token = np.arange(counts.max()) < counts[:, None]
     arrays = {}
     for name in batch[0].features:
-        arrays[name] = np.full(filled.shape, padding.get(name, 0), dtype=np.int64)
-        arrays[name][filled] = np.concatenate([tokens.features[name] for tokens in batch])
+        padding = pad_id if name == "input_ids" else 0
+        array = np.full(is_token.shape, padding, dtype=np.int64)
+        array[is_token] = np.concatenate([tokens.features[name] for tokens in batch])
+        arrays[name] = array
     return arrays
 
 
@@ -35,9 +36,9 @@ def in_batches(
     batch_size: int,
 ) -> NDArray[np.float32]:
     """The rows that `run` makes of all tokens, in their order, through batches of like length."""
-    order = np.argsort([t.count for t in tokens], kind="stable")
-    parts = [
-        run([tokens[i] for i in order[start : start + batch_size]])
-        for start in range(0, len(tokens), batch_size)
-    ]
+    order = np.argsort([of_text.count for of_text in tokens], kind="stable")
+    parts = []
+    for start in range(0, len(tokens), batch_size):
+        batch = [tokens[i] for i in order[start : start + batch_size]]
+        parts.append(run(batch))
     return np.concatenate(parts)[np.argsort(order, kind="stable")]

@@ -30,28 +30,27 @@ def apply_difference(model: nn.Module, file: Path) -> None:
         raise ModelRefused(f"{file} changes {unknown[0]!r}, which the model does not have")
     changed = {}
     for name, parts in differences.items():
+        refusal = f"{file} has {name!r} in parts that are not known, or of another shape"
         try:
-            changed[name] = _changed(state[name], parts)
+            weight = _changed(state[name], parts)
         except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            raise ModelRefused(
-                f"{file} has {name!r} in parts that are not known, or of another shape"
-            ) from error
-        if changed[name].shape != state[name].shape:
-            raise ModelRefused(
-                f"{file} has {name!r} in parts that are not known, or of another shape"
-            )
+            raise ModelRefused(refusal) from error
+        if weight.shape != state[name].shape:
+            raise ModelRefused(refusal)
+        changed[name] = weight
     model.load_state_dict(changed, strict=False)
 
 
 def _changed(weight: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
-    match sorted(parts):
-        case ["is"]:
-            return parts[IS].float()
-        case ["plus"]:
-            return weight + parts[PLUS].float().to(weight.device)
-        case _:
-            change = decoded(parts[CODES], weight.shape[1]) * parts[STEP].float()[:, None]
-            return weight + change.to(weight.device)
+    """A base's weight with its difference. Raises KeyError and others for parts that don't fit it."""
+    if parts.keys() == {IS}:
+        return parts[IS].float()
+    if parts.keys() == {PLUS}:
+        change = parts[PLUS].float()
+    else:
+        steps = parts[STEP].float()
+        change = decoded(parts[CODES], weight.shape[1]) * steps[:, None]
+    return weight + change.to(weight.device)
 
 
 def decoded(codes: Tensor, columns: int) -> Tensor:
@@ -60,8 +59,8 @@ def decoded(codes: Tensor, columns: int) -> Tensor:
     bits = codes.shape[1] * 8 // columns
     if not 1 <= bits <= 8:
         raise ValueError(f"{codes.shape[1]} bytes don't hold {columns} codes of 1 to 8 bits")
-    single = np.unpackbits(codes.numpy(), axis=1, count=columns * bits).reshape(
-        len(codes), columns, bits
-    )
-    values = np.packbits(single, axis=2)[:, :, 0] >> (8 - bits)
-    return torch.from_numpy(values.astype(np.float32) - (2**bits - 1) / 2)
+    stream = np.unpackbits(codes.numpy(), axis=1, count=columns * bits)
+    of_each = stream.reshape(len(codes), columns, bits)
+    values = np.packbits(of_each, axis=2)[:, :, 0] >> (8 - bits)
+    middle = (2**bits - 1) / 2
+    return torch.from_numpy(values.astype(np.float32) - middle)

@@ -1,14 +1,14 @@
 """Activations: which release was made live when, and why. Nothing here ever changes or goes."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from app.engine.store.database import Database, metadata, now, sealed
-from app.engine.store.deliveries import insert_delivery
+from app.engine.store.database import Database, now
+from app.engine.store.deliveries import Outbox
+from app.engine.store.mapper import Mapper, Row, fields
+from app.engine.store.schema import metadata
 
 activations = sa.Table(
     "activations",
@@ -21,11 +21,13 @@ activations = sa.Table(
     sa.Column("activated_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
 )
+LATEST_FIRST = sa.select(activations).order_by(activations.c.id.desc())
+LAST_ID = sa.select(sa.func.max(activations.c.id))
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A release that was made live. `setting` is what SAMEASK_RELEASE said then."""
+    """A release that was made live. `setting` is the value of SAMEASK_RELEASE then."""
 
     id: int
     release: str
@@ -36,37 +38,39 @@ class Activation:
 
 
 class Activations:
-    """The history of what was live."""
+    """The history of live releases."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
+        self._outbox = outbox
+        self._mapper = Mapper(database, activations, _as_activation)
 
     def add(
         self, release: str, digest: str, reason: str, setting: str, before: str | None = None
     ) -> Activation:
-        """Note that a release is made live; with `before`, the name of what was live, the webhook has to tell of it,
-        whatever becomes of this process. Raises StorageFull."""
+        """Note that a release is made live. Raises StorageFull.
+
+        With `before`, the name of the release that was live, the webhook's event is noted in the same transaction.
+        """
         with self._database.writing() as connection:
-            last = connection.execute(sa.select(sa.func.max(activations.c.id))).scalar() or 0
-            made = Activation(last + 1, release, digest, reason, setting, activated_at=now())
-            connection.execute(sa.insert(activations).values(**sealed(asdict(made))))
+            last = connection.execute(LAST_ID).scalar() or 0
+            activation = Activation(last + 1, release, digest, reason, setting, now())
+            self._mapper.insert(connection, asdict(activation))
             if before is not None:
-                told = {
+                data = {
                     "release": release,
                     "before": before,
                     "reason": reason,
-                    "at": made.activated_at,
+                    "at": activation.activated_at,
                 }
-                insert_delivery(connection, "release.activated", told, datetime.now(UTC))
-        return made
+                self._outbox.insert(connection, "release.activated", data, datetime.now(UTC))
+        return activation
 
     def latest_first(self) -> list[Activation]:
         """Every activation. A row that fails its checksum is reported and left out."""
-        query = sa.select(activations).order_by(activations.c.id.desc())
         with self._database.reading() as connection:
-            rows = connection.execute(query).mappings().all()
-            return [_as_activation(row) for row in self._database.passing(activations, rows)]
+            return self._mapper.every(connection, LATEST_FIRST)
 
 
-def _as_activation(row: Mapping[Any, Any]) -> Activation:
-    return Activation(**{name: value for name, value in row.items() if name != "checksum"})
+def _as_activation(row: Row) -> Activation:
+    return Activation(**fields(row))

@@ -1,13 +1,20 @@
-"""Collections: the table, and what every other table's room asks of it."""
+"""Collections: how far each has come, and how many questions it holds."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from app.engine.store.database import Prepared, is_sound, metadata, now, sealed
-from app.errors import CollectionNotFound, DataDamaged
+from app.engine.store.database import Database, now
+from app.engine.store.mapper import Mapper, Row, fields, is_sound
+from app.engine.store.schema import metadata
+from app.engine.store.sqlite import Prepared
+from app.errors import (
+    CollectionNotFound,
+    CollectionProtected,
+    DataDamaged,
+    FieldError,
+    InvalidRequest,
+)
 
 DEFAULT_COLLECTION = "default"
 
@@ -22,6 +29,8 @@ collections = sa.Table(
     sa.Column("checksum", sa.BigInteger),
 )
 NAMED = Prepared(collections, collections.c.name == sa.bindparam("called"))
+BY_NAME = sa.select(collections).order_by(collections.c.name)
+COUNT = sa.select(sa.func.count()).select_from(collections)
 
 
 @dataclass(frozen=True)
@@ -35,43 +44,94 @@ class Collection:
     created_at: str
 
 
-def find_collection(connection: sa.Connection, name: str) -> Collection:
-    row = next(NAMED.rows(connection, {"called": name}), None)
-    if row is None:
-        raise CollectionNotFound(name)
-    return as_collection(row)
+class Collections:
+    """The collections of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._mapper = Mapper(database, collections, _as_collection)
+
+    def get(self, name: str) -> Collection:
+        """Raises CollectionNotFound, DataDamaged."""
+        with self._database.reading() as connection:
+            return self.find(connection, name)
+
+    def all(self) -> list[Collection]:
+        """In the order of their names. Raises DataDamaged."""
+        return self._listed(BY_NAME)
+
+    def page(self, after: str, limit: int) -> list[Collection]:
+        """Collections in the order of their names, past the name `after`. Raises DataDamaged."""
+        return self._listed(BY_NAME.where(collections.c.name > after).limit(limit))
+
+    def create(self, name: str, max_collections: int) -> tuple[Collection, bool]:
+        """The collection of this name, and whether it was made now. Raises InvalidRequest at the limit."""
+        with self._database.writing() as connection:
+            row = next(NAMED.rows(connection, {"called": name}), None)
+            if row:
+                return _checked(row), False
+            if connection.execute(COUNT).scalar_one() >= max_collections:
+                raise InvalidRequest(
+                    FieldError("name", f"can't be added: at most {max_collections:,} collections")
+                )
+            return self._insert(connection, name), True
+
+    def delete(self, name: str) -> Collection:
+        """Delete a collection, and all that stands in it. Raises CollectionNotFound, CollectionProtected."""
+        if name == DEFAULT_COLLECTION:
+            raise CollectionProtected(name)
+        with self._database.writing() as connection:
+            collection = self.find(connection, name)
+            for table in metadata.tables.values():
+                if "collection_key" in table.c:
+                    within = table.c.collection_key == collection.key
+                    connection.execute(sa.delete(table).where(within))
+            connection.execute(sa.delete(collections).where(collections.c.key == collection.key))
+            return collection
+
+    # For other rooms, within their transactions
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Make the default collection in a database that has none."""
+        if not connection.execute(sa.select(collections.c.key).limit(1)).first():
+            self._insert(connection, DEFAULT_COLLECTION)
+
+    def find(self, connection: sa.Connection, name: str) -> Collection:
+        """Raises CollectionNotFound, DataDamaged."""
+        row = next(NAMED.rows(connection, {"called": name}), None)
+        if row is None:
+            raise CollectionNotFound(name)
+        return _checked(row)
+
+    def latest_revision(self, connection: sa.Connection, collection_key: int) -> int | None:
+        """The revision of the collection with this key; None: no such collection."""
+        query = sa.select(collections.c.revision).where(collections.c.key == collection_key)
+        revision: int | None = connection.execute(query).scalar()
+        return revision
+
+    def advance(
+        self, connection: sa.Connection, collection: Collection, by: int, added: int
+    ) -> None:
+        """Move a collection `by` revisions on, with `added` more questions."""
+        revision = collection.revision + by
+        questions = collection.questions + added
+        changed = replace(collection, revision=revision, questions=questions)
+        self._mapper.rewrite(connection, vars(changed))
+
+    def _insert(self, connection: sa.Connection, name: str) -> Collection:
+        values = {"name": name, "revision": 0, "questions": 0, "created_at": now()}
+        return _as_collection(self._mapper.insert_numbered(connection, values))
+
+    def _listed(self, query: sa.Select[tuple[object, ...]]) -> list[Collection]:
+        with self._database.reading() as connection:
+            return [_checked(row) for row in self._mapper.rows(connection, query)]
 
 
-def as_collection(row: Mapping[Any, Any]) -> Collection:
+def _checked(row: Row) -> Collection:
     if not is_sound(row):
         raise DataDamaged("the row of a collection fails its checksum: restore a backup")
-    return Collection(**{name: value for name, value in row.items() if name != "checksum"})
+    return _as_collection(row)
 
 
-def insert_collection(connection: sa.Connection, name: str) -> Collection:
-    values: dict[str, Any] = {
-        "name": name,
-        "revision": 0,
-        "questions": 0,
-        "created_at": now(),
-    }
-    inserted = connection.execute(sa.insert(collections).values(**values, checksum=0))
-    (key,) = inserted.inserted_primary_key or (0,)
-    collection = Collection(key=key, **values)
-    advance(connection, collection, by=0, added=0)
-    return collection
-
-
-def advance(connection: sa.Connection, collection: Collection, by: int, added: int) -> None:
-    """Move a collection `by` revisions on, with `added` more questions."""
-    values = {
-        **asdict(collection),
-        "revision": collection.revision + by,
-        "questions": collection.questions + added,
-    }
-    changed = {
-        name: value for name, value in sealed(values).items() if name != "key"
-    }  # its rows would all be checked
-    connection.execute(
-        sa.update(collections).where(collections.c.key == collection.key).values(**changed)
-    )
+def _as_collection(row: Row) -> Collection:
+    return Collection(**fields(row))

@@ -13,7 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.engine.store.database import Database, metadata, rewrite, sealed
+from app.engine.store.database import Database
+from app.engine.store.mapper import Mapper, Row, fields
+from app.engine.store.schema import metadata
 
 KEPT = timedelta(days=30)  # after it was delivered or given up
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # finer than elsewhere: two events of one second stay in order
@@ -33,6 +35,8 @@ deliveries = sa.Table(
     sa.Column("checksum", sa.BigInteger),
 )
 WAITING = deliveries.c.delivered_at.is_(None) & deliveries.c.given_up_at.is_(None)
+ENDED_AT = sa.func.coalesce(deliveries.c.delivered_at, deliveries.c.given_up_at)
+OLDEST_FIRST = sa.select(deliveries).order_by(deliveries.c.created_at, deliveries.c.id)
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,29 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._mapper = Mapper(database, deliveries, _as_delivery)
 
     def add(self, event: str, data: Mapping[str, Any], at: datetime) -> Delivery:
-        """Keep an event for delivery. Raises StorageFull, and TypeError for what JSON can't say."""
+        """Keep an event for delivery. Raises StorageFull, and TypeError for data that JSON can't hold."""
         with self._database.writing() as connection:
-            return insert_delivery(connection, event, data, at)
+            return self.insert(connection, event, data, at)
+
+    def insert(
+        self, connection: sa.Connection, event: str, data: Mapping[str, Any], at: datetime
+    ) -> Delivery:
+        """Keep an event in the transaction that writes the fact behind it: both are there, or neither is."""
+        head = {"id": str(uuid.uuid4()), "event": event, "created_at": _text(at)}
+        body = json.dumps({**head, "data": data}, separators=(",", ":"), allow_nan=False)
+        delivery = Delivery(**head, body=body, attempts=0, due_at=head["created_at"])
+        self._mapper.insert(connection, asdict(delivery))
+        return delivery
 
     def due(self, at: datetime) -> Delivery | None:
         """The oldest that waits and may be tried; a row that fails its checksum is reported and passed over."""
-        query = sa.select(deliveries).where(WAITING, deliveries.c.due_at <= _text(at))
+        query = OLDEST_FIRST.where(WAITING, deliveries.c.due_at <= _text(at))
         with self._database.reading() as connection:
-            rows = connection.execute(
-                query.order_by(deliveries.c.created_at, deliveries.c.id)
-            ).mappings()
-            return next(map(_as_delivery, self._database.passing(deliveries, rows)), None)
+            rows = connection.execute(query).mappings()
+            return next(self._mapper.records(rows), None)
 
     def begin(self, delivery: Delivery, next_at: datetime) -> Delivery:
         """Write down an attempt before it is made, and when the next may begin if this one has no outcome."""
@@ -98,53 +111,37 @@ class Outbox:
         return self._end(replace(delivery, last_error=error, given_up_at=_text(at)), at)
 
     def count(self) -> Deliveries:
-        """Rows by what became of them."""
-        columns = (
+        """Rows by their outcome."""
+        query = sa.select(
             sa.func.count(),
             sa.func.count(deliveries.c.delivered_at),
             sa.func.count(deliveries.c.given_up_at),
         )
         with self._database.reading() as connection:
-            every, delivered, given_up = connection.execute(
-                sa.select(*columns).select_from(deliveries)
-            ).one()
+            every, delivered, given_up = connection.execute(query.select_from(deliveries)).one()
         return Deliveries(every - delivered - given_up, delivered, given_up)
 
     def all(self) -> list[Delivery]:
         """Every row that is kept, oldest first."""
-        query = sa.select(deliveries).order_by(deliveries.c.created_at, deliveries.c.id)
         with self._database.reading() as connection:
-            rows = connection.execute(query).mappings()
-            return [_as_delivery(row) for row in self._database.passing(deliveries, rows)]
+            return self._mapper.every(connection, OLDEST_FIRST)
 
     def _put(self, delivery: Delivery) -> Delivery:
         with self._database.writing() as connection:
-            rewrite(connection, deliveries, asdict(delivery))
+            self._mapper.rewrite(connection, asdict(delivery))
         return delivery
 
     def _end(self, delivery: Delivery, at: datetime) -> Delivery:
         """Write down that it has ended, and forget those that ended long ago."""
-        long_ago = _text(at - KEPT)
+        is_old = _text(at - KEPT) > ENDED_AT
         with self._database.writing() as connection:
-            rewrite(connection, deliveries, asdict(delivery))
-            ended_at = sa.func.coalesce(deliveries.c.delivered_at, deliveries.c.given_up_at)
-            connection.execute(sa.delete(deliveries).where(ended_at < long_ago))
+            self._mapper.rewrite(connection, asdict(delivery))
+            connection.execute(sa.delete(deliveries).where(is_old))
         return delivery
 
 
-def insert_delivery(
-    connection: sa.Connection, event: str, data: Mapping[str, Any], at: datetime
-) -> Delivery:
-    """Keep an event in the transaction that writes the fact it tells of: both are there, or neither is."""
-    head = {"id": str(uuid.uuid4()), "event": event, "created_at": _text(at)}
-    body = json.dumps({**head, "data": data}, separators=(",", ":"), allow_nan=False)
-    delivery = Delivery(**head, body=body, attempts=0, due_at=head["created_at"])
-    connection.execute(sa.insert(deliveries).values(**sealed(asdict(delivery))))
-    return delivery
-
-
-def _as_delivery(row: Mapping[Any, Any]) -> Delivery:
-    return Delivery(**{name: value for name, value in row.items() if name != "checksum"})
+def _as_delivery(row: Row) -> Delivery:
+    return Delivery(**fields(row))
 
 
 def _text(at: datetime) -> str:

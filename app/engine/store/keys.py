@@ -1,13 +1,14 @@
 """Keys: what is kept of each, never the key itself."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
-from app.engine.store.database import Database, is_sound, metadata, now, sealed
+from app.engine.store.database import Database, now
+from app.engine.store.mapper import Mapper, Row, fields, is_sound
+from app.engine.store.schema import metadata
 from app.errors import DataDamaged, KeyNotFound
 
 keys = sa.Table(
@@ -22,6 +23,7 @@ keys = sa.Table(
     sa.Column("checksum", sa.BigInteger),
 )
 WITH_ID = sa.select(keys).where(keys.c.id == sa.bindparam("wanted"))
+OLDEST_FIRST = sa.select(keys).order_by(keys.c.created_at, keys.c.id)
 ANY = sa.select(keys.c.id).limit(1)
 log = logging.getLogger(__name__)
 
@@ -43,39 +45,32 @@ class KeyRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._mapper = Mapper(database, keys, _as_key)
 
     def add(self, key_id: str, digest: bytes, scopes: Sequence[str], name: str) -> Key:
         """Keep a new key."""
         key = Key(key_id, digest, tuple(scopes), name, created_at=now())
         with self._database.writing() as connection:
-            connection.execute(
-                sa.insert(keys).values(**sealed({**asdict(key), "scopes": " ".join(scopes)}))
-            )
+            self._mapper.insert(connection, {**asdict(key), "scopes": " ".join(scopes)})
         return key
 
     def get(self, key_id: str) -> Key | None:
         """The key with this id, revoked or not. Raises DataDamaged."""
         with self._database.reading() as connection:
-            row = connection.execute(WITH_ID, {"wanted": key_id}).mappings().first()
-        if row and not is_sound(row):
-            raise DataDamaged(
-                f"the row of key {key_id!r} fails its checksum: revoke it, and make another"
-            )
-        return _as_key(row) if row else None
+            row = self._mapper.first(connection, WITH_ID, {"wanted": key_id})
+        if row is None:
+            return None
+        if not is_sound(row):
+            raise DataDamaged(f"the row of key {_advice(key_id)}")
+        return _as_key(row)
 
     def all(self) -> list[Key]:
         """All keys, oldest first. A row that fails its checksum is reported and left out."""
         with self._database.reading() as connection:
-            rows = (
-                connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id))
-                .mappings()
-                .all()
-            )
+            rows = self._mapper.rows(connection, OLDEST_FIRST)
         for row in rows:
             if not is_sound(row):
-                log.error(
-                    "the row of key %r fails its checksum: revoke it, and make another", row["id"]
-                )
+                log.error("the row of key %s", _advice(row["id"]))
         return [_as_key(row) for row in rows if is_sound(row)]
 
     def exist(self) -> bool:
@@ -86,14 +81,17 @@ class KeyRecords:
     def revoke(self, key_id: str) -> Key:
         """The key, from now on good for nothing; revoked before, it stays as it was. Raises KeyNotFound."""
         with self._database.writing() as connection:
-            row = connection.execute(WITH_ID, {"wanted": key_id}).mappings().first()
+            row = self._mapper.first(connection, WITH_ID, {"wanted": key_id})
             if row is None:
                 raise KeyNotFound(key_id)
-            revoked = sealed({**row, "revoked_at": row["revoked_at"] or now()})
-            connection.execute(sa.update(keys).where(keys.c.id == key_id).values(**revoked))
+            revoked = {**row, "revoked_at": row["revoked_at"] or now()}
+            self._mapper.rewrite(connection, revoked)
             return _as_key(revoked)
 
 
-def _as_key(row: Mapping[Any, Any]) -> Key:
-    values = {name: value for name, value in row.items() if name != "checksum"}
-    return Key(**{**values, "scopes": tuple(row["scopes"].split())})
+def _advice(key_id: str) -> str:
+    return f"{key_id!r} fails its checksum: revoke it, and make another"
+
+
+def _as_key(row: Row) -> Key:
+    return Key(**{**fields(row), "scopes": tuple(row["scopes"].split())})

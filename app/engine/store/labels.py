@@ -4,25 +4,17 @@ A label knows the pair by its normalised texts and takes no revision: no index h
 undone or replaced, and stays for the record.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from app.engine.store.collections import Collection, find_collection
-from app.engine.store.database import (
-    Database,
-    is_row,
-    is_sound,
-    metadata,
-    now,
-    rewrite,
-    sealed,
-    select,
-)
-from app.engine.store.questions import current, sound
+from app.engine.store.collections import Collection, Collections
+from app.engine.store.database import Database, now
+from app.engine.store.mapper import Mapper, Row, is_sound
+from app.engine.store.questions import Questions
+from app.engine.store.schema import metadata
 from app.engine.text import DIGEST_BYTES, digest, pair_digest
 from app.errors import FieldError, InvalidRequest, LabelNotFound, LabelReplaced, QuestionNotFound
 
@@ -48,6 +40,9 @@ labels = sa.Table(
 )
 
 ACTIVE = labels.c.ended_at.is_(None)
+ANY_LABEL = sa.true()
+
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -106,23 +101,39 @@ class Labelled:
     labels: Sequence[Given]
 
 
+@dataclass(frozen=True)
+class _Given:
+    """A label that somebody gives, the two texts of its pair, and their digests side by side."""
+
+    new: NewLabel
+    texts: tuple[str, str]
+    pair: bytes
+
+
 class Labels:
     """The labels of every collection."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, collections: Collections, questions: Questions) -> None:
         self._database = database
+        self._collections = collections
+        self._questions = questions
+        self._mapper = Mapper(database, labels, _as_label)
 
-    def write(self, collection_name: str, said: Sequence[NewLabel]) -> Labelled:
+    # Writing
+
+    def write(self, collection_name: str, new: Sequence[NewLabel]) -> Labelled:
         """Write labels, all or none; what a person says of a pair replaces what the same person said before.
 
         Saying the same again changes nothing, nor does leaving out a note. Raises CollectionNotFound,
         QuestionNotFound (every unknown id), InvalidRequest (a pair of one question, a pair labelled both ways).
         """
+        texts = dict.fromkeys(text for label in new for text in label.questions or ())
+        digests = {text: digest(text) for text in texts}  # before others wait for this write
         with self._database.writing() as connection:
-            collection = find_collection(connection, collection_name)
-            texts = self._texts_of(connection, collection, said)
-            pairs = _distinct_pairs(texts, said)
-            return self._write(connection, collection.key, said, texts, pairs)
+            collection = self._collections.find(connection, collection_name)
+            given = self._given(connection, collection, new, digests)
+            _refuse_inconsistent(given)
+            return self._write(connection, collection.key, given)
 
     def undo(self, collection_name: str, label_id: int, by: str) -> Label:
         """End a label; it stays for the record, and one that was undone before stays as it is.
@@ -130,26 +141,22 @@ class Labels:
         Raises CollectionNotFound, LabelNotFound, LabelReplaced.
         """
         with self._database.writing() as connection:
-            key = find_collection(connection, collection_name).key
-            row = next(
-                iter(
-                    self._database.passing(
-                        labels, select(connection, labels, key, "id", [label_id], sa.true())
-                    )
-                ),
-                None,
-            )
+            key = self._collections.find(connection, collection_name).key
+            rows = self._mapper.any_of(connection, key, "id", [label_id], ANY_LABEL)
+            row = next(self._mapper.sound(list(rows)), None)
             if row is None:
                 raise LabelNotFound(collection_name, label_id)
             if row["replaced_by"] is not None:
                 raise LabelReplaced(label_id, row["replaced_by"])
             if row["ended_at"] is not None:
-                return _as_label(row)
+                return self._mapper.record(row)
             ended = _ended(row, by)
-            rewrite(connection, labels, ended)
+            self._mapper.rewrite(connection, ended)
             standing = self._standing(connection, key, [row["pair"]]).values()
-            _note_contradictions(connection, standing, _weighed(standing))
-            return _as_label(ended)
+            self._note_contradictions(connection, standing, _weighed(standing))
+            return self._mapper.record(ended)
+
+    # Reading
 
     def page(
         self,
@@ -163,60 +170,35 @@ class Labels:
         history: bool = False,
     ) -> list[Label]:
         """Labels in the order in which they were given, past the id `after`: active ones, or (`history`) all."""
+        query = sa.select(labels).where(labels.c.id > after).order_by(labels.c.id)
         wanted = {"is_duplicate": is_duplicate, "said_by": by, "contradicted": contradicted}
-        conditions = [
-            labels.c[name] == value for name, value in wanted.items() if value is not None
-        ]
+        for name, value in wanted.items():
+            if value is not None:
+                query = query.where(labels.c[name] == value)
+        if not history:
+            query = query.where(ACTIVE)
         with self._database.reading() as connection:
-            key = find_collection(connection, collection_name).key
-            query = sa.select(labels).where(
-                labels.c.collection_key == key, labels.c.id > after, *conditions
-            )
-            query = (query if history else query.where(ACTIVE)).order_by(labels.c.id)
-            with connection.execute(query, execution_options={"yield_per": limit}) as rows:
-                return [
-                    _as_label(row)
-                    for row in islice(self._database.passing(labels, rows.mappings()), limit)
-                ]
+            key = self._collections.find(connection, collection_name).key
+            within = query.where(labels.c.collection_key == key)
+            return self._mapper.page(connection, within, limit)
 
     def on(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Label]]:
         """For each text, the active labels of the pairs that it is one of; none: absent."""
-        digests = {text: digest(text) for text in texts}
-        found: dict[bytes, list[Label]] = {}
-        with self._database.reading() as connection:
-            for column in ("digest1", "digest2"):
-                chosen = select(
-                    connection, labels, collection_key, column, list(set(digests.values())), ACTIVE
-                )
-                for row in self._database.passing(labels, chosen):
-                    found.setdefault(row[column], []).append(_as_label(row))
-        return {text: found[key] for text, key in digests.items() if key in found}
+        return self._by_digest(collection_key, ("digest1", "digest2"), texts, digest)
 
     def of(
         self, collection_key: int, pairs: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], list[Label]]:
         """For each pair, its active labels; none: absent. The order of its questions makes no difference."""
-        digests = {pair: pair_digest(*pair) for pair in pairs}
-        found: dict[bytes, list[Label]] = {}
-        with self._database.reading() as connection:
-            chosen = select(
-                connection, labels, collection_key, "pair", list(set(digests.values())), ACTIVE
-            )
-            for row in self._database.passing(labels, chosen):
-                found.setdefault(row["pair"], []).append(_as_label(row))
-        return {pair: found[key] for pair, key in digests.items() if key in found}
+        return self._by_digest(collection_key, ("pair",), pairs, lambda pair: pair_digest(*pair))
 
     def agreed(self, collection_name: str) -> list[Label]:
-        """What training may learn from: of each pair with active labels that agree, the latest."""
+        """The labels that training may learn from: of each pair whose active labels agree, the latest."""
+        query = sa.select(labels).where(ACTIVE, ~labels.c.contradicted).order_by(labels.c.id)
         with self._database.reading() as connection:
-            key = find_collection(connection, collection_name).key
-            agreed = sa.select(labels).where(
-                labels.c.collection_key == key, ACTIVE, ~labels.c.contradicted
-            )
-            rows = self._database.passing(
-                labels, connection.execute(agreed.order_by(labels.c.id)).mappings()
-            )
-            return list({row["pair"]: _as_label(row) for row in rows}.values())
+            key = self._collections.find(connection, collection_name).key
+            agreed = self._mapper.every(connection, query.where(labels.c.collection_key == key))
+        return list({label.pair: label for label in agreed}.values())
 
     def contradicted(self) -> int:
         """How many active labels are contradicted by another, over all collections."""
@@ -224,106 +206,147 @@ class Labels:
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def _texts_of(
-        self, connection: sa.Connection, collection: Collection, said: Sequence[NewLabel]
-    ) -> list[tuple[str, str]]:
-        """The two texts of each pair. Raises QuestionNotFound."""
-        ids = list(dict.fromkeys(id_ for new in said for id_ in new.ids or ()))
-        stored = {
-            q.id: q.text
-            for q in sound(self._database, current(connection, collection.key, "id", ids))
-        }
-        if missing := [id_ for id_ in ids if id_ not in stored]:
-            raise QuestionNotFound(collection.name, *missing)
-        named = [new.questions or [stored[id_] for id_ in new.ids or ()] for new in said]
-        return [(one, other) for one, other in named]
+    # Inside
 
-    def _write(
+    def _by_digest(
+        self,
+        collection_key: int,
+        columns: Sequence[str],
+        asked: Sequence[Asked],
+        digest_of: Callable[[Asked], bytes],
+    ) -> dict[Asked, list[Label]]:
+        """For each text or pair, the active labels that have its digest in one of the columns; none: absent."""
+        digests = {item: digest_of(item) for item in asked}
+        distinct = list(set(digests.values()))
+        active: dict[bytes, list[Label]] = {}
+        with self._database.reading() as connection:
+            for column in columns:
+                rows = self._mapper.any_of(connection, collection_key, column, distinct, ACTIVE)
+                for row in self._mapper.sound(rows):
+                    active.setdefault(row[column], []).append(_as_label(row))
+        return {item: active[key] for item, key in digests.items() if key in active}
+
+    def _given(
         self,
         connection: sa.Connection,
-        collection_key: int,
-        said: Sequence[NewLabel],
-        texts: Sequence[tuple[str, str]],
-        pairs: Sequence[bytes],
+        collection: Collection,
+        new: Sequence[NewLabel],
+        digests: Mapping[str, bytes],
+    ) -> list[_Given]:
+        """The labels with their texts, which are given or those of their ids. Raises QuestionNotFound."""
+        ids = list(dict.fromkeys(id_ for label in new for id_ in label.ids or ()))
+        named = self._questions.current(connection, collection.key, "id", ids)
+        stored = {question.id: question for question in named}
+        missing = [id_ for id_ in ids if id_ not in stored]
+        if missing:
+            raise QuestionNotFound(collection.name, *missing)
+        given = []
+        for label in new:
+            if label.questions:
+                one, other = label.questions
+                pair = sorted((digests[one], digests[other]))
+            else:
+                first, second = (stored[id_] for id_ in label.ids or ())
+                one, other = first.text, second.text
+                pair = sorted((first.digest, second.digest))
+            given.append(_Given(label, (one, other), b"".join(pair)))
+        return given
+
+    def _write(
+        self, connection: sa.Connection, collection_key: int, given: Sequence[_Given]
     ) -> Labelled:
-        before = self._standing(connection, collection_key, list(dict.fromkeys(pairs)))
+        pairs = list(dict.fromkeys(label.pair for label in given))
+        before = self._standing(connection, collection_key, pairs)
         standing = dict(before)
-        added: list[dict[str, Any]] = []
-        ended: list[dict[str, Any]] = []
-        last = connection.execute(
-            sa.select(sa.func.max(labels.c.id)).where(labels.c.collection_key == collection_key)
-        ).scalar()
-        for new, of_pair, pair in zip(said, texts, pairs, strict=True):
-            old = standing.get((pair, new.by))
-            if old and _repeats(old, new):
+        added: list[Row] = []
+        ended: list[Row] = []
+        next_id = self._last_id(connection, collection_key) + 1
+        for label in given:
+            place = label.pair, label.new.by
+            old = standing.get(place)
+            if old and _repeats(old, label.new):
                 continue
-            row = _label_row(collection_key, (last or 0) + len(added) + 1, pair, of_pair, new)
+            row: Row = _label_row(collection_key, next_id + len(added), label)
             if old:
-                ended.append(_ended(old, new.by, replaced_by=row["id"]))
+                ended.append(_ended(old, label.new.by, replaced_by=row["id"]))
             added.append(row)
-            standing[pair, new.by] = row
+            standing[place] = row
         weighed = _weighed(standing.values())
         for row in ended:
-            rewrite(connection, labels, row)
-        if added:
-            connection.execute(sa.insert(labels), [sealed(weighed[row["id"]]) for row in added])
-        _note_contradictions(connection, before.values(), weighed)
-        given = [
-            weighed[standing[pair, new.by]["id"]] for new, pair in zip(said, pairs, strict=True)
-        ]
+            self._mapper.rewrite(connection, row)
+        self._mapper.insert(connection, *(weighed[row["id"]] for row in added))
+        self._note_contradictions(connection, before.values(), weighed)
+        answers = []
+        for label in given:
+            standing_for = weighed[standing[label.pair, label.new.by]["id"]]
+            answers.append(Given(standing_for["id"], standing_for["contradicted"]))
         return Labelled(
             added=len(added) - len(ended),
             replaced=len(ended),
-            unchanged=len(said) - len(added),
-            labels=[Given(row["id"], row["contradicted"]) for row in given],
+            unchanged=len(given) - len(added),
+            labels=answers,
         )
+
+    def _last_id(self, connection: sa.Connection, collection_key: int) -> int:
+        """The greatest id of a label of the collection; 0 without one."""
+        within = labels.c.collection_key == collection_key
+        return connection.execute(sa.select(sa.func.max(labels.c.id)).where(within)).scalar() or 0
 
     def _standing(
         self, connection: sa.Connection, collection_key: int, pairs: Sequence[bytes]
-    ) -> dict[tuple[bytes, str], Mapping[Any, Any]]:
+    ) -> dict[tuple[bytes, str], Row]:
         """The active labels of these pairs, by pair and person. A damaged one is cleared out of the way."""
-        rows = list(select(connection, labels, collection_key, "pair", pairs, ACTIVE))
-        sound = {(row["pair"], row["said_by"]): row for row in self._database.passing(labels, rows)}
+        rows = list(self._mapper.any_of(connection, collection_key, "pair", pairs, ACTIVE))
+        standing = {}
         for row in rows:
-            if not is_sound(row):
-                connection.execute(sa.delete(labels).where(is_row(labels, row)))
-        return dict(sound)
+            if is_sound(row):
+                standing[row["pair"], row["said_by"]] = row
+            else:
+                self._mapper.report(row)
+                self._mapper.delete(connection, row)
+        return standing
+
+    def _note_contradictions(
+        self, connection: sa.Connection, rows: Iterable[Row], weighed: Mapping[int, Row]
+    ) -> None:
+        """Store those of the rows that are contradicted now and were not, or the other way round."""
+        for row in rows:
+            current = weighed.get(row["id"])
+            if current and current["contradicted"] != row["contradicted"]:
+                self._mapper.rewrite(connection, current)
 
 
-def _distinct_pairs(texts: Sequence[tuple[str, str]], said: Sequence[NewLabel]) -> list[bytes]:
-    """The digest of each pair. Raises InvalidRequest for a pair of one question, and one labelled both ways."""
-    pairs = [pair_digest(*of_pair) for of_pair in texts]
+def _refuse_inconsistent(given: Sequence[_Given]) -> None:
+    """Raise InvalidRequest for a pair of one question, and for one labelled both ways."""
     first: dict[tuple[bytes, str], int] = {}
     errors = []
-    for i, (new, pair) in enumerate(zip(said, pairs, strict=True)):
-        before = first.setdefault((pair, new.by), i)
-        if pair[:DIGEST_BYTES] == pair[DIGEST_BYTES:]:
+    for i, label in enumerate(given):
+        before = first.setdefault((label.pair, label.new.by), i)
+        earlier = given[before].new
+        if label.pair[:DIGEST_BYTES] == label.pair[DIGEST_BYTES:]:
             errors.append(FieldError(f"labels.{i}", "is a pair of a question with itself"))
-        elif (new.is_duplicate, new.note) != (said[before].is_duplicate, said[before].note):
+        elif (label.new.is_duplicate, label.new.note) != (earlier.is_duplicate, earlier.note):
             errors.append(
                 FieldError(f"labels.{i}", f"says otherwise than labels.{before} of the same pair")
             )
     if errors:
         raise InvalidRequest(*errors)
-    return pairs
 
 
-def _label_row(
-    collection_key: int, id_: int, pair: bytes, texts: tuple[str, str], new: NewLabel
-) -> dict[str, Any]:
+def _label_row(collection_key: int, id_: int, label: _Given) -> dict[str, Any]:
     """The row of a label, save for its checksum."""
     return {
         "collection_key": collection_key,
         "id": id_,
-        "pair": pair,
-        "digest1": pair[:DIGEST_BYTES],
-        "digest2": pair[DIGEST_BYTES:],
-        "question1": texts[0],
-        "question2": texts[1],
-        "is_duplicate": new.is_duplicate,
-        "said_by": new.by,
+        "pair": label.pair,
+        "digest1": label.pair[:DIGEST_BYTES],
+        "digest2": label.pair[DIGEST_BYTES:],
+        "question1": label.texts[0],
+        "question2": label.texts[1],
+        "is_duplicate": label.new.is_duplicate,
+        "said_by": label.new.by,
         "said_at": now(),
-        "note": new.note,
+        "note": label.new.note,
         "ended_by": None,
         "ended_at": None,
         "replaced_by": None,
@@ -331,12 +354,12 @@ def _label_row(
     }
 
 
-def _repeats(row: Mapping[Any, Any], new: NewLabel) -> bool:
+def _repeats(row: Row, new: NewLabel) -> bool:
     """Whether a person says again what the row says."""
     return bool(row["is_duplicate"] == new.is_duplicate and new.note in (None, row["note"]))
 
 
-def _ended(row: Mapping[Any, Any], by: str, replaced_by: int | None = None) -> dict[str, Any]:
+def _ended(row: Row, by: str, replaced_by: int | None = None) -> dict[str, Any]:
     return {
         **row,
         "ended_by": by,
@@ -346,27 +369,23 @@ def _ended(row: Mapping[Any, Any], by: str, replaced_by: int | None = None) -> d
     }
 
 
-def _weighed(rows: Iterable[Mapping[Any, Any]]) -> dict[int, dict[str, Any]]:
+def _weighed(rows: Iterable[Row]) -> dict[int, Row]:
     """By id, all active labels of some pairs, each saying whether another contradicts it."""
     rows = list(rows)
-    said: dict[bytes, set[bool]] = {}
+    answers: dict[bytes, set[bool]] = {}
     for row in rows:
-        said.setdefault(row["pair"], set()).add(row["is_duplicate"])
-    return {row["id"]: {**row, "contradicted": len(said[row["pair"]]) > 1} for row in rows}
-
-
-def _note_contradictions(
-    connection: sa.Connection,
-    rows: Iterable[Mapping[Any, Any]],
-    weighed: Mapping[int, Mapping[Any, Any]],
-) -> None:
-    """Store of these rows those that weigh otherwise now."""
+        answers.setdefault(row["pair"], set()).add(row["is_duplicate"])
+    weighed: dict[int, Row] = {}
     for row in rows:
-        if (now := weighed.get(row["id"])) and now["contradicted"] != row["contradicted"]:
-            rewrite(connection, labels, now)
+        contradicted = len(answers[row["pair"]]) > 1
+        weighed[row["id"]] = {**row, "contradicted": contradicted}
+    return weighed
 
 
-def _as_label(row: Mapping[Any, Any]) -> Label:
+def _as_label(row: Row) -> Label:
+    ended = None
+    if row["ended_at"]:
+        ended = Ending(row["ended_by"], row["ended_at"], row["replaced_by"])
     return Label(
         id=row["id"],
         questions=(row["question1"], row["question2"]),
@@ -375,8 +394,6 @@ def _as_label(row: Mapping[Any, Any]) -> Label:
         at=row["said_at"],
         note=row["note"],
         contradicted=row["contradicted"],
-        ended=Ending(row["ended_by"], row["ended_at"], row["replaced_by"])
-        if row["ended_at"]
-        else None,
+        ended=ended,
         pair=row["pair"],
     )

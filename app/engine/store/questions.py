@@ -1,6 +1,12 @@
-"""Questions: the table, whose rows are versions named by their revisions, and how a version is read and ended."""
+"""Questions and their revisions.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+Every change of a collection takes its next revision, one for each question written or deleted. A question's
+row is one version of it, named by the revision that wrote it, so a revision is also the number under which
+an index knows a text: it never means anything else again. A replaced version keeps its text until `purge`,
+for indexes that have not caught up; a deleted one loses it at once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +14,14 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from app.engine.store.collections import Collection
-from app.engine.store.database import Database, is_sound, metadata, rewrite, sealed, select
-from app.engine.text import digest
+from app.engine.store.collections import Collection, Collections
+from app.engine.store.database import Database
+from app.engine.store.mapper import Mapper, Row, is_sound
+from app.engine.store.schema import metadata
+from app.engine.text import DIGEST_BYTES, digest
+from app.errors import DataDamaged, QuestionNotFound
+
+PAGE = 1000  # questions that `every` holds at a time
 
 questions = sa.Table(
     "questions",
@@ -25,18 +36,24 @@ questions = sa.Table(
     sa.Column("checksum", sa.BigInteger),
 )
 
+ANY_VERSION = sa.true()
 CURRENT = questions.c.superseded_by.is_(None)
 NOT_DELETED = questions.c.text != ""
+QUARANTINED = CURRENT & questions.c.quarantined.is_not(None)
 
 
 @dataclass(frozen=True)
 class Question:
-    """One version of a question. `quarantined` says why it could not be embedded, if it could not."""
+    """One version of a question.
+
+    `quarantined` says why it could not be embedded, if it could not. `digest` is that of its normalised text.
+    """
 
     id: str
     text: str
     revision: int
     quarantined: str | None
+    digest: bytes
 
     @property
     def digest(self) -> bytes:
@@ -46,7 +63,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Written:
-    """What a write did. `revision` is the collection's revision after it."""
+    """The outcome of a write. `revision` is the collection's revision after it."""
 
     collection: Collection
     revision: int
@@ -57,7 +74,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Changes:
-    """What lies between an index's revision and `revision`: texts to add, and revisions to remove."""
+    """The difference between an index's revision and `revision`: texts to add, and revisions to remove."""
 
     revision: int
     added: Sequence[Question]
@@ -67,7 +84,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an index may hold: ids (n,) ascending, digests of their texts (n, 16), and which of them it must hold.
+    """The questions that an index may hold: ids (n,) ascending, digests of their texts (n, 16), and which it must hold.
 
     It may lack a version that was superseded since: one that caught up in chunks never saw it; and one that is
     quarantined.
@@ -78,36 +95,254 @@ class Contents:
     digests: NDArray[np.uint8]
 
 
-def sound(database: Database, rows: Iterable[Mapping[Any, Any]]) -> list[Question]:
-    """Rows as questions. One that fails its checksum is reported and left out."""
-    return [
-        Question(row["id"], row["text"], row["revision"], row["quarantined"])
-        for row in database.passing(questions, rows)
-    ]
+class Questions:
+    """The questions of every collection."""
+
+    def __init__(self, database: Database, collections: Collections) -> None:
+        self._database = database
+        self._collections = collections
+        self._mapper = Mapper(database, questions, _as_question)
+
+    # Writing
+
+    def upsert(self, collection_name: str, texts: Sequence[tuple[str, str]]) -> Written:
+        """Write (id, text) pairs with distinct ids, all or none; a text equal to the stored one changes nothing."""
+        digests = [digest(text) for _, text in texts]  # before others have to wait for this write
+        ids = [id_ for id_, _ in texts]
+        with self._database.writing() as connection:
+            collection = self._collections.find(connection, collection_name)
+            stored = {
+                row["id"]: row for row in self._current(connection, collection.key, "id", ids)
+            }
+            added: list[Row] = []
+            replaced = 0
+            for (id_, text), of_text in zip(texts, digests, strict=True):
+                row = stored.get(id_)
+                if row and row["text"] == text and is_sound(row):
+                    continue
+                revision = collection.revision + len(added) + 1
+                added.append(_version(collection.key, revision, id_, text, of_text))
+                if row:
+                    self._supersede(connection, row, revision)
+                    replaced += 1
+            new = len(added) - replaced
+            if added:
+                self._mapper.insert(connection, *added)
+                self._collections.advance(connection, collection, by=len(added), added=new)
+        return Written(
+            collection=collection,
+            revision=collection.revision + len(added),
+            added=new,
+            updated=replaced,
+            unchanged=len(texts) - len(added),
+        )
+
+    def delete(self, collection_name: str, question_id: str) -> Written:
+        """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
+        with self._database.writing() as connection:
+            collection = self._collections.find(connection, collection_name)
+            versions = list(
+                self._mapper.any_of(connection, collection.key, "id", [question_id], ANY_VERSION)
+            )
+            if not any(row["superseded_by"] is None for row in versions):
+                raise QuestionNotFound(collection_name, question_id)
+            for row in versions:
+                self._supersede(connection, row, collection.revision + 1, erase=True)
+            self._collections.advance(connection, collection, by=1, added=-1)
+        return Written(collection, collection.revision + 1)
+
+    def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
+        """Note for each revision why its text can't be embedded, or None where it now can."""
+        with self._database.writing() as connection:
+            for row in list(self._current(connection, collection_key, "revision", list(reasons))):
+                if is_sound(row):
+                    noted = {**row, "quarantined": reasons[row["revision"]]}
+                    self._mapper.rewrite(connection, noted)
+
+    def purge(self, collection_key: int, upto: int) -> None:
+        """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
+        outdated = _within(collection_key) & (questions.c.superseded_by <= upto)
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(questions).where(outdated))
+
+    # Reading
+
+    def get(self, collection_name: str, question_id: str) -> Question:
+        """Raises CollectionNotFound, QuestionNotFound, DataDamaged."""
+        with self._database.reading() as connection:
+            key = self._collections.find(connection, collection_name).key
+            rows = list(self._current(connection, key, "id", [question_id]))
+        if not rows:
+            raise QuestionNotFound(collection_name, question_id)
+        question = next(self._mapper.records(rows), None)
+        if question is None:
+            raise DataDamaged(
+                f"the stored question {question_id!r} fails its checksum: write it again"
+            )
+        return question
+
+    def page(self, collection_name: str, after: str | None, limit: int) -> list[Question]:
+        """Current questions in the order of their ids, past the id `after`."""
+        with self._database.reading() as connection:
+            key = self._collections.find(connection, collection_name).key
+            query = sa.select(questions).where(_within(key), CURRENT).order_by(questions.c.id)
+            if after is not None:
+                query = query.where(questions.c.id > after)
+            return self._mapper.page(connection, query, limit)
+
+    def every(self, collection_name: str) -> Iterator[Question]:
+        """Current questions in the order of their ids, some at a time."""
+        after = None
+        while page := self.page(collection_name, after, PAGE):
+            yield from page
+            after = page[-1].id
+
+    def revisions(self, collection_key: int, ids: Sequence[str]) -> dict[str, int]:
+        """The revision of the current version of each id that the collection holds."""
+        with self._database.reading() as connection:
+            named = self.current(connection, collection_key, "id", ids)
+            return {question.id: question.revision for question in named}
+
+    def exact_matches(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Question]]:
+        """For each text, the current questions that equal it after normalisation, oldest first; none: absent."""
+        digests = {text: digest(text) for text in texts}
+        matches = self.with_digests(collection_key, list(set(digests.values())))
+        return {text: matches[key] for text, key in digests.items() if key in matches}
+
+    def with_digests(
+        self, collection_key: int, digests: Sequence[bytes]
+    ) -> dict[bytes, list[Question]]:
+        """By digest, the current questions whose normalised text has it, oldest first; none: absent."""
+        matches: dict[bytes, list[Question]] = {}
+        with self._database.reading() as connection:
+            for question in self.current(connection, collection_key, "digest", digests):
+                matches.setdefault(question.digest, []).append(question)
+        for equal in matches.values():
+            equal.sort(key=lambda question: question.revision)
+        return matches
+
+    def read(self, collection_key: int, revisions: Sequence[int]) -> dict[int, Question]:
+        """The versions with these revisions, replaced ones included; deleted ones are absent."""
+        with self._database.reading() as connection:
+            rows = self._mapper.any_of(
+                connection, collection_key, "revision", revisions, NOT_DELETED
+            )
+            return {question.revision: question for question in self._mapper.records(rows)}
+
+    def quarantined_revisions(self, collection_key: int) -> list[int]:
+        """The revisions of the collection's current questions that are quarantined."""
+        query = sa.select(questions.c.revision).where(_within(collection_key), QUARANTINED)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def quarantined(self) -> int:
+        """How many current questions could not be embedded, over all collections."""
+        query = sa.select(sa.func.count()).select_from(questions).where(QUARANTINED)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    # For an index
+
+    def changes_since(self, collection_key: int, revision: int, limit: int) -> Changes | None:
+        """The changes an index at `revision` lacks, at most `limit` of each kind; None: no such collection."""
+        added_query = (
+            sa.select(questions)
+            .where(_within(collection_key), CURRENT, questions.c.revision > revision)
+            .order_by(questions.c.revision)
+        )
+        removed_query = (
+            sa.select(questions.c.revision, questions.c.superseded_by)
+            .where(_within(collection_key), questions.c.superseded_by > revision)
+            .where(questions.c.revision <= revision)
+            .order_by(questions.c.superseded_by)
+        )
+        with self._database.reading() as connection:
+            latest = self._collections.latest_revision(connection, collection_key)
+            added = self._mapper.rows(connection, added_query.limit(limit))
+            removed = connection.execute(removed_query.limit(limit)).all()
+        if latest is None:
+            return None
+        upto = latest
+        if len(added) == limit:
+            upto = min(upto, added[-1]["revision"])
+        if len(removed) == limit:
+            upto = min(upto, removed[-1].superseded_by)
+        within = [row for row in added if row["revision"] <= upto]
+        return Changes(
+            revision=upto,
+            added=list(self._mapper.records(within)),
+            removed=[row.revision for row in removed if row.superseded_by <= upto],
+            complete=upto == latest,
+        )
+
+    def contents(self, collection_key: int, revision: int) -> Contents | None:
+        """The questions an index at `revision` may hold, and which it must; None: no such collection.
+
+        It need not hold a quarantined one: another release's model may be the one that can't embed it.
+        True as long as no version that was superseded after `revision` has been purged.
+        """
+        required = CURRENT & questions.c.quarantined.is_(None)
+        columns = questions.c.revision, questions.c.digest, required.label("required")
+        query = (
+            sa.select(*columns)
+            .where(_within(collection_key), questions.c.revision <= revision)
+            .where(CURRENT | (questions.c.superseded_by > revision))
+            .order_by(questions.c.revision)
+        )
+        with self._database.reading() as connection:
+            if self._collections.latest_revision(connection, collection_key) is None:
+                return None
+            rows = connection.execute(query).all()
+        digests = np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8)
+        return Contents(
+            ids=np.array([row.revision for row in rows], dtype=np.int64),
+            required=np.array([row.required for row in rows], dtype=np.bool_),
+            digests=digests.reshape(len(rows), DIGEST_BYTES),
+        )
+
+    # Within a transaction
+
+    def current(
+        self, connection: sa.Connection, collection_key: int, column: str, values: Sequence[Any]
+    ) -> Iterator[Question]:
+        """The current questions in which the column has one of the values."""
+        return self._mapper.records(self._current(connection, collection_key, column, values))
+
+    def _current(
+        self, connection: sa.Connection, collection_key: int, column: str, values: Sequence[Any]
+    ) -> Iterator[Row]:
+        return self._mapper.any_of(connection, collection_key, column, values, CURRENT)
+
+    def _supersede(
+        self, connection: sa.Connection, row: Row, revision: int, *, erase: bool = False
+    ) -> None:
+        """Mark a version as replaced by a revision, if it was not before. Of a damaged one nothing else is kept."""
+        if not is_sound(row):
+            row = _version(row["collection_key"], row["revision"], "", "", digest(""))
+        superseded_by = row["superseded_by"] or revision
+        text = "" if erase else row["text"]
+        changed = {**row, "text": text, "superseded_by": superseded_by}
+        self._mapper.rewrite(connection, changed)
 
 
-def current(
-    connection: sa.Connection, collection_key: int, column: str, values: Sequence[Any]
-) -> Iterator[dict[str, Any]]:
-    return select(connection, questions, collection_key, column, values, CURRENT)
+def _within(collection_key: int) -> sa.ColumnElement[bool]:
+    return questions.c.collection_key == collection_key
 
 
-def supersede(
-    connection: sa.Connection, row: Mapping[Any, Any], revision: int, *, erase: bool = False
-) -> None:
-    """Mark a version as replaced by a revision, if it was not before. Of a damaged one nothing else is kept."""
-    version = row if is_sound(row) else new_row(row["collection_key"], row["revision"], "", "")
-    text = "" if erase else version["text"]
-    changed = {**version, "text": text, "superseded_by": version["superseded_by"] or revision}
-    rewrite(connection, questions, changed)
-
-
-def new_row(collection_key: int, revision: int, id_: str, text: str) -> dict[str, Any]:
-    row = {
+def _version(
+    collection_key: int, revision: int, id_: str, text: str, of_text: bytes
+) -> dict[str, Any]:
+    """The row of a new version, save for its checksum; `of_text` is the text's digest."""
+    return {
         "collection_key": collection_key,
         "revision": revision,
         "id": id_,
         "text": text,
-        "digest": digest(text),
+        "digest": of_text,
+        "superseded_by": None,
+        "quarantined": None,
     }
-    return sealed({**row, "superseded_by": None, "quarantined": None})
+
+
+def _as_question(row: Row) -> Question:
+    return Question(row["id"], row["text"], row["revision"], row["quarantined"], row["digest"])

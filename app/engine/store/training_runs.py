@@ -8,13 +8,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from app.engine.store.collections import find_collection
-from app.engine.store.database import TIME, Database, is_sound, metadata, now, rewrite, sealed
+from app.engine.store.collections import Collections
+from app.engine.store.database import TIME, Database, now
 from app.engine.store.labels import ACTIVE, labels
+from app.engine.store.mapper import Mapper, Row, fields, is_sound
+from app.engine.store.schema import metadata
 from app.errors import (
     DataDamaged,
     NothingToLearn,
@@ -52,15 +54,24 @@ training_runs = sa.Table(
     sa.Column("announced", sa.Boolean),
     sa.Column("checksum", sa.BigInteger),
 )
+WITH_ID = sa.select(training_runs).where(training_runs.c.id == sa.bindparam("run_id"))
+LATEST_FIRST = sa.select(training_runs).order_by(training_runs.c.id.desc())
+UNANNOUNCED = (
+    sa.select(training_runs)
+    .where(~training_runs.c.announced, training_runs.c.state.not_in(UNDER_WAY))
+    .order_by(training_runs.c.id)
+)
+ANY_ACTIVE = sa.select(labels.c.id).where(ACTIVE).limit(1)
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What is asked of a run, how far it is, and what came of it.
+    """The request for a run, its progress and its outcome.
 
-    `cancelling`: somebody wants it to stop, and its worker is to see to that. `log` is the end of what the child wrote.
-    `pid_started` tells the child from another process that was given its number. `release` is the name of the one it
-    made, `gate` what was measured of it. `announced`: whoever wants to know that it has ended was told.
+    `cancelling`: somebody wants it to stop, and its worker will stop it. `log` is the end of the child's output.
+    `pid` is the child's process number. `pid_started`, in clock ticks after boot, tells it from a later process of that
+    number. `release` is the name of the release that it made, `gate` the figures of that. `announced`: its end was
+    told to whoever wants to know.
     """
 
     id: int
@@ -92,31 +103,23 @@ class TrainingRun:
 class TrainingRuns:
     """The training runs of every collection."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, collections: Collections) -> None:
         self._database = database
+        self._collections = collections
+        self._mapper = Mapper(database, training_runs, _as_run)
 
     # Asking for runs
 
     def start(self, collection_name: str, request: Mapping[str, Any]) -> TrainingRun:
         """Queue a run. Raises CollectionNotFound, NothingToLearn, TrainingRunning."""
         with self._database.writing() as connection:
-            collection = find_collection(connection, collection_name)
+            collection = self._collections.find(connection, collection_name)
             self._refuse_second(connection, collection.key, collection.name)
-            active = (
-                sa.select(labels.c.id)
-                .where(labels.c.collection_key == collection.key, ACTIVE)
-                .limit(1)
-            )
-            if not connection.execute(active).first():
+            within = labels.c.collection_key == collection.key
+            if not connection.execute(ANY_ACTIVE.where(within)).first():
                 raise NothingToLearn(collection.name)
-            values = _new_row(collection.key, collection.name, request)
-            inserted = connection.execute(sa.insert(training_runs).values(**values, checksum=0))
-            (id_,) = inserted.inserted_primary_key or (0,)
-            row = {"id": id_, **values}
-            connection.execute(
-                sa.update(training_runs).where(training_runs.c.id == id_).values(**sealed(row))
-            )
-            return _as_run(row)
+            row = _new_row(collection.key, collection.name, request)
+            return _as_run(self._mapper.insert_numbered(connection, row))
 
     def cancel(self, run_id: int) -> TrainingRun:
         """End a queued run, note at a running one that it is to stop, and let one that failed never be resumed.
@@ -177,12 +180,10 @@ class TrainingRuns:
             row = self._held(connection, run_id, holder)
             if row is None:
                 return None
-            is_old = row["leased_until"] < _after(
-                lease_seconds * 2 / 3
-            )  # or each call would wait for the disk
-            return self._change(
-                connection, row, **(_lease(holder, lease_seconds) if is_old else {}), **changes
-            )
+            # Not at each call, which would wait for the disk.
+            is_old = row["leased_until"] < _after(lease_seconds * 2 / 3)
+            lease = _lease(holder, lease_seconds) if is_old else {}
+            return self._change(connection, row, **lease, **changes)
 
     def end(self, run_id: int, holder: str, state: State, **changes: Any) -> TrainingRun | None:
         """Let a run have ended; None, and nothing done, for a run that is not the holder's now."""
@@ -199,35 +200,19 @@ class TrainingRuns:
 
     def that_made(self, release: str) -> TrainingRun | None:
         """The latest run that made the release of this name, if one did."""
-        query = (
-            sa.select(training_runs)
-            .where(training_runs.c.release == release)
-            .order_by(training_runs.c.id.desc())
-        )
+        query = LATEST_FIRST.where(training_runs.c.release == release)
         with self._database.reading() as connection:
-            rows = self._database.passing(training_runs, connection.execute(query).mappings())
-            return next((_as_run(row) for row in rows), None)
+            return next(iter(self._mapper.page(connection, query, 1)), None)
 
     def unannounced(self) -> list[TrainingRun]:
         """Runs that have ended, and nobody was told yet; the oldest first."""
-        columns = training_runs.c
-        query = (
-            sa.select(training_runs)
-            .where(~columns.announced, columns.state.not_in(UNDER_WAY))
-            .order_by(columns.id)
-        )
         with self._database.reading() as connection:
-            rows = self._database.passing(training_runs, connection.execute(query).mappings())
-            return [_as_run(row) for row in rows]
+            return self._mapper.every(connection, UNANNOUNCED)
 
     def announce(self, run_id: int) -> None:
         """Note that the run's end was told."""
         with self._database.writing() as connection:
-            row = (
-                connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id))
-                .mappings()
-                .first()
-            )
+            row = self._mapper.first(connection, WITH_ID, {"run_id": run_id})
             if row and is_sound(row) and row["state"] not in UNDER_WAY:
                 self._change(connection, row, announced=True)
 
@@ -240,107 +225,81 @@ class TrainingRuns:
 
     def page(self, before: int | None, limit: int) -> list[TrainingRun]:
         """Runs, the latest first, before the id `before`."""
-        query = sa.select(training_runs).order_by(training_runs.c.id.desc())
+        query = LATEST_FIRST
         if before is not None:
             query = query.where(training_runs.c.id < before)
-        found: list[TrainingRun] = []
-        with (
-            self._database.reading() as connection,
-            connection.execute(query, execution_options={"yield_per": limit}) as rows,
-        ):
-            for row in self._database.passing(training_runs, rows.mappings()):
-                found.append(_as_run(row))
-                if len(found) == limit:
-                    break
-        return found
+        with self._database.reading() as connection:
+            return self._mapper.page(connection, query, limit)
 
     def needing_files(self) -> set[int]:
         """The ids of runs that are under way or may be resumed, and of any whose row is damaged."""
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(training_runs)).mappings()
-            return {
-                row["id"]
-                for row in rows
-                if row["state"] in (*UNDER_WAY, *RESUMABLE) or not is_sound(row)
-            }
+            rows = self._mapper.rows(connection, sa.select(training_runs))
+        needing = set()
+        for row in rows:
+            if row["state"] in (*UNDER_WAY, *RESUMABLE) or not is_sound(row):
+                needing.add(row["id"])
+        return needing
 
     # Inside
 
-    def _find(self, connection: sa.Connection, run_id: int) -> Mapping[Any, Any]:
-        row = (
-            connection.execute(sa.select(training_runs).where(training_runs.c.id == run_id))
-            .mappings()
-            .first()
-        )
+    def _find(self, connection: sa.Connection, run_id: int) -> Row:
+        row = self._mapper.first(connection, WITH_ID, {"run_id": run_id})
         if row is None:
             raise TrainingRunNotFound(run_id)
         if not is_sound(row):
-            self._database.report(training_runs, run_id)
+            self._mapper.report(row)
             raise DataDamaged(f"the row of training run {run_id} fails its checksum: start another")
         return row
 
-    def _held(
-        self, connection: sa.Connection, run_id: int, holder: str
-    ) -> Mapping[Any, Any] | None:
+    def _held(self, connection: sa.Connection, run_id: int, holder: str) -> Row | None:
+        """The run, if it is the holder's now."""
         columns = training_runs.c
-        mine = sa.and_(
-            columns.id == run_id, columns.state == "running", columns.leased_by == holder
-        )
-        rows = connection.execute(sa.select(training_runs).where(mine)).mappings()
-        return next(self._database.passing(training_runs, rows), None)
+        query = WITH_ID.where(columns.state == "running", columns.leased_by == holder)
+        rows = connection.execute(query, {"run_id": run_id}).mappings().all()
+        return next(self._mapper.sound(rows), None)
 
-    def _next(
-        self, connection: sa.Connection, holder: str, lease_seconds: float
-    ) -> Mapping[Any, Any] | None:
+    def _next(self, connection: sa.Connection, holder: str, lease_seconds: float) -> Row | None:
+        """The run that this worker should claim."""
         columns = training_runs.c
-        lapsed = sa.or_(
-            columns.leased_by == holder,
-            columns.leased_until < now(),
-            columns.leased_until
-            > _after(lease_seconds + 60),  # of somebody whose leases are a little longer
-        )
+        # A later end is of somebody whose leases are a little longer.
+        from_the_future = columns.leased_until > _after(lease_seconds + 60)
+        lapsed = sa.or_(columns.leased_by == holder, columns.leased_until < now(), from_the_future)
         free = sa.or_(columns.state == "queued", sa.and_(columns.state == "running", lapsed))
         query = sa.select(training_runs).where(free).order_by(columns.state == "queued", columns.id)
-        return next(
-            self._database.passing(training_runs, connection.execute(query).mappings()), None
-        )
+        return next(self._mapper.sound(self._mapper.rows(connection, query)), None)
 
     def _refuse_second(self, connection: sa.Connection, collection_key: int, name: str) -> None:
         columns = training_runs.c
         mine = sa.and_(columns.collection_key == collection_key, columns.state.in_(UNDER_WAY))
-        rows = connection.execute(sa.select(training_runs).where(mine)).mappings()
-        if running := next(self._database.passing(training_runs, rows), None):
+        rows = self._mapper.rows(connection, sa.select(training_runs).where(mine))
+        running = next(self._mapper.sound(rows), None)
+        if running:
             raise TrainingRunning(name, running["id"])
 
-    def _change(
-        self, connection: sa.Connection, row: Mapping[Any, Any], **changes: Any
-    ) -> TrainingRun:
-        written = {name: _written(name, value) for name, value in changes.items()}
-        changed = {**row, **written}
+    def _change(self, connection: sa.Connection, row: Row, **changes: Any) -> TrainingRun:
+        changed = dict(row)
+        for name, value in changes.items():
+            in_json = name in JSON_COLUMNS and value is not None
+            changed[name] = json.dumps(value) if in_json else value
         if changed != dict(row):
-            rewrite(connection, training_runs, changed)
+            self._mapper.rewrite(connection, changed)
         return _as_run(changed)
 
 
 def _new_row(collection_key: int, collection: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a run that is queued, save for its id and checksum."""
-    empty = dict.fromkeys(
-        column.name for column in training_runs.c if column.name not in ("id", "checksum")
-    )
-    said = {
-        "collection_key": collection_key,
-        "collection": collection,
-        "request": json.dumps(dict(request)),
-    }
-    return {
-        **empty,
-        **said,
-        "state": "queued",
-        "created_at": now(),
-        "cancelling": False,
-        "log": "",
-        "announced": False,
-    }
+    row: dict[str, Any] = dict.fromkeys(column.name for column in training_runs.c)
+    del row["id"], row["checksum"]
+    row["collection_key"] = collection_key
+    row["collection"] = collection
+    row["request"] = json.dumps(dict(request))
+    row["state"] = "queued"
+    row["created_at"] = now()
+    row["cancelling"] = False
+    row["log"] = ""
+    row["announced"] = False
+    return row
 
 
 def _lease(holder: str, seconds: float) -> dict[str, str]:
@@ -351,11 +310,9 @@ def _after(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(TIME)
 
 
-def _written(name: str, value: Any) -> Any:
-    return json.dumps(value) if name in JSON_COLUMNS and value is not None else value
-
-
-def _as_run(row: Mapping[Any, Any]) -> TrainingRun:
-    values = {name: value for name, value in row.items() if name != "checksum"}
-    read = {name: json.loads(values[name]) for name in JSON_COLUMNS if values[name] is not None}
-    return TrainingRun(**cast(dict[str, Any], {**values, **read}))
+def _as_run(row: Row) -> TrainingRun:
+    values = fields(row)
+    for name in JSON_COLUMNS:
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    return TrainingRun(**values)

@@ -1,6 +1,7 @@
 """The pair classifier: symmetric, by value, and refused where it is none."""
 
 import random
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import AutoTokenizer
 
 from app.engine.models.pair_classifier import PairClassifier, in_order
-from app.engine.models.tokenizer import equal
+from app.engine.models.tokenizer import equal, shares
 from app.errors import ModelRefused
 from tests.tiny_model import build_tiny_classifier
 
@@ -119,6 +124,48 @@ def test_any_pair_has_the_tokens_that_the_model_makes_of_it(
 ) -> None:
     expected = classifier._tokenizer.by_the_model([in_order(*pair) for pair in pairs])
     assert all(map(equal, classifier.tokenize(pairs), expected))
+
+
+@settings(deadline=None, max_examples=300)
+@given(counts=st.tuples(st.integers(0, 40), st.integers(0, 40)), room=st.integers(0, 45))
+def test_of_a_pair_the_longer_text_gives_way_first(counts: tuple[int, int], room: int) -> None:
+    """As the tokenizers library has it, whose token of each letter is that letter."""
+    core = Tokenizer(WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+    core.pre_tokenizer = Split("", "isolated")
+    core.enable_truncation(room, strategy="longest_first")
+    encoding = core.encode("a" * counts[0], "b" * counts[1])
+    kept = shares(counts, room)
+    assert kept == [encoding.tokens.count("a"), encoding.tokens.count("b")]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pair=st.tuples(*2 * [st.text(st.sampled_from("a bc,.é日🦊"), max_size=200)]))
+def test_a_cut_pair_has_the_tokens_that_its_tokenizer_leaves(
+    folder: Path, classifier: PairClassifier, pair: tuple[str, str]
+) -> None:
+    reference = AutoTokenizer.from_pretrained(folder)
+    expected = reference([in_order(*pair)], truncation="longest_first", max_length=64)
+    whole = reference([in_order(*pair)], verbose=False)
+    (tokens,) = classifier.tokenize([pair])
+    (by_the_model,) = classifier._tokenizer.by_the_model([in_order(*pair)])
+    assert tokens.features["input_ids"].tolist() == expected["input_ids"][0]
+    assert by_the_model.features["input_ids"].tolist() == expected["input_ids"][0]
+    assert tokens.features["token_type_ids"].tolist() == expected["token_type_ids"][0]
+    assert tokens.truncated == by_the_model.truncated == (len(whole["input_ids"][0]) > tokens.count)
+
+
+@pytest.mark.parametrize("by_the_model", [False, True])
+def test_a_pair_of_long_texts_costs_the_sum_of_both_not_the_product(
+    classifier: PairClassifier, by_the_model: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their pieces that are cut off would be combined in 25,000 ways: gigabytes."""
+    if by_the_model:
+        monkeypatch.setattr(classifier._tokenizer, "core", None)
+    classifier.tokenize([("a", "b")])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (tokens,) = classifier.tokenize([("," * 9990, "!" * 9990)])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert (tokens.count, tokens.truncated, grown * 1024 < 2**26) == (64, True, True)
 
 
 def test_a_model_that_does_more_to_pairs_than_tokenize_them_does_all_of_it(

@@ -1,4 +1,4 @@
-"""Label requests go: a label that is written again changes nothing, so that no answer has to be kept."""
+"""Labels are idempotent by design: no answers are kept to be given again."""
 
 from alembic import op
 
@@ -7,4 +7,5 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    op.drop_table("label_requests")
+    """Drop the table of answers."""
+    op.drop_table("label_requests", if_exists=True)

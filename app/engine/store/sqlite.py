@@ -1,0 +1,219 @@
+"""SQLite and its driver: how a connection is set up, error codes, and the ways past SQLAlchemy that requests take.
+
+SQLAlchemy takes five times as long to run a statement as SQLite does, and its transactions cost more than most of what
+is read in them. The only room that calls the driver.
+"""
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+NO_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+}
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
+VALUES_AT_ONCE = 512  # in one IN (...)
+POOL_SIZE = 32
+DIALECT = sqlite.dialect()
+
+ERRORS = (DBAPIError, sqlite3.Error)  # what SQLAlchemy or the driver raises
+
+
+def make_engine(path: Path) -> sa.Engine:
+    """An engine over one file. Its transactions read, unless the connection has the option `write`."""
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(
+        url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, hide_parameters=True
+    )
+    sa.event.listen(engine, "connect", configure)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def configure(connection: sqlite3.Connection, _record: object) -> None:
+    """Set a new connection up. A pragma that did not take is an error: durability is checked, not hoped for."""
+    # Text that is not UTF-8 is damaged; it fails its checksum.
+    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+    # Transactions begin where `_begin` says, not before the first write.
+    connection.isolation_level = None
+    for pragma, wanted in PRAGMAS.items():
+        connection.execute(f"PRAGMA {pragma} = {wanted}")
+        (value,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if value != wanted:
+            raise DataDirectoryUnusable(
+                f"SQLite keeps {pragma} at {value!r} instead of {wanted!r} on this file system"
+            )
+
+
+def driver_of(connection: sa.Connection) -> sqlite3.Connection:
+    """SQLite's own connection under SQLAlchemy's."""
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def check_integrity(connection: sa.Connection) -> None:
+    """Raise DataDamaged if a page, or an index against its table, is not what it should be."""
+    outcome = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+    if outcome != "ok":
+        raise DataDamaged(f"it is damaged ({outcome}): restore a backup")
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise StorageFull and DataDamaged in place of the errors of SQLite that mean these."""
+    try:
+        yield
+    except ERRORS as error:
+        code = getattr(original(error), "sqlite_errorcode", 0)
+        if code in NO_ROOM:
+            raise StorageFull("the disk is full: nothing was written") from error
+        if code & 0xFF in DAMAGED:
+            raise DataDamaged("the database is damaged: restore a backup") from error
+        raise
+    except UnicodeDecodeError as error:  # in SQLite's own words about a damaged schema
+        raise DataDamaged("the database is damaged: restore a backup") from error
+
+
+def original(error: Exception) -> object:
+    """The driver's error, which SQLAlchemy may have wrapped."""
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+class Views:
+    """Connections that are kept for reading and lent: a fifth of the cost of SQLAlchemy's pool and transaction."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._idle: deque[sa.Connection] = deque()
+
+    @contextmanager
+    def lent(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction of its own. One that failed is not kept."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect().execution_options(begun=True)
+        try:
+            driver_of(connection).execute("BEGIN")
+            yield connection
+            connection.rollback()  # of what SQLAlchemy ran, if it ran anything
+            driver_of(connection).rollback()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close those that are not lent."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class CommitCounter:
+    """Tells whether anybody has committed to a file, this or another process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def value(self) -> int | None:
+        """A number that is another one after any commit; None where that can't be told.
+
+        A look at shared memory: it takes a microsecond and waits for nobody.
+        """
+        try:
+            with self._lock:
+                if self._connection is None:
+                    self._connection = sqlite3.connect(
+                        self._path, timeout=0, check_same_thread=False
+                    )
+                ((number,),) = self._connection.execute("PRAGMA data_version").fetchall()
+                return int(number)
+        except sqlite3.Error:
+            return None
+
+    def close(self) -> None:
+        """It may be asked again: then it connects again."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+            self._connection = None
+
+
+class Prepared:
+    """A selection of whole rows, compiled by SQLAlchemy once and run by the driver."""
+
+    def __init__(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> None:
+        """The conditions hold `sa.bindparam`s with names for what is given later."""
+        compiled = sa.select(table).where(*conditions).compile(dialect=DIALECT)
+        self._sql = str(compiled)
+        self._places = compiled.positiontup or ()
+        self._constants = {
+            name: bind.value for name, bind in compiled.binds.items() if not bind.required
+        }
+        self._names = [column.name for column in table.c]
+        self._processors = []
+        for column in table.c:
+            process = column.type.dialect_impl(DIALECT).result_processor(DIALECT, None)
+            if process:
+                self._processors.append((column.name, process))
+
+    def rows(
+        self, connection: sa.Connection, values: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """The rows, by column, for these values of the parameters. Raises KeyError if one is missing."""
+        given = {**self._constants, **values}
+        parameters = [given[name] for name in self._places]
+        for raw in driver_of(connection).execute(self._sql, parameters):
+            row = dict(zip(self._names, raw, strict=True))
+            for name, process in self._processors:
+                row[name] = process(row[name])
+            yield row
+
+
+def select_any_of(
+    connection: sa.Connection,
+    table: sa.Table,
+    collection_key: int,
+    column: str,
+    values: Sequence[Any],
+    condition: sa.ColumnElement[bool],
+) -> Iterator[dict[str, Any]]:
+    """The collection's rows in which the column has one of these values. `condition` is a constant of its module."""
+    for start in range(0, len(values), VALUES_AT_ONCE):
+        chosen = values[start : start + VALUES_AT_ONCE]
+        room = 1 << (len(chosen) - 1).bit_length()  # few statements serve every number of values
+        parameters = {"key": collection_key}
+        for place in range(room):
+            parameters[f"value{place}"] = chosen[min(place, len(chosen) - 1)]
+        yield from _any_of(table, column, condition, room).rows(connection, parameters)
+
+
+@cache
+def _any_of(table: sa.Table, column: str, condition: sa.ColumnElement[bool], room: int) -> Prepared:
+    """The statement of `select_any_of` for so many values."""
+    values: list[sa.BindParameter[Any]] = [sa.bindparam(f"value{i}") for i in range(room)]
+    chosen = table.c[column].in_(values) if room > 1 else table.c[column] == values[0]
+    return Prepared(table, table.c.collection_key == sa.bindparam("key"), chosen, condition)
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("begun"):  # by the view that it is lent to
+        return
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")
