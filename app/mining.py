@@ -216,7 +216,8 @@ class _Job:
             for start in range(noted["judged"], total, SCORED_AT_ONCE):
                 self._advance("judging", start, total)
                 end = start + SCORED_AT_ONCE
-                mined = self._mined(*(column[start:end] for column in pairs))
+                first, second, similarities = pairs
+                mined = self._mined(first[start:end], second[start:end], similarities[start:end])
                 for pair in mined:
                     file.write(json.dumps(vars(pair), ensure_ascii=False).encode() + b"\n")
                 file.flush()
@@ -270,7 +271,7 @@ class _Job:
         if self._models.classifier and self._wanted.verify:
             is_same = np.array([pair.is_same_words for pair in pairs], dtype=np.bool_)
             open_rows = np.flatnonzero(self._models.scorer.is_open(similarities) & ~is_same)
-            texts = [(pairs[i].first.text, pairs[i].second.text) for i in open_rows]
+            texts = [(pairs[i].first.text, pairs[i].second.text) for i in open_rows.tolist()]
             logits[open_rows] = self._models.classifier.score(texts)
         return logits
 

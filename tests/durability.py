@@ -39,7 +39,7 @@ from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
-from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store, database
+from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store, sqlite
 from app.errors import Unembeddable
 from tests.backend import DEVICE, on_backend
 
@@ -300,7 +300,7 @@ def make_everything_happen_often() -> None:
     live_release_module.CATCH_UP_CHUNK = 5
     collection_index_module.SAVE_AFTER = 20
     snapshot_module.MIN_TAIL = 10
-    database.PRAGMAS["wal_autocheckpoint"] = 8  # pages
+    sqlite.PRAGMAS["wal_autocheckpoint"] = 8  # pages
 
 
 def die_at(function: str, nth: int, journal: Journal) -> None:

@@ -17,7 +17,8 @@ from app.detector import READING_THREADS, Detector
 from app.engine.finding import Candidate
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
-from app.engine.store import Store, Written
+from app.engine.store import Written
+from app.engine.store.questions import Questions
 from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
 from app.main import create_app
 from app.settings import Settings
@@ -291,14 +292,14 @@ async def _is_found(detector: Detector, *ids: str) -> bool:
 async def test_a_write_whose_writer_leaves_is_found_all_the_same(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on, upsert = threading.Event(), threading.Event(), Store.upsert
+    begun, go_on, upsert = threading.Event(), threading.Event(), Questions.upsert
 
     def slow_upsert(*arguments: Any) -> Written:
         begun.set()
         assert go_on.wait(PATIENCE_SECONDS)
         return upsert(*arguments)
 
-    monkeypatch.setattr(Store, "upsert", slow_upsert)
+    monkeypatch.setattr(Questions, "upsert", slow_upsert)
     writing = asyncio.create_task(detector.add(COLLECTION, [("a", "One?")]))
     await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
     writing.cancel()

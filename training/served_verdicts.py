@@ -71,7 +71,7 @@ class Caller:
         logits = unread(len(pairs))
         near = np.flatnonzero(self.scorer.is_open(by_encoder))
         if self.classifier and len(near):
-            texts = [pairs[row] for row in near]
+            texts = [pairs[row] for row in near.tolist()]
             logits[near] = in_slices(self.classifier.score, texts, self.progress)
         judged = Judge(self.scorer).judge(
             [Pair(Words.of(first), Words.of(second)) for first, second in pairs],

@@ -73,7 +73,9 @@ def diff(
         return
     unlabelled = answer["pairs"] - answer["labelled"]
     title = f"{answer['changed']:,} of {unlabelled:,} pairs would change"
-    table = Table(cell(answer["live"]), cell(answer["shadow"]), "questions", title=title)
+    table = Table(title=title)
+    for heading in (answer["live"], answer["shadow"], "questions"):
+        table.add_column(cell(heading))
     for example in answer["examples"]:
         texts = "\n".join(question["text"] for question in example["questions"])
         live, shadow = _judgement(example["live"]), _judgement(example["shadow"])

@@ -82,4 +82,7 @@ def documented(
     `also`: what the document says of answers with other statuses.
     """
     always = (InvalidRequest, InvalidJson, BodyTooLarge, ServiceError)
-    return {**described(*errors, *always), **(also or {})}
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status, answer in (*described(*errors, *always).items(), *(also or {}).items()):
+        responses[status] = answer
+    return responses

@@ -94,7 +94,7 @@ async def _judge(
     index = release.index(collection_key)
     near = await asyncio.to_thread(similarities, index, [pair.revisions for pair in pairs])
     is_indexed = ~np.isnan(near)
-    indexed = [pairs[place] for place in np.flatnonzero(is_indexed)]
+    indexed = [pairs[place] for place in np.flatnonzero(is_indexed).tolist()]
     logits = await _logits(release, indexed, near[is_indexed])
     judge = Judge(release.scorer)
     judgements = judge.judge([pair.pair for pair in indexed], near[is_indexed], logits)

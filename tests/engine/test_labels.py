@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from app.engine.rulings import Ruling, ruling, rulings
 from app.engine.store import Given, Label, Labelled, NewLabel, Store
-from app.engine.store.database import _configure, metadata, migrate
+from app.engine.store.schema import metadata, migrate
+from app.engine.store.sqlite import configure
 from app.engine.text import digest, pair_digest
 from app.errors import (
     CollectionNotFound,
@@ -588,7 +589,7 @@ def test_a_store_that_kept_answers_to_label_requests_keeps_its_labels(path: Path
         store.collections.create("faq", 10)
         say(store, said("anna", True), collection="faq")
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-    sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "connect", configure)
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE label_requests (key TEXT NOT NULL PRIMARY KEY,"

@@ -102,7 +102,8 @@ def test_each_pair_is_judged_by_the_evidence_that_there_is_of_it() -> None:
 
 def test_the_same_words_are_a_duplicate_whatever_the_models_say() -> None:
     (unlike,) = judge_of_both().judge([SAME], floats(0.1), floats(-9.0))
-    assert unlike == Judgement(pytest.approx(0.1), 1.0, "duplicate", None)
+    assert unlike == Judgement(unlike.similarity, 1.0, "duplicate", None)
+    assert unlike.similarity == pytest.approx(0.1)
     assert judge(None).judge_same_words(SAME) == Judgement(1.0, 1.0, "duplicate", None)
 
 

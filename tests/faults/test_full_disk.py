@@ -20,7 +20,7 @@ from app.engine.index import faiss_index as index_module
 from app.engine.models.encoder import PROBE_TEXTS, Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
-from app.engine.store import Store, database
+from app.engine.store import Store, sqlite
 from app.errors import DataDirectoryUnusable, Unembeddable
 from app.main import create_app
 from app.settings import Settings
@@ -116,7 +116,7 @@ def test_a_write_without_room_is_refused_whole_and_the_rest_goes_on(
     free_bytes: int,
     checkpoint_pages: int,
 ) -> None:
-    monkeypatch.setitem(database.PRAGMAS, "wal_autocheckpoint", checkpoint_pages)
+    monkeypatch.setitem(sqlite.PRAGMAS, "wal_autocheckpoint", checkpoint_pages)
     texts = texts_of(0, 20)
     with running(on_disk) as client:
         write(client, **texts)
@@ -204,7 +204,7 @@ def test_a_snapshot_without_room_costs_no_write_and_is_made_up_for_later(
 ) -> None:
     monkeypatch.setattr(index_module, "EXACT_LIMIT", exact_limit)  # 20: the index is a graph
     monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 40)
-    monkeypatch.setitem(database.PRAGMAS, "wal_autocheckpoint", 8)
+    monkeypatch.setitem(sqlite.PRAGMAS, "wal_autocheckpoint", 8)
     texts = texts_of(0, 30, 9000)  # leaves a long write-ahead log, which later writes use again
     with running(on_disk) as client:
         caplog.clear()  # no key was made, and it says so

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import main
+from app.http import fields
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
@@ -505,7 +506,7 @@ def test_a_body_of_countless_mistakes_makes_few_errors(
     path, body = WIDE[case]
     assert len(body) <= 4 * 2**20 + 2**10
     made: list[int] = []
-    told = main.sentence
+    told = fields.sentence
 
     def tell(error: Mapping[str, Any]) -> str:
         made.append(1)

@@ -117,7 +117,12 @@ def test_pairs_past_the_limit_are_counted_and_refused_as_pairs(
 ) -> None:
     classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
     release = publish_release(tmp_path / "release", tiny_model, 32, classifier=classifier)
-    limits = {"max_waiting_pairs": 2, "max_pairs": 2, "max_questions": 2, "verify_depth": 1}
+    limits: dict[str, Any] = {
+        "max_waiting_pairs": 2,
+        "max_pairs": 2,
+        "max_questions": 2,
+        "verify_depth": 1,
+    }
     settings = Settings(data_dir=tmp_path / "data", release=release.path, device="cpu", **limits)
     score_tokens = PairClassifier.score_tokens
     opened = threading.Event()

@@ -18,11 +18,12 @@ from starlette.testclient import TestClient
 
 from app.detector import Detector
 from app.engine import live_release as live_release_module
+from app.engine.following import Following
 from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
-from app.engine.store import NewLabel, Store
+from app.engine.store import Collection, NewLabel, Store
 from app.errors import (
     ModelFailing,
     NoShadow,
@@ -402,15 +403,17 @@ async def test_a_release_that_fails_while_it_joins_is_left_out_and_the_write_goe
     detector: Detector, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(detector)
-    follow = Detector.follow
+    follow = Following.follow
 
-    async def write_first(detector: Detector, release: LiveRelease, collection: object) -> None:
+    async def write_first(
+        following: Following, release: LiveRelease, collection: Collection
+    ) -> None:
         failing(WIDE_DIMENSION, monkeypatch)
         written = await detector.add(COLLECTION, [("e", "What about me?")])
         assert (written.added, detector.live.release.name) == (1, TINY)
-        await follow(detector, release, collection)  # type: ignore[arg-type]
+        await follow(following, release, collection)
 
-    monkeypatch.setattr(Detector, "follow", write_first)
+    monkeypatch.setattr(Following, "follow", write_first)
     await releases.activate(WIDE, "a test")
 
     async def has_failed() -> bool:

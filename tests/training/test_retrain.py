@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from app.engine import training_contract
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.training_contract import GivenLabel, Request
 from app.errors import CommandError, ReleaseRefused
@@ -90,7 +91,7 @@ def result(work: Path) -> dict[str, Any]:
 def phases(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     """All that is told of a run from now on."""
     told: list[Mapping[str, Any]] = []
-    write = progress.write_one
+    write = training_contract.write_one
 
     def keep(file: Path, value: object, *, durable: bool) -> None:
         write(file, value, durable=durable)

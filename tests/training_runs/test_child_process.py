@@ -34,7 +34,8 @@ def test_a_clock_that_is_set_while_a_start_is_read_makes_no_difference(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = Path(f"/proc/{sleeper.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    booted, calls = psutil.boot_time(), 0
+    booted: float = psutil.boot_time()
+    calls = 0
 
     def boot_time() -> float:
         nonlocal calls

@@ -27,7 +27,7 @@ from starlette.testclient import TestClient
 
 from app.engine.release import Release
 from app.engine.store import Deliveries, Delivery, Store
-from app.engine.store.deliveries import KEPT, insert_delivery
+from app.engine.store.deliveries import KEPT
 from app.errors import DeliveryFailed, SameaskError, StorageFull, WebhookRefused
 from app.main import create_app
 from app.settings import Settings
@@ -540,10 +540,10 @@ def test_what_can_not_be_written_down_is_not_sent(
 
 def test_an_event_stands_or_falls_with_the_transaction_of_its_fact(store: Store) -> None:
     with suppress(LookupError), store.database.writing() as connection:
-        insert_delivery(connection, "gate.decided", {"run": 1}, START)
+        store.deliveries.insert(connection, "gate.decided", {"run": 1}, START)
         raise LookupError
     with store.database.writing() as connection:
-        insert_delivery(connection, "gate.decided", {"run": 2}, START)
+        store.deliveries.insert(connection, "gate.decided", {"run": 2}, START)
     assert json.loads(only(store).body)["data"] == {"run": 2}
 
 

@@ -55,11 +55,6 @@ class Question:
     quarantined: str | None
     digest: bytes
 
-    @property
-    def digest(self) -> bytes:
-        """Of the normalised text."""
-        return digest(self.text)
-
 
 @dataclass(frozen=True)
 class Written:
