@@ -60,7 +60,7 @@ def answer(error: SameaskError, headers: Mapping[str, str] | None = None) -> JSO
     return problem(error.status, error.title, str(error), headers={**retry, **(headers or {})})
 
 
-def described(*errors: type[SameaskError]) -> dict[int, dict[str, Any]]:
+def described(*errors: type[SameaskError]) -> dict[int | str, dict[str, Any]]:
     """What an OpenAPI document says of answers with these errors, by status."""
     titles: dict[int, list[str]] = {}
     for error in errors:
@@ -75,14 +75,11 @@ def described(*errors: type[SameaskError]) -> dict[int, dict[str, Any]]:
 
 
 def documented(
-    *errors: type[SameaskError], also: Mapping[int, dict[str, Any]] | None = None
+    *errors: type[SameaskError], also: Mapping[int | str, dict[str, Any]] | None = None
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may raise these errors, and those that any route with input may.
 
     `also`: what the document says of answers with other statuses.
     """
     always = (InvalidRequest, InvalidJson, BodyTooLarge, ServiceError)
-    responses: dict[int | str, dict[str, Any]] = {}
-    for status, answer in (*described(*errors, *always).items(), *(also or {}).items()):
-        responses[status] = answer
-    return responses
+    return described(*errors, *always) | dict(also or {})
