@@ -102,7 +102,9 @@ def measure(modules: Sequence[Module], known: Iterable[str]) -> Structure:
     return Structure(
         function_median=statistics.median(functions),
         function_p90=functions[math.ceil(0.9 * len(functions)) - 1],
-        largest_file=max(((module.name, module.lines) for module in modules), key=lambda found: found[1]),
+        largest_file=max(
+            ((module.name, module.lines) for module in modules), key=lambda found: found[1]
+        ),
         largest_class=max(classes, key=lambda found: found[1]),
         code_lines=code_lines,
         nodes=100 * len(nodes) / code_lines,
@@ -167,7 +169,9 @@ def reachable(start: str, imports: Imports) -> set[str]:
 def formatted_copy(root: Path, folder: Path, columns: int) -> Path:
     """A copy of the packages in a folder, formatted at so many columns."""
     for package in PACKAGES:
-        shutil.copytree(root / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            root / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     ruff = str(Path(sys.executable).with_name("ruff"))
     width = ["--line-length", str(columns), "--target-version", "py311"]
     subprocess.run([ruff, "format", "--isolated", "--quiet", *width, str(folder)], check=True)
@@ -195,14 +199,22 @@ def report(root: Path) -> str:
     """The figures of every package in a checkout."""
     modules = {package: read_modules(root, package) for package in PACKAGES}
     known = [module.name for found in modules.values() for module in found]
-    return "\n".join(described(package, measure(found, known)) for package, found in modules.items())
+    return "\n".join(
+        described(package, measure(found, known)) for package, found in modules.items()
+    )
 
 
 def main() -> None:
     """Print the report."""
-    parser = argparse.ArgumentParser(prog="python -m tests.structure", description="How the code is built, in figures.")
-    parser.add_argument("root", type=Path, nargs="?", default=Path(__file__).parent.parent, help="A checkout.")
-    parser.add_argument("--at", type=int, metavar="COLUMNS", help="Format a copy at so many columns first.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.structure", description="How the code is built, in figures."
+    )
+    parser.add_argument(
+        "root", type=Path, nargs="?", default=Path(__file__).parent.parent, help="A checkout."
+    )
+    parser.add_argument(
+        "--at", type=int, metavar="COLUMNS", help="Format a copy at so many columns first."
+    )
     arguments = parser.parse_args()
     if arguments.at is None:
         sys.stdout.write(report(arguments.root) + "\n")

@@ -16,10 +16,14 @@ KEPT = RECORDED / "kept.tar.xz"
 
 def main() -> int:
     """Do what the arguments say; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.record", description="A record of what the service does.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.record", description="A record of what the service does."
+    )
     parser.add_argument("command", choices=("make", "check"))
     parser.add_argument("--root", type=Path, default=ROOT, help="Checkout whose service runs.")
-    parser.add_argument("--keep", action="store_true", help="With `make`: keep the data directory that is there.")
+    parser.add_argument(
+        "--keep", action="store_true", help="With `make`: keep the data directory that is there."
+    )
     arguments = parser.parse_args()
     project = Project(arguments.root.resolve())
     if arguments.command == "make":
@@ -35,7 +39,9 @@ def make(project: Project, *, keep: bool) -> None:
     RECORDED.mkdir(exist_ok=True)
     if not keep:
         with tempfile.TemporaryDirectory(prefix="record-") as folder:
-            pkgutil.resolve_name("tests.record.making:make_kept")(project, Path(folder))  # it loads torch
+            pkgutil.resolve_name("tests.record.making:make_kept")(
+                project, Path(folder)
+            )  # it loads torch
             _pack(Path(folder))
     with tempfile.TemporaryDirectory(prefix="record-") as folder:
         for name, content in observe(project, KEPT, Path(folder)).items():

@@ -42,7 +42,12 @@ def run(program: str, entry_point: str, words: Sequence[str]) -> Outcome:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     finally:
         sys.argv = arguments
-    return {"command": [program, *words], "code": code, "out": out.getvalue(), "err": err.getvalue()}
+    return {
+        "command": [program, *words],
+        "code": code,
+        "out": out.getvalue(),
+        "err": err.getvalue(),
+    }
 
 
 def helps(program: str, entry_point: str, words: Sequence[str] = ()) -> list[Outcome]:

@@ -63,7 +63,9 @@ def _is_same_text(recorded: str, now: str) -> bool:
     if DECIMAL.sub("", recorded) != DECIMAL.sub("", now):
         return False
     pairs = zip(DECIMAL.findall(recorded), DECIMAL.findall(now), strict=True)
-    return all(_is_near(float(one), float(other), max(TOLERANCE, _last_digit(one))) for one, other in pairs)
+    return all(
+        _is_near(float(one), float(other), max(TOLERANCE, _last_digit(one))) for one, other in pairs
+    )
 
 
 def _is_near(recorded: float, now: float, tolerance: float) -> bool:

@@ -42,7 +42,18 @@ QUESTIONS = {
     "unicode-1": "Quand ouvrez-vous ? ☀️",
 }
 ACTIONS = ("reset", "change", "delete", "export", "share", "print")
-OBJECTS = ("password", "invoice", "folder", "photo", "report", "calendar", "contract", "profile", "message", "backup")
+OBJECTS = (
+    "password",
+    "invoice",
+    "folder",
+    "photo",
+    "report",
+    "calendar",
+    "contract",
+    "profile",
+    "message",
+    "backup",
+)
 PLACES = ("on my phone", "at work")
 
 
@@ -80,7 +91,9 @@ def _make_releases(folder: Path) -> None:
     _write_release(folder, "second", second, 48, with_classifier=True)
 
 
-def _write_release(folder: Path, name: str, out: Path, dimension: int, *, with_classifier: bool) -> None:
+def _write_release(
+    folder: Path, name: str, out: Path, dimension: int, *, with_classifier: bool
+) -> None:
     """The files of a release on the model of the same name; calibrations and thresholds are made up."""
     out.mkdir(parents=True, exist_ok=True)
     documents = _documents(with_classifier=with_classifier)
@@ -92,7 +105,10 @@ def _write_release(folder: Path, name: str, out: Path, dimension: int, *, with_c
         "format": 1,
         "name": name,
         "parent": None,
-        "base_model": {"name": f"models/{name}", "files": {WEIGHTS: _sha256(folder / "models" / name / WEIGHTS)}},
+        "base_model": {
+            "name": f"models/{name}",
+            "files": {WEIGHTS: _sha256(folder / "models" / name / WEIGHTS)},
+        },
         "dimension": dimension,
         "data": {},
         "training": None,
@@ -107,9 +123,15 @@ def _write_release(folder: Path, name: str, out: Path, dimension: int, *, with_c
 def _documents(*, with_classifier: bool) -> dict[str, Any]:
     by_similarity = {"weights": [60.0], "bias": -55.5, "knots": None, "limits": None}
     by_pair = {"weights": [20.0, 1.0], "bias": -17.5, "knots": None, "limits": [None, 3.0]}
-    thresholds = {"duplicate": {target: _threshold(float(target)) for target in TARGETS}, "review": 0.4}
+    thresholds = {
+        "duplicate": {target: _threshold(float(target)) for target in TARGETS},
+        "review": 0.4,
+    }
     return {
-        "calibration.json": {"similarity": by_similarity, "pair": by_pair if with_classifier else None},
+        "calibration.json": {
+            "similarity": by_similarity,
+            "pair": by_pair if with_classifier else None,
+        },
         "thresholds.json": {
             "similarity": thresholds,
             "pair": thresholds if with_classifier else None,
@@ -120,15 +142,25 @@ def _documents(*, with_classifier: bool) -> dict[str, Any]:
 
 
 def _threshold(target: float) -> dict[str, Any]:
-    return {"probability": target - 0.1, "precision_bound": target, "recall": 0.5, "labels": 100, "lacking": None}
+    return {
+        "probability": target - 0.1,
+        "precision_bound": target,
+        "recall": 0.5,
+        "labels": 100,
+        "lacking": None,
+    }
 
 
 def _elsewhere() -> str:
     """Labelled pairs of another domain, as TSV."""
     rows = ["question1\tquestion2\tis_duplicate"]
     for number in range(12):
-        rows.append(f"how tall is mountain {number} of the range\thow high is mountain {number} of the range\t1")
-        rows.append(f"how long is river {number} of the plain\twhere does river {number} of the plain end\t0")
+        rows.append(
+            f"how tall is mountain {number} of the range\thow high is mountain {number} of the range\t1"
+        )
+        rows.append(
+            f"how long is river {number} of the plain\twhere does river {number} of the plain end\t0"
+        )
     return "\n".join(rows) + "\n"
 
 
@@ -137,7 +169,12 @@ def _write_questions(url: str) -> None:
     _call(url, "PUT", "/collections/empty")
     for start in range(0, len(QUESTIONS), 5):  # more than one revision
         part = list(QUESTIONS.items())[start : start + 5]
-        _call(url, "POST", "/questions", {"questions": [{"id": name, "text": text} for name, text in part]})
+        _call(
+            url,
+            "POST",
+            "/questions",
+            {"questions": [{"id": name, "text": text} for name, text in part]},
+        )
     _call(url, "DELETE", "/questions/deleted-1")
     faq = [
         {"id": f"{action}-{thing}", "text": f"how do i {action} my {thing} on my phone"}
@@ -150,11 +187,20 @@ def _write_questions(url: str) -> None:
 def _write_labels(url: str) -> None:
     """Labels of `default`: standing, contradicted, replaced, undone; of `faq`: enough to calibrate by."""
     refund = {"ids": ["refund-1", "refund-2"], "is_duplicate": True, "by": "anna"}
-    opposite = {"ids": ["refund-1", "refund-3"], "is_duplicate": False, "by": "anna", "note": "buyer and seller"}
+    opposite = {
+        "ids": ["refund-1", "refund-3"],
+        "is_duplicate": False,
+        "by": "anna",
+        "note": "buyer and seller",
+    }
     password = {"ids": ["password-1", "password-2"], "is_duplicate": True, "by": "anna"}
     invoice = {"ids": ["invoice-1", "invoice-2"], "is_duplicate": False, "by": "anna"}
     hours = {"ids": ["hours-1", "hours-2"], "is_duplicate": True, "by": "ben"}
-    unstored = {"questions": ["Is it open today?", "When do you open?"], "is_duplicate": True, "by": "ben"}
+    unstored = {
+        "questions": ["Is it open today?", "When do you open?"],
+        "is_duplicate": True,
+        "by": "ben",
+    }
     _label(url, "default", [refund, opposite, password, invoice, hours, unstored])
     _label(url, "default", [{**password, "is_duplicate": False, "by": "ben"}])
     _label(url, "default", [{**invoice, "is_duplicate": True}])
@@ -178,7 +224,12 @@ def _faq_labels() -> list[dict[str, Any]]:
 def _write_on(url: str) -> None:
     """Changes that no snapshot holds yet when the server is killed."""
     added = {"late-1": "Can I pay by cheque?", "late-2": "Can I pay by check?"}
-    _call(url, "POST", "/questions", {"questions": [{"id": name, "text": text} for name, text in added.items()]})
+    _call(
+        url,
+        "POST",
+        "/questions",
+        {"questions": [{"id": name, "text": text} for name, text in added.items()]},
+    )
     _label(url, "default", [{"ids": ["late-1", "late-2"], "is_duplicate": True, "by": "dora"}])
 
 
@@ -213,7 +264,9 @@ def _label(url: str, collection: str, labels: list[dict[str, Any]]) -> None:
     _call(url, "POST", "/labels", {"collection": collection, "labels": labels})
 
 
-def _call(url: str, method: str, path: str, json: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _call(
+    url: str, method: str, path: str, json: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     answer = httpx.request(method, url + path, json=json, timeout=PATIENCE_SECONDS, trust_env=False)
     if not answer.is_success:
         raise RuntimeError(f"{method} {path}: {answer.text}")

@@ -38,13 +38,19 @@ def observe(project: Project, kept: Path, folder: Path) -> Record:
 
 
 def _observe(
-    project: Project, folder: Path, server: Server, endpoint: Endpoint, training_help: "Future[list[Outcome]]"
+    project: Project,
+    folder: Path,
+    server: Server,
+    endpoint: Endpoint,
+    training_help: "Future[list[Outcome]]",
 ) -> Record:
     player = Player(project, folder, server.url)
     openapi = player.get("/openapi.json").json()
     version = str(openapi["info"]["version"])
     exchanges = list(player.play())
-    commands = project.run("sameask", list(_commands(server.url)), folder, {**SETTINGS, "key": player.keys["admin"]})
+    commands = project.run(
+        "sameask", list(_commands(server.url)), folder, {**SETTINGS, "key": player.keys["admin"]}
+    )
     metrics = player.get("/metrics", player.keys["reader"]).text
     events = [event_record(event) for event in endpoint.wait_for(EVENTS)]
     server.stop()
@@ -99,7 +105,12 @@ def _shown(outcomes: Sequence[Outcome]) -> str:
 
 def _in_order(table: str) -> str:
     """The rows of a table by their last columns: the keys of one second come in the order of their random ids."""
-    return "\n".join(sorted(table.splitlines(), key=lambda line: line.partition("│ ")[2].partition(" │")[2])) + "\n"
+    return (
+        "\n".join(
+            sorted(table.splitlines(), key=lambda line: line.partition("│ ")[2].partition(" │")[2])
+        )
+        + "\n"
+    )
 
 
 def _words(outcome: Outcome) -> list[object]:

@@ -12,7 +12,15 @@ from tests.record.project import Project
 from tests.record.scenario import KEYS, Ask, MakeKeys, groups
 from tests.record.server import PATIENCE_SECONDS, PAUSE_SECONDS, SETTINGS
 
-HEADERS = ("content-type", "location", "allow", "retry-after", "www-authenticate", "connection", "server-timing")
+HEADERS = (
+    "content-type",
+    "location",
+    "allow",
+    "retry-after",
+    "www-authenticate",
+    "connection",
+    "server-timing",
+)
 LONGEST = 4_000  # characters of a body or a text that is recorded as it is
 JSON_TYPES = ("application/json", "application/problem+json")
 
@@ -70,9 +78,13 @@ class Player:
         return self._client.request(ask.method, ask.path, json=ask.json, headers=headers)
 
     def _make_keys(self) -> None:
-        commands = [["keys", "create", "--name", name, "--scope", *scopes] for name, scopes in KEYS.items()]
+        commands = [
+            ["keys", "create", "--name", name, "--scope", *scopes] for name, scopes in KEYS.items()
+        ]
         made = self._project.run("sameask", commands, self._folder, SETTINGS)
-        self.keys = {name: str(outcome["out"]).strip() for name, outcome in zip(KEYS, made, strict=True)}
+        self.keys = {
+            name: str(outcome["out"]).strip() for name, outcome in zip(KEYS, made, strict=True)
+        }
         revoked = self.keys["revoked"].split("_")[1]
         self._project.run("sameask", [["keys", "revoke", revoked]], self._folder, SETTINGS)
 

@@ -32,7 +32,11 @@ class Project:
 
     def environment(self, settings: Mapping[str, object] | None = None) -> dict[str, str]:
         """The environment of every process: this checkout first, a fixed width, no colours, these settings alone."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAMEASK_", "COV_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SAMEASK_", "COV_"))
+        }
         for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):
             kept.pop(name, None)
         fixed = {
@@ -49,7 +53,11 @@ class Project:
         return {**kept, **fixed, **own}
 
     def run(
-        self, program: str, commands: Sequence[Sequence[str]], folder: Path, settings: Mapping[str, object]
+        self,
+        program: str,
+        commands: Sequence[Sequence[str]],
+        folder: Path,
+        settings: Mapping[str, object],
     ) -> list[Outcome]:
         """Run commands of `sameask` or `training`, one after the other in one process, in the folder."""
         outcome = subprocess.run(

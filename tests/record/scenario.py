@@ -23,7 +23,13 @@ SETTINGS: dict[str, object] = {  # of the server: limits that small requests rea
     "max_waiting_pairs": 64,
     "keep_releases": 1,
 }
-KEYS = {"reader": ["read"], "writer": ["write"], "labeller": ["label"], "admin": ["admin"], "revoked": ["admin"]}
+KEYS = {
+    "reader": ["read"],
+    "writer": ["write"],
+    "labeller": ["label"],
+    "admin": ["admin"],
+    "revoked": ["admin"],
+}
 
 HIKING = {
     "boots": "Which boots are best for a long walk in the rain?",
@@ -99,10 +105,19 @@ def _kept() -> Iterator[Step]:
     yield Ask("GET", "/labels?contradicted=false&is_duplicate=true")
     yield Ask("GET", "/questions/refund-1")
     yield Ask("GET", "/questions/deleted-1")
-    asked = ["How do I get a refund?", "How do i get a REFUND", "How can I change my pass word?", "Is it open today?"]
+    asked = [
+        "How do I get a refund?",
+        "How do i get a REFUND",
+        "How can I change my pass word?",
+        "Is it open today?",
+    ]
     for verify in ("auto", "always", "never"):
         yield Ask("POST", "/duplicates", {"questions": asked, "top_k": 4, "verify": verify})
-    yield Ask("POST", "/duplicates", {"questions": ["how do i reset my password at work"], "collection": "faq"})
+    yield Ask(
+        "POST",
+        "/duplicates",
+        {"questions": ["how do i reset my password at work"], "collection": "faq"},
+    )
     pairs = [
         ("How do I get a refund?", "How do I give a refund?"),
         ("How do I reset my password?", "How can I change my password?"),
@@ -120,8 +135,14 @@ def _kept() -> Iterator[Step]:
 
 def _resumed() -> Iterator[Step]:
     """The data directory goes on: a write, a find, and the interrupted run to its end."""
-    yield Ask("POST", "/questions", {"questions": [{"id": "new-1", "text": "Do you ship to islands?"}]})
-    yield Ask("POST", "/duplicates", {"questions": ["do you ship to islands?", "Do you ship to an island?"]})
+    yield Ask(
+        "POST", "/questions", {"questions": [{"id": "new-1", "text": "Do you ship to islands?"}]}
+    )
+    yield Ask(
+        "POST",
+        "/duplicates",
+        {"questions": ["do you ship to islands?", "Do you ship to an island?"]},
+    )
     yield Ask("DELETE", "/questions/new-1")
     yield Ask("POST", "/duplicates", {"questions": ["do you ship to islands?"]})
     yield Ask("POST", "/admin/training-runs/2/resume")
@@ -162,14 +183,20 @@ def _questions() -> Iterator[Step]:
     written = [{"id": name, "text": text} for name, text in HIKING.items()]
     yield Ask("POST", "/questions", {"collection": "hiking", "questions": written})
     yield Ask("POST", "/questions", {"collection": "hiking", "questions": written})
-    changed = [{"id": "dog", "text": "May dogs walk along on the coast path?"}, {"id": "cat", "text": "May cats come?"}]
+    changed = [
+        {"id": "dog", "text": "May dogs walk along on the coast path?"},
+        {"id": "cat", "text": "May cats come?"},
+    ]
     yield Ask("POST", "/questions", {"collection": "hiking", "questions": changed})
     yield Ask("GET", "/questions?collection=hiking&limit=4")
     yield Ask("GET", "/questions?collection=hiking&limit=4&cursor=ZG9n")
     yield Ask("GET", "/questions?collection=hiking&limit=50&cursor=dGVudA")
     for name in ("dog", "unicode", "nobody"):
         yield Ask("GET", f"/questions/{name}?collection=hiking")
-    odd = [{"id": "a/b c?d", "text": "An id with a slash?"}, {"id": "ü✓", "text": "An id beyond ASCII?"}]
+    odd = [
+        {"id": "a/b c?d", "text": "An id with a slash?"},
+        {"id": "ü✓", "text": "An id beyond ASCII?"},
+    ]
     yield Ask("POST", "/questions", {"collection": "hiking", "questions": odd})
     yield Ask("GET", "/questions/a/b%20c%3Fd?collection=hiking")
     yield Ask("DELETE", "/questions/a%2Fb%20c%3Fd?collection=hiking")
@@ -196,14 +223,22 @@ def _finding() -> Iterator[Step]:
         "zzzz",
     ]
     for verify in ("auto", "always", "never"):
-        yield Ask("POST", "/duplicates", {"collection": "hiking", "questions": asked, "verify": verify})
+        yield Ask(
+            "POST", "/duplicates", {"collection": "hiking", "questions": asked, "verify": verify}
+        )
     for top_k in (1, 2, 12):
-        yield Ask("POST", "/duplicates", {"collection": "hiking", "questions": asked[3:4], "top_k": top_k})
+        yield Ask(
+            "POST", "/duplicates", {"collection": "hiking", "questions": asked[3:4], "top_k": top_k}
+        )
     excluded = {"collection": "hiking", "questions": [HIKING["boots"]], "exclude_ids": ["boots"]}
     yield Ask("POST", "/duplicates", excluded)
-    yield Ask("POST", "/duplicates", {**excluded, "exclude_ids": ["boots", "boots-again", "nobody"]})
+    yield Ask(
+        "POST", "/duplicates", {**excluded, "exclude_ids": ["boots", "boots-again", "nobody"]}
+    )
     yield Ask("POST", "/duplicates", {"collection": "hiking", "questions": ["x" * 200]})
-    yield Ask("POST", "/duplicates", {"collection": "hiking", "questions": ["Same?", "Same?", "same?"]})
+    yield Ask(
+        "POST", "/duplicates", {"collection": "hiking", "questions": ["Same?", "Same?", "same?"]}
+    )
     yield Ask("POST", "/duplicates", {"collection": "empty", "questions": asked[:2]})
     yield Ask("POST", "/duplicates", {"collection": "nowhere", "questions": asked[:2]})
 
@@ -211,8 +246,17 @@ def _finding() -> Iterator[Step]:
 def _scoring() -> Iterator[Step]:
     texts = list(HIKING.values())
     for one, other in pairwise(texts):
-        yield Ask("POST", "/pair-score", {"collection": "hiking", "pairs": [_pair(one, other), _pair(other, one)]})
-    equal = [_pair("Same?", "same?"), _pair("Same?", "Same"), _pair("ﬁne?", "fine?"), _pair("x" * 200, "y" * 200)]
+        yield Ask(
+            "POST",
+            "/pair-score",
+            {"collection": "hiking", "pairs": [_pair(one, other), _pair(other, one)]},
+        )
+    equal = [
+        _pair("Same?", "same?"),
+        _pair("Same?", "Same"),
+        _pair("ﬁne?", "fine?"),
+        _pair("x" * 200, "y" * 200),
+    ]
     yield Ask("POST", "/pair-score", {"pairs": equal})
     yield Ask("POST", "/pair-score", {"collection": "nowhere", "pairs": equal})
 
@@ -220,8 +264,17 @@ def _scoring() -> Iterator[Step]:
 def _labels() -> Iterator[Step]:
     """Labels of the collection `hiking`: they count from 1."""
     boots = {"ids": ["boots", "boots-again"], "is_duplicate": True, "by": "anna"}
-    tent = {"ids": ["tent", "tent-negated"], "is_duplicate": False, "by": "anna", "note": "a negation"}
-    unstored = {"questions": ["Do I need boots?", HIKING["boots"]], "is_duplicate": True, "by": "ben"}
+    tent = {
+        "ids": ["tent", "tent-negated"],
+        "is_duplicate": False,
+        "by": "anna",
+        "note": "a negation",
+    }
+    unstored = {
+        "questions": ["Do I need boots?", HIKING["boots"]],
+        "is_duplicate": True,
+        "by": "ben",
+    }
     yield _label(boots, tent, unstored)
     yield _label(boots, tent, unstored)
     yield _label({**boots, "is_duplicate": False, "by": "ben"})
@@ -234,10 +287,19 @@ def _labels() -> Iterator[Step]:
     yield Ask("DELETE", "/labels/1?collection=nowhere&by=dora")
     yield Ask("DELETE", "/labels/3?collection=hiking")
     water = {"ids": ["water", "water-two"], "is_duplicate": True, "by": "anna"}
-    yield _label(water, {**water, "by": "ben"}, {**water, "ids": ["water-two", "water"], "by": "carl"})
+    yield _label(
+        water, {**water, "by": "ben"}, {**water, "ids": ["water-two", "water"], "by": "carl"}
+    )
     yield _label({"ids": ["stove", "stove-swapped"], "is_duplicate": True, "by": "anna"})
     yield _label({"ids": ["stove", "stove-swapped"], "is_duplicate": False, "by": "ben"})
-    for query in ("", "&history=true", "&by=anna", "&is_duplicate=false", "&is_duplicate=true&by=ben", "&limit=2"):
+    for query in (
+        "",
+        "&history=true",
+        "&by=anna",
+        "&is_duplicate=false",
+        "&is_duplicate=true&by=ben",
+        "&limit=2",
+    ):
         yield Ask("GET", f"/labels?collection=hiking{query}")
     yield Ask("GET", "/labels?collection=hiking&limit=2&cursor=NA")
     yield _label({"ids": ["boots", "nobody"], "is_duplicate": True, "by": "anna"})
@@ -272,7 +334,11 @@ def _labelled() -> Iterator[Step]:
         question = {"collection": "hiking", "questions": asked, "top_k": 2, "verify": verify}
         yield Ask("POST", "/duplicates", question)
     for one, other in (("boots", "boots-again"), ("tent", "tent-negated"), ("water", "water-two")):
-        yield Ask("POST", "/pair-score", {"collection": "hiking", "pairs": [_pair(HIKING[one], HIKING[other])]})
+        yield Ask(
+            "POST",
+            "/pair-score",
+            {"collection": "hiking", "pairs": [_pair(HIKING[one], HIKING[other])]},
+        )
     contradicted = _pair(HIKING["stove"], HIKING["stove-swapped"])
     yield Ask("POST", "/pair-score", {"collection": "hiking", "pairs": [contradicted]})
     yield Ask("POST", "/pair-score", {"collection": "default", "pairs": [contradicted]})
@@ -282,8 +348,14 @@ def _labelled() -> Iterator[Step]:
 
 def _keyed_labels() -> Iterator[Step]:
     """Labels with an `Idempotency-Key`."""
-    body = {"collection": "c-0", "labels": [{"questions": ["One?", "Two?"], "is_duplicate": True, "by": "anna"}]}
-    other = {"collection": "c-0", "labels": [{"questions": ["One?", "Two?"], "is_duplicate": False, "by": "anna"}]}
+    body = {
+        "collection": "c-0",
+        "labels": [{"questions": ["One?", "Two?"], "is_duplicate": True, "by": "anna"}],
+    }
+    other = {
+        "collection": "c-0",
+        "labels": [{"questions": ["One?", "Two?"], "is_duplicate": False, "by": "anna"}],
+    }
     header = {"Idempotency-Key": "once"}
     yield Ask("POST", "/labels", body, headers=header)
     yield Ask("POST", "/labels", body, headers=header)
@@ -292,10 +364,25 @@ def _keyed_labels() -> Iterator[Step]:
 
 
 def _bad_texts() -> Iterator[Step]:
-    texts: list[Any] = ["", " \t\u3000", "x" * 201, 7, True, None, ["a"], {"text": "a"}, "a\x00b", "a\ud800"]
+    texts: list[Any] = [
+        "",
+        " \t\u3000",
+        "x" * 201,
+        7,
+        True,
+        None,
+        ["a"],
+        {"text": "a"},
+        "a\x00b",
+        "a\ud800",
+    ]
     for text in texts:
         yield Ask("POST", "/duplicates", content=_json({"questions": ["Fine?", text]}))
-        yield Ask("POST", "/pair-score", content=_json({"pairs": [{"question1": "Fine?", "question2": text}]}))
+        yield Ask(
+            "POST",
+            "/pair-score",
+            content=_json({"pairs": [{"question1": "Fine?", "question2": text}]}),
+        )
         yield Ask("POST", "/questions", content=_json({"questions": [{"id": "a", "text": text}]}))
     for name in ("", " ", ".", "..", "x" * 257, "a\nb", "a\x7f", 7, None):
         yield Ask("POST", "/questions", {"questions": [{"id": name, "text": "Fine?"}]})
@@ -303,11 +390,40 @@ def _bad_texts() -> Iterator[Step]:
 
 def _bad_bodies() -> Iterator[Step]:
     bodies: dict[str, list[bytes]] = {
-        "/duplicates": [b"", b"{", b"[1]", b"null", b"\xff\xfe", b'"text"', b'{"questions": NaN}', b"[" * 5000],
-        "/pair-score": [b"{}", b'{"pairs": []}', b'{"pairs": [{"question1": "a"}]}', b'{"pairs": [[]], "x": 1}'],
-        "/questions": [b"{}", b'{"questions": []}', b'{"questions": [{"id": "a"}]}', b'{"questions": {"a": 1}}'],
-        "/labels": [b"{}", b'{"labels": []}', b'{"labels": ["a"]}', b'{"labels": [{}], "collection": 7}'],
-        "/admin/retrain": [b'{"recipe": "none"}', b'{"target_precision": 0.9}', b'{"collection": "A"}', b"7"],
+        "/duplicates": [
+            b"",
+            b"{",
+            b"[1]",
+            b"null",
+            b"\xff\xfe",
+            b'"text"',
+            b'{"questions": NaN}',
+            b"[" * 5000,
+        ],
+        "/pair-score": [
+            b"{}",
+            b'{"pairs": []}',
+            b'{"pairs": [{"question1": "a"}]}',
+            b'{"pairs": [[]], "x": 1}',
+        ],
+        "/questions": [
+            b"{}",
+            b'{"questions": []}',
+            b'{"questions": [{"id": "a"}]}',
+            b'{"questions": {"a": 1}}',
+        ],
+        "/labels": [
+            b"{}",
+            b'{"labels": []}',
+            b'{"labels": ["a"]}',
+            b'{"labels": [{}], "collection": 7}',
+        ],
+        "/admin/retrain": [
+            b'{"recipe": "none"}',
+            b'{"target_precision": 0.9}',
+            b'{"collection": "A"}',
+            b"7",
+        ],
     }
     for path, contents in bodies.items():
         for content in contents:
@@ -318,7 +434,11 @@ def _bad_bodies() -> Iterator[Step]:
     yield Ask("POST", "/questions", {"questions": [{"id": str(n), "text": "a"} for n in range(13)]})
     yield Ask("POST", "/duplicates", {"questions": ["a"], "exclude_ids": ["a"] * 5})
     yield Ask("POST", "/duplicates", {"questions": ["a"] * 6, "top_k": 12, "verify": "always"})
-    yield Ask("POST", "/duplicates", {"questions": ["a"], "nonsense": 1, "verify": "perhaps", "collection": "A"})
+    yield Ask(
+        "POST",
+        "/duplicates",
+        {"questions": ["a"], "nonsense": 1, "verify": "perhaps", "collection": "A"},
+    )
     for top_k in (0, -1, 13, 10**30, True, "3", 2.5, None):
         yield Ask("POST", "/duplicates", {"questions": ["a"], "top_k": top_k})
     yield Ask("POST", "/duplicates", content=b" " * 20_001)
@@ -366,7 +486,11 @@ def _runs() -> Iterator[Step]:
     yield Ask("POST", "/admin/retrain", {"collection": "nowhere"})
     yield Ask("POST", "/admin/retrain", {"collection": "empty"})
     yield Ask("POST", "/admin/retrain", {"collection": "faq", "data_set": "nothing"})
-    yield Ask("POST", "/admin/retrain", {"collection": "faq", "recipe": "calibration", "target_precision": "0.95"})
+    yield Ask(
+        "POST",
+        "/admin/retrain",
+        {"collection": "faq", "recipe": "calibration", "target_precision": "0.95"},
+    )
     yield Ask("GET", "/admin/training-runs/3", until={"state": "running"})
     yield Ask("POST", "/admin/retrain", {"collection": "faq"})
     yield Ask("POST", "/admin/retrain", {"collection": "hiking"})
@@ -410,7 +534,11 @@ def _releases() -> Iterator[Step]:
     yield Ask("PUT", live, {"release": "first", "reason": "a test"})
     yield Ask("GET", live, until=is_live)
     yield Ask("GET", "/admin/releases")
-    question = {"collection": "hiking", "questions": ["How do I mend two holes in my tent?"], "top_k": 3}
+    question = {
+        "collection": "hiking",
+        "questions": ["How do I mend two holes in my tent?"],
+        "top_k": 3,
+    }
     yield Ask("POST", "/duplicates", question)
     yield Ask("POST", "/pair-score", {"pairs": [_pair(HIKING["boots"], HIKING["boots-again"])]})
     yield Ask("POST", f"{live}/rollback", {"reason": "a test of going back"})

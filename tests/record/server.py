@@ -24,7 +24,9 @@ from tests.record.project import HERE, Project
 LOOPBACK = "127.0.0.1"
 PATIENCE_SECONDS = 600.0
 PAUSE_SECONDS = 0.05
-START = "import pkgutil, sys; sys.argv = ['sameask', 'serve']; pkgutil.resolve_name('{entry_point}')()"
+START = (
+    "import pkgutil, sys; sys.argv = ['sameask', 'serve']; pkgutil.resolve_name('{entry_point}')()"
+)
 SECRET_KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(SECRET_KEY).decode()}\n"
 SETTINGS: dict[str, object] = {
@@ -48,7 +50,11 @@ class Event:
     def is_signed(self) -> bool:
         """Whether its signature is right."""
         content = b".".join(
-            (self.headers["webhook-id"].encode(), self.headers["webhook-timestamp"].encode(), self.body)
+            (
+                self.headers["webhook-id"].encode(),
+                self.headers["webhook-timestamp"].encode(),
+                self.body,
+            )
         )
         signature = base64.b64encode(hmac.digest(SECRET_KEY, content, hashlib.sha256)).decode()
         return self.headers["webhook-signature"] == f"v1,{signature}"
@@ -119,7 +125,9 @@ class Server:
         environment = project.environment({**SETTINGS, "port": self.port, **settings})
         command = [sys.executable, "-c", START.format(entry_point=project.entry_point)]
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=output, stderr=output
+            )
 
     def wait(self) -> None:
         """Return when it is ready. Raises RuntimeError with its log when it is not."""
@@ -166,7 +174,12 @@ def event_record(event: Event) -> dict[str, Any]:
     """An event as it is recorded."""
     names = ("content-type", "user-agent", "webhook-id", "webhook-timestamp")
     headers = {name: event.headers.get(name) for name in names}
-    return {"path": event.path, "headers": headers, "is_signed": event.is_signed(), "body": json.loads(event.body)}
+    return {
+        "path": event.path,
+        "headers": headers,
+        "is_signed": event.is_signed(),
+        "body": json.loads(event.body),
+    }
 
 
 def _free_port() -> int:

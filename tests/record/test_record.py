@@ -16,11 +16,25 @@ def test_the_service_does_what_is_recorded() -> None:
 
 
 def test_numbers_may_differ_by_rounding_and_nothing_else_may() -> None:
-    recorded = {"name": "finding 01", "answer": {"status": 200, "body": {"similarity": 0.91234, "id": "a", "n": 1}}}
-    now = {"name": "finding 01", "answer": {"status": 404, "body": {"similarity": 0.91239, "id": "b", "n": 1.0}}}
-    places = [found.place for found in compare("exchanges.jsonl", json.dumps(recorded), json.dumps(now))]
-    beyond = {"name": "finding 01", "answer": {"status": 200, "body": {"similarity": 0.9126, "id": "a", "n": 1}}}
-    scores = [found.place for found in compare("exchanges.jsonl", json.dumps(recorded), json.dumps(beyond))]
+    recorded = {
+        "name": "finding 01",
+        "answer": {"status": 200, "body": {"similarity": 0.91234, "id": "a", "n": 1}},
+    }
+    now = {
+        "name": "finding 01",
+        "answer": {"status": 404, "body": {"similarity": 0.91239, "id": "b", "n": 1.0}},
+    }
+    places = [
+        found.place for found in compare("exchanges.jsonl", json.dumps(recorded), json.dumps(now))
+    ]
+    beyond = {
+        "name": "finding 01",
+        "answer": {"status": 200, "body": {"similarity": 0.9126, "id": "a", "n": 1}},
+    }
+    scores = [
+        found.place
+        for found in compare("exchanges.jsonl", json.dumps(recorded), json.dumps(beyond))
+    ]
     answer = "exchanges.jsonl.finding 01.answer"
     assert places == [f"{answer}.status", f"{answer}.body.id", f"{answer}.body.n"]
     assert scores == [f"{answer}.body.similarity"]
@@ -31,7 +45,11 @@ def test_decimals_in_texts_may_differ_in_their_last_digit() -> None:
     near = '["score 0.797 of 3", "version 0.1.0", "similarity 0.7081934567"]'
     far = '["score 0.798 of 3", "version 0.1.1", "similarity 0.7083"]'
     assert list(compare("a.json", recorded, near)) == []
-    assert [found.place for found in compare("a.json", recorded, far)] == ["a.json.0", "a.json.1", "a.json.2"]
+    assert [found.place for found in compare("a.json", recorded, far)] == [
+        "a.json.0",
+        "a.json.1",
+        "a.json.2",
+    ]
 
 
 def test_a_metric_and_a_line_of_help_that_are_gone_or_new_are_named() -> None:
@@ -40,7 +58,13 @@ def test_a_metric_and_a_line_of_help_that_are_gone_or_new_are_named() -> None:
         ("metrics.txt.# TYPE a gauge", "nothing"),
         ("metrics.txt.# TYPE b gauge", "'there'"),
     ]
-    helps = list(compare("help.txt", "$ sameask --help\none\n\n$ sameask find --help\ntwo\n", "$ sameask --help\n1\n"))
+    helps = list(
+        compare(
+            "help.txt",
+            "$ sameask --help\none\n\n$ sameask find --help\ntwo\n",
+            "$ sameask --help\n1\n",
+        )
+    )
     places = [found.place.removeprefix("help.txt.$ sameask ") for found in helps]
     assert places == ["--help.0", "--help.1", "find --help"]
 
@@ -49,11 +73,18 @@ def test_what_is_agreed_is_passed_over_and_must_be_there() -> None:
     found = list(compare("openapi.json", '{"a": {"b": 1}, "c": 2}', '{"a": {"b": 2}, "c": 3}'))
     agreed = [{"place": r"openapi\.json\.a\..*", "why": "a test"}]
     assert [text.partition("\n")[0] for text in judged(found, agreed)] == ["openapi.json.c"]
-    assert list(judged([], agreed)) == ["agreed.json names openapi\\.json\\.a\\..*, where nothing differs"]
+    assert list(judged([], agreed)) == [
+        "agreed.json names openapi\\.json\\.a\\..*, where nothing differs"
+    ]
 
 
 def test_what_varies_is_masked_by_name() -> None:
-    value = {"at": "2026-01-31T09:30:00Z", "log": "x", "progress": None, "server-timing": "embed;dur=1.25"}
+    value = {
+        "at": "2026-01-31T09:30:00Z",
+        "log": "x",
+        "progress": None,
+        "server-timing": "embed;dur=1.25",
+    }
     assert masked(value, "0.1.0") == {
         "at": "<time>",
         "log": "<log>",
