@@ -25,11 +25,11 @@ ALL = 100_000  # more than any child writes
 POINTS = {
     "embedding again": ("app.engine.index.faiss_index:Index.apply:after", STORED + 3, {TINY}),
     "saving": ("app.engine.index.snapshot:Snapshots.save:after", 4, {TINY}),
-    "joining": ("app.detector:Detector.join:after", 1, {TINY}),
-    "following": ("app.detector:Detector._check_joined:before", 1, {TINY}),
+    "joining": ("app.engine.following:Following.join:after", 1, {TINY}),
+    "following": ("app.engine.following:Following._check_joined:before", 1, {TINY}),
     "about to note it": ("app.engine.store.activations:Activations.add:before", 2, {TINY}),
     "having noted it": ("app.engine.store.activations:Activations.add:after", 2, {WIDE}),
-    "having replaced it": ("app.detector:Detector.replace:after", 1, {WIDE}),
+    "having replaced it": ("app.engine.following:Following.replace:after", 1, {WIDE}),
     "about to close what was replaced": (
         "app.engine.live_release:LiveRelease.close:before",
         1,

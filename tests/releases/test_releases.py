@@ -39,7 +39,7 @@ from app.errors import (
 from app.main import create_app
 from app.releases.at_start import AT_START
 from app.releases.releases import Releases
-from app.releases.shadow import Phase, Shadow
+from app.releases.shadow import Phase
 from app.settings import Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
 from tests.serving import PATIENCE_SECONDS, Model
@@ -432,7 +432,7 @@ async def test_what_a_shadow_has_yet_to_remove_is_not_forgotten(
     await releases.open_shadow(WIDE)
     await until(releases, "ready")
     with monkeypatch.context() as patch:
-        patch.setattr(Shadow, "_catch_up", lambda *_: 0)
+        patch.setattr(LiveRelease, "follow_all", lambda _: 0)
         await fill(detector, {"a": "Something else than before?"})
         await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)
