@@ -22,6 +22,7 @@ HEADERS = (
     "server-timing",
 )
 LONGEST = 4_000  # characters of a body or a text that is recorded as it is
+FAILED = {"state": "failed"}  # of a training run: it will have no other state
 JSON_TYPES = ("application/json", "application/problem+json")
 
 Exchange = dict[str, Any]
@@ -61,7 +62,7 @@ class Player:
         deadline = time.monotonic() + PATIENCE_SECONDS
         answer = self._send(ask)
         while ask.until and not _has(answer, ask.until):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or _has(answer, FAILED):
                 raise RuntimeError(f"{ask.path} never had {ask.until}: {answer.text}")
             time.sleep(PAUSE_SECONDS)
             answer = self._send(ask)
