@@ -30,8 +30,9 @@ def test_calls_that_are_wrong_are_harm() -> None:
 
 
 def test_a_champion_that_is_no_better_is_the_measure() -> None:
-    served = written(Calls(5000, 400, 200), Calls(5000, 400, 210))
-    assert harm(served, TARGET) == doubts(served, TARGET) == []
+    for challenger in (Calls(5000, 400, 210), Calls(5000, 3000, 1400)):
+        served = written(Calls(5000, 400, 200), challenger)
+        assert harm(served, TARGET) == doubts(served, TARGET) == []
 
 
 @pytest.mark.parametrize(
