@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Mount
 from transformers.utils.logging import disable_progress_bar
 
@@ -27,11 +28,14 @@ from app.http import (
 )
 from app.http.access import AskForKey, Door, guarded
 from app.http.body_limit import LimitBody
+from app.http.browsers import ANSWER_HEADERS, METHODS, REQUEST_HEADERS, SecurityHeaders, names_of
 from app.http.dependencies import ClientLeft, Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
 from app.http.fields import sentence
 from app.http.metrics import MeasureRequests, Metrics
+from app.http.parameters import refuse_unknown_parameters
+from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
 from app.keys import Keys
 from app.releases.at_start import open_chosen
@@ -72,6 +76,8 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        root_path=settings.root_path or "",
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.settings = settings
     app.state.metrics = metrics
@@ -90,12 +96,29 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     mount_docs(app)
     for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
         app.add_exception_handler(kind, _answer_error)
+    _add_middleware(app, settings, metrics, in_place=in_place)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_place: bool) -> None:
+    """What each request passes through, from the inside out."""
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     if not in_place:
         app.add_middleware(AskForKey)
     app.add_middleware(AnswerFaults)
+    if (
+        settings.cors_origins
+    ):  # outside the door: a browser asks first whether it may ask, without a key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=names_of(settings.cors_origins),
+            allow_methods=METHODS,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=ANSWER_HEADERS,
+        )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasureRequests, metrics=metrics)
-    return app
+    app.add_middleware(PlainPaths)
 
 
 @asynccontextmanager
@@ -108,7 +131,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with locked(settings.data_dir) as store:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)
-            app.state.door = Door(keys, routes, (settings.allowed_hosts or "").split(","))
+            app.state.door = Door(keys, routes, names_of(settings.allowed_hosts))
         app.state.webhook = Webhook(store, _receiver(settings))
         catalogue = Catalogue(settings.release, settings.data_dir / "releases")
         open_release = opener(settings, store)
@@ -226,16 +249,16 @@ def _methods(request: Request) -> set[str]:
     """Every method that some route has for this path; a router alone names only its first match's."""
     scope = {
         "type": "http",
-        "path": request.url.path,
-        "root_path": "",
+        "path": request.scope["path"],
+        "root_path": request.scope["root_path"],
         "headers": [],
         "app": request.app,
     }
-    return {
-        method
-        for route in request.app.routes
-        for method in (
-            ("GET", "HEAD") if isinstance(route, Mount) else ("GET", "POST", "PUT", "DELETE")
-        )
-        if route.matches({**scope, "method": method})[0] is Match.FULL
-    }
+    methods: set[str] = set()
+    for route in request.app.routes:
+        for method in ("GET",) if isinstance(route, Mount) else METHODS:
+            if route.matches({**scope, "method": method})[0] is Match.FULL:
+                methods.add(method)
+    if "GET" in methods:
+        methods.add("HEAD")
+    return methods

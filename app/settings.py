@@ -30,6 +30,15 @@ class Settings(BaseSettings):
         None,
         description="Host names, by comma, under which a server without keys answers beside `localhost` and the like.",
     )
+    root_path: str | None = Field(
+        None,
+        pattern=r"^(/[^/?#\s]+)*$",
+        description="Path under which a proxy makes the service known, as `/sameask`.",
+    )
+    cors_origins: str | None = Field(
+        None,
+        description="Origins, by comma, whose pages may ask from a browser, as in `https://forum.example.com`.",
+    )
     admin_key_file: Path | None = Field(
         None,
         description="File that holds a key with the scope `admin`: 32 characters or more, as of `openssl rand`.",

@@ -90,6 +90,11 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         leaving.cancel()
 
 
+def outer_path(request: Request) -> str:
+    """The part of the path under which a proxy makes the service known; empty where there is none."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
 def report(response: Response, seconds: Mapping[str, float]) -> None:
     """Say in a Server-Timing header how long each phase took, in milliseconds."""
     response.headers["Server-Timing"] = ", ".join(

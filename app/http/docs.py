@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import fastapi_offline
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import UnsupportedBody
 from app.http.access import declare
+from app.http.browsers import page_policy
+from app.http.dependencies import outer_path
 from app.http.links import link_operations
 from app.http.problems import Problem, described
 
@@ -30,22 +32,30 @@ class Assets(StaticFiles):
 
 
 @router.get("/")
-async def root() -> RedirectResponse:
+async def root(request: Request) -> RedirectResponse:
     """The front door leads to the documentation."""
-    return RedirectResponse("/docs")
+    return RedirectResponse(f"{outer_path(request)}/docs")
 
 
 @router.get("/docs")
-async def docs() -> HTMLResponse:
+async def docs(request: Request) -> HTMLResponse:
     """Swagger UI, from the files that its package brings."""
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
+    outer = outer_path(request)
+    page = get_swagger_ui_html(
+        openapi_url=f"{outer}/openapi.json",
         title="Sameask",
-        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{ASSETS}/favicon.png",
-        swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
+        swagger_js_url=f"{outer}{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{outer}{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{outer}{ASSETS}/favicon.png",
+        swagger_ui_parameters={
+            "tryItOutEnabled": True,
+            "defaultModelsExpandDepth": 0,
+            "validatorUrl": None,  # it would be shown the document
+        },
     )
+    html = bytes(page.body).decode()
+    page.headers["Content-Security-Policy"] = page_policy(html)
+    return page
 
 
 def mount_docs(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import CollectionNotFound, Overloaded
 from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
-from app.http.fields import CollectionName, Limits, QuestionId, Text
+from app.http.fields import CollectionName, Limits, StoredId, Text
 from app.http.labels import PairLabel
 from app.http.problems import documented
 from app.settings import Settings
@@ -38,7 +38,7 @@ class DuplicatesQuery(Body):
         ),
     ] = "auto"
     exclude_ids: Annotated[
-        list[QuestionId],
+        list[StoredId],
         Field(description="Never offer these; ask so for a question that is stored itself."),
         FirstErrors(),
     ] = Field([])

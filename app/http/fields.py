@@ -49,6 +49,15 @@ def _collection(value: str) -> str:
     return value
 
 
+def _new_id(value: str) -> str:
+    segments = re.split(r"[/\\]", _id(value).lower().replace("%2e", "."))
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise ValueError(
+            "must have no empty part, `.` or `..` beside a slash: clients and proxies would ask for another path"
+        )
+    return value
+
+
 # The patterns are for readers of the document; the functions above hold the rule and its words.
 Text = Annotated[
     str,
@@ -59,15 +68,28 @@ Text = Annotated[
     ),
     AfterValidator(_text),
 ]
+StoredId = (
+    Annotated[  # of a question that may be there; some of before are none that would be taken now
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_ID_CHARACTERS,
+            description="Any Unicode but control characters; not blank, `.` or `..`.",
+            json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
+        ),
+        AfterValidator(_id),
+    ]
+)
 QuestionId = Annotated[
     str,
     Field(
         min_length=1,
         max_length=MAX_ID_CHARACTERS,
-        description="Any Unicode but control characters; not blank, `.` or `..`.",
+        description="Any Unicode but control characters; not blank. Slashes may stand in it, but no empty part, `.`"
+        " or `..` beside one: it would be another path.",
         json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
     ),
-    AfterValidator(_id),
+    AfterValidator(_new_id),
 ]
 Person = Annotated[
     str,

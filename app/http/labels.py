@@ -17,7 +17,7 @@ from app.errors import (
 )
 from app.http.bodies import Body, FirstErrors, Two, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
-from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, QuestionId, Text
+from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
 from app.http.paging import ThePage
 from app.http.problems import documented
 
@@ -54,7 +54,7 @@ class PairToLabel(Body):
     )
 
     ids: Annotated[
-        list[QuestionId],
+        list[StoredId],
         Field(
             min_length=2,
             max_length=2,

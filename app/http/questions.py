@@ -16,14 +16,14 @@ from app.errors import (
 )
 from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
-from app.http.fields import CollectionName, Limits, QuestionId, Text
+from app.http.fields import CollectionName, Limits, QuestionId, StoredId, Text
 from app.http.paging import ThePage
 from app.http.problems import documented
 
 router = APIRouter(tags=["questions"])
 
 ThisQuestion = Annotated[
-    QuestionId, Path(description="The client's own id; slashes may stand in it.")
+    StoredId, Path(description="The client's own id; slashes may stand in it.")
 ]
 
 

@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.http.bodies import Body, counted
 from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
-from app.http.fields import MAX_ID_CHARACTERS, QuestionId, Text
+from app.http.fields import MAX_ID_CHARACTERS, StoredId, Text
 from app.http.paging import Limit, page_size
 from app.http.problems import documented
 
@@ -55,7 +55,7 @@ class Named(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"release": "default-17"}]})
 
-    release: QuestionId = Field(description="As the list names it.")
+    release: StoredId = Field(description="As the list names it.")
 
 
 class ToActivate(Named):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,7 @@ from app.errors import (
     WrongRunState,
 )
 from app.http.bodies import Body, counted
-from app.http.dependencies import TheSettings, TheTrainingRuns
+from app.http.dependencies import TheSettings, TheTrainingRuns, outer_path
 from app.http.fields import MAX_NUMBER, CollectionName
 from app.http.paging import ThePage
 from app.http.problems import documented
@@ -127,7 +127,7 @@ TheRun = Annotated[Run, Depends(_this_run)]
     ),
 )
 async def start_training(
-    body: Retraining, response: Response, training_runs: TheTrainingRuns
+    body: Retraining, request: Request, response: Response, training_runs: TheTrainingRuns
 ) -> object:
     """Train a new release from the live one with a collection's labels, and measure whether it is better.
 
@@ -137,7 +137,7 @@ async def start_training(
     run = await training_runs.start(
         body.collection, body.recipe, body.data_set, body.target_precision
     )
-    response.headers["Location"] = f"/admin/training-runs/{run.id}"
+    response.headers["Location"] = f"{outer_path(request)}/admin/training-runs/{run.id}"
     return _shown(run)
 
 

@@ -258,18 +258,18 @@ NOT_JSON = {
 METHODS = {
     "/duplicates": "POST",
     "/pair-score": "POST",
-    "/questions": "GET, POST",
-    "/labels": "GET, POST",
+    "/questions": "GET, HEAD, POST",
+    "/labels": "GET, HEAD, POST",
     "/labels/1": "DELETE",
-    "/questions/some/id": "DELETE, GET",
-    "/questions/a%3Fb": "DELETE, GET",
-    "/collections": "GET",
-    "/collections/default": "DELETE, GET, PUT",
-    "/livez": "GET",
-    "/readyz": "GET",
-    "/metrics": "GET",
-    "/docs": "GET",
-    "/openapi.json": "GET",
+    "/questions/some/id": "DELETE, GET, HEAD",
+    "/questions/a%3Fb": "DELETE, GET, HEAD",
+    "/collections": "GET, HEAD",
+    "/collections/default": "DELETE, GET, HEAD, PUT",
+    "/livez": "GET, HEAD",
+    "/readyz": "GET, HEAD",
+    "/metrics": "GET, HEAD",
+    "/docs": "GET, HEAD",
+    "/openapi.json": "GET, HEAD",
 }
 
 FORBIDDEN = [
@@ -708,7 +708,7 @@ def test_a_bad_page_limit_is_refused(
     _assert_only_error(response.json(), "limit", detail)
 
 
-@pytest.mark.parametrize("path", ["", "%20", "%00", "%0A", "%7F", "x" * 257])
+@pytest.mark.parametrize("path", ["%20", "%00", "%0A", "%7F", "x" * 257])
 def test_a_bad_id_in_the_path_is_refused(shared_client: TestClient, path: str) -> None:
     for method in ("GET", "DELETE"):
         response = shared_client.request(method, f"/questions/{path}")
@@ -716,9 +716,7 @@ def test_a_bad_id_in_the_path_is_refused(shared_client: TestClient, path: str) -
         assert [error["field"] for error in response.json()["errors"]] == ["id"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/nowhere", "/duplicates/", "/collections/", "/docs/assets/nowhere.js"]
-)
+@pytest.mark.parametrize("path", ["/nowhere", "/nowhere/", "/docs/assets/nowhere.js"])
 def test_an_unknown_path_is_a_problem_document(shared_client: TestClient, path: str) -> None:
     response = shared_client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)

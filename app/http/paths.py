@@ -1,0 +1,56 @@
+"""Two kindnesses of the web: a path with a slash at its end is the one without, and HEAD is GET without its body."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DISCONNECT = {"type": "http.disconnect"}
+
+
+class PlainPaths:
+    """ASGI middleware: routes see paths without a slash at their end, and never HEAD."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _ends_in_slash(scope):
+            scope = {**scope, "path": _without_slash(scope)}
+        if scope["method"] == "HEAD":
+            head = _Head(receive, send)
+            await self._app({**scope, "method": "GET"}, head.receive, head.send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class _Head:
+    """The two ends of a request whose answer has no body: when its headers are out, it is over."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_over = False
+
+    async def receive(self) -> Message:
+        """The request's next message."""
+        return DISCONNECT if self._is_over else await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """The answer's next message, if it is the one with the headers."""
+        if message["type"] == "http.response.start":
+            await self._send(message)
+            await self._send({"type": "http.response.body", "body": b""})
+            self._is_over = True
+
+
+def _ends_in_slash(scope: Scope) -> bool:
+    """Whether the path was sent with a slash at its end, which is not one of an id (`%2F`)."""
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw_path.endswith(b"/")
+
+
+def _without_slash(scope: Scope) -> str:
+    path: str = scope["path"].rstrip("/")
+    root_path: str = scope.get("root_path", "")
+    return f"{path}/" if path == root_path.rstrip("/") else path
