@@ -341,4 +341,5 @@ def _pair_batcher(
         probe=classifier.tokenize([PROBE_PAIR])[0],
         max_waiting=options.max_waiting_pairs,
         max_cost=options.max_batch_tokens or MAX_BATCH_TOKENS[classifier.device],
+        noun="pairs",
     )

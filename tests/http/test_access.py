@@ -448,7 +448,7 @@ def test_a_body_that_a_page_may_send_unasked_is_not_read_as_json(
     body = b'{"questions": [{"id": "a", "text": "One?"}]}'
     with running(settings) as client:
         headers = {"Content-Type": content_type} if content_type else {}
-        assert client.post("/questions", content=body, headers=headers).status_code == 422
+        assert client.post("/questions", content=body, headers=headers).status_code == 415
         assert client.get("/questions").json()["questions"] == []
 
 
