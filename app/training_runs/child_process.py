@@ -114,9 +114,16 @@ class Child:
 
 
 def _start_ticks(process: psutil.Process) -> int:
-    """When it started, in clock ticks after boot, which no change of the clock moves."""
-    seconds: float = process.create_time() - psutil.boot_time()
-    return round(seconds * TICKS_PER_SECOND)
+    """When it started, in clock ticks after boot. Raises NoSuchProcess.
+
+    psutil adds the time of boot, which the system reckons back from the clock: where that is set in between, the two
+    are read again.
+    """
+    while True:
+        booted: float = psutil.boot_time()
+        created: float = psutil.Process(process.pid).create_time()
+        if psutil.boot_time() == booted:
+            return round((created - booted) * TICKS_PER_SECOND)
 
 
 def _lives(process: psutil.Process) -> bool:
