@@ -126,7 +126,10 @@ def served(app: FastAPI) -> Iterator[str]:
     try:
         host, port = listening.getsockname()
         wait_until(
-            lambda: httpx.get(f"http://{host}:{port}/readyz").status_code != 503
+            lambda: (
+                httpx.get(f"http://{host}:{port}/readyz", timeout=PATIENCE_SECONDS).status_code
+                != 503
+            )
         )  # 404: an app of another kind
         yield f"http://{host}:{port}"
     finally:

@@ -28,11 +28,11 @@ async def print_all(
     """
     writer = csv.writer(sys.stdout)
     is_terminal = sys.stdout.isatty()
-    if not in_json:
-        writer.writerow(columns)
     parameters = {"collection": collection, "limit": min(MAX_ITEMS, Settings().max_page)}
     while True:
         page = await call(service, "GET", f"/{items}", params=parameters)
+        if not in_json and "cursor" not in parameters:
+            writer.writerow(columns)
         for item in page[items]:
             if in_json:
                 fields = dict(zip(columns, record(item), strict=True))

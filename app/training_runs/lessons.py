@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from app.engine.store import Store, TrainingRun
+from app.engine.training_contract import GivenLabel, UnlabelledPair
 
 IdAndText = tuple[str, str]
 NearPairs = Callable[[str, int], Sequence[tuple[IdAndText, IdAndText]]]
@@ -15,24 +15,23 @@ LABELS_PAGE = 1_000
 log = logging.getLogger(__name__)
 
 
-def given_labels(store: Store, collection: str) -> Iterator[dict[str, Any]]:
+def given_labels(store: Store, collection: str) -> Iterator[GivenLabel]:
     """All labels ever given in a collection, in their order."""
     after = 0
     while page := store.labels.page(collection, after, LABELS_PAGE, history=True):
         for label in page:
-            yield {
-                "question1": label.questions[0],
-                "question2": label.questions[1],
-                "is_duplicate": label.is_duplicate,
-                "contradicted": label.contradicted,
-                "active": label.ended is None,
-            }
+            yield GivenLabel(
+                *label.questions,
+                is_duplicate=label.is_duplicate,
+                active=label.ended is None,
+                contradicted=label.contradicted,
+            )
         after = page[-1].id
 
 
 def unlabelled_pairs(
     store: Store, run: TrainingRun, near_pairs: NearPairs | None
-) -> list[dict[str, str]]:
+) -> list[UnlabelledPair]:
     """Near pairs of which nobody has said anything; none if they can't be had: the run does without."""
     if near_pairs is None:
         return []
@@ -46,6 +45,5 @@ def unlabelled_pairs(
     unlabelled = []
     for (id1, text1), (id2, text2) in near:
         if (text1, text2) not in labelled:
-            pair = {"id1": id1, "id2": id2, "question1": text1, "question2": text2}
-            unlabelled.append(pair)
+            unlabelled.append(UnlabelledPair(id1, id2, text1, text2))
     return unlabelled

@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Literal
 
 from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import State as State  # for app.http, which knows nothing below this room
 from app.engine.store import Store
 from app.engine.store import TrainingRun as TrainingRun
+from app.engine.training_contract import RecipeName as Recipe
 from app.errors import FieldError, InvalidRequest, SameaskError
 from app.settings import Settings, TargetPrecision
-
-Recipe = Literal["calibration", "classifier", "encoder", "both"]
 
 FOLLOW_SECONDS = 0.5
 SEED = 20

@@ -1,12 +1,15 @@
 """The watch on a training run's child process: looked at again and again until it ends, or has to."""
 
+import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from signal import Signals
 from time import monotonic
 from typing import Any, Literal
 
 from app.engine.store import Store, TrainingRun
+from app.engine.training_contract import as_json
 from app.settings import Settings
 from app.training_runs.child_process import UNKNOWN, Child
 from app.training_runs.run_folder import RunFolder
@@ -87,7 +90,7 @@ class Watch:
         last_seen: dict[str, Any] = {"progress": self._progress(), "log": last_log}
         result = self._folder.result() if may_succeed else None
         if result:
-            outcome = {"release": result.release, "gate": result.gate}
+            outcome = {"release": result.release, "gate": json.loads(as_json(result.gate))}
             self._runs.end(self._run.id, self._holder, "succeeded", **outcome, **last_seen)
             log.info("training run %d has succeeded", self._run.id)
         else:
@@ -112,7 +115,7 @@ class Watch:
 
     def _progress(self) -> dict[str, Any] | None:
         progress = self._folder.progress()
-        return progress.model_dump() if progress else self._run.progress
+        return asdict(progress) if progress else self._run.progress
 
 
 def _error(why: str | None, last_log: str) -> str | None:

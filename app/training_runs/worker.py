@@ -12,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from app.background import background_tasks, in_thread, repeat
 from app.engine.store import Store, TrainingRun
+from app.engine.training_contract import Request
 from app.settings import Settings
 from app.training_runs.child_process import Child
 from app.training_runs.lessons import NearPairs, given_labels, unlabelled_pairs
@@ -21,6 +24,7 @@ from app.training_runs.run_folder import RunFolder
 from app.training_runs.training_device import training_device
 from app.training_runs.watch import LEASE_SECONDS, Watch
 
+REQUEST = TypeAdapter(Request)
 COMMAND = (sys.executable, "-m", "training", "retrain")
 SERVER = "server"  # as holder of leases: one server has a data directory, so what it held before it died is its own
 LOOK_SECONDS = 0.5
@@ -159,11 +163,13 @@ class Worker:
         if folder.has_request():
             return
         releases = self._settings.data_dir.absolute() / "releases"
-        request = {
-            **run.request,
-            "release": str(releases / f"{run.collection}-{run.id}"),
-            "device": training_device(self._settings.training_device),
-        }
+        request = REQUEST.validate_python(
+            {
+                **run.request,
+                "release": releases / f"{run.collection}-{run.id}",
+                "device": training_device(self._settings.training_device),
+            }
+        )
         labels = given_labels(self._store, run.collection)
         unlabelled = unlabelled_pairs(self._store, run, self._near_pairs)
         folder.ask(request, labels, unlabelled)

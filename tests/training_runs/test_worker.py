@@ -147,6 +147,9 @@ def test_a_child_gets_what_was_asked_and_its_result_is_kept(
             **REQUEST,
             "release": release,
             "device": "cpu",
+            "elsewhere": None,
+            "margin": 0.005,
+            "seed": 20,
         }
         assert run.progress == {
             "phase": "training",
@@ -165,8 +168,11 @@ def test_a_child_gets_what_was_asked_and_its_result_is_kept(
         assert run.gate == {
             "outcome": "passed",
             "reasons": ["better on labels"],
+            "margin": None,
+            "sets": [],
             "more_labels": None,
             "to_label": [],
+            "served": [],
         }
         assert run.log == "hello\n"
         wait_until(lambda: not folder.exists())
@@ -189,7 +195,7 @@ def test_a_child_gets_all_labels_ever_given_and_pairs_without_one(
         reached(store, run_id, "training")
         folder = folder_of(settings, run_id)
         assert [tuple(label.values()) for label in read_lines(folder / "labels.jsonl")] == [
-            (SECRET, "Two?", True, False, True),
+            (SECRET, "Two?", True, True, False),
             ("Three?", "Four?", False, True, True),
             ("Three?", "Four?", True, True, True),
             ("Five?", "Six?", True, False, False),
