@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine.store import Changes, Contents, Key, Question, Store, Written
+from app.engine.store import Changes, Contents, Key, NewLabel, Question, Store, Written
+from app.engine.store import labels as labels_room
+from app.engine.store import questions as questions_room
 from app.engine.store.collections import NAMED
 from app.engine.store.schema import metadata
 from app.engine.store.sqlite import PRAGMAS
@@ -618,6 +620,29 @@ def test_a_key_is_found_by_its_index(store: Store) -> None:
     assert [step.detail for step in plan] == [
         "SEARCH keys USING INDEX sqlite_autoindex_keys_1 (id=?)"
     ]
+
+
+def test_texts_are_normalised_before_others_wait_for_the_write(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a while for long texts, and nobody else can write in a transaction."""
+    store.questions.upsert("default", [("a", "one"), ("b", "two")])
+    is_free: list[bool] = []
+
+    def digest_and_look(text: str) -> bytes:
+        lock = store.database._write_lock
+        is_free.append(lock.acquire(blocking=False))
+        if is_free[-1]:
+            lock.release()
+        return digest(text)
+
+    monkeypatch.setattr(questions_room, "digest", digest_and_look)
+    monkeypatch.setattr(labels_room, "digest", digest_and_look)
+    store.questions.upsert("default", [("a", "uno"), ("c", "three")])
+    pairs = [("uno", "four"), ("uno", "five")]
+    new = [NewLabel(True, "anna", questions=pair) for pair in pairs]
+    store.labels.write("default", [*new, NewLabel(True, "anna", ids=("b", "c"))])
+    assert is_free == [True] * 5
 
 
 # Views, and what changes under them

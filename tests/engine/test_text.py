@@ -1,12 +1,22 @@
 """Which texts are one question before any model is asked."""
 
 import hashlib
+import re
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.engine.text import digest, normalize, pair_digest
+from app.engine.text import (
+    MAX_MARKS,
+    combining_marks,
+    digest,
+    normalize,
+    pair_digest,
+    stream_safe,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -102,3 +112,56 @@ def test_the_digest_of_a_pair_is_both_digests_the_lesser_first() -> None:
         == min(digest(one), digest(other)) + max(digest(one), digest(other))
     )
     assert pair_digest(one, one) == 2 * digest(one)
+
+
+# Runs of combining marks
+
+
+def test_the_marks_are_all_characters_that_are_nothing_else_when_decomposed() -> None:
+    """In every plane: of none other can a run be long."""
+    marks = set()
+    for code in range(sys.maxunicode + 1):
+        decomposed = unicodedata.normalize("NFKD", chr(code))
+        if all(unicodedata.combining(part) for part in decomposed):
+            marks.add(chr(code))
+    assert combining_marks() == marks
+
+
+def test_after_thirty_marks_stands_a_joiner() -> None:
+    grave = "\u0300"
+    assert stream_safe("a" + 30 * grave) == "a" + 30 * grave
+    assert stream_safe("a" + 31 * grave) == "a" + 30 * grave + "\u034f" + grave
+    assert stream_safe(2 * ("a" + 61 * grave)) == 2 * (
+        "a" + 30 * grave + "\u034f" + 30 * grave + "\u034f" + grave
+    )
+
+
+@pytest.mark.parametrize("marks", ["\u0300", "\u0344", "\u0323\u0301", "\u0f73\u0327", "\uff9e"])
+def test_normalising_looks_at_no_more_than_some_marks_at_once(
+    marks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Canonical ordering is quadratic in the length of a run: that of thousands took seconds."""
+    normalize_run = unicodedata.normalize
+    longest = 0
+
+    def normalize_and_measure(form: str, text: str) -> str:
+        nonlocal longest
+        decomposed = normalize_run("NFKD", text)
+        runs = re.split("\u034f|a", decomposed)
+        longest = max(longest, *map(len, runs))
+        return normalize_run(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", normalize_and_measure)
+    normal = normalize("a" + 500 * marks)
+    assert longest <= 4 * MAX_MARKS
+    assert normalize(normal) == normal
+
+
+@given(text=st.text(st.sampled_from("aA é\u0301\u0323\u0344\uff9e\u034fİß"), max_size=300))
+def test_texts_of_many_marks_normalise_once_and_for_all(text: str) -> None:
+    assert normalize(normalize(text)) == normalize(text)
+
+
+def test_ordinary_marks_stay_as_they_were() -> None:
+    for text in ("Ünïcode", "e\u0301\u0323", "ที่นี่", "👩\u200d👩\ufe0f", "שָׁלוֹם", "z̸͇͖͑a̶͉͐l̴͉̈́g̵̺̈́o̸"):
+        assert stream_safe(text) == text
