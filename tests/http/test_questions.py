@@ -209,7 +209,7 @@ def test_an_id_that_clients_would_ask_for_at_another_path_is_refused(
 
 @pytest.mark.parametrize("id_", CLIMBING_IDS)
 def test_such_an_id_that_is_stored_already_stays_reachable(client: TestClient, id_: str) -> None:
-    detector_of(client).store.upsert("default", [(id_, "One?"), ("other", "Two?")])
+    detector_of(client).store.questions.upsert("default", [(id_, "One?"), ("other", "Two?")])
     wait_until_ready(client)
     label = {"ids": [id_, "other"], "is_duplicate": True, "by": "anna"}
     assert client.post("/labels", json={"labels": [label]}).status_code == 200
@@ -220,7 +220,7 @@ def test_such_an_id_that_is_stored_already_stays_reachable(client: TestClient, i
 
 def _raw_request(client: TestClient, method: str, path: str) -> int:
     """The status of a request whose path is decoded once, as a server does it."""
-    statuses = []
+    statuses: list[int] = []
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
