@@ -23,7 +23,7 @@ from app.http.fields import MAX_NUMBER, CollectionName
 from app.http.paging import ThePage
 from app.http.problems import documented
 from app.settings import TargetPrecision
-from app.training_runs.queue import Recipe, State
+from app.training_runs.queue import RecipeName, State
 from app.training_runs.queue import TrainingRun as Run
 
 router = APIRouter(prefix="/admin", tags=["training"])
@@ -42,7 +42,7 @@ class Retraining(Body):
 
     collection: CollectionName = "default"
     recipe: Annotated[
-        Recipe,
+        RecipeName,
         Field(
             description="`calibration` fits probabilities and thresholds to the labels, and trains no model;"
             " `classifier` trains the pair classifier, `encoder` the bi-encoder, `both` the two."
@@ -75,7 +75,7 @@ class TrainingRun(BaseModel):
     collection: str
     state: State
     cancelling: bool = Field(description="Whether it was cancelled and is being stopped.")
-    recipe: Recipe
+    recipe: RecipeName
     data_set: str | None
     target_precision: TargetPrecision
     champion: str = Field(description="The release that the new one has to beat.")

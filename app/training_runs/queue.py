@@ -13,7 +13,7 @@ from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import State as State  # for app.http, which knows nothing below this room
 from app.engine.store import Store
 from app.engine.store import TrainingRun as TrainingRun
-from app.engine.training_contract import RecipeName as Recipe
+from app.engine.training_contract import RecipeName as RecipeName
 from app.errors import FieldError, InvalidRequest, SameaskError
 from app.settings import Settings, TargetPrecision
 
@@ -33,7 +33,7 @@ class TrainingRuns:
     async def start(
         self,
         collection: str,
-        recipe: Recipe,
+        recipe: RecipeName,
         data_set: str | None,
         target_precision: TargetPrecision,
     ) -> TrainingRun:

@@ -4,6 +4,7 @@ import hashlib
 import re
 import sys
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
@@ -144,7 +145,7 @@ def test_normalising_looks_at_no_more_than_some_marks_at_once(
     normalize_run = unicodedata.normalize
     longest = 0
 
-    def normalize_and_measure(form: str, text: str) -> str:
+    def normalize_and_measure(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
         nonlocal longest
         decomposed = normalize_run("NFKD", text)
         runs = re.split("\u034f|a", decomposed)

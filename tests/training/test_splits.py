@@ -84,7 +84,7 @@ def test_the_order_of_the_pairs_makes_no_difference_and_the_seed_does() -> None:
 
 def test_a_shared_question_is_refused_whatever_its_case() -> None:
     sets = {"train": [LabelledPair("a", "b", True)], "tune": [LabelledPair("B", "c", False)]}
-    with pytest.raises(CommandError, match="stands both in train and in fit"):
+    with pytest.raises(CommandError, match="stands both in train and in tune"):
         assert_disjoint(sets)
 
 
