@@ -19,8 +19,8 @@ Backend = Literal[
 NO_SETTINGS = ("SAMEASK_KEY",)  # the key of a command that speaks to a server
 
 
-SHIPPED_RELEASE = Path("releases/minilm-quora")
-FORMER_RELEASE: Path | None = None  # what SAMEASK_RELEASE was in the version before, if another
+SHIPPED_RELEASE = Path("releases/minilm-questions")
+FORMER_RELEASE = Path("releases/minilm-quora")  # what SAMEASK_RELEASE was in the version before
 
 
 class Settings(BaseSettings):
