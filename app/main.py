@@ -133,7 +133,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             keys = Keys(store, settings.host, settings.admin_key_file)
             app.state.door = Door(keys, routes, names_of(settings.allowed_hosts))
         app.state.webhook = Webhook(store, _receiver(settings))
-        catalogue = Catalogue(settings.release, settings.data_dir / "releases")
+        catalogue = Catalogue(
+            settings.release, settings.data_dir / "releases", settings.former_release
+        )
         open_release = opener(settings, store)
         live = open_chosen(catalogue, store, open_release, is_server=not app.state.in_place)
         app.state.detector = detector = Detector(
@@ -172,6 +174,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.releases.running(),
             worker.running(),
         ):
+            if not app.state.in_place:
+                await app.state.releases.open_newly_shipped()
             yield
 
 

@@ -359,7 +359,7 @@ def mine_collection(
 
     Raises CollectionNotFound, DataDirectoryInUse.
     """
-    catalogue = Catalogue(settings.release, settings.data_dir / "releases")
+    catalogue = Catalogue(settings.release, settings.data_dir / "releases", settings.former_release)
     with locked(settings.data_dir) as store:
         live = open_chosen(catalogue, store, opener(settings, store), is_server=False)
         with closing(live):

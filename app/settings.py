@@ -19,6 +19,10 @@ Backend = Literal[
 NO_SETTINGS = ("SAMEASK_KEY",)  # the key of a command that speaks to a server
 
 
+SHIPPED_RELEASE = Path("releases/minilm-questions")
+FORMER_RELEASE = Path("releases/minilm-quora")  # what SAMEASK_RELEASE was in the version before
+
+
 class Settings(BaseSettings):
     """The service's settings, from the environment (`SAMEASK_*`) or keyword arguments."""
 
@@ -63,9 +67,7 @@ class Settings(BaseSettings):
         Path("data"),
         description="Folder of the database, snapshots, trained releases and converted models; one process at a time.",
     )
-    release: Path = Field(
-        Path("releases/minilm-quora"), description="Folder of the release to serve."
-    )
+    release: Path = Field(SHIPPED_RELEASE, description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA where there is a GPU."
     )
@@ -209,3 +211,8 @@ class Settings(BaseSettings):
                 " (SAMEASK_MAX_QUESTIONS times SAMEASK_VERIFY_DEPTH, or SAMEASK_MAX_PAIRS)"
             )
         return self
+
+    @property
+    def former_release(self) -> Path | None:
+        """The release that the version before served, where nobody chose one; it stays in place, beside the new one."""
+        return FORMER_RELEASE if self.release == SHIPPED_RELEASE else None

@@ -76,7 +76,9 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument(
-        "--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora"
+        "--release",
+        type=Path,
+        default=Path(__file__).parent.parent / "releases" / "minilm-questions",
     )
     parser.add_argument(
         "--keep", type=Path, help="data directory to make, or to use if it holds the questions"

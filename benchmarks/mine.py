@@ -99,7 +99,9 @@ def main() -> None:
         "--least", type=float, default=0.8, help="similarity from which pairs count"
     )
     parser.add_argument(
-        "--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora"
+        "--release",
+        type=Path,
+        default=Path(__file__).parent.parent / "releases" / "minilm-questions",
     )
     parser.add_argument(
         "--backend",

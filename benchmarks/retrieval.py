@@ -65,7 +65,9 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument(
-        "--release", type=Path, default=Path(__file__).parent.parent / "releases" / "minilm-quora"
+        "--release",
+        type=Path,
+        default=Path(__file__).parent.parent / "releases" / "minilm-questions",
     )
     parser.add_argument(
         "--data", type=Path, help="data directory that index.py kept, or one to make"

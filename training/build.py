@@ -1,8 +1,8 @@
 """Models and labelled pairs in, a published release out."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,20 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """What makes verdicts of the models' scores, and what the card and the figures say of how it was fitted."""
+
+    by_similarity: Scale
+    by_pair: Scale | None
+    open_from: float  # the similarity from which a pair is worth the classifier's time
+    sections: Sequence[str] = ()  # of the card
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+FitScales = Callable[[Encoder, PairClassifier | None, ProgressFile], Scales]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What a release is made of."""
 
@@ -72,6 +86,7 @@ class Recipe:
     seed: int | None = None
     training: Mapping[str, Any] | None = None  # objectives and their settings, by part
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
+    scales: FitScales | None = None  # fits the scales otherwise than on the pairs to tune on
 
     def check(self, out: Path) -> None:
         """Raise CommandError when the sets of pairs, or `out`, don't do for a release."""
@@ -92,12 +107,11 @@ class _Measured:
 
     tune: Evidence
     report: Sequence[Evidence]
-    by_similarity: Scale
-    by_pair: Scale | None
+    scales: Scales
 
     @property
     def scale(self) -> Scale:
-        return self.by_pair or self.by_similarity
+        return self.scales.by_pair or self.scales.by_similarity
 
 
 def make_release(
@@ -140,12 +154,19 @@ def _measured(
         pairs = open_pairs(source.pairs)
         sets.append(read_evidence(encoder, classifier, pairs, base, progress))
     tune, *report = sets
+    if recipe.scales:
+        return _Measured(tune, report, recipe.scales(encoder, classifier, progress))
+    return _Measured(tune, report, _fitted(tune))
+
+
+def _fitted(tune: Evidence) -> Scales:
+    """Scales by the pairs to tune on."""
     by_similarity = fit_scale([tune.similarities], tune.labels, tune.components)
     by_pair = None
     if tune.logits is not None:
         limits = [None, LOGIT_LIMIT]
         by_pair = fit_scale(tune.features, tune.labels, tune.components, limits)
-    return _Measured(tune, report, by_similarity, by_pair)
+    return Scales(by_similarity, by_pair, open_from(tune.similarities, tune.labels))
 
 
 def _documents(
@@ -156,7 +177,7 @@ def _documents(
     progress: ProgressFile,
 ) -> dict[str, str | bytes | Path]:
     """Everything but the weights and the manifest, by its name in the release."""
-    scales = measured.by_similarity, measured.by_pair
+    scales = measured.scales.by_similarity, measured.scales.by_pair
     on_tune = _figures(recipe.tune, measured.tune, measured.scale, progress)
     on_report = []
     for source, evidence in zip(recipe.report, measured.report, strict=True):
@@ -166,17 +187,19 @@ def _documents(
         **_curves(recipe.parent),  # of what is not trained anew
         **plots(shown, measured.scale, recipe.models or {}),
     }
-    from_similarity = open_from(measured.tune.similarities, measured.tune.labels)
+    from_similarity = measured.scales.open_from
+    figures = {"tune": on_tune, "report": on_report, **measured.scales.metrics}
     return {
         "calibration.json": document(calibration_document(*scales)),
         "thresholds.json": document(thresholds_document(*scales, from_similarity)),
-        "metrics.json": document({"tune": on_tune, "report": on_report}),
+        "metrics.json": document(figures),
         "README.md": card(
             name,
             manifest,
             *scales,
             [*on_report, on_tune],
             list(pictures),
+            measured.scales.sections,
         ),
         **pictures,
     }

@@ -236,3 +236,10 @@ def _lacking(right: NDArray[np.int64], target: float) -> int | None:
             wanted = z * z * precision * (1 - precision) / (precision - target) ** 2
             needed.append(pairs * max(wanted / first - 1, 0.1))
     return math.ceil(min(needed)) if needed else None
+
+
+def fit_logistic(
+    features: Sequence[NDArray[np.float32]], labels: NDArray[np.bool_], limits: Limits
+) -> Calibration:
+    """A logistic map of the features (n,), and nothing behind it."""
+    return _fit(np.stack(features, axis=1), labels, limits, isotonic=False)

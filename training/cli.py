@@ -21,6 +21,8 @@ from training.gate import MARGIN, gate
 from training.paired_figures import EvaluationSet
 from training.pairs import write_pairs
 from training.plan import Plan, Steps
+from training.progress import ProgressFile
+from training.questions import Given, make_questions_release
 from training.retrain import retrain
 from training.sources import SHARES
 from training.splits import split
@@ -126,6 +128,25 @@ def fit_command(
     release = fit(plan, out)
     if release:
         _show(release)
+
+
+@cli.command("questions")
+def questions_command(
+    parent: option.GoesOnFrom,
+    out: option.Out,
+    quora: option.Quora = None,
+    paws: option.Paws = None,
+    elsewhere: option.PublicSets = None,
+    report_pairs: option.ReportPairs = None,
+) -> None:
+    """Make the release for questions of any domain, as the one that ships: the written clusters, mixed with other sets.
+
+    Without the sets that are not part of Sameask it learns from the written clusters alone. Started again after a kill,
+    it goes on from its last checkpoint.
+    """
+    report = sources.files(report_pairs or [])
+    given = Given(Release.open(parent), quora, paws, elsewhere, report)
+    _show(make_questions_release(given, out, ProgressFile()))
 
 
 @cli.command("calibrate")

@@ -93,6 +93,26 @@ Teacher = Annotated[
     typer.Option(help="The release that `distill` learns from."),
 ]
 
+GoesOnFrom = Annotated[
+    Path,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        help="The release whose classifier is where training starts.",
+    ),
+]
+Quora = Annotated[Path | None, _file("Labelled pairs of Quora to learn from.")]
+Paws = Annotated[Path | None, _file("Labelled pairs of PAWS-QQP to learn from.")]
+PublicSets = Annotated[
+    Path | None,
+    typer.Option(
+        "--elsewhere",
+        exists=True,
+        file_okay=False,
+        help="Folder with public sets of other domains, as docs/training.md names them.",
+    ),
+]
+
 # How it learns
 
 Epochs = Annotated[

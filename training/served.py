@@ -4,14 +4,13 @@ Each cluster's question is stored among many of other domains; its paraphrases, 
 and each is judged against the nearest stored ones. So base rate and candidates are those of a service.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
 from training.evaluation import Evidence, in_slices
 from training.progress import ProgressFile
@@ -56,6 +55,11 @@ class Served:
         return np.array([self.asked[row].cluster for row in self.rows])
 
     @property
+    def is_paraphrase(self) -> NDArray[np.bool_]:
+        """Of each asked question, whether it is one that has a stored duplicate."""
+        return np.array([one.kind == "paraphrase" for one in self.asked])
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """The texts (n,) of each pair."""
         return [
@@ -69,23 +73,34 @@ class Served:
         return Evidence(self.similarities, logits, self.labels, self.clusters)
 
 
+@dataclass(frozen=True)
+class Others:
+    """Questions of other domains that are stored, with their unit vectors (m, d) float32."""
+
+    texts: Sequence[str]
+    vectors: NDArray[np.float32]
+
+
 def serve(
-    encoder: Encoder,
+    encode: Callable[[Sequence[str]], NDArray[np.float32]],
     clusters: Sequence[Cluster],
-    others: Sequence[str],
-    progress: ProgressFile,
+    others: Others,
 ) -> Served:
-    """The candidates of all that the clusters ask, with the clusters' questions stored among the others."""
-    stored = [*(cluster.question for cluster in clusters), *others]
+    """The candidates of all that the clusters ask, with the clusters' questions stored among the others.
+
+    `encode` makes unit vectors (m, d) float32 of m texts.
+    """
+    questions = [cluster.question for cluster in clusters]
+    stored = [*questions, *others.texts]
     asked = _asked(clusters)
-    index = in_slices(encoder.encode, stored, progress)
-    vectors = in_slices(encoder.encode, [one.text for one in asked], progress)
+    index = np.concatenate([encode(questions), others.vectors])
+    vectors = encode([one.text for one in asked])
     near = vectors @ index.T
     nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEAREST]
     rows = np.repeat(np.arange(len(asked)), nearest.shape[1])
     places = nearest.ravel()
     is_own = places == np.array([asked[row].cluster for row in rows])
-    is_paraphrase = np.array([asked[row].kind == "paraphrase" for row in rows])
+    is_paraphrase = np.array([one.kind == "paraphrase" for one in asked])[rows]
     return Served(
         asked,
         rows,

@@ -18,7 +18,10 @@ def open_chosen(
     catalogue: Catalogue, store: Store, open_release: Opener, *, is_server: bool = True
 ) -> LiveRelease:
     """The release that was made live last, if it is sound and SAMEASK_RELEASE is as it was then; else
-    SAMEASK_RELEASE's. Raises ReleaseRefused, ModelRefused."""
+    SAMEASK_RELEASE's. Raises ReleaseRefused, ModelRefused.
+
+    That a newer version of Sameask names another release is no change: people make that one live, not an update.
+    """
     live = _choose(catalogue, store, open_release, is_server)
     if is_server and not live.scorer.says_duplicate():
         log.warning(
@@ -35,7 +38,7 @@ def _choose(
 ) -> LiveRelease:
     history = store.activations.latest_first()
     latest = history[0] if history else None
-    is_changed = latest is not None and latest.setting != str(catalogue.setting)
+    is_changed = latest is not None and latest.setting not in _settings(catalogue)
     if latest and is_changed:
         log.info(
             "SAMEASK_RELEASE was changed since %s was made live, so it says what is served",
@@ -47,6 +50,20 @@ def _choose(
     if latest is None or (is_server and is_changed):
         _note(store, live.release, catalogue)
     return live
+
+
+def newly_shipped(catalogue: Catalogue, live: Release) -> str | None:
+    """The name of the release that this version of Sameask ships, where that of the version before is still live."""
+    if catalogue.former is None:
+        return None
+    own = catalogue.entries()[0]
+    was_shipped = live.path == catalogue.former
+    return own.name if was_shipped and not own.refused else None
+
+
+def _settings(catalogue: Catalogue) -> set[str]:
+    """The values of SAMEASK_RELEASE that stand for leaving it as it is now."""
+    return {str(path) for path in (catalogue.setting, catalogue.former_setting) if path}
 
 
 def _open_latest(

@@ -1,4 +1,7 @@
-"""Which releases there are: the one that SAMEASK_RELEASE names, and those in the data directory, by name."""
+"""Which releases there are: the one that SAMEASK_RELEASE names, and those in the data directory, by name.
+
+Where SAMEASK_RELEASE is left as it is, the release that it named in the version before is one of them, too.
+"""
 
 import os
 import shutil
@@ -37,18 +40,26 @@ class _Check:
 class Catalogue:
     """The folders of releases. They never change, so what was checked is checked again only when a file did."""
 
-    def __init__(self, setting: Path, folder: Path) -> None:
-        """`setting` is the folder that SAMEASK_RELEASE names, `folder` holds those that were trained here."""
+    def __init__(self, setting: Path, folder: Path, former: Path | None = None) -> None:
+        """`setting` is the folder that SAMEASK_RELEASE names, `folder` holds those that were trained here.
+
+        `former` is the folder that SAMEASK_RELEASE named in the version before, where nobody chose one.
+        """
         self.setting = setting
         self.own = shipped(setting)
+        self.former_setting = former
+        self.former = shipped(former) if former and shipped(former).is_dir() else None
         self._folder = folder
         self._checks: dict[Path, _Check] = {}
 
     def entries(self) -> list[Entry]:
         """All of them, that of SAMEASK_RELEASE first, then by name. Reads files; from a thread."""
-        own = self._own_entry()
+        untrained = [self._shipped_entry(self.own)]
+        if self.former:
+            untrained.append(self._shipped_entry(self.former))
+        taken = {entry.name for entry in untrained}
         trained = sorted(path for path in self._folder.glob("*/") if not path.name.startswith("."))
-        return [own, *(self._trained_entry(path, taken=own.name) for path in trained)]
+        return [*untrained, *(self._trained_entry(path, taken) for path in trained)]
 
     def open(self, name: str) -> Release:
         """Read and check a release anew. Raises ReleaseNotFound, ReleaseUnusable."""
@@ -70,24 +81,24 @@ class Catalogue:
     def remove(self, entry: Entry) -> None:
         """Remove the folder of a release that was trained here. Raises ReleaseProtected, OSError."""
         if not entry.is_trained:
-            raise ReleaseProtected(entry.name, "is SAMEASK_RELEASE's")
+            raise ReleaseProtected(entry.name, "was not trained here")
         aside = entry.path.with_name(f".removed-{entry.name}")
         shutil.rmtree(aside, ignore_errors=True)
         entry.path.rename(aside)
         shutil.rmtree(aside)
 
-    def _own_entry(self) -> Entry:
-        """SAMEASK_RELEASE's, which goes by the name in its manifest."""
-        check = self._check(self.own)
-        name = check.release.name if check.release else self.own.name
+    def _shipped_entry(self, path: Path) -> Entry:
+        """SAMEASK_RELEASE's or the former one, which goes by the name in its manifest."""
+        check = self._check(path)
+        name = check.release.name if check.release else path.name
         refused = check.refused or _refused_name(name)
-        return Entry(name, self.own, False, check.release, refused)
+        return Entry(name, path, False, check.release, refused)
 
-    def _trained_entry(self, path: Path, taken: str) -> Entry:
-        """One that was trained here, which goes by its folder's name; that of SAMEASK_RELEASE's is `taken`."""
+    def _trained_entry(self, path: Path, taken: set[str]) -> Entry:
+        """One that was trained here, which goes by its folder's name; names of shipped ones are `taken`."""
         check = self._check(path)
         refused = check.refused
-        if check.release and path.name == taken:
+        if check.release and path.name in taken:
             refused = f"the name {path.name!r} is that of SAMEASK_RELEASE's"
         elif check.release:
             refused = _refused_name(path.name)

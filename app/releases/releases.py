@@ -4,6 +4,7 @@ Which folders are releases is known in `catalogue`, which were live in `history`
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from app.errors import (
     ShadowBusy,
     ShadowNotReady,
 )
+from app.releases.at_start import newly_shipped
 from app.releases.catalogue import Catalogue, Entry
 from app.releases.comparison import Diff, compare
 from app.releases.history import History
 from app.releases.opening import Opener
 from app.releases.shadow import Shadow, ShadowProgress
+
+log = logging.getLogger(__name__)
 
 State = Literal["live", "shadow", "ready", "refused"]
 
@@ -136,6 +140,14 @@ class Releases:
         return live.release.name, diff
 
     # Changing
+
+    async def open_newly_shipped(self) -> None:
+        """Open what this version of Sameask ships as a shadow, where that of the version before is still live."""
+        live = self._detector.live.release
+        name = await asyncio.to_thread(newly_shipped, self._catalogue, live)
+        if name:
+            log.info("%s stays live; %s, which is newer, comes up beside it", live.name, name)
+            await self._start(name)
 
     async def open_shadow(self, name: str) -> ShadowProgress:
         """Open a release beside the live one. Raises ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy."""

@@ -525,6 +525,58 @@ async def test_a_changed_setting_says_what_is_served(
         assert app.state.detector.live.release.name == TINY
 
 
+@pytest.fixture
+def updated(settings: Settings, wide_release: Release, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of a version that ships the wide release in place of the tiny one."""
+    monkeypatch.setattr("app.settings.SHIPPED_RELEASE", wide_release.path)
+    monkeypatch.setattr("app.settings.FORMER_RELEASE", settings.release)
+    return settings.model_copy(update={"release": wide_release.path})
+
+
+async def test_after_an_update_the_former_release_is_served_and_the_new_one_is_its_shadow(
+    settings: Settings, updated: Settings
+) -> None:
+    async with running(settings) as app:
+        await fill(app.state.detector)
+    for _ in range(2):  # and so it stays, until somebody makes the new one live
+        async with running(updated) as app:
+            live = await app.state.releases.live()
+            assert (live.release, live.reason) == (TINY, AT_START)
+            await until(app.state.releases, "ready")
+            shadow = await app.state.releases.shadow()
+            assert (shadow.release, shadow.goes_live) == (WIDE, False)
+            listed = [(one.name, one.state) for one in await app.state.releases.all()]
+            assert listed == [(WIDE, "shadow"), (TINY, "live")]
+            assert await found(app.state.detector) == TEXTS
+    async with running(updated) as app:
+        await swap(app.state.releases, WIDE)
+    async with running(updated) as app:
+        assert app.state.detector.live.release.name == WIDE
+        with pytest.raises(NoShadow):
+            await app.state.releases.shadow()
+        await app.state.releases.roll_back("")
+        await swapped(app.state.releases, TINY)
+
+
+async def test_a_new_data_directory_gets_what_is_shipped_now(updated: Settings) -> None:
+    async with running(updated) as app:
+        assert app.state.detector.live.release.name == WIDE
+        with pytest.raises(NoShadow):
+            await app.state.releases.shadow()
+
+
+async def test_a_command_in_place_opens_no_shadow_after_an_update(
+    settings: Settings, updated: Settings
+) -> None:
+    async with running(settings):
+        pass
+    in_place = create_app(updated, in_place=True)
+    async with in_place.router.lifespan_context(in_place):
+        assert in_place.state.detector.live.release.name == TINY
+        with pytest.raises(NoShadow):
+            await in_place.state.releases.shadow()
+
+
 async def test_a_command_in_place_answers_by_what_is_live_and_notes_nothing(
     settings: Settings, trained: Path
 ) -> None:

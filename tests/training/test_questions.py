@@ -1,0 +1,63 @@
+"""The parts of the release for questions of any domain that need no training."""
+
+from collections import Counter
+from pathlib import Path
+
+from app.engine.release import Release
+from training.elsewhere import PUBLIC_SETS
+from training.pairs import LabelledPair
+from training.questions import (
+    FINDING_PARAPHRASES,
+    LEFT_OUT,
+    Given,
+    _sources,
+    asked_pairs,
+    finding_pairs,
+    portion_of,
+)
+from training.written import Cluster, NearMiss, read_clusters
+
+CLUSTER = Cluster(
+    "bikes",
+    "How do I patch a tube?",
+    ("tube patch, how", "patching a tube", "what mends a tube", "tube has a hole"),
+    (NearMiss("object", "How do I patch a tyre?", "tyre patch, how"),),
+)
+
+
+def test_a_portion_gives_so_many_pairs_an_epoch() -> None:
+    pairs = [LabelledPair(f"q{i}", f"r{i}", is_duplicate=True) for i in range(200)]
+    assert portion_of("quora", pairs, 50).share == 0.25
+    assert portion_of("quora", pairs, 500).share == 1.0
+
+
+def test_finding_is_learnt_from_duplicates_alone() -> None:
+    quora = [LabelledPair("a", "b", is_duplicate=True), LabelledPair("a", "c", is_duplicate=False)]
+    pairs = finding_pairs([CLUSTER], quora)
+    assert all(pair.is_duplicate for pair in pairs)
+    own = [pair for pair in pairs if pair.question1 in CLUSTER.same]
+    assert len(own) == FINDING_PARAPHRASES
+    assert all(pair.question2 in CLUSTER.same for pair in own)
+    near = [pair for pair in pairs if pair.question1 not in CLUSTER.same]
+    assert Counter((pair.question1, pair.question2) for pair in near) == Counter(
+        [("How do I patch a tyre?", "tyre patch, how"), ("a", "b")]
+    )
+
+
+def test_each_written_question_meets_its_paraphrases_and_near_misses() -> None:
+    pairs = asked_pairs("report")
+    clusters = read_clusters("report")
+    assert sum(pair.is_duplicate for pair in pairs) == sum(len(c.paraphrases) for c in clusters)
+    first = clusters[0]
+    assert pairs[0] == LabelledPair(first.question, first.paraphrases[0], is_duplicate=True)
+    assert LabelledPair(first.question, first.near_misses[0].text, is_duplicate=False) in pairs
+
+
+def test_the_card_names_each_source_and_its_terms(tiny_release: Release, tmp_path: Path) -> None:
+    given = Given(tiny_release, Path("quora.tsv"), None, tmp_path, [])
+    told = _sources(given)
+    assert "CC BY 4.0" in told
+    assert "Quora, Inc. | non-commercial" in told
+    assert "PAWS-QQP" not in told
+    for public in PUBLIC_SETS:
+        assert (f"| {public.name} |" in told) == (public.name not in LEFT_OUT)

@@ -1,0 +1,361 @@
+"""The release for questions of any domain: mixed, trained, calibrated as it is served, published.
+
+The bi-encoder learns to find paraphrases, from the base. The classifier goes on from the parent's, over one epoch of
+the mix. Calibration and thresholds are those that hold for domains left out.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from app.engine.models.encoder import Encoder
+from app.engine.models.opening import open_models
+from app.engine.models.pair_classifier import PairClassifier
+from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
+from app.engine.text import digest
+from app.errors import CommandError
+from training.build import Recipe, Scales, Source, make_release
+from training.calibration import open_from
+from training.elsewhere import ENDING, PUBLIC_SETS, Portion, read_elsewhere, read_set
+from training.evaluation import in_slices
+from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
+from training.objectives import Examples, ObjectiveName
+from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
+from training.progress import ProgressFile
+from training.publish import refuse_existing
+from training.related import related_pairs
+from training.served import Others, serve
+from training.strangers import Answers, fit_for_strangers, promises, verdict_shares
+from training.train import Options, averaged, train
+from training.written import Cluster, Side, read_clusters
+
+err = Console(stderr=True)
+
+SEED = 20
+BITS = 3  # for each weight of the published differences
+RELATED_PAIRS = 8000  # judged by the teacher; an epoch draws some of them
+QUORA_PAIRS = 24_000  # in an epoch
+PAWS_SHARE = 0.4  # of the pairs, in an epoch
+LEARNING_RATE = 1e-4
+FROZEN_LAYERS = 2  # of the classifier, while it learns
+CHOSEN_BY = 400  # written pairs, and as many of the others, by which the best checkpoint is chosen
+LEFT_OUT = (
+    "rqe_train_rebuilt",
+    "banking77",
+    "conala",
+    "spider_train_spider",
+    "spider_syn_train_spider",  # the same questions as Spider's
+)
+
+FINDING_RATE = 3e-5
+FINDING_BATCH = 128
+FINDING_PARAPHRASES = 3  # pairs of each cluster
+FINDING_QUORA = 2000
+KEEP = 0.5  # share of the base's weights in the bi-encoder
+
+LOGIT_LIMIT = 6.0  # a classifier of many domains may be surer than one of a single site
+OTHERS = 10_000  # texts of other domains, among which questions are stored
+TARGET = "0.90"  # of which the card tells how it held
+
+
+@dataclass(frozen=True)
+class Given:
+    """What whoever makes the release brings; each of the three may be missing."""
+
+    parent: Release
+    quora: Path | None
+    paws: Path | None
+    elsewhere: Path | None
+    report: Sequence[Source]
+
+
+def make_questions_release(given: Given, out: Path, progress: ProgressFile) -> Release:
+    """Train and publish. A training that was killed goes on from the last checkpoint beside `out`.
+
+    Raises CommandError when `out` exists or a set of pairs doesn't do.
+    """
+    refuse_existing(out)
+    work = out.parent / f".{out.name}.training"
+    work.mkdir(parents=True, exist_ok=True)
+    clusters = read_clusters("train")
+    epoch = sample_epoch(_ingredients(given, clusters, work, progress), SEED)
+    print_mix(epoch, clusters)
+    progress.phase("training")
+    models = {
+        ENCODER: _encoder(given, clusters, work, progress),
+        CLASSIFIER: _classifier(given, epoch, work, progress),
+    }
+    progress.phase("measuring")
+    return make_release(_recipe(given, epoch, models, work), out, "auto", progress)
+
+
+def portion_of(name: str, pairs: Sequence[LabelledPair], count: int) -> Portion:
+    """A portion of which an epoch draws about `count` pairs."""
+    return Portion(name, pairs, min(1.0, count / len(pairs)))
+
+
+def print_mix(epoch: Epoch, clusters: Sequence[Cluster]) -> None:
+    """Say how many pairs there are, and how far style tells their labels."""
+    numbers = {text: number for number, one in enumerate(clusters) for text in one.same}
+    numbers |= {
+        near.text: number for number, one in enumerate(clusters) for near in one.near_misses
+    }
+    groups = [numbers.get(pair.question1, 0) for pair in epoch.written]
+    style = style_of(epoch.written, groups)
+    err.print(f"{len(epoch.pairs):,} pairs, {epoch.written_share:.1%} of them written")
+    err.print(
+        f"AUC of the label by one text: {style.one_text:.3f}, by surface: {style.surface:.3f}"
+    )
+
+
+def _ingredients(
+    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressFile
+) -> Ingredients:
+    portions = read_elsewhere(given.elsewhere, LEFT_OUT) if given.elsewhere else []
+    if given.quora:
+        portions.append(portion_of("quora", read_pairs(given.quora), QUORA_PAIRS))
+    if given.paws:
+        portions.append(Portion("paws_qqp", read_pairs(given.paws), PAWS_SHARE))
+    return Ingredients(clusters, _related(given, clusters, work, progress), portions)
+
+
+def _related(
+    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressFile
+) -> list[LabelledPair]:
+    """The related pairs, judged once by the parent and kept in `work`, the nearest first."""
+    file = work / "related.jsonl"
+    if not file.exists():
+        related = related_pairs(clusters, given.parent, RELATED_PAIRS, SEED, progress)
+        err.print(f"{len(related.pairs):,} related pairs, {related.left_out:,} left out")
+        write_pairs(file, related.pairs)
+    return read_set(file)
+
+
+def _encoder(given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressFile) -> Path:
+    """A bi-encoder that learnt to find paraphrases, and keeps a share of the base's weights."""
+    base = find_base(given.parent.base.name)
+    pairs = finding_pairs(clusters, read_pairs(given.quora) if given.quora else [])
+    options = Options(
+        batch_size=FINDING_BATCH, learning_rate=FINDING_RATE, frozen_layers=1, seed=SEED
+    )
+    folder = work / "encoder"
+    tune = _written_pairs(random.Random(SEED))[:CHOSEN_BY]
+    trained = train(
+        ObjectiveName.MNRL, base, lambda: Examples(pairs), tune, options, folder, progress
+    )
+    return averaged("encoder", {trained: 1 - KEEP, base: KEEP}, folder / f"keeping-{KEEP}")
+
+
+def finding_pairs(clusters: Sequence[Cluster], quora: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """Duplicates by which a bi-encoder learns to find: paraphrases, near-misses with their twins, some of Quora."""
+    chances = random.Random(SEED)
+    pairs = []
+    for cluster in clusters:
+        texts = chances.sample(cluster.same, len(cluster.same))
+        for one, other in list(pairwise(texts))[:FINDING_PARAPHRASES]:
+            pairs.append(LabelledPair(one, other, is_duplicate=True))
+        near = chances.choice(cluster.near_misses)
+        if near.twin:
+            pairs.append(LabelledPair(near.text, near.twin, is_duplicate=True))
+    duplicates = [pair for pair in quora if pair.is_duplicate]
+    pairs += chances.sample(duplicates, min(FINDING_QUORA, len(duplicates)))
+    chances.shuffle(pairs)
+    return pairs
+
+
+def _classifier(given: Given, epoch: Epoch, work: Path, progress: ProgressFile) -> Path:
+    """The parent's classifier after one epoch of the mix."""
+    folder = work / "classifier"
+    start = work / "parent"
+    _, classifier = open_models(given.parent, "cpu")
+    if classifier is None:
+        raise CommandError(f"{given.parent.path} has no pair classifier to go on from")
+    classifier.save(start)
+    options = Options(learning_rate=LEARNING_RATE, frozen_layers=FROZEN_LAYERS, seed=SEED)
+    return train(
+        ObjectiveName.CROSS_ENCODER,
+        start,
+        lambda: Examples(epoch.pairs),
+        _chosen_by(given),
+        options,
+        folder,
+        progress,
+    )
+
+
+def _chosen_by(given: Given) -> list[LabelledPair]:
+    """The pairs by which the best checkpoint is chosen: written ones, and those of sets that are left out."""
+    chances = random.Random(SEED)
+    pairs = _written_pairs(chances)[:CHOSEN_BY]
+    if given.elsewhere:
+        names = [name for name in LEFT_OUT if (given.elsewhere / (name + ENDING)).is_file()]
+        for name in names:
+            own = read_set(given.elsewhere / (name + ENDING))
+            pairs += chances.sample(own, min(CHOSEN_BY // len(LEFT_OUT), len(own)))
+    return pairs
+
+
+def _written_pairs(chances: random.Random) -> list[LabelledPair]:
+    pairs = [p for one in read_clusters("calibration") for p in cluster_pairs(one, chances)]
+    chances.shuffle(pairs)
+    return pairs
+
+
+def _recipe(given: Given, epoch: Epoch, models: Mapping[str, Path], work: Path) -> Recipe:
+    names = ["training/data/written/train"]
+    names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
+    learnt = Source(", ".join(names), epoch.pairs)
+    finding: dict[str, Any] = {"pairs": "paraphrases", "learning_rate": FINDING_RATE, "keep": KEEP}
+    judging: dict[str, Any] = {
+        "pairs": len(epoch.pairs),
+        "written": round(epoch.written_share, 3),
+        "learning_rate": LEARNING_RATE,
+        "frozen_layers": FROZEN_LAYERS,
+    }
+    return Recipe(
+        base=given.parent.base.name,
+        train=learnt,
+        tune=Source("training/data/written/calibration", asked_pairs("calibration")),
+        report=[_unseen(source, epoch.pairs) for source in given.report],
+        bits=BITS,
+        parent=given.parent,
+        models=models,
+        seed=SEED,
+        training={ENCODER: {"mnrl": finding}, CLASSIFIER: {"cross-encoder": judging}},
+        scales=partial(scales_for_strangers, work=work, sources=_sources(given)),
+    )
+
+
+def _unseen(source: Source, learnt: Sequence[LabelledPair]) -> Source:
+    """The pairs of a set of which no question was learnt from."""
+    known = {digest(text) for pair in learnt for text in (pair.question1, pair.question2)}
+    pairs = [
+        pair
+        for pair in source.pairs
+        if known.isdisjoint((digest(pair.question1), digest(pair.question2)))
+    ]
+    left_out = len(source.pairs) - len(pairs)
+    if left_out:
+        err.print(f"{left_out:,} pairs of {source.name} are left out: a question was learnt from")
+    return Source(source.name, pairs)
+
+
+def asked_pairs(side: Side) -> list[LabelledPair]:
+    """Each question of a side with its paraphrases, and with its near-misses."""
+    pairs = []
+    for cluster in read_clusters(side):
+        question = cluster.question
+        pairs += [LabelledPair(question, text, True) for text in cluster.paraphrases]
+        pairs += [LabelledPair(question, near.text, False) for near in cluster.near_misses]
+    return open_pairs(pairs)
+
+
+def scales_for_strangers(
+    encoder: Encoder,
+    classifier: PairClassifier | None,
+    progress: ProgressFile,
+    *,
+    work: Path,
+    sources: str,
+) -> Scales:
+    """Calibrations and thresholds by the calibration side, as served, and how they held on the report side."""
+    assert classifier
+    answers = served_answers("calibration", encoder, classifier, work, progress)
+    by_similarity = fit_for_strangers(_by(answers, 1), [None])
+    by_pair = fit_for_strangers(answers, [None, LOGIT_LIMIT])
+    reported = served_answers("report", encoder, classifier, work, progress)
+    shares = {
+        "calibration": verdict_shares(by_pair.calibration, by_pair.thresholds, TARGET, answers),
+        "report": verdict_shares(by_pair.calibration, by_pair.thresholds, TARGET, reported),
+    }
+    probabilities = by_pair.calibration.probability(*reported.features)
+    duplicate_from = by_pair.thresholds.duplicate[TARGET].probability
+    called = probabilities >= (2.0 if duplicate_from is None else duplicate_from)
+    kept = promises(called, reported.labels, reported.domains)
+    table = "\n".join(
+        f"| {one.domain} | {one.duplicates} | {one.called} | {one.wrong} |"
+        f" {'' if one.precision is None else f'{one.precision:.3f}'} |"
+        for one in kept
+    )
+    section = (
+        f"## How the promise held\n\nAs served, on the side `report`, which nothing was fitted on: the pairs called"
+        f" `duplicate` at target precision {TARGET}.\n\n| domain | duplicates found | called | wrong | precision |\n"
+        f"|---|---|---|---|---|\n{table}"
+    )
+    return Scales(
+        by_similarity,
+        by_pair,
+        open_from(answers.features[0], answers.labels),
+        sections=[section, sources],
+        metrics={"served": shares},
+    )
+
+
+def served_answers(
+    side: Side, encoder: Encoder, classifier: PairClassifier, work: Path, progress: ProgressFile
+) -> Answers:
+    """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
+    file = work / f"served-{side}.npz"
+    if not file.exists():
+        others = other_questions(encoder, progress)
+        served = serve(
+            lambda asked: in_slices(encoder.encode, asked, progress), read_clusters(side), others
+        )
+        evidence = served.evidence(classifier, progress)
+        aside = file.with_name(f".{file.name}")
+        np.savez(
+            aside,
+            similarities=evidence.similarities,
+            logits=evidence.logits,
+            labels=served.labels,
+            domains=served.domains,
+            rows=served.rows,
+            is_paraphrase=served.is_paraphrase,
+        )
+        aside.replace(file)
+    with np.load(file) as kept:
+        features = [kept["similarities"], kept["logits"]]
+        return Answers(
+            features, kept["labels"], kept["domains"], kept["rows"], kept["is_paraphrase"]
+        )
+
+
+def other_questions(encoder: Encoder, progress: ProgressFile) -> Others:
+    """Texts of the domains that are learnt from, drawn by the seed, to store others among."""
+    texts = []
+    for cluster in read_clusters("train"):
+        texts += [*cluster.same, *(near.text for near in cluster.near_misses)]
+    drawn = random.Random(SEED).sample(texts, OTHERS)
+    return Others(drawn, in_slices(encoder.encode, drawn, progress))
+
+
+def _by(answers: Answers, features: int) -> Answers:
+    """The same answers by the first features alone."""
+    return Answers(
+        answers.features[:features],
+        answers.labels,
+        answers.domains,
+        answers.rows,
+        answers.is_paraphrase,
+    )
+
+
+def _sources(given: Given) -> str:
+    """The card's section on what was learnt from, and on its terms."""
+    rows = ["| written clusters (synthetic, by a language model) | Sameask's own | CC BY 4.0 |"]
+    if given.quora:
+        rows.append("| Quora Question Pairs | Quora, Inc. | non-commercial, no open licence |")
+    if given.paws:
+        rows.append("| PAWS-QQP | Google, on Quora's texts | non-commercial, as Quora's |")
+    if given.elsewhere:
+        learnt = [public for public in PUBLIC_SETS if public.name not in LEFT_OUT]
+        rows += [f"| {public.name} | {public.source} | {public.terms} |" for public in learnt]
+    table = "\n".join(rows)
+    return f"## Sources and their terms\n\n| set | from | terms |\n|---|---|---|\n{table}"

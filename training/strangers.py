@@ -1,0 +1,173 @@
+"""What the models say of served pairs in many domains in; calibration and thresholds that hold in another domain out.
+
+Each domain in turn is left out: its pairs get the probabilities of a calibration that was fitted on the others. On
+these the thresholds are set, and the promise is counted domain by domain.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, binom
+
+from app.engine.release import TARGET_PRECISIONS
+from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
+from training.calibration import Limits, fit_logistic
+
+HOLDS_FOR = 0.9  # share of the left-out domains in which a threshold must keep its target
+CONFIDENCE = 0.95
+FEWEST = 20  # pairs that must lie at or above a threshold, and below it
+LEAST_DUPLICATE = 0.5  # no threshold of `duplicate` lies below
+SHORT_AT_MOST = 0.03  # by which the bound of all domains' precision may be short of the target
+LOST_AT_MOST = 0.13  # of the asked duplicates: those that `review` begins too late for
+REVIEW_AT_MOST = 0.42  # of all that is asked, unless duplicates would be lost
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Served pairs of several domains: features (n,) each, labels (n,), and for each pair its domain, the cluster of
+    its asked question, and the number of that question.
+
+    `questions` asked in all, of which `paraphrases` have a stored duplicate, whether it was found or not.
+    """
+
+    features: Sequence[NDArray[np.float32]]
+    labels: NDArray[np.bool_]
+    domains: NDArray[np.str_]
+    rows: NDArray[np.int64]  # the place of each pair's asked question
+    is_paraphrase: NDArray[np.bool_]  # of each asked question
+
+
+@dataclass(frozen=True)
+class Promise:
+    """How a threshold did in one domain: pairs called `duplicate`, how many of these are none, and its duplicates."""
+
+    domain: str
+    called: int
+    wrong: int
+    duplicates: int
+
+    @property
+    def precision(self) -> float | None:
+        """Of what was called; None where nothing was."""
+        return 1 - self.wrong / self.called if self.called else None
+
+    def is_refuted(self, target: float) -> bool:
+        """Whether so many wrong ones, or more, would come with that precision less than once in twenty times."""
+        return bool(binom.sf(self.wrong - 1, self.called, 1 - target) < 1 - CONFIDENCE)
+
+
+def fit_for_strangers(answers: Answers, limits: Limits) -> Scale:
+    """A logistic calibration of all the domains, and thresholds that held where a domain was left out."""
+    probabilities = left_out(answers, limits)
+    review = review_threshold(probabilities, answers)
+    duplicate = {
+        target: duplicate_threshold(probabilities, answers, float(target), review)
+        for target in TARGET_PRECISIONS
+    }
+    calibration = fit_logistic(answers.features, answers.labels, limits)
+    return Scale(calibration, Thresholds(duplicate, review))
+
+
+def left_out(answers: Answers, limits: Limits) -> NDArray[np.float64]:
+    """The probability (n,) of each pair, by a calibration fitted on the pairs of all other domains."""
+    probabilities = np.zeros(len(answers.labels))
+    for domain in np.unique(answers.domains):
+        own = answers.domains == domain
+        others = [feature[~own] for feature in answers.features]
+        calibration = fit_logistic(others, answers.labels[~own], limits)
+        probabilities[own] = calibration.probability(
+            *(feature[own] for feature in answers.features)
+        )
+    return probabilities
+
+
+def duplicate_threshold(
+    probabilities: NDArray[np.float64], answers: Answers, target: float, review: float
+) -> Threshold:
+    """The lowest threshold from which on the target holds in nine of ten domains, if there is one.
+
+    It holds in a domain where that is not refuted, and over all of them together where the precision is the target's
+    or more, and its lower bound not far below. The search goes downwards from the first threshold with enough pairs
+    above it, and ends where it fails.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    right = np.cumsum(answers.labels[order], dtype=np.int64)
+    best = 0
+    for count in range(FEWEST, len(order) - FEWEST):
+        probability = probabilities[order[count - 1]]
+        if probability < max(review, LEAST_DUPLICATE):
+            break
+        if probability == probabilities[order[count]]:
+            continue
+        if right[count - 1] / count < target or not _holds(
+            probabilities, probability, answers, target
+        ):
+            break
+        if _bound(int(right[count - 1]), count) >= target - SHORT_AT_MOST:
+            best = count
+    if not best:
+        return Threshold(None, None, 0.0, 0)
+    hits = int(right[best - 1])
+    recall = hits / int(answers.is_paraphrase.sum())
+    return Threshold(float(probabilities[order[best - 1]]), _bound(hits, best), recall, best)
+
+
+def _bound(hits: int, called: int) -> float:
+    """The lower confidence bound of a precision (Clopper and Pearson, 1934)."""
+    return float(beta.ppf(1 - CONFIDENCE, hits, called - hits + 1))
+
+
+def _holds(
+    probabilities: NDArray[np.float64], threshold: float, answers: Answers, target: float
+) -> bool:
+    kept = promises(probabilities >= threshold, answers.labels, answers.domains)
+    holding = sum(not promise.is_refuted(target) for promise in kept)
+    return holding >= HOLDS_FOR * len(kept)
+
+
+def promises(
+    called: NDArray[np.bool_], labels: NDArray[np.bool_], domains: NDArray[np.str_]
+) -> list[Promise]:
+    """What was called `duplicate` in each domain, by name."""
+    found = []
+    for domain in np.unique(domains):
+        own = domains == domain
+        wrong = int(np.count_nonzero(called & own & ~labels))
+        duplicates = int(np.count_nonzero(labels & own))
+        found.append(Promise(str(domain), int(np.count_nonzero(called & own)), wrong, duplicates))
+    return found
+
+
+def review_threshold(probabilities: NDArray[np.float64], answers: Answers) -> float:
+    """Where `review` begins: as late as it loses few of the paraphrases that are asked, and earlier only where there is
+    room for more to look at."""
+    best = np.zeros(len(answers.is_paraphrase))
+    np.maximum.at(best, answers.rows, probabilities)
+    few_lost = float(np.quantile(best[answers.is_paraphrase], LOST_AT_MOST, method="lower"))
+    fills = float(np.quantile(best, 1 - REVIEW_AT_MOST, method="lower"))
+    return min(few_lost, fills)
+
+
+def verdict_shares(
+    calibration: Calibration, thresholds: Thresholds, target: str, answers: Answers
+) -> Mapping[str, float]:
+    """Shares of what is asked: how paraphrases and the others are answered."""
+    probabilities = calibration.probability(*answers.features)
+    best = np.zeros(len(answers.is_paraphrase))
+    np.maximum.at(best, answers.rows, probabilities)
+    duplicate_from = thresholds.duplicate[target].probability
+    from_there = np.inf if duplicate_from is None else duplicate_from
+    called = probabilities >= from_there
+    right = np.zeros(len(best), dtype=np.bool_)
+    np.logical_or.at(right, answers.rows, called & answers.labels)
+    other = ~answers.is_paraphrase
+    return {
+        "paraphrases_right": float(right[answers.is_paraphrase].mean()),
+        "paraphrases_new": float((best < thresholds.review)[answers.is_paraphrase].mean()),
+        "others_duplicate": float((best >= from_there)[other].mean()),
+        "others_new": float((best < thresholds.review)[other].mean()),
+        "review": float(((best >= thresholds.review) & (best < from_there)).mean()),
+        "wrong_of_called": float((called & ~answers.labels).sum() / max(1, called.sum())),
+    }
