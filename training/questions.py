@@ -31,7 +31,7 @@ from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
 from training.progress import ProgressFile
 from training.publish import refuse_existing
 from training.related import related_pairs
-from training.served import Others, serve
+from training.served import serve
 from training.strangers import Answers, fit_for_strangers, promises, verdict_shares
 from training.train import Options, averaged, train
 from training.written import Cluster, Side, read_clusters
@@ -304,16 +304,13 @@ def served_answers(
     """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
     file = work / f"served-{side}.npz"
     if not file.exists():
-        others = other_questions(encoder, progress)
-        served = serve(
-            lambda asked: in_slices(encoder.encode, asked, progress), read_clusters(side), others
-        )
-        evidence = served.evidence(classifier, progress)
+        served = serve(encoder, read_clusters(side), other_questions(), progress)
+        logits = in_slices(classifier.score, served.pairs, progress)
         aside = file.with_name(f".{file.name}")
         np.savez(
             aside,
-            similarities=evidence.similarities,
-            logits=evidence.logits,
+            similarities=served.similarities,
+            logits=logits,
             labels=served.labels,
             domains=served.domains,
             rows=served.rows,
@@ -327,13 +324,12 @@ def served_answers(
         )
 
 
-def other_questions(encoder: Encoder, progress: ProgressFile) -> Others:
+def other_questions() -> list[str]:
     """Texts of the domains that are learnt from, drawn by the seed, to store others among."""
     texts = []
     for cluster in read_clusters("train"):
         texts += [*cluster.same, *(near.text for near in cluster.near_misses)]
-    drawn = random.Random(SEED).sample(texts, OTHERS)
-    return Others(drawn, in_slices(encoder.encode, drawn, progress))
+    return random.Random(SEED).sample(texts, OTHERS)
 
 
 def _by(answers: Answers, features: int) -> Answers:

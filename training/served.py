@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.models.pair_classifier import PairClassifier
-from training.evaluation import Evidence, in_slices
+from app.engine.models.encoder import Encoder
+from training.evaluation import in_slices
 from training.progress import ProgressFile
 from training.written import Cluster
 
@@ -67,33 +67,31 @@ class Served:
             for row, stored in zip(self.rows, self.stored, strict=True)
         ]
 
-    def evidence(self, classifier: PairClassifier, progress: ProgressFile) -> Evidence:
-        """What a classifier says of the pairs, beside their similarities; components are clusters."""
-        logits = in_slices(classifier.score, self.pairs, progress)
-        return Evidence(self.similarities, logits, self.labels, self.clusters)
-
-
-@dataclass(frozen=True)
-class Others:
-    """Questions of other domains that are stored, with their unit vectors (m, d) float32."""
-
-    texts: Sequence[str]
-    vectors: NDArray[np.float32]
-
 
 def serve(
+    encoder: Encoder,
+    clusters: Sequence[Cluster],
+    others: Sequence[str],
+    progress: ProgressFile,
+) -> Served:
+    """The candidates of all that the clusters ask, with the clusters' questions stored among the others."""
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        return in_slices(encoder.encode, texts, progress)
+
+    return serve_by(encode, clusters, others)
+
+
+def serve_by(
     encode: Callable[[Sequence[str]], NDArray[np.float32]],
     clusters: Sequence[Cluster],
-    others: Others,
+    others: Sequence[str],
 ) -> Served:
-    """The candidates of all that the clusters ask, with the clusters' questions stored among the others.
-
-    `encode` makes unit vectors (m, d) float32 of m texts.
-    """
+    """The same by a function that makes unit vectors (m, d) float32 of m texts."""
     questions = [cluster.question for cluster in clusters]
-    stored = [*questions, *others.texts]
+    stored = [*questions, *others]
     asked = _asked(clusters)
-    index = np.concatenate([encode(questions), others.vectors])
+    index = encode(stored)
     vectors = encode([one.text for one in asked])
     near = vectors @ index.T
     nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEAREST]

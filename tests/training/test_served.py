@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.served import NEAREST, Asked, Others, Served, serve
+from training.served import NEAREST, Asked, Served, serve_by
 from training.written import Cluster, NearMiss
 
 WORDS = ["tube", "tyre", "patch", "brake", "cat", "dog"]
@@ -33,7 +33,7 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
 
 @pytest.fixture(name="served")
 def _served() -> Served:
-    return serve(encode, CLUSTERS, Others(OTHERS, encode(OTHERS)))
+    return serve_by(encode, CLUSTERS, OTHERS)
 
 
 def test_all_but_the_stored_question_are_asked(served: Served) -> None:
