@@ -76,7 +76,6 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        root_path=settings.root_path or "",
         dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.settings = settings
@@ -118,7 +117,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_pl
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasureRequests, metrics=metrics)
-    app.add_middleware(PlainPaths)
+    app.add_middleware(PlainPaths, root_path=settings.root_path or "")
 
 
 @asynccontextmanager
@@ -254,7 +253,8 @@ def _methods(request: Request) -> set[str]:
     scope = {
         "type": "http",
         "path": request.scope["path"],
-        "root_path": request.scope["root_path"],
+        # inside a mount, starlette keeps the app's own path under another name
+        "root_path": request.scope.get("app_root_path", request.scope["root_path"]),
         "headers": [],
         "app": request.app,
     }

@@ -6,15 +6,21 @@ DISCONNECT = {"type": "http.disconnect"}
 
 
 class PlainPaths:
-    """ASGI middleware: routes see paths without a slash at their end, and never HEAD."""
+    """ASGI middleware: routes see paths without a slash at their end, and never HEAD.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `root_path` is the path under which a proxy makes the service known, whether or not it strips it.
+    """
+
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:
+            scope = {**scope, "root_path": self._root_path}
         if _ends_in_slash(scope):
             scope = {**scope, "path": _without_slash(scope)}
         if scope["method"] == "HEAD":

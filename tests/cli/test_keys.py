@@ -234,6 +234,7 @@ def test_serve_refuses_a_first_admin_key_that_is_too_short_and_does_not_print_it
     tmp_path: Path,
 ) -> None:
     (tmp_path / "secret").write_text("xyzzy")
+    (tmp_path / "secret").chmod(0o600)
     refused = _serve_refused(tmp_path, SAMEASK_ADMIN_KEY_FILE=str(tmp_path / "secret"))
     assert_one_line(refused, "SAMEASK_ADMIN_KEY_FILE", "32")
     assert "xyzzy" not in refused.err
