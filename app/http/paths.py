@@ -59,4 +59,4 @@ def _ends_in_slash(scope: Scope) -> bool:
 def _without_slash(scope: Scope) -> str:
     path: str = scope["path"].rstrip("/")
     root_path: str = scope.get("root_path", "")
-    return f"{path}/" if path == root_path.rstrip("/") else path
+    return f"{path}/" if path in ("", root_path.rstrip("/")) else path
