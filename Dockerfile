@@ -19,7 +19,7 @@ FROM build AS build-cuda
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[training]'
 
 FROM python:3.12-slim-bookworm AS runtime
-RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -o 10001 /data
+RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data
 WORKDIR /srv/sameask
 COPY releases releases
 ENV PATH=/srv/sameask/.venv/bin:$PATH \

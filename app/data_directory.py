@@ -1,6 +1,8 @@
 """The data directory: whoever serves it holds its lock; keys are made, and training runs worked on, beside that."""
 
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,13 +13,17 @@ from app.engine.store import Store
 from app.errors import DataDamaged, DataDirectoryInUse, DataDirectoryUnusable
 
 DATABASE = "sameask.db"
+OWNER_ONLY = 0o700
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Store]:
     """The store in it, for this process alone. Raises DataDirectoryInUse, DataDirectoryUnusable."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+        _warn_if_readable(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError("it is not writable")
         lock = FileLock(folder / "lock", timeout=0)
@@ -46,6 +52,13 @@ def shared(folder: Path) -> Iterator[Store]:
         _prepare(folder)
     with closing(Store(folder / DATABASE, prepare=False)) as store:
         yield store
+
+
+def _warn_if_readable(folder: Path) -> None:
+    """Log a warning where the folder is ours and others may look into it. It was made by somebody else: it stays so."""
+    status = folder.stat()
+    if status.st_uid == os.geteuid() and status.st_mode & stat.S_IRWXO:
+        log.warning("others on this machine may read the data directory %s: `chmod 700` it", folder)
 
 
 def _is_current(database: Path) -> bool:

@@ -12,24 +12,30 @@ Nothing in it is read before its digest has been checked against the manifest, a
 """
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from app.engine.files import sha256
-from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
+from app.engine.scorer import Calibration, Scale, Scorer, Thresholds
 from app.errors import ModelRefused, ReleaseRefused
 
 FORMAT = 1
 ENCODER, CLASSIFIER = "encoder", "classifier"
 DIFFERENCE = ".safetensors"  # after the part's name
 WEIGHTS = "model.safetensors"
-REQUIRED = {"calibration.json", "thresholds.json", "metrics.json"}
+MANIFEST, CALIBRATION, THRESHOLDS = "manifest.json", "calibration.json", "thresholds.json"
+METRICS = "metrics.json"
+REQUIRED = {CALIBRATION, THRESHOLDS, METRICS}
+MAX_JSON_BYTES = 16 * 2**20
+# No text is taken for a number, nor NaN; nothing is nested deeper than 200 levels.
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 TARGET_PRECISIONS = ("0.90", "0.95", "0.98", "0.99")
 
 # Models known by name: where a package brings them, and the digest their weights must have.
@@ -51,6 +57,43 @@ class BaseModel:
         return folder
 
 
+@checked_dataclass(frozen=True, config=STRICT)
+class _Manifest:
+    """What the service reads of manifest.json, beside its format."""
+
+    name: str
+    parent: str | None
+    base_model: BaseModel
+    dimension: Annotated[int, Field(gt=0)]
+    files: Mapping[str, str]
+    created_at: str | None = None
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class _Calibrations:
+    """calibration.json."""
+
+    similarity: Calibration
+    pair: Calibration | None = None
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class _AllThresholds:
+    """thresholds.json."""
+
+    similarity: Thresholds
+    open_from: float
+    pair: Thresholds | None = None
+
+
+JSON_OBJECT = TypeAdapter(dict[str, Any])
+THE_MANIFEST = TypeAdapter(_Manifest)
+CALIBRATIONS = TypeAdapter(_Calibrations)
+ALL_THRESHOLDS = TypeAdapter(_AllThresholds)
+
+Content = TypeVar("Content")
+
+
 @dataclass(frozen=True)
 class Release:
     """An immutable folder of weights, calibration, thresholds and figures."""
@@ -70,37 +113,33 @@ class Release:
     @classmethod
     def open(cls, path: Path) -> "Release":
         """Read and check a release folder. Raises ReleaseRefused, naming the file at fault."""
-        manifest = _read_json(path / "manifest.json")
-        if manifest.get("format") != FORMAT:
+        content = _read(path / MANIFEST)
+        document = _parse(path / MANIFEST, content, JSON_OBJECT)
+        if document.get("format") != FORMAT:
             raise ReleaseRefused(
-                f"{path / 'manifest.json'} has format {manifest.get('format')!r}; this version reads {FORMAT}"
+                f"{path / MANIFEST} has format {document.get('format')!r}; this version reads {FORMAT}"
             )
-        try:
-            if missing := REQUIRED - manifest["files"].keys():
-                raise ReleaseRefused(
-                    f"{path / 'manifest.json'} has no digest of {', '.join(sorted(missing))}"
-                )
-            verify_files(path, manifest["files"], ReleaseRefused)
-            calibration, thresholds = (
-                _read_json(path / "calibration.json"),
-                _read_json(path / "thresholds.json"),
-            )
-            has_classifier = any(name.startswith(CLASSIFIER) for name in manifest["files"])
-            return cls(
-                path=path,
-                name=manifest["name"],
-                parent=manifest["parent"],
-                base=BaseModel(**manifest["base_model"]),
-                dimension=manifest["dimension"],
-                by_similarity=_scale(calibration["similarity"], thresholds["similarity"]),
-                by_pair=_scale(calibration["pair"], thresholds["pair"]) if has_classifier else None,
-                open_from=thresholds["open_from"],
-                metrics=_read_json(path / "metrics.json"),
-                manifest=manifest,
-                digest=sha256(path / "manifest.json"),
-            )
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ReleaseRefused(f"the release {path} is incomplete: {error}") from error
+        manifest = _parse(path / MANIFEST, content, THE_MANIFEST)
+        if missing := REQUIRED - manifest.files.keys():
+            raise ReleaseRefused(f"{path / MANIFEST} has no digest of {', '.join(sorted(missing))}")
+        verify_files(path, manifest.files, ReleaseRefused)
+        by_similarity, by_pair, open_from = _evidence(path)
+        has_classifier = any(name.startswith(CLASSIFIER) for name in manifest.files)
+        if has_classifier and by_pair is None:
+            raise ReleaseRefused(f"the release {path} is incomplete: it has no 'pair' calibration")
+        return cls(
+            path=path,
+            name=manifest.name,
+            parent=manifest.parent,
+            base=manifest.base_model,
+            dimension=manifest.dimension,
+            by_similarity=by_similarity,
+            by_pair=by_pair if has_classifier else None,
+            open_from=open_from,
+            metrics=_parse(path / METRICS, _read(path / METRICS), JSON_OBJECT),
+            manifest=document,
+            digest=sha256(path / MANIFEST),
+        )
 
     @property
     def scale(self) -> Scale:
@@ -142,13 +181,6 @@ def thresholds_document(
     }
 
 
-def _scale(calibration: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Scale:
-    duplicate = {
-        target: Threshold(**thresholds["duplicate"][target]) for target in TARGET_PRECISIONS
-    }
-    return Scale(Calibration(**calibration), Thresholds(duplicate, thresholds["review"]))
-
-
 def find_base(name: str) -> Path:
     """The folder of a sentence-transformers model: a local path, a known package, or the hub, in this order.
 
@@ -167,26 +199,80 @@ def verify_files(
     folder: Path, digests: Mapping[str, str], error: type[ModelRefused] | type[ReleaseRefused]
 ) -> None:
     """Check that every named file stands in the folder with its digest; `error` names the first that doesn't."""
-    for name, digest in digests.items():
+    for name, expected in digests.items():
         file = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise error(f"{name!r} lies outside {folder}")
-        if not file.is_file():
-            raise error(f"{file} is missing")
-        if (found := sha256(file)) != digest:
+        try:
+            if not file.is_file():
+                raise error(f"{file} is missing")
+            digest = sha256(file)
+        except OSError as reason:
+            raise error(f"can't read {file}: {reason.strerror}") from reason
+        if digest != expected:
             raise error(
-                f"{file} has sha256 {found}, expected {digest}: it is damaged or not the file meant"
+                f"{file} has sha256 {digest}, expected {expected}: it is damaged or not the file meant"
             )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _evidence(path: Path) -> tuple[Scale, Scale | None, float]:
+    """The scales by similarity and by pair of a release folder, and from which similarity a pair may be opened."""
+    calibrations = _parse(path / CALIBRATION, _read(path / CALIBRATION), CALIBRATIONS)
+    thresholds = _parse(path / THRESHOLDS, _read(path / THRESHOLDS), ALL_THRESHOLDS)
+    by_similarity = Scale(calibrations.similarity, thresholds.similarity)
+    _check_scale(path, by_similarity, features=1)
+    by_pair = None
+    if calibrations.pair and thresholds.pair:
+        by_pair = Scale(calibrations.pair, thresholds.pair)
+        _check_scale(path, by_pair, features=2)
+    return by_similarity, by_pair, thresholds.open_from
+
+
+def _check_scale(path: Path, scale: Scale, features: int) -> None:
+    """Raise ReleaseRefused for a scale that fails on its first pair."""
+    calibration = scale.calibration
+    for target in TARGET_PRECISIONS:
+        if target not in scale.thresholds.duplicate:
+            raise ReleaseRefused(f"{path / THRESHOLDS} has no threshold for {target!r}")
+    lists = [calibration.weights]
+    if calibration.limits is not None:
+        lists.append(calibration.limits)
+    if any(len(values) != features for values in lists):
+        raise ReleaseRefused(f"{path / CALIBRATION} does not weigh {features} features")
+    if calibration.knots is not None:
+        at = [knot[0] for knot in calibration.knots]
+        if not at or at != sorted(at):
+            raise ReleaseRefused(f"{path / CALIBRATION} has knots that do not ascend")
+
+
+def _read(file: Path) -> bytes:
+    """The content of a JSON file. Raises ReleaseRefused."""
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReleaseRefused(f"can't read {path}: {error}") from error
-    if not isinstance(document, dict):
-        raise ReleaseRefused(f"{path} is not a JSON object")
-    return document
+        with file.open("rb") as opened:
+            content = opened.read(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise ReleaseRefused(f"can't read {file}: {error}") from error
+    if len(content) > MAX_JSON_BYTES:
+        raise ReleaseRefused(f"can't read {file}: it has more than {MAX_JSON_BYTES:,} bytes")
+    return content
+
+
+def _parse(file: Path, content: bytes, kind: TypeAdapter[Content]) -> Content:
+    """The content of a JSON file, of the right types. Raises ReleaseRefused."""
+    try:
+        return kind.validate_json(content)
+    except ValidationError as error:
+        (first, *_) = error.errors(include_url=False, include_context=False)
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        raise ReleaseRefused(f"can't read {file}: {first['msg']}")
+    if not place:
+        raise ReleaseRefused(f"{file} is not a JSON object")
+    if first["type"] == "missing":
+        raise ReleaseRefused(
+            f"the release {file.parent} is incomplete: {file.name} lacks {place!r}"
+        )
+    raise ReleaseRefused(f"{file} has a wrong {place!r}: {first['msg']}")
 
 
 def _packaged(name: str) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Any
 import huggingface_hub.constants
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from app.engine import release as release_module
 from app.engine.files import sha256
@@ -262,6 +263,90 @@ def test_verify_files_passes_what_is_as_listed(tmp_path: Path) -> None:
     verify_files(tmp_path, {"sub/a.txt": abc}, ReleaseRefused)
     with pytest.raises(ModelRefused, match=f"has sha256 {abc}, expected {abc[:-1]}e"):
         verify_files(tmp_path, {"sub/a.txt": abc[:-1] + "e"}, ModelRefused)
+
+
+NESTED = "[" * 100_000
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "calibration.json", "metrics.json"])
+@pytest.mark.parametrize(
+    "content", [f'{{"a":{NESTED}', '{"a": "\\ud800"}', f'{{"a": {5000 * "9"}}}', " " * 2**25]
+)
+def test_json_that_no_reader_survives_is_refused(folder: Path, name: str, content: str) -> None:
+    """Nested without end, half of a character, a number of thousands of digits, megabytes."""
+    (folder / name).write_text(content)
+    if name != "manifest.json":
+        rewrite(
+            folder / "manifest.json",
+            lambda manifest: manifest["files"].update({name: sha256(folder / name)}),
+        )
+    with pytest.raises(ReleaseRefused, match=rf"can't read .*{name}"):
+        Release.open(folder)
+
+
+WRONG: list[tuple[str, list[str | int], object]] = [
+    ("manifest.json", ["name"], 7),
+    ("manifest.json", ["parent"], ["a"]),
+    ("manifest.json", ["dimension"], "384"),
+    ("manifest.json", ["dimension"], 0),
+    ("manifest.json", ["base_model"], "all-MiniLM-L6-v2"),
+    ("manifest.json", ["base_model", "files"], ["model.safetensors"]),
+    ("manifest.json", ["files", "README.md"], None),
+    ("manifest.json", ["created_at"], 1.5),
+    ("calibration.json", ["similarity"], []),
+    ("calibration.json", ["similarity", "bias"], "-90"),
+    ("calibration.json", ["similarity", "weights"], 100.0),
+    ("calibration.json", ["similarity", "weights"], ["100"]),
+    ("calibration.json", ["similarity", "weights"], [100.0, 1.0]),
+    ("calibration.json", ["similarity", "weights", 0], float("nan")),
+    ("calibration.json", ["similarity", "limits"], [1.0, 2.0]),
+    ("calibration.json", ["similarity", "knots"], []),
+    ("calibration.json", ["similarity", "knots"], [[0.0]]),
+    ("calibration.json", ["similarity", "knots"], [[1.0, 0.0], [0.0, 1.0]]),
+    ("thresholds.json", ["open_from"], "0.5"),
+    ("thresholds.json", ["open_from"], None),
+    ("thresholds.json", ["similarity", "review"], "0.5"),
+    ("thresholds.json", ["similarity", "review"], float("inf")),
+    ("thresholds.json", ["similarity", "duplicate"], [0.9]),
+    ("thresholds.json", ["similarity", "duplicate", "0.95"], 0.9),
+    ("thresholds.json", ["similarity", "duplicate", "0.95", "probability"], "0.9"),
+    ("thresholds.json", ["similarity", "duplicate", "0.95", "labels"], 1.5),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "value"), WRONG)
+def test_a_wrong_type_is_refused_before_anything_is_judged_by_it(
+    folder: Path, name: str, place: list[str | int], value: object
+) -> None:
+    def put(document: Any) -> None:
+        for part in place[:-1]:
+            document = document[part]
+        document[place[-1]] = value
+
+    rewrite(folder / name, put)
+    with pytest.raises(ReleaseRefused, match=name):
+        Release.open(folder)
+
+
+@pytest.mark.parametrize("name", [300 * "long", "a\0b", "folder"])
+def test_a_listed_file_that_is_none_is_refused(folder: Path, name: str) -> None:
+    (folder / "folder").mkdir()
+    rewrite(folder / "manifest.json", lambda manifest: manifest["files"].update({name: "0" * 64}))
+    with pytest.raises(ReleaseRefused, match=r"is missing|File name too long"):
+        Release.open(folder)
+
+
+def test_figures_as_deep_as_they_may_be_can_be_told_in_json(folder: Path) -> None:
+    (folder / "metrics.json").write_text(f'{{"a": {"[" * 190}1e999{"]" * 190}}}')
+    rewrite(
+        folder / "manifest.json",
+        lambda manifest: manifest["files"].update(
+            {"metrics.json": sha256(folder / "metrics.json")}
+        ),
+    )
+    metrics = Release.open(folder).metrics
+    expected = f'{{"a":{"[" * 190}null{"]" * 190}}}'
+    assert TypeAdapter(dict[str, Any]).dump_json(dict(metrics)).decode() == expected
 
 
 # The base model

@@ -919,6 +919,7 @@ def test_every_connection_has_its_pragmas(store: Store) -> None:
                 "synchronous": 2,
                 "foreign_keys": 1,
                 "busy_timeout": 10_000,
+                "secure_delete": 1,
             }
 
 

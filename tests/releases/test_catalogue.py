@@ -28,3 +28,14 @@ def test_a_folder_that_is_there_is_the_one_that_is_named(
     assert shipped(SHIPPED) == SHIPPED
     assert shipped(Path("nowhere")) == Path("nowhere")
     assert shipped(tmp_path / "nowhere") == tmp_path / "nowhere"
+
+
+def test_a_manifest_nested_without_end_hides_no_other_release(tmp_path: Path) -> None:
+    (tmp_path / "nested").mkdir()
+    (tmp_path / "nested" / "manifest.json").write_text('{"a":' + "[" * 100_000)
+    catalogue = Catalogue(ROOT / SHIPPED, tmp_path)
+    own, nested = catalogue.entries()
+    assert (own.name, own.refused) == ("minilm-quora", None)
+    assert nested.name == "nested"
+    assert nested.refused
+    assert "recursion limit exceeded" in nested.refused

@@ -87,7 +87,8 @@ class Collections:
                     within = table.c.collection_key == collection.key
                     connection.execute(sa.delete(table).where(within))
             connection.execute(sa.delete(collections).where(collections.c.key == collection.key))
-            return collection
+        self._database.erase_deleted()
+        return collection
 
     # For other rooms, within their transactions
 

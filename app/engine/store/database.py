@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from app.engine.store.schema import check_columns, latest_schema, migrate, schem
 from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+INCOMPLETE = (
+    "the database %s was copied while a server had it open, without the file that ends in -wal: unless SQLite's own"
+    " `.backup` or `VACUUM INTO` made the copy, it lacks what was written last, and perhaps everything"
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +36,8 @@ class Database:
         self._engine = sqlite.make_engine(path)
         self._views = sqlite.Views(self._engine)
         self._commits = sqlite.CommitCounter(path)
+        self._eraser = sqlite.Eraser(path)
+        self._is_prepared = False
 
     def prepare(self, begin: Callable[[sa.Connection], None]) -> None:
         """Check the database, bring its schema up to date, and let `begin` write what must stand there from the start.
@@ -38,20 +45,32 @@ class Database:
         Raises DataDirectoryUnusable; the connections are closed then.
         """
         try:
+            sqlite.make_private(self._path)
+            if sqlite.lacks_its_log(self._path):
+                log.warning(INCOMPLETE, self._path)
             with self.reading() as connection:
                 sqlite.check_integrity(connection)
             with self.writing() as connection:
                 migrate(connection)
                 check_columns(connection)
                 begin(connection)
-        except (*sqlite.ERRORS, CommandError, DataDamaged, StorageFull) as error:
+                sqlite.mark_open(connection, is_open=True)
+        except (*sqlite.ERRORS, OSError, CommandError, DataDamaged, StorageFull) as error:
             self.close()
             raise DataDirectoryUnusable(
                 f"can't use the database {self._path}: {sqlite.original(error)}"
             ) from error
+        self._is_prepared = True
+        if not sqlite.empty_log(self._path):
+            self._eraser.erase_soon()
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the database."""
+        self._eraser.close()
+        if self._is_prepared:
+            self._is_prepared = False
+            with suppress(*sqlite.ERRORS, StorageFull, DataDamaged), self.writing() as connection:
+                sqlite.mark_open(connection, is_open=False)
         self._commits.close()
         self._views.close()
         self._engine.dispose()
@@ -96,6 +115,10 @@ class Database:
             connection = connection.execution_options(write=True)
             with connection.begin():
                 yield connection
+
+    def erase_deleted(self) -> None:
+        """After a deletion: let nothing of what was deleted stay in any file. Soon, and in another thread."""
+        self._eraser.erase_soon()
 
     def report(self, table: sa.Table, *key: object) -> None:
         """Log once that a row is damaged, and count it."""

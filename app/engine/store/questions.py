@@ -144,6 +144,7 @@ class Questions:
             for row in versions:
                 self._supersede(connection, row, collection.revision + 1, erase=True)
             self._collections.advance(connection, collection, by=1, added=-1)
+        self._database.erase_deleted()
         return Written(collection, collection.revision + 1)
 
     def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
@@ -158,7 +159,9 @@ class Questions:
         """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
         outdated = _within(collection_key) & (questions.c.superseded_by <= upto)
         with self._database.writing() as connection:
-            connection.execute(sa.delete(questions).where(outdated))
+            purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
+        if purged:
+            self._database.erase_deleted()
 
     # Reading
 

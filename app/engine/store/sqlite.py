@@ -4,11 +4,14 @@ SQLAlchemy takes five times as long to run a statement as SQLite does, and its t
 is read in them. The only room that calls the driver.
 """
 
+import logging
+import os
 import sqlite3
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +22,13 @@ from sqlalchemy.exc import DBAPIError
 
 from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
 
-PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "busy_timeout": 10_000,
+    "secure_delete": 1,  # deleted content is overwritten
+}
 NO_ROOM = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR_WRITE,
@@ -29,7 +38,19 @@ NO_ROOM = {
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
 VALUES_AT_ONCE = 512  # in one IN (...)
 POOL_SIZE = 32
+OWNER_ONLY = 0o600
+FILES = (
+    "",
+    "-wal",
+    "-shm",
+)  # a database, its write-ahead log and the index of that, after the name
+WAIT_SECONDS = 0.2  # for readers, when the log is emptied
+# Of a database's header (https://www.sqlite.org/fileformat2.html): pages, and a number for the application's use.
+HEADER_BYTES, PAGES, USER_VERSION = 100, slice(28, 32), slice(60, 64)
+IS_OPEN = 1  # as that number: the log beside the file may hold some of the content
 DIALECT = sqlite.dialect()
+
+log = logging.getLogger(__name__)
 
 ERRORS = (DBAPIError, sqlite3.Error)  # what SQLAlchemy or the driver raises
 
@@ -91,6 +112,101 @@ def translated_errors() -> Iterator[None]:
 def original(error: Exception) -> object:
     """The driver's error, which SQLAlchemy may have wrapped."""
     return error.orig if isinstance(error, DBAPIError) else error
+
+
+def make_private(path: Path) -> None:
+    """Let the owner alone read and write a database, which is made if there is none. Raises OSError."""
+    for ending in FILES:
+        file = path.with_name(path.name + ending)
+        if not ending:
+            os.close(os.open(file, os.O_RDONLY | os.O_CREAT, OWNER_ONLY))
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & 0o077:
+                file.chmod(OWNER_ONLY)
+
+
+def lacks_its_log(path: Path) -> bool:
+    """Whether a database was copied, without its write-ahead log, while it was open. Raises OSError.
+
+    To be asked before it is opened. SQLite's own copies (`.backup`, `VACUUM INTO`) look the same, and are complete.
+    """
+    if path.with_name(f"{path.name}-wal").exists():
+        return False
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES:
+        return False
+    has_no_table = (
+        int.from_bytes(header[PAGES]) == 1
+    )  # only its first page was moved out of the log
+    return has_no_table or int.from_bytes(header[USER_VERSION]) == IS_OPEN
+
+
+def mark_open(connection: sa.Connection, *, is_open: bool) -> None:
+    """Note in the header whether the log may hold some of the content."""
+    connection.exec_driver_sql(f"PRAGMA user_version = {IS_OPEN if is_open else 0}")
+
+
+class Eraser:
+    """Empties the write-ahead log after deletions: until then it holds the deleted text, however safe the file is.
+
+    It does so in a thread of its own, once for all deletions of a moment: a deletion does not wait for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_due = self._is_closing = False
+
+    def erase_soon(self) -> None:
+        """Empty the log as soon as its readers let it."""
+        with self._changed:
+            self._is_due = True
+            if self._thread is None:
+                self._is_closing = False
+                self._thread = threading.Thread(target=self._loop, name="eraser", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Empty it a last time if that is due, and end the thread; `erase_soon` starts another."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
+        self._thread = None
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._is_due or self._is_closing):
+                    self._changed.wait()
+                was_due, self._is_due = self._is_due, False
+            is_done = not was_due or empty_log(self._path)
+            with self._changed:
+                self._is_due = self._is_due or not is_done
+                if self._is_closing:
+                    return
+                # Deletions that come meanwhile share the next time.
+                self._changed.wait_for(lambda: self._is_closing, WAIT_SECONDS)
+
+
+def empty_log(path: Path) -> bool:
+    """Move the log's content to the database, and cut the log to nothing; whether that was done.
+
+    It is not while somebody reads what the log held some time ago, or where the disk is full.
+    """
+    url = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(url, timeout=WAIT_SECONDS, uri=True)) as connection:
+            ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        log.warning("the write-ahead log can't be emptied yet: %s", error)
+        return False
+    return not is_busy
 
 
 class Views:
