@@ -21,8 +21,7 @@ class PlainPaths:
             return
         if self._root_path:
             scope = {**scope, "root_path": self._root_path}
-        if _ends_in_slash(scope):
-            scope = {**scope, "path": _without_slash(scope)}
+        scope = {**scope, "path": _plain_path(scope)}
         if scope["method"] == "HEAD":
             head = _Head(receive, send)
             await self._app({**scope, "method": "GET"}, head.receive, head.send)
@@ -56,7 +55,10 @@ def _ends_in_slash(scope: Scope) -> bool:
     return raw_path.endswith(b"/")
 
 
-def _without_slash(scope: Scope) -> str:
-    path: str = scope["path"].rstrip("/")
-    root_path: str = scope.get("root_path", "")
-    return f"{path}/" if path in ("", root_path.rstrip("/")) else path
+def _plain_path(scope: Scope) -> str:
+    """The path without a slash at its end, save for that of the front door, which is one."""
+    path: str = scope["path"]
+    if _ends_in_slash(scope):
+        path = path.rstrip("/")
+    front_doors = ("", scope.get("root_path", "").rstrip("/"))
+    return f"{path}/" if path in front_doors else path
