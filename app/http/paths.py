@@ -20,13 +20,19 @@ class PlainPaths:
             await self._app(scope, receive, send)
             return
         if self._root_path:
-            scope = {**scope, "root_path": self._root_path}
+            scope = {**scope, "root_path": self._root_path, "path": self._outer_path(scope)}
         scope = {**scope, "path": _plain_path(scope)}
         if scope["method"] == "HEAD":
             head = _Head(receive, send)
             await self._app({**scope, "method": "GET"}, head.receive, head.send)
         else:
             await self._app(scope, receive, send)
+
+    def _outer_path(self, scope: Scope) -> str:
+        """The path with the proxy's in front, as ASGI has it; a proxy that strips its own left it off."""
+        path: str = scope["path"]
+        is_whole = path == self._root_path or path.startswith(f"{self._root_path}/")
+        return path if is_whole else self._root_path + path
 
 
 class _Head:
