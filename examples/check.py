@@ -7,12 +7,14 @@ import argparse
 import csv
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 BATCH = 50  # questions in one request
+VERDICTS = ("duplicate", "review", "new")
 # Share of the rows of a kind that must pass; of what is called `duplicate` one in ten may be wrong (target precision).
 BARS = {"paraphrase": 0.9, "near_miss": 0.95, "elsewhere": 1.0}
 
@@ -53,6 +55,8 @@ def report(kind: str, bar: float, answered: list[tuple[dict[str, str], dict[str,
             missed.append((row, finding))
     right = len(answered) - len(missed)
     print(f"{kind}: {right} of {len(answered)} as expected, at least {bar:.0%} wanted")
+    verdicts = Counter(finding["verdict"] for _, finding in answered)
+    print("  " + ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS))
     for row, finding in missed:
         best = "no candidate"
         if finding["candidates"]:
