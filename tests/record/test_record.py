@@ -10,6 +10,7 @@ from tests.record.project import Project
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_the_service_does_what_is_recorded() -> None:
     wrong = check(Project())
     assert not wrong, "\n".join(wrong)
