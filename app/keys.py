@@ -150,7 +150,6 @@ def _admin_key(file: Path) -> str:
             raise AdminKeyRefused(
                 f"anybody may change {file} (SAMEASK_ADMIN_KEY_FILE): `chmod 600 {file}`"
             )
-        warn_if_open(file)
         key = file.read_text("ascii").strip()
     except OSError as error:
         raise AdminKeyRefused(
@@ -163,6 +162,7 @@ def _admin_key(file: Path) -> str:
             f"{file} (SAMEASK_ADMIN_KEY_FILE) must hold one key of 32 to 1,024 visible ASCII characters:"
             " `openssl rand -hex 32` makes a good one"
         )
+    warn_if_open(file)
     return key
 
 

@@ -236,7 +236,6 @@ def _secret(file: Path | None) -> bytes:
             raise WebhookRefused(
                 f"anybody may change {file} (SAMEASK_WEBHOOK_SECRET_FILE): `chmod 600 {file}`"
             )
-        warn_if_open(file)
         text = file.read_text("ascii").strip()
         secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except OSError as error:
@@ -253,6 +252,7 @@ def _secret(file: Path | None) -> bytes:
             f"{file} (SAMEASK_WEBHOOK_SECRET_FILE) must hold {SECRET_PREFIX} and {MIN_SECRET_BYTES} to"
             f' {MAX_SECRET_BYTES} bytes in base64: `echo "{SECRET_PREFIX}$(openssl rand -base64 32)"` makes good ones'
         )
+    warn_if_open(file)
     return secret
 
 
