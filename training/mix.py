@@ -79,13 +79,20 @@ def cluster_pairs(cluster: Cluster, chances: random.Random) -> list[LabelledPair
         return []
     same = chances.sample(cluster.same, size)
     near = chances.sample(twinned, size)
-    pairs = [LabelledPair(same[i], same[(i + 1) % size], is_duplicate=True) for i in range(size)]
-    pairs += [LabelledPair(text, twin, is_duplicate=True) for text, twin in near]
-    dealt = [text for both in near for text in both]
+    pairs: list[LabelledPair] = []
+    for place, text in enumerate(same):
+        following = same[(place + 1) % size]
+        pairs.append(LabelledPair(text, following, is_duplicate=True))
+    dealt: list[str] = []
+    for text, twin in near:
+        pairs.append(LabelledPair(text, twin, is_duplicate=True))
+        dealt += [text, twin]
     shift = chances.randrange(size)
     for place, text in enumerate(dealt):
         # A near-miss and its twin go to neighbours of the ring, so that no text meets both.
-        partner = same[(place // 2 + (place % 2) + shift) % size]
+        is_twin = place % 2
+        number = place // 2 + is_twin + shift
+        partner = same[number % size]
         pairs.append(LabelledPair(partner, text, is_duplicate=False))
     return pairs
 
@@ -96,17 +103,17 @@ def _drawn(pairs: Sequence[LabelledPair], count: int, chances: random.Random) ->
 
 def _balanced(pairs: list[LabelledPair], chances: random.Random) -> list[LabelledPair]:
     """Of duplicates alone, as many different pairs are made by dealing the second questions anew."""
-    if not pairs or not all(pair.is_duplicate for pair in pairs):
+    count = len(pairs)
+    if count < 2 or not all(pair.is_duplicate for pair in pairs):
         return pairs
-    seconds = [pair.question2 for pair in pairs]
-    step = chances.randrange(1, len(pairs)) if len(pairs) > 1 else 0
-    dealt = [
-        LabelledPair(pair.question1, seconds[(place + step) % len(pairs)], is_duplicate=False)
-        for place, pair in enumerate(pairs)
-    ]
-    return (
-        [*pairs, *(pair for pair in dealt if pair.question1 != pair.question2)] if step else pairs
-    )
+    step = chances.randrange(1, count)
+    dealt: list[LabelledPair] = []
+    for place, pair in enumerate(pairs):
+        other = pairs[(place + step) % count]
+        if pair.question1 != other.question2:
+            different = LabelledPair(pair.question1, other.question2, is_duplicate=False)
+            dealt.append(different)
+    return [*pairs, *dealt]
 
 
 def _easy(
@@ -119,8 +126,13 @@ def _easy(
     texts = [pair.question1 for pair in (*written, *others)]
     chances.shuffle(texts)
     count = min(round(share * len(texts)), len(texts) // 2)
-    drawn = zip(texts[:count], texts[count : 2 * count], strict=True)
-    return [LabelledPair(a, b, is_duplicate=False) for a, b in drawn if a != b]
+    first = texts[:count]
+    second = texts[count : 2 * count]
+    easy: list[LabelledPair] = []
+    for one, other in zip(first, second, strict=True):
+        if one != other:
+            easy.append(LabelledPair(one, other, is_duplicate=False))
+    return easy
 
 
 @dataclass(frozen=True)
@@ -158,8 +170,11 @@ def _auc(
 
 def _surface(pair: LabelledPair) -> list[float]:
     """Lengths, case, question marks and the share of common words of both texts, whichever comes first."""
-    one, other = pair.question1.lower().split(), pair.question2.lower().split()
-    common = len(set(one) & set(other)) / max(1, len(set(one) | set(other)))
+    one = pair.question1.lower().split()
+    other = pair.question2.lower().split()
+    shared = set(one) & set(other)
+    all_words = set(one) | set(other)
+    common = len(shared) / max(1, len(all_words))
     lengths = sorted((len(one), len(other)))
     lower = [text == text.lower() for text in (pair.question1, pair.question2)]
     marks = [text.endswith("?") for text in (pair.question1, pair.question2)]
