@@ -124,6 +124,7 @@ class Release:
             raise ReleaseRefused(f"{path / MANIFEST} has no digest of {', '.join(sorted(missing))}")
         verify_files(path, manifest.files, ReleaseRefused)
         by_similarity, by_pair, open_from = _evidence(path)
+        metrics = _parse(path / METRICS, _read(path / METRICS), JSON_OBJECT)
         has_classifier = any(name.startswith(CLASSIFIER) for name in manifest.files)
         if has_classifier and by_pair is None:
             raise ReleaseRefused(f"the release {path} is incomplete: it has no 'pair' calibration")
@@ -136,7 +137,7 @@ class Release:
             by_similarity=by_similarity,
             by_pair=by_pair if has_classifier else None,
             open_from=open_from,
-            metrics=_parse(path / METRICS, _read(path / METRICS), JSON_OBJECT),
+            metrics=metrics,
             manifest=document,
             digest=sha256(path / MANIFEST),
         )
@@ -234,10 +235,8 @@ def _check_scale(path: Path, scale: Scale, features: int) -> None:
     for target in TARGET_PRECISIONS:
         if target not in scale.thresholds.duplicate:
             raise ReleaseRefused(f"{path / THRESHOLDS} has no threshold for {target!r}")
-    lists = [calibration.weights]
-    if calibration.limits is not None:
-        lists.append(calibration.limits)
-    if any(len(values) != features for values in lists):
+    lengths = {len(calibration.weights), len(calibration.limits or calibration.weights)}
+    if lengths != {features}:
         raise ReleaseRefused(f"{path / CALIBRATION} does not weigh {features} features")
     if calibration.knots is not None:
         at = [knot[0] for knot in calibration.knots]
