@@ -235,10 +235,8 @@ def _check_scale(path: Path, scale: Scale, features: int) -> None:
     for target in TARGET_PRECISIONS:
         if target not in scale.thresholds.duplicate:
             raise ReleaseRefused(f"{path / THRESHOLDS} has no threshold for {target!r}")
-    lists: list[Sequence[float | None]] = [calibration.weights]
-    if calibration.limits is not None:
-        lists.append(calibration.limits)
-    if any(len(values) != features for values in lists):
+    lengths = {len(calibration.weights), len(calibration.limits or calibration.weights)}
+    if lengths != {features}:
         raise ReleaseRefused(f"{path / CALIBRATION} does not weigh {features} features")
     if calibration.knots is not None:
         at = [knot[0] for knot in calibration.knots]
