@@ -38,7 +38,7 @@ from training.objectives import ObjectiveName
 from training.paired_figures import EvaluationSet, PairedProbabilities, measure
 from training.pairs import LabelledPair
 from training.plan import Plan, Steps
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.train import Options
 
 KINDS = (
@@ -189,7 +189,7 @@ def spoken(
             release = fit(plan, Path(folder) / "release")
         if release is None:
             raise SystemExit("run this in one process")
-        return probabilities(release, [asked], "cpu", ProgressFile())[0]
+        return probabilities(release, [asked], "cpu", ProgressWriter())[0]
 
 
 def judged(seeds: Sequence[int], size: int, said: Path) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def one(seed: int, kind: str, size: int, said: Path) -> tuple[str, float, bool]:
                 champion[rows], challenger[rows], labels[rows], np.arange(len(labels[rows]))
             ),
             TARGET,
-            ProgressFile(),
+            ProgressWriter(),
         )
         for asked, rows in sets.items()
     ]

@@ -26,7 +26,7 @@ from app.engine.scorer import Threshold
 from training.build import LOGIT_LIMIT
 from training.calibration import fit_scale, fit_threshold
 from training.evaluation import Evidence, in_slices
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.served import Served, serve
 from training.written import Cluster, read_clusters
 
@@ -81,7 +81,7 @@ class Pool:
     @classmethod
     def of(cls, release: Release, clusters: Sequence[Cluster], device: str) -> "Pool":
         """Ask the clusters' texts of their questions, stored among those of other domains."""
-        silent = ProgressFile()
+        silent = ProgressWriter()
         encoder, classifier = open_models(release, device)
         others = [cluster.question for cluster in read_clusters("train")]
         served: Served = serve(encoder, clusters, others, silent)

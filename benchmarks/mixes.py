@@ -26,7 +26,7 @@ from training.elsewhere import ENDING, Portion, read_elsewhere, read_set
 from training.mix import Ingredients, sample_epoch
 from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.questions import LEARNING_RATE, PAWS_SHARE, QUORA_PAIRS, portion_of
 from training.train import Options, train
 from training.written import Cluster, read_clusters
@@ -79,7 +79,7 @@ def main() -> None:
                     sets["written"][:64],
                     options,
                     work,
-                    ProgressFile(),
+                    ProgressWriter(),
                 )
                 figures[f"{name}, seed {SEED + turn}"] = average_precisions(trained, sets)
                 show(figures, as_json=arguments.json)

@@ -38,7 +38,7 @@ from training.pairs import (
     labels_of,
     open_pairs,
 )
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.publish import document, publish, refuse_existing
 from training.splits import assert_disjoint, components
 from training.weight_delta import difference
@@ -69,7 +69,7 @@ class Scales:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-FitScales = Callable[[Encoder, PairClassifier | None, ProgressFile], Scales]
+FitScales = Callable[[Encoder, PairClassifier | None, ProgressWriter], Scales]
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,14 @@ def make_release(
     recipe: Recipe,
     out: Path,
     device: str = "auto",
-    progress: ProgressFile | None = None,
+    progress: ProgressWriter | None = None,
 ) -> Release:
     """Fit calibration and thresholds of the models as they will be served, and publish them as a release.
 
     Raises CommandError for unusable pairs and when `out` exists, ModelRefused for an unusable model.
     """
     recipe.check(out)
-    progress = progress or ProgressFile()
+    progress = progress or ProgressWriter()
     folder = find_base(recipe.base)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as stage:
@@ -147,7 +147,7 @@ def _measured(
     encoder: Encoder,
     classifier: PairClassifier | None,
     base: Encoder | None,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> _Measured:
     sets = []
     for source in (recipe.tune, *recipe.report):
@@ -174,7 +174,7 @@ def _documents(
     name: str,
     manifest: Mapping[str, Any],
     measured: _Measured,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> dict[str, str | bytes | Path]:
     """Everything but the weights and the manifest, by its name in the release."""
     scales = measured.scales.by_similarity, measured.scales.by_pair
@@ -209,7 +209,7 @@ def _figures(
     source: Source,
     evidence: Evidence,
     scale: Scale,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> Figures:
     progress.beat()
     return {

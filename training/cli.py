@@ -21,7 +21,7 @@ from training.gate import MARGIN, gate
 from training.paired_figures import EvaluationSet
 from training.pairs import write_pairs
 from training.plan import Plan, Steps
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.questions import Given, make_questions_release
 from training.retrain import retrain
 from training.sources import SHARES
@@ -146,7 +146,7 @@ def questions_command(
     """
     report = sources.files(report_pairs or [])
     given = Given(Release.open(parent), quora, paws, elsewhere, report)
-    _show(make_questions_release(given, out, ProgressFile()))
+    _show(make_questions_release(given, out, ProgressWriter()))
 
 
 @cli.command("calibrate")

@@ -25,7 +25,7 @@ from training.pairs import (
     rows_of,
     texts_of,
 )
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.retrieval import mining, retrieval
 from training.splits import components
 
@@ -55,10 +55,10 @@ def read_evidence(
     classifier: PairClassifier | None,
     pairs: Sequence[LabelledPair],
     base: Encoder | None = None,
-    progress: ProgressFile | None = None,
+    progress: ProgressWriter | None = None,
 ) -> Evidence:
     """Run the models over labelled pairs, each text once."""
-    progress = progress or ProgressFile()
+    progress = progress or ProgressWriter()
     by_encoder = _similarities(encoder, pairs, progress)
     logits = None
     if classifier:
@@ -70,7 +70,7 @@ def read_evidence(
 def _similarities(
     encoder: Encoder,
     pairs: Sequence[LabelledPair],
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> NDArray[np.float32]:
     texts = texts_of(pairs)
     return similarities(pairs, texts, in_slices(encoder.encode, texts, progress))
@@ -91,7 +91,7 @@ def similarities(
 def in_slices(
     read: Callable[[Sequence[Any]], NDArray[np.float32]],
     items: Sequence[Any],
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> NDArray[np.float32]:
     """A model's answers for all items, with progress after each slice, and a bar on a terminal."""
     parts = []

@@ -24,20 +24,20 @@ from training.objectives import (
 )
 from training.pairs import LabelledPair
 from training.plan import Plan, claim
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.teacher import judge, keep, kept
 from training.train import averaged, train
 
 JUDGED = "judged.parquet"  # a teacher's probabilities, beside the checkpoints
 
 
-def fit(plan: Plan, out: Path, progress: ProgressFile | None = None) -> Release | None:
+def fit(plan: Plan, out: Path, progress: ProgressWriter | None = None) -> Release | None:
     """Train and publish. A training that was killed goes on from the last checkpoint beside `out`.
 
     Of several processes (`torchrun`) all train and the first alone publishes; the others return None. Raises
     CommandError before any training when `out` exists or the pairs don't do.
     """
-    progress = progress or ProgressFile()
+    progress = progress or ProgressWriter()
     pairs = sample(plan.train.pairs, plan.limit, plan.steps.options.seed)
     recipe = _recipe(plan, pairs)
     recipe.check(out)
@@ -78,7 +78,7 @@ class _Training:
     pairs: Sequence[LabelledPair]
     work: Path
     processes: PartialState
-    progress: ProgressFile
+    progress: ProgressWriter
 
     def run(self, base: Path) -> dict[str, Path]:
         """The folders of the models, by part, after every objective."""

@@ -34,7 +34,7 @@ from training.paired_figures import (
     measure,
 )
 from training.pairs import LabelledPair, labels_of, open_pairs
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.served_verdicts import NEAR, WRITTEN, Caller, doubts, harm
 from training.splits import components
 
@@ -83,14 +83,14 @@ def gate(
     target_precision: TargetPrecision,
     margin: float = MARGIN,
     device: str = "auto",
-    progress: ProgressFile | None = None,
+    progress: ProgressWriter | None = None,
     near: Sequence[UnlabelledPair] = (),
 ) -> GateReport:
     """Measure both releases on the same pairs, each by its own calibration and thresholds, and judge.
 
     `near` are the collection's own near pairs of which nobody has said whether they are duplicates.
     """
-    progress = progress or ProgressFile()
+    progress = progress or ProgressWriter()
     pairs = [open_pairs(one.pairs) for one in sets]
     before = _read(champion, pairs, near, target_precision, device, progress)
     after = _read(challenger, pairs, near, target_precision, device, progress)
@@ -124,7 +124,7 @@ def _read(
     near: Sequence[UnlabelledPair],
     target_precision: TargetPrecision,
     device: str,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> _Read:
     """The answers of a release, whose models are closed again."""
     encoder, classifier = open_models(release, device)
@@ -147,7 +147,7 @@ def probabilities(
     release: Release,
     sets: Sequence[Sequence[LabelledPair]],
     device: str,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> list[NDArray[np.float64]]:
     """P(duplicate) of the pairs of each set, through the code that serves; the models are closed again."""
     return _probabilities(release, *open_models(release, device), sets, progress)
@@ -158,7 +158,7 @@ def _probabilities(
     encoder: Encoder,
     classifier: PairClassifier | None,
     sets: Sequence[Sequence[LabelledPair]],
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> list[NDArray[np.float64]]:
     calibration = release.scale.calibration
     read = []

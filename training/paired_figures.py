@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.engine.training_contract import FigureOfBoth, Wanting
 from training import bootstrap
 from training.pairs import LabelledPair
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 
 RESAMPLES = 2000
 FEWEST = 10  # pairs of each class, and components, without which no interval is worth looking at
@@ -75,7 +75,7 @@ def measure(
     evaluated: EvaluationSet,
     both: PairedProbabilities,
     target: float,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> Measurement:
     """Differences with 95 % intervals: a paired bootstrap, the same resampled components for both releases."""
     labels = both.labels
@@ -100,7 +100,7 @@ def measure(
 
 
 def _resampled_differences(
-    both: PairedProbabilities, target: float, progress: ProgressFile
+    both: PairedProbabilities, target: float, progress: ProgressWriter
 ) -> Values:
     parts: list[Values] = []
     for weights in bootstrap.resampled(both.components, both.labels, RESAMPLES):

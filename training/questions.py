@@ -28,7 +28,7 @@ from training.evaluation import in_slices
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
 from training.served import serve
@@ -76,7 +76,7 @@ class Given:
     report: Sequence[Source]
 
 
-def make_questions_release(given: Given, out: Path, progress: ProgressFile) -> Release:
+def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
     """Train and publish. A training that was killed goes on from the last checkpoint beside `out`.
 
     Raises CommandError when `out` exists or a set of pairs doesn't do.
@@ -116,7 +116,7 @@ def print_mix(epoch: Epoch, clusters: Sequence[Cluster]) -> None:
 
 
 def _ingredients(
-    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressFile
+    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
 ) -> Ingredients:
     portions = read_elsewhere(given.elsewhere, LEFT_OUT) if given.elsewhere else []
     if given.quora:
@@ -127,7 +127,7 @@ def _ingredients(
 
 
 def _related(
-    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressFile
+    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
 ) -> list[LabelledPair]:
     """The related pairs, judged once by the parent and kept in `work`, the nearest first."""
     file = work / "related.jsonl"
@@ -138,7 +138,9 @@ def _related(
     return read_set(file)
 
 
-def _encoder(given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressFile) -> Path:
+def _encoder(
+    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
+) -> Path:
     """A bi-encoder that learnt to find paraphrases, and keeps a share of the base's weights."""
     base = find_base(given.parent.base.name)
     pairs = finding_pairs(clusters, read_pairs(given.quora) if given.quora else [])
@@ -170,7 +172,7 @@ def finding_pairs(clusters: Sequence[Cluster], quora: Sequence[LabelledPair]) ->
     return pairs
 
 
-def _classifier(given: Given, epoch: Epoch, work: Path, progress: ProgressFile) -> Path:
+def _classifier(given: Given, epoch: Epoch, work: Path, progress: ProgressWriter) -> Path:
     """The parent's classifier after one epoch of the mix."""
     folder = work / "classifier"
     start = work / "parent"
@@ -260,7 +262,7 @@ def asked_pairs(side: Side) -> list[LabelledPair]:
 def scales_for_strangers(
     encoder: Encoder,
     classifier: PairClassifier | None,
-    progress: ProgressFile,
+    progress: ProgressWriter,
     *,
     work: Path,
     sources: str,
@@ -299,7 +301,7 @@ def scales_for_strangers(
 
 
 def served_answers(
-    side: Side, encoder: Encoder, classifier: PairClassifier, work: Path, progress: ProgressFile
+    side: Side, encoder: Encoder, classifier: PairClassifier, work: Path, progress: ProgressWriter
 ) -> Answers:
     """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
     file = work / f"served-{side}.npz"

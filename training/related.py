@@ -12,7 +12,7 @@ from app.engine.models.opening import open_models
 from app.engine.release import Release
 from training.evaluation import in_slices, similarities
 from training.pairs import LabelledPair
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.written import Cluster
 
 DRAWN = 4  # texts of each cluster, whatever they are in it
@@ -35,7 +35,7 @@ def related_pairs(
     teacher: Release,
     count: int,
     seed: int,
-    progress: ProgressFile,
+    progress: ProgressWriter,
     backend: str = TORCH,
 ) -> Related:
     """Up to `count` near pairs of texts of different clusters in one domain, less those that the teacher takes for

@@ -44,7 +44,7 @@ from training.pairs import (
     read_pairs,
 )
 from training.plan import Plan, Steps
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.replay import replayed
 from training.splits import apart
@@ -92,7 +92,7 @@ def retrain(work: Path) -> None:
     """
     if (work / RESULT).exists():
         return
-    progress = ProgressFile(work / PROGRESS)
+    progress = ProgressWriter(work / PROGRESS)
     progress.phase("preparing")
     request = read_one(work / REQUEST, Request)
     champion = Release.open(request.champion)
@@ -199,7 +199,7 @@ def _published(
     request: Request,
     champion: Release,
     sets: Sets,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> Release:
     """The release that is asked for; the one that this run has published already, if it was killed after that."""
     out = request.release
@@ -244,7 +244,7 @@ def _to_label(
     request: Request,
     release: Release,
     pairs: Sequence[UnlabelledPair],
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> list[PairToLabel]:
     """The stored pairs whose labels would help most, with the new release's probabilities."""
     if not pairs:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.engine.models.encoder import Encoder
 from training.evaluation import in_slices
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.written import Cluster
 
 NEAREST = 5  # stored questions that are judged for one that is asked
@@ -72,7 +72,7 @@ def serve(
     encoder: Encoder,
     clusters: Sequence[Cluster],
     others: Sequence[str],
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> Served:
     """The candidates of all that the clusters ask, with the clusters' questions stored among the others."""
 

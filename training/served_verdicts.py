@@ -21,7 +21,7 @@ from app.engine.training_contract import Calls, ServedSet, UnlabelledPair
 from app.engine.verdicts import Judge, Pair, unread
 from training.evaluation import in_slices, similarities
 from training.pairs import LabelledPair, both_texts, texts_of
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 from training.served import serve
 from training.written import Cluster, read_clusters
 
@@ -43,7 +43,7 @@ class Caller:
     scorer: Scorer
     encoder: Encoder
     classifier: PairClassifier | None
-    progress: ProgressFile
+    progress: ProgressWriter
 
     def on_written(self) -> Calls:
         """Written questions, each asked among those stored, as `training.served` has it."""

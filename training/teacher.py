@@ -19,7 +19,7 @@ from training.evaluation import in_slices, similarities
 from training.hard_negatives import mine_pairs
 from training.objectives import Examples
 from training.pairs import LabelledPair, both_texts, labels_of, texts_of
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 
 
 def judge(
@@ -28,7 +28,7 @@ def judge(
     made: Sequence[LabelledPair],
     mine: int,
     device: Device,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> Examples:
     """The pairs, up to `mine` near ones of their questions, and last those that were made by rule.
 

@@ -47,7 +47,7 @@ from training.objectives import (
     Part,
 )
 from training.pairs import LabelledPair, labels_of
-from training.progress import ProgressFile, TrainerProgress
+from training.progress_writer import ProgressWriter, TrainerProgress
 
 EVALUATIONS_PER_EPOCH = 4
 EVALUATED = "fit"  # name of the pairs to tune on in the logs, which checkpoints go on from
@@ -84,7 +84,7 @@ def train(
     tune: Sequence[LabelledPair],
     options: Options,
     work: Path,
-    progress: ProgressFile,
+    progress: ProgressWriter,
 ) -> Path:
     """Train the model in the folder `start`, and return the folder of the checkpoint that ranked `tune` best.
 

@@ -127,12 +127,12 @@ class Find:
     the questions that labels link to it, before any model call. The others are open: they are embedded and searched.
     """
 
-    def __init__(self, store: Store, live: LiveRelease, query: Query, auto_depth: int) -> None:
-        """`auto_depth` is how many candidates of a text are read at most with `auto`. Raises InvalidRequest."""
+    def __init__(self, store: Store, live: LiveRelease, query: Query, verify_depth: int) -> None:
+        """`verify_depth` is how many candidates of a text are read at most with `auto`. Raises InvalidRequest."""
         self._store = store
         self._live = live
         self._query = query
-        self._depth = _depth(live, query, auto_depth)
+        self._depth = _depth(live, query, verify_depth)
         self._judge = Judge(live.scorer)
         self._phases = Phases()
         self._models = Models(live, self._phases)
@@ -370,7 +370,7 @@ class Score:
             return rulings_of_pairs(labels)
 
 
-def _depth(live: LiveRelease, query: Query, auto_depth: int) -> int:
+def _depth(live: LiveRelease, query: Query, verify_depth: int) -> int:
     """How many candidates of a text the classifier may have to read. Raises InvalidRequest if there is none."""
     if not live.classifier:
         if query.verify == "always":
@@ -378,7 +378,7 @@ def _depth(live: LiveRelease, query: Query, auto_depth: int) -> int:
                 FieldError("verify", "is 'always', but the live release has no pair classifier")
             )
         return 0
-    depths = {"always": query.top_k, "auto": min(query.top_k, auto_depth), "never": 0}
+    depths = {"always": query.top_k, "auto": min(query.top_k, verify_depth), "never": 0}
     return depths[query.verify]
 
 

@@ -1,4 +1,5 @@
-"""Who must show a write before it is acknowledged: the live release, and one that joined it to replace it.
+"""Catching up: who must show a write before it is acknowledged, after a crash too: the live release, and one that
+joined it to replace it.
 
 The live release is replaced whole, by one which has shown every write since it joined (`join`, `follow`, `replace`).
 """

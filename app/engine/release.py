@@ -12,7 +12,7 @@ Nothing in it is read before its digest has been checked against the manifest, a
 """
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar

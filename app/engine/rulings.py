@@ -1,4 +1,4 @@
-"""Labels in, rulings out: the word of people on a pair, which overrules the model's for exactly that pair.
+"""Labels in, rulings out: what the labels of a pair come to. The judge (`verdicts`) lets that overrule the model.
 
 Where people contradict each other nothing is averaged: the verdict is `review` until one of them gives way. See
 docs/decisions/0007.

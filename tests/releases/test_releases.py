@@ -39,7 +39,7 @@ from app.errors import (
 from app.main import create_app
 from app.releases.at_start import AT_START
 from app.releases.releases import Releases
-from app.releases.shadow import Phase
+from app.releases.swap import Phase
 from app.settings import Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
 from tests.serving import PATIENCE_SECONDS, Model

@@ -16,10 +16,10 @@ from training import paired_figures
 from training.cli import cli
 from training.gate import judge
 from training.paired_figures import EvaluationSet, Measurement, PairedProbabilities, measure
-from training.progress import ProgressFile
+from training.progress_writer import ProgressWriter
 
 MARGIN = 0.005
-SILENT = ProgressFile()
+SILENT = ProgressWriter()
 LABELS = EvaluationSet("labels", (), growth=5.0)
 ELSEWHERE = EvaluationSet("elsewhere", (), elsewhere=True)
 

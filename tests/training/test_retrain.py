@@ -20,7 +20,7 @@ from app.errors import CommandError, ReleaseRefused
 from tests.conftest import publish_release
 from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs
-from training import figures, paired_figures, progress, replay, served_verdicts
+from training import figures, paired_figures, progress_writer, replay, served_verdicts
 from training.cli import main
 from training.pairs import LabelledPair, write_pairs
 from training.retrain import assemble, learnt_labels, retrain
@@ -97,7 +97,7 @@ def phases(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
         write(file, value, durable=durable)
         told.append(json.loads(file.read_text("utf-8")))
 
-    monkeypatch.setattr(progress, "write_one", keep)
+    monkeypatch.setattr(progress_writer, "write_one", keep)
     return told
 
 
@@ -191,14 +191,14 @@ def test_a_run_that_was_killed_goes_on_and_comes_to_the_same(
                 retrain(work)
 
     kill(
-        progress.ProgressFile,
+        progress_writer.ProgressWriter,
         "step",
         lambda: list(releases.glob(".new.training/*/checkpoint-*/trainer_state.json")),
     )
     assert not (releases / "new").exists()
     told.clear()
     kill(
-        progress.ProgressFile, "beat", lambda: (releases / "new").exists()
+        progress_writer.ProgressWriter, "beat", lambda: (releases / "new").exists()
     )  # in the gate, after publishing
     assert min(one["step"] for one in told if one.get("steps")) > 1
     before = (releases / "new" / "manifest.json").read_bytes()

@@ -11,7 +11,7 @@ from app.engine.training_contract import Progress, write_one
 Phase = Literal["preparing", "training", "measuring", "gate"]
 
 
-class ProgressFile:
+class ProgressWriter:
     """Tells a file how far a run is; without a file it tells nobody.
 
     The file is replaced whole each time. It is written only when work was done, so that silence means that none is.
@@ -51,7 +51,7 @@ class ProgressFile:
 class TrainerProgress(TrainerCallback):
     """Passes a trainer's steps on, and the seconds that the rest will take at the pace so far."""
 
-    def __init__(self, progress: ProgressFile) -> None:
+    def __init__(self, progress: ProgressWriter) -> None:
         self._progress = progress
         self._loss: float | None = None
         self._began = (0, 0.0)  # step, seconds
