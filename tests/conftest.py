@@ -10,6 +10,7 @@ os.environ.setdefault(
     "SAMEASK_ALLOWED_HOSTS", "testserver"
 )  # as the test client calls every service
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -77,6 +78,16 @@ def publish_release(
         "README.md": f"# {out.name}\n",
     }
     return publish(out, manifest, files)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command that serves adds a handler to the log, which would outlive the stream that its test captured."""
+    logger = logging.getLogger("app")
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture
