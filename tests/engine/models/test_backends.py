@@ -287,8 +287,7 @@ def test_auto_takes_the_fastest_that_is_good_and_notes_it(
     figures = {
         "torch": measured(100),
         "openvino-int8": measured(900, agreement=0.9),
-        "openvino-bf16": measured(400),
-        "openvino-fp32": measured(200),
+        "openvino-fp32": measured(400),  # and none in bfloat16: not every processor has that
     }
     asked: list[str] = []
 
@@ -302,20 +301,20 @@ def test_auto_takes_the_fastest_that_is_good_and_notes_it(
     )
     encoder, classifier = open_models(release, "cpu", AUTO, tmp_path)
     assert (encoder.backend, classifier and classifier.backend) == (
-        "openvino-bf16",
-        "openvino-bf16",
+        "openvino-fp32",
+        "openvino-fp32",
     )
     assert asked == [*figures, *figures]
     (noted,) = tmp_path.glob(f"*/{CHOICE}")
     parts = json.loads(noted.read_text("utf-8"))["parts"]
     assert {part: of["backend"] for part, of in parts.items()} == dict.fromkeys(
-        (ENCODER, CLASSIFIER), "openvino-bf16"
+        (ENCODER, CLASSIFIER), "openvino-fp32"
     )
-    assert open_models(release, "cpu", AUTO, tmp_path)[0].backend == "openvino-bf16"
-    assert len(asked) == 8  # nothing was measured again
+    assert open_models(release, "cpu", AUTO, tmp_path)[0].backend == "openvino-fp32"
+    assert len(asked) == 6  # nothing was measured again
     monkeypatch.setattr(backends_module, "processor", lambda: "another machine")
     open_models(release, "cpu", AUTO, tmp_path)
-    assert len(asked) == 16
+    assert len(asked) == 12
 
 
 def test_speed_is_of_batches_and_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
