@@ -21,7 +21,9 @@ class PlainPaths:
             return
         if self._root_path:
             scope = {**scope, "root_path": self._root_path, "path": self._outer_path(scope)}
-        scope = {**scope, "path": _plain_path(scope)}
+        path = _plain_path(scope)
+        if path != scope["path"]:
+            scope = {**scope, "path": path}
         if scope["method"] == "HEAD":
             head = _Head(receive, send)
             await self._app({**scope, "method": "GET"}, head.receive, head.send)
