@@ -175,15 +175,19 @@ def _surface(pair: LabelledPair) -> list[float]:
     shared = set(one) & set(other)
     all_words = set(one) | set(other)
     common = len(shared) / max(1, len(all_words))
-    lengths = sorted((len(one), len(other)))
-    lower = [text == text.lower() for text in (pair.question1, pair.question2)]
-    marks = [text.endswith("?") for text in (pair.question1, pair.question2)]
-    return [
+    shorter, longer = sorted((len(one), len(other)))
+    first_is_lower = pair.question1 == pair.question1.lower()
+    second_is_lower = pair.question2 == pair.question2.lower()
+    first_asks = pair.question1.endswith("?")
+    second_asks = pair.question2.endswith("?")
+    surface: list[float] = [
         common,
-        *map(float, lengths),
-        float(lengths[1] - lengths[0]),
-        float(sum(lower)),
-        float(lower[0] == lower[1]),
-        float(sum(marks)),
-        float(marks[0] == marks[1]),
+        shorter,
+        longer,
+        longer - shorter,
+        first_is_lower + second_is_lower,
+        first_is_lower == second_is_lower,
+        first_asks + second_asks,
+        first_asks == second_asks,
     ]
+    return surface

@@ -51,10 +51,15 @@ def related_pairs(
     asked = [(pair.question1, pair.question2) for pair in pairs]
     logits = in_slices(classifier.score, asked, progress) if classifier else None
     probabilities = teacher.scorer("0.90").probability(near_by, logits)
-    kept = np.flatnonzero(probabilities <= MOST_PROBABLE)
-    kept = kept[np.argsort(-near_by[kept], kind="stable")]
-    left_out = len(pairs) - len(kept)
-    return Related([pairs[i] for i in kept], near_by[kept], probabilities[kept], left_out)
+    nearest_first = np.argsort(-near_by, kind="stable")
+    is_different = probabilities <= MOST_PROBABLE
+    kept = nearest_first[is_different[nearest_first]]
+    return Related(
+        pairs=[pairs[place] for place in kept],
+        similarities=near_by[kept],
+        probabilities=probabilities[kept],
+        left_out=len(pairs) - len(kept),
+    )
 
 
 def _texts(
@@ -65,13 +70,17 @@ def _texts(
     owners: list[int] = []
     domains: dict[str, list[int]] = {}
     for number, cluster in enumerate(clusters):
-        own = [*cluster.same]
+        own = list(cluster.same)
         for near in cluster.near_misses:
-            own += [near.text, near.twin] if near.twin else [near.text]
-        own = chances.sample(own, min(DRAWN, len(own)))
-        domains.setdefault(cluster.domain, []).extend(range(len(texts), len(texts) + len(own)))
-        texts += own
-        owners += [number] * len(own)
+            own.append(near.text)
+            if near.twin:
+                own.append(near.twin)
+        drawn = chances.sample(own, min(DRAWN, len(own)))
+        places = domains.setdefault(cluster.domain, [])
+        for text in drawn:
+            places.append(len(texts))
+            texts.append(text)
+            owners.append(number)
     return texts, np.array(owners), domains
 
 
@@ -82,10 +91,14 @@ def _near(
     found: set[tuple[int, int]] = set()
     for members in domains.values():
         rows = np.array(members)
-        near = vectors[rows] @ vectors[rows].T
-        near[owners[rows][:, None] == owners[rows][None, :]] = -np.inf
-        for place, others in enumerate(np.argsort(-near, axis=1)[:, :NEAREST]):
+        own = vectors[rows]
+        own_clusters = owners[rows]
+        near = own @ own.T
+        is_same_cluster = own_clusters[:, None] == own_clusters[None, :]
+        near[is_same_cluster] = -np.inf
+        nearest = np.argsort(-near, axis=1)[:, :NEAREST]
+        for place, others in enumerate(rows[nearest].tolist()):
             for other in others:
-                a, b = sorted((int(rows[place]), int(rows[other])))
-                found.add((a, b))
+                one = members[place]
+                found.add((min(one, other), max(one, other)))
     return found

@@ -101,9 +101,10 @@ def duplicate_threshold(
             break
         if probability == probabilities[order[count]]:
             continue
-        if right[count - 1] / count < target or not _holds(
-            probabilities, probability, answers, target
-        ):
+        precision = right[count - 1] / count
+        if precision < target:
+            break
+        if not _holds(probabilities, probability, answers, target):
             break
         if _bound(int(right[count - 1]), count) >= target - SHORT_AT_MOST:
             best = count
@@ -134,9 +135,14 @@ def promises(
     found = []
     for domain in np.unique(domains):
         own = domains == domain
-        wrong = int(np.count_nonzero(called & own & ~labels))
-        duplicates = int(np.count_nonzero(labels & own))
-        found.append(Promise(str(domain), int(np.count_nonzero(called & own)), wrong, duplicates))
+        called_there = called & own
+        promise = Promise(
+            domain=str(domain),
+            called=int(np.count_nonzero(called_there)),
+            wrong=int(np.count_nonzero(called_there & ~labels)),
+            duplicates=int(np.count_nonzero(labels & own)),
+        )
+        found.append(promise)
     return found
 
 
@@ -162,12 +168,16 @@ def verdict_shares(
     called = probabilities >= from_there
     right = np.zeros(len(best), dtype=np.bool_)
     np.logical_or.at(right, answers.rows, called & answers.labels)
-    other = ~answers.is_paraphrase
+    is_paraphrase = answers.is_paraphrase
+    is_duplicate = best >= from_there
+    is_new = best < thresholds.review
+    is_review = ~is_new & ~is_duplicate
+    wrong = called & ~answers.labels
     return {
-        "paraphrases_right": float(right[answers.is_paraphrase].mean()),
-        "paraphrases_new": float((best < thresholds.review)[answers.is_paraphrase].mean()),
-        "others_duplicate": float((best >= from_there)[other].mean()),
-        "others_new": float((best < thresholds.review)[other].mean()),
-        "review": float(((best >= thresholds.review) & (best < from_there)).mean()),
-        "wrong_of_called": float((called & ~answers.labels).sum() / max(1, called.sum())),
+        "paraphrases_right": float(right[is_paraphrase].mean()),
+        "paraphrases_new": float(is_new[is_paraphrase].mean()),
+        "others_duplicate": float(is_duplicate[~is_paraphrase].mean()),
+        "others_new": float(is_new[~is_paraphrase].mean()),
+        "review": float(is_review.mean()),
+        "wrong_of_called": float(wrong.sum() / max(1, called.sum())),
     }
