@@ -5,7 +5,8 @@
 Each checkout has its own environment in `.venv` and its own data directory with the same questions. A round starts
 each checkout once, in turn, and measures; every other round begins with the other one. A figure's ratio is that of
 after and before within a round, so that above 1 the later one does more work in a second. The table has the median of
-the ratios and a 95 % interval of it over resampled rounds (bootstrap). The cache of embeddings is off.
+the ratios and a 95 % interval of it over resampled rounds (bootstrap). The cache of embeddings is off. Interrupted, it
+prints the rounds that are whole.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -52,18 +54,20 @@ def main() -> None:
         for side, checkout in checkouts.items():
             say(f"{side}: {len(texts):,} questions are imported")
             _run(checkout, _environment(folder / side, arguments), "import", str(table))
-        rounds = []
-        for number in range(arguments.rounds):
-            order = ("before", "after") if number % 2 == 0 else ("after", "before")
-            measured = {}
-            for side in order:
-                say(f"round {number + 1}: {side}")
-                environment = _environment(folder / side, arguments)
-                measured[side] = _measure(
-                    checkouts[side], environment, table, lines, number, arguments.seconds
-                )
-            rounds.append(measured)
-    _print(rounds)
+        rounds: list[dict[str, Figures]] = []
+        with suppress(KeyboardInterrupt):
+            for number in range(arguments.rounds):
+                order = ("before", "after") if number % 2 == 0 else ("after", "before")
+                measured = {}
+                for side in order:
+                    say(f"round {number + 1}: {side}")
+                    environment = _environment(folder / side, arguments)
+                    measured[side] = _measure(
+                        checkouts[side], environment, table, lines, number, arguments.seconds
+                    )
+                rounds.append(measured)
+    if rounds:
+        _print(rounds)
 
 
 def _arguments() -> argparse.Namespace:
@@ -145,7 +149,7 @@ def _measure(
         figures["swaps a second, there and back"] = 1 / _swap(server.url)
     mined = table.with_name("mined.ndjson")
     figures["minings a second"] = 1 / _run(
-        checkout, environment, "mine", "--questions", str(table), "--out", str(mined), "--overwrite"
+        checkout, environment, "mine", str(table), "--out", str(mined), "--overwrite"
     )
     return figures
 
@@ -167,7 +171,9 @@ def _swap(url: str) -> float:
 
 
 def _print(rounds: list[dict[str, Figures]]) -> None:
-    print("| after / before, more is better | median | 95 % |\n|---|---|---|")
+    print(
+        f"{len(rounds)} rounds\n\n| after / before, more is better | median | 95 % |\n|---|---|---|"
+    )
     chances = np.random.default_rng(SEED)
     for name in rounds[0]["after"]:
         ratios = np.array([of["after"][name] / of["before"][name] for of in rounds])
