@@ -5,7 +5,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -68,6 +68,24 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """Await work whose outcome has to be told, such as a commit: a task that is cancelled meanwhile still waits for it.
+
+    It stays cancelled (`is_cancelled`); whether to wait for more then is for the caller to say.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()
+
+
+def is_cancelled() -> bool:
+    """Whether the running task was cancelled, and goes on all the same."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def in_thread(

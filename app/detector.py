@@ -8,11 +8,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from app.background import background_tasks, in_thread, repeat
+from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.coroutines import run
 from app.engine.finding import Find, Findings, Query, Score, Scores, Verify
 from app.engine.following import Following
@@ -126,16 +126,12 @@ class Detector:
         Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
         """
         with self._admitted_write():
-            return await asyncio.shield(
-                self._change(self.store.questions.upsert, collection, questions)
-            )
+            return await self._change(self.store.questions.upsert, collection, questions)
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(
-                self._change(self.store.questions.delete, collection, question_id)
-            )
+            return await self._change(self.store.questions.delete, collection, question_id)
 
     async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
         """The collection of this name, and whether it was made now."""
@@ -143,7 +139,7 @@ class Detector:
             collection, created = await self._write(
                 self.store.collections.create, name, max_collections
             )
-            await self.following.catch_up(collection.key, collection.revision)
+            await self._shown(collection.key, collection.revision)
             return collection, created
 
     async def delete_collection(self, name: str) -> None:
@@ -158,14 +154,12 @@ class Detector:
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await asyncio.shield(self._write(self.store.labels.write, collection, labels))
+            return await self._write(self.store.labels.write, collection, labels)
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await asyncio.shield(
-                self._write(self.store.labels.undo, collection, label_id, by)
-            )
+            return await self._write(self.store.labels.undo, collection, label_id, by)
 
     # Reading
 
@@ -222,13 +216,25 @@ class Detector:
     async def _change(
         self, change: Callable[P, Written], *args: P.args, **kwargs: P.kwargs
     ) -> Written:
-        """Commit a change and wait until the index shows it, whether or not the writer still waits."""
+        """Commit a change and wait until the index shows it."""
         written = await self._write(change, *args, **kwargs)
-        await self.following.catch_up(written.collection.key, written.revision)
+        await self._shown(written.collection.key, written.revision)
         return written
 
     async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await in_thread(self._writers, function, *args, **kwargs)
+        """Commit a change, and say how that went, even where the server ends meanwhile."""
+        return await to_its_end(in_thread(self._writers, function, *args, **kwargs))
+
+    async def _shown(self, collection_key: int, revision: int) -> None:
+        """Wait until the indexes show a change that is committed, whether or not the writer still waits.
+
+        Where the server ends meanwhile it is acknowledged all the same: a later one answers nothing before it shows it.
+        """
+        if is_cancelled():
+            self.following.put_off(collection_key)
+            return
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(self.following.catch_up(collection_key, revision))
 
     async def _look_after(self) -> None:
         with self.live.in_use() as live:

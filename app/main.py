@@ -37,6 +37,7 @@ from app.http.metrics import MeasureRequests, Metrics
 from app.http.parameters import refuse_unknown_parameters
 from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
+from app.http.starting import WhileStarting
 from app.keys import Keys
 from app.releases.at_start import open_chosen
 from app.releases.catalogue import Catalogue
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.in_place = in_place
+    app.state.is_open = False
     for resource in (
         duplicates,
         pair_score,
@@ -104,10 +106,9 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_pl
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     if not in_place:
         app.add_middleware(AskForKey)
+    app.add_middleware(WhileStarting, root_path=settings.root_path or "")
     app.add_middleware(AnswerFaults)
-    if (
-        settings.cors_origins
-    ):  # outside the door: a browser asks first whether it may ask, without a key
+    if settings.cors_origins:  # a browser asks first whether it may ask, without a key
         app.add_middleware(
             CORSMiddleware,
             allow_origins=names_of(settings.cors_origins),
@@ -136,7 +137,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings.release, settings.data_dir / "releases", settings.former_release
         )
         open_release = opener(settings, store)
-        live = open_chosen(catalogue, store, open_release, is_server=not app.state.in_place)
+        is_server = not app.state.in_place
+        if is_server:  # it answers /livez while the models are loaded
+            live = await asyncio.to_thread(
+                open_chosen, catalogue, store, open_release, is_server=True
+            )
+        else:
+            live = open_chosen(catalogue, store, open_release, is_server=False)
         app.state.detector = detector = Detector(
             store,
             live,
@@ -175,7 +182,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ):
             if not app.state.in_place:
                 await app.state.releases.open_newly_shipped()
-            yield
+            app.state.is_open = True
+            try:
+                yield
+            finally:
+                app.state.is_open = False
 
 
 def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:

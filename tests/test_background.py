@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.background import background_tasks, in_thread, repeat
+from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.errors import StorageFull
 
 SECRET = "a question that no log may hold"
@@ -80,3 +80,28 @@ def test_a_function_is_called_in_a_thread_of_the_pool() -> None:
 
     with ThreadPoolExecutor(1, thread_name_prefix="pool") as pool:
         assert asyncio.run(in_thread(pool, name_thread, "<", suffix=">")) == "<pool_0>"
+
+
+def test_a_cancelled_task_still_learns_how_its_work_ended() -> None:
+    async def work(outcome: asyncio.Future[str]) -> tuple[str, bool]:
+        return await to_its_end(outcome), is_cancelled()
+
+    async def cancel_twice() -> tuple[str, bool]:
+        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(work(outcome))
+        for _ in range(2):
+            await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.sleep(0)
+        outcome.set_result("committed")
+        return await task
+
+    assert asyncio.run(cancel_twice()) == ("committed", True)
+
+
+def test_work_that_fails_fails_for_who_waits_for_it() -> None:
+    async def fail() -> None:
+        raise StorageFull("full")
+
+    with pytest.raises(StorageFull, match="full"):
+        asyncio.run(to_its_end(fail()))

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
@@ -18,6 +20,7 @@ from app.settings import Settings
 
 BACKLOG = 2048  # connections that may wait to be accepted
 SHUTDOWN_SECONDS = 10
+LAST_ANSWERS_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75  # 5, as long as httpx trusts an idle connection, would be a race
 
 
@@ -45,16 +48,51 @@ def serve(
             runner.run(_serve(app, uvicorn.Server(config), listening))
 
 
+class _Signals:
+    """What a signal does that the server does not handle: it ends the process until the service is open, and nothing
+    after that. uvicorn raises the signal that ended it once more, when what is open here still has to be closed."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self)
+
+    def __call__(self, number: int, _frame: object) -> None:
+        if not self.is_open:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
 async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket) -> None:
-    async with app.router.lifespan_context(app):
+    """Answer from the first second, though nobody but orchestrators until the service is open."""
+    signals = _Signals()
+    async with _answering(server, listening) as serving, app.router.lifespan_context(app):
+        signals.is_open = True
         host, port = listening.getsockname()[:2]
         address = f"http://{_authority(host, port)}"
         print_note(f"Sameask answers at {address} (documentation: {address}/docs)")
         _freeze_memory()
-        # uvicorn raises the signal that ended it once more, for us: what is open here still has to be closed.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        await server.serve(sockets=[listening])
+        await serving
+        await _wait_for_last_answers(server)
+
+
+@asynccontextmanager
+async def _answering(
+    server: uvicorn.Server, listening: socket.socket
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """The task that answers. It ends by a signal, or with the context."""
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _wait_for_last_answers(server: uvicorn.Server) -> None:
+    """Give requests that outlasted the graceful shutdown, and were cancelled, the time to say so."""
+    if server.server_state.tasks:
+        await asyncio.wait(server.server_state.tasks, timeout=LAST_ANSWERS_SECONDS)
 
 
 def _authority(host: str, port: int) -> str:

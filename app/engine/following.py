@@ -84,6 +84,10 @@ class Following:
                 await self._catch_up_one(release, collection_key)
             self._behind.discard(collection_key)
 
+    def put_off(self, collection_key: int) -> None:
+        """Leave a collection that has changed to `keep_up`: nobody waits for it."""
+        self._behind.add(collection_key)
+
     def forget(self, collection_key: int) -> None:
         """Let go of the indexes of a deleted collection."""
         for release in self._followers():

@@ -156,6 +156,18 @@ class AskForKey:
         await self._app(scope, receive, send)
 
 
+async def is_still_let_in(connection: HTTPConnection) -> bool:
+    """Whether a request that was let in would be let in now: its key may have been revoked while its answer goes on."""
+    door: Door | None = getattr(connection.app.state, "door", None)
+    if door is None:
+        return True
+    try:
+        await _knock(door, connection, door.route_of(connection.scope))
+    except SameaskError:
+        return False
+    return True
+
+
 async def _knock(door: Door, connection: HTTPConnection, route: Guarded | None) -> None:
     """Raise what `Door.check` raises; in a thread, where the store has to be read for it."""
     if route and route.scope is NO_KEY:

@@ -1,12 +1,15 @@
 """What nobody foresaw becomes a problem document, and a log entry without the words of the error."""
 
+import asyncio
 import logging
 import traceback
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import SameaskError
+from app.errors import SameaskError, ServiceError
 from app.http.problems import problem
+
+ENDING = "the service is shutting down; nothing of this request was done"
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,12 @@ class AnswerFaults:
 
         try:
             await self._app(scope, receive, watch)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or started:
+                raise
+            log.warning("a request was ended, since the service is shutting down")
+            ending = problem(503, ServiceError.title, ENDING, headers={"Retry-After": "1"})
+            await ending(scope, receive, send)
         except Exception as error:
             if scope["type"] != "http":
                 raise

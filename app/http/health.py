@@ -30,9 +30,11 @@ class Ready(BaseModel):
     """Whether questions are answered, and how far the indexes are."""
 
     ready: bool
-    failure: str | None = Field(description="Why the model answers nobody; null while it works.")
-    release: str = Field(
-        description="The live release. One on its way beside it makes nothing unready."
+    failure: str | None = Field(
+        description="Why nobody is answered: the service is starting, or the model fails; null while it works."
+    )
+    release: str | None = Field(
+        description="The live release; null while the service starts. One on its way beside it makes nothing unready."
     )
     collections: int
     collections_ready: int
@@ -45,7 +47,7 @@ class Ready(BaseModel):
 
 @router.get("/livez")
 async def livez() -> Alive:
-    """The process is alive; true under any load."""
+    """The process is alive; true under any load, and from the first second."""
     return Alive()
 
 

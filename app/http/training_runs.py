@@ -17,6 +17,7 @@ from app.errors import (
     TrainingRunNotFound,
     WrongRunState,
 )
+from app.http.access import is_still_let_in
 from app.http.bodies import Body, counted
 from app.http.dependencies import TheSettings, TheTrainingRuns, outer_path
 from app.http.fields import MAX_NUMBER, CollectionName
@@ -165,14 +166,18 @@ async def read_training_run(run: TheRun) -> object:
     responses=documented(TrainingRunNotFound, DataDamaged),
 )
 async def follow_training_run(
-    run: TheRun, training_runs: TheTrainingRuns, settings: TheSettings
+    run: TheRun, request: Request, training_runs: TheTrainingRuns, settings: TheSettings
 ) -> AsyncIterable[TrainingRun]:
     """Follow a training run by server-sent events: the run as it is now, and again whenever something has changed.
 
-    The stream ends with the run, or after SAMEASK_MAX_EVENTS_SECONDS: connect again then, as browsers do by themselves.
+    The stream ends with the run, when the key is revoked, or after SAMEASK_MAX_EVENTS_SECONDS: connect again then, as
+    browsers do by themselves.
     """
-    async for found in training_runs.follow(run, settings.max_events_seconds):
-        yield TrainingRun.model_validate(_shown(found))
+    states = training_runs.follow(
+        run, settings.max_events_seconds, lambda: is_still_let_in(request)
+    )
+    async for state in states:
+        yield TrainingRun.model_validate(_shown(state))
 
 
 @router.post(

@@ -4,11 +4,12 @@ What is asked stands in the store, and a worker takes it from there, in this pro
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from app.background import to_its_end
 from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import State as State  # for app.http, which knows nothing below this room
 from app.engine.store import Store
@@ -50,18 +51,18 @@ class TrainingRuns:
             "margin": self._settings.gate_margin,
             "seed": SEED,
         }
-        return await asyncio.to_thread(self._runs.start, collection, request)
+        return await to_its_end(asyncio.to_thread(self._runs.start, collection, request))
 
     async def cancel(self, run_id: int) -> TrainingRun:
         """Stop a run, within 10 s if it runs. Raises TrainingRunNotFound, WrongRunState, DataDamaged, StorageFull."""
-        return await asyncio.to_thread(self._runs.cancel, run_id)
+        return await to_its_end(asyncio.to_thread(self._runs.cancel, run_id))
 
     async def resume(self, run_id: int) -> TrainingRun:
         """Queue a failed or interrupted run again, to go on from its checkpoints.
 
         Raises TrainingRunNotFound, WrongRunState, TrainingRunning, DataDamaged, StorageFull.
         """
-        return await asyncio.to_thread(self._runs.resume, run_id)
+        return await to_its_end(asyncio.to_thread(self._runs.resume, run_id))
 
     async def get(self, run_id: int) -> TrainingRun:
         """Raises TrainingRunNotFound, DataDamaged."""
@@ -71,10 +72,13 @@ class TrainingRuns:
         """Runs, the latest first."""
         return await asyncio.to_thread(self._runs.page, before, limit)
 
-    async def follow(self, run: TrainingRun, seconds: float) -> AsyncIterator[TrainingRun]:
+    async def follow(
+        self, run: TrainingRun, seconds: float, may_go_on: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[TrainingRun]:
         """The run now, and again whenever something about it has changed; until it is over or no more, or for so long.
 
-        It is read from the store, since any process may be the one that works on it.
+        It is read from the store, since any process may be the one that works on it. `may_go_on` is asked before each
+        look, and ends it, too.
         """
         deadline = monotonic() + seconds
         seen = None
@@ -85,6 +89,8 @@ class TrainingRuns:
             if run.is_over or monotonic() > deadline:
                 return
             await asyncio.sleep(FOLLOW_SECONDS)
+            if not await may_go_on():
+                return
             try:
                 run = await self.get(run.id)
             except SameaskError:

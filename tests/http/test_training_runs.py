@@ -2,7 +2,9 @@
 
 import functools
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from app import main
 from app.data_directory import DATABASE
 from app.engine.data import OUT_OF_DOMAIN
 from app.engine.store import Store, TrainingRun
+from app.keys import make_key
 from app.main import create_app
+from app.scopes import KeyScope
 from app.settings import Settings
 from app.training_runs import queue as training_runs
 from app.training_runs import worker as training_worker
@@ -310,10 +314,10 @@ def test_a_stream_is_kept_alive_and_ends_when_its_client_leaves(
     follow = TrainingRuns.follow
 
     async def watched(
-        self: TrainingRuns, run: TrainingRun, seconds: float
+        self: TrainingRuns, run: TrainingRun, *arguments: Any
     ) -> AsyncIterator[TrainingRun]:
         try:
-            async for found in follow(self, run, seconds):
+            async for found in follow(self, run, *arguments):
                 yield found
         finally:
             left.append(True)
@@ -349,3 +353,31 @@ def test_a_run_that_is_over_is_one_event(client: TestClient, store: Store) -> No
     store.training_runs.cancel(run_id)
     (found,) = events(client.get(f"/admin/training-runs/{run_id}/events").iter_lines())
     assert (found["id"], found["state"]) == (run_id, "cancelled")
+
+
+def test_a_stream_ends_when_its_key_is_revoked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_runs, "FOLLOW_SECONDS", 0.01)
+    begun, follow = threading.Event(), TrainingRuns.follow
+
+    async def watched(
+        self: TrainingRuns, run: TrainingRun, *arguments: Any
+    ) -> AsyncIterator[TrainingRun]:
+        async for state in follow(self, run, *arguments):
+            yield state
+            begun.set()
+
+    monkeypatch.setattr(TrainingRuns, "follow", watched)
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
+        wait_until_ready(client)
+        label(client, "default")
+        run = retrain(client)
+        with closing(Store(settings.data_dir / DATABASE, prepare=False)) as store:
+            kept, key = make_key(store, [KeyScope.ADMIN])
+            client.headers["Authorization"] = f"Bearer {key}"
+            stream = pool.submit(client.get, f"/admin/training-runs/{run['id']}/events")
+            assert begun.wait(60)
+            assert not stream.done()
+            store.keys.revoke(kept.id)
+            assert list(events(stream.result(60).iter_lines())) == [run]

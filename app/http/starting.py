@@ -1,0 +1,49 @@
+"""Before the service is open, and after it has closed: the process says that it lives, and that it is not ready."""
+
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import NotReady
+from app.http.health import Alive, Ready
+from app.http.problems import answer
+
+STARTING = "the service is starting: it is opening its data and its models"
+
+
+class WhileStarting:
+    """ASGI middleware: passes requests on while `app.state.is_open`. A server may listen before that."""
+
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["app"].state.is_open:
+            await self._app(scope, receive, send)
+        else:
+            response = _answer(scope["path"].removeprefix(self._root_path))
+            await response(scope, receive, send)
+
+
+def _answer(path: str) -> Response:
+    match path:
+        case "/livez":
+            return JSONResponse(Alive().model_dump())
+        case "/readyz":
+            return JSONResponse(_unready().model_dump(), status_code=503)
+        case _:
+            return answer(NotReady(STARTING))
+
+
+def _unready() -> Ready:
+    return Ready(
+        ready=False,
+        failure=STARTING,
+        release=None,
+        collections=0,
+        collections_ready=0,
+        questions=0,
+        questions_indexed=0,
+        recall=1.0,
+    )
