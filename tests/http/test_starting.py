@@ -17,6 +17,7 @@ from app.cli import serve as serve_command
 from app.errors import ReleaseRefused
 from app.http.starting import STARTING
 from app.main import create_app
+from app.releases import at_start
 from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.serving import PATIENCE_SECONDS, PROBLEM
@@ -82,7 +83,7 @@ async def _until(client: httpx.AsyncClient, path: str, status: int) -> httpx.Res
 def test_serve_answers_livez_while_the_models_are_loaded(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_load, open_chosen = threading.Event(), app.main.open_chosen
+    may_load, open_chosen = threading.Event(), at_start.open_chosen
 
     def wait_and_open(*arguments: Any, **options: Any) -> Any:
         assert may_load.wait(PATIENCE_SECONDS)
