@@ -40,12 +40,17 @@ def serve(
             app,
             lifespan="off",
             access_log=False,
-            log_level=settings.log_level,
+            log_level=_server_log_level(settings),
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, uvicorn.Server(config), listening))
+
+
+def _server_log_level(settings: Settings) -> str:
+    """Of the server's own lines, problems alone: that it starts, and has ended, is said by the service."""
+    return "warning" if settings.log_level == "info" else settings.log_level
 
 
 class _Signals:
