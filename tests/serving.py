@@ -23,6 +23,8 @@ PATIENCE_SECONDS = 60
 
 PROBLEM = "application/problem+json"
 
+SAME_WORDS = {"code": "same_words", "sentence": "the same words", "spans1": [], "spans2": []}
+
 
 def app_of(client: TestClient) -> FastAPI:
     """The app behind a client."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.engine.asking import Models, Phases
 from app.engine.index.hit import Hit
 from app.engine.live_release import LiveRelease
+from app.engine.reasons import Reason
 from app.engine.rulings import Ruling, rulings, rulings_of_pairs
 from app.engine.scorer import Verdict, similarity
 from app.engine.store import Collection, Question, Store
@@ -51,6 +52,10 @@ class Candidate:
     @property
     def verdict(self) -> Verdict:
         return self.judgement.verdict
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return self.judgement.reasons
 
     @property
     def label(self) -> Ruling | None:

@@ -8,15 +8,19 @@ A judgement is made in this order, and a later step overrules an earlier one:
    `review` at most, where there is a classifier.
 3. Equality. Texts of the same words are a duplicate with probability 1, whatever the models say.
 4. Labels. What people said of the pair is its verdict. Similarity and probability stay.
+
+Each judgement has its reasons (`reasons`), the most important first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine import reasons
+from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
 from app.engine.scorer import Scorer, Verdict
 
@@ -58,6 +62,7 @@ class Judgement:
     probability: float
     verdict: Verdict
     label: Ruling | None = None
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def rank(self) -> tuple[int, float, float]:
@@ -91,7 +96,7 @@ class Judge:
 
     def judge_same_words(self, pair: Pair, similarity: float = 1.0) -> Judgement:
         """Judge a pair of the same words: it needs no evidence."""
-        return self._overrule(pair, similarity, probability=1.0, verdict="duplicate")
+        return self._judgement(pair, similarity, probability=1.0, is_read=False)
 
     def verdict(self, probability: float, *, is_read: bool) -> Verdict:
         """The verdict that a probability reaches, by similarity alone or (`is_read`) by the classifier too.
@@ -109,16 +114,26 @@ class Judge:
         self, pair: Pair, similarity: float, probability: float, is_read: bool
     ) -> Judgement:
         if pair.is_same_words:
-            return self.judge_same_words(pair, similarity)
-        verdict = self.verdict(probability, is_read=is_read)
-        return self._overrule(pair, similarity, probability, verdict)
+            probability = 1.0
+        verdict = self._verdict_of(pair, probability, is_read)
+        why = most_important(self._reasons(pair, is_read))
+        return Judgement(similarity, probability, verdict, pair.ruling, why)
 
-    def _overrule(
-        self, pair: Pair, similarity: float, probability: float, verdict: Verdict
-    ) -> Judgement:
+    def _verdict_of(self, pair: Pair, probability: float, is_read: bool) -> Verdict:
         if pair.ruling:
-            verdict = pair.ruling.verdict
-        return Judgement(similarity, probability, verdict, pair.ruling)
+            return pair.ruling.verdict
+        if pair.is_same_words:
+            return "duplicate"
+        return self.verdict(probability, is_read=is_read)
+
+    def _reasons(self, pair: Pair, is_read: bool) -> Iterator[Reason]:
+        """All that hold, the most important first."""
+        if pair.ruling:
+            yield reasons.label(pair.ruling)
+        if pair.is_same_words:
+            yield reasons.same_words()
+        elif self._scorer.by_pair and not is_read:
+            yield reasons.unread()
 
 
 def unread(count: int) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from app.http.dependencies import TheDetector, TheSettings, report, while_connec
 from app.http.fields import CollectionName, Limits, Text
 from app.http.labels import PairLabel
 from app.http.problems import documented
+from app.http.reasons import PairReason
 
 router = APIRouter(tags=["asking"])
 
@@ -50,6 +51,9 @@ class Score(BaseModel):
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
     verdict: Literal["duplicate", "review", "different"]
+    reasons: list[PairReason] = Field(
+        description="Why, the most important first; three at most. None where nothing stands out."
+    )
     label: PairLabel | None = Field(
         description="What people said of this pair; null where the verdict is the model's."
     )

@@ -1,8 +1,11 @@
 """Judgements by value: what evidence, thresholds, equality and labels each decide, and in which order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from app.engine import reasons
 from app.engine.rulings import Ruling
 from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
 from app.engine.text import Words
@@ -102,9 +105,10 @@ def test_each_pair_is_judged_by_the_evidence_that_there_is_of_it() -> None:
 
 def test_the_same_words_are_a_duplicate_whatever_the_models_say() -> None:
     (unlike,) = judge_of_both().judge([SAME], floats(0.1), floats(-9.0))
-    assert unlike == Judgement(unlike.similarity, 1.0, "duplicate", None)
+    why = (reasons.same_words(),)
+    assert unlike == Judgement(unlike.similarity, 1.0, "duplicate", None, why)
     assert unlike.similarity == pytest.approx(0.1)
-    assert judge(None).judge_same_words(SAME) == Judgement(1.0, 1.0, "duplicate", None)
+    assert judge(None).judge_same_words(SAME) == Judgement(1.0, 1.0, "duplicate", None, why)
 
 
 @pytest.mark.parametrize("pair", [PAIR, SAME], ids=["other words", "the same words"])
@@ -122,6 +126,28 @@ def test_a_label_overrules_the_verdict_and_nothing_else(
     assert (judged.verdict, judged.label) == (verdict, ruling)
     assert judged.similarity == without.similarity
     assert judged.probability == without.probability
+
+
+@pytest.mark.parametrize(
+    ("pair", "logit", "codes"),
+    [
+        (PAIR, 1.0, []),
+        (PAIR, np.nan, ["unread"]),
+        (SAME, np.nan, ["same_words"]),
+        (replace(PAIR, ruling=SAID_DIFFERENT), np.nan, ["label", "unread"]),
+        (replace(SAME, ruling=SAID_DIFFERENT), 1.0, ["label", "same_words"]),
+    ],
+)
+def test_reasons_say_what_the_verdict_comes_from_a_label_first(
+    pair: Pair, logit: float, codes: list[str]
+) -> None:
+    (judged,) = judge_of_both().judge([pair], floats(0.5), floats(logit))
+    assert [reason.code for reason in judged.reasons] == codes
+
+
+def test_without_a_classifier_no_pair_is_told_to_be_unread() -> None:
+    (judged,) = judge(0.9).judge([PAIR], floats(0.5), unread(1))
+    assert judged.reasons == ()
 
 
 def test_no_pairs_have_no_judgements() -> None:

@@ -11,7 +11,7 @@ from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
-from tests.serving import PROBLEM, ask, revision, watched_model, write
+from tests.serving import PROBLEM, SAME_WORDS, ask, revision, watched_model, write
 
 ASKED = "How do I reset my password?"
 STORED = {
@@ -116,6 +116,7 @@ def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(
         "similarity": 1.0,
         "probability": 1.0,
         "verdict": "duplicate",
+        "reasons": [SAME_WORDS],
         "label": None,
     }
     assert ask(client, asked)["results"] == [

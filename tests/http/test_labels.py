@@ -99,6 +99,8 @@ def test_a_cannot_link_takes_the_verdict_from_the_nearest_and_nothing_else(
         "contradicted": False,
     }
     assert after["can"]["verdict"] == "different"
+    assert after["can"]["reasons"][0]["code"] == "label"
+    assert after["can"]["reasons"][0]["sentence"].startswith("anna said so on ")
     assert {id_: c["verdict"] for id_, c in after.items() if id_ != "can"} == {
         id_: c["verdict"] for id_, c in before.items() if id_ != "can"
     }

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.engine.models.encoder import Encoder
-from tests.serving import PROBLEM, ask, watched_model, write
+from tests.serving import PROBLEM, SAME_WORDS, ask, watched_model, write
 
 TEXTS = [
     "How do I reset my password?",
@@ -101,7 +101,13 @@ def test_a_pair_equal_after_normalisation_is_1_without_the_model(
         model.failing = True
         scores = _score(client, (question1, question2))
     assert scores == [
-        {"similarity": 1.0, "probability": 1.0, "verdict": "duplicate", "label": None}
+        {
+            "similarity": 1.0,
+            "probability": 1.0,
+            "verdict": "duplicate",
+            "reasons": [SAME_WORDS],
+            "label": None,
+        }
     ]
     assert model.seen == []
 
@@ -113,6 +119,7 @@ def test_equal_and_unequal_pairs_keep_their_places(client: TestClient) -> None:
         "similarity": 1.0,
         "probability": 1.0,
         "verdict": "duplicate",
+        "reasons": [SAME_WORDS],
         "label": None,
     }
     assert scores[0] == scores[3]
@@ -155,7 +162,7 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
     assert list(answer) == ["release", "scores"]
     assert answer["release"] == "tiny"
     assert [list(score) for score in answer["scores"]] == 2 * [
-        ["similarity", "probability", "verdict", "label"]
+        ["similarity", "probability", "verdict", "reasons", "label"]
     ]
 
 
