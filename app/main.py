@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -34,7 +34,6 @@ from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
 from app.http.fields import sentence
 from app.http.metrics import MeasureRequests, Metrics
-from app.http.parameters import refuse_unknown_parameters
 from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
 from app.http.starting import WhileStarting
@@ -77,7 +76,6 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.settings = settings
     app.state.metrics = metrics

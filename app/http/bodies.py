@@ -22,7 +22,6 @@ from pydantic_core import CoreSchema, InitErrorDetails
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from app.errors import InvalidJson, UnsupportedBody
-from app.http.dependencies import TheSettings
 from app.http.fields import Limits
 from app.http.problems import MAX_ERRORS
 
@@ -68,7 +67,7 @@ def counted(**limits: str) -> Any:
     InvalidJson, InvalidRequest.
     """
 
-    async def count(request: Request, settings: TheSettings) -> None:
+    async def count(request: Request) -> None:
         content = await request.body()
         if not content:
             return  # which is said to be missing
@@ -77,7 +76,7 @@ def counted(**limits: str) -> Any:
         if json.detect_encoding(content) not in ("utf-8", "utf-8-sig"):
             raise InvalidJson
         body = await request.json()  # FastAPI has parsed it by now, and it is kept
-        counts = Limits(settings)
+        counts = Limits(request.app.state.settings)
         for field, limit in limits.items():
             value = body.get(field) if isinstance(body, dict) else None
             if isinstance(value, list):

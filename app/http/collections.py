@@ -9,9 +9,10 @@ from app.errors import CollectionNotFound, CollectionProtected, Overloaded, Stor
 from app.http.dependencies import TheDetector, TheReading, TheSettings
 from app.http.fields import CollectionName
 from app.http.paging import ThePage
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 
-router = APIRouter(tags=["collections"])
+router = APIRouter(route_class=StrictRoute, tags=["collections"])
 
 ThisCollection = Annotated[
     CollectionName,

@@ -10,11 +10,12 @@ from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, StoredId, Text
 from app.http.labels import PairLabel
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.http.reasons import PairReason
 from app.settings import Settings
 
-router = APIRouter(tags=["asking"])
+router = APIRouter(route_class=StrictRoute, tags=["asking"])
 
 
 class DuplicatesQuery(Body):

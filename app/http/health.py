@@ -7,9 +7,10 @@ from pydantic import BaseModel, Field
 
 from app.http.dependencies import TheDetector, TheReading, TheReleases
 from app.http.metrics import Metrics
+from app.http.parameters import StrictRoute
 from app.webhook.delivery import Webhook
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=StrictRoute, tags=["health"])
 
 
 def _metrics(request: Request) -> Metrics:

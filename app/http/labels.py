@@ -19,9 +19,10 @@ from app.http.bodies import Body, FirstErrors, Two, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
 from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
 from app.http.paging import ThePage
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 
-router = APIRouter(tags=["labels"])
+router = APIRouter(route_class=StrictRoute, tags=["labels"])
 
 ThisLabel = Annotated[
     int, Path(ge=1, le=MAX_NUMBER, description="The label's id in its collection.")

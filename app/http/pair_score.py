@@ -10,10 +10,11 @@ from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, Text
 from app.http.labels import PairLabel
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.http.reasons import PairReason
 
-router = APIRouter(tags=["asking"])
+router = APIRouter(route_class=StrictRoute, tags=["asking"])
 
 
 class Pair(Body):

@@ -18,9 +18,10 @@ from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
 from app.http.fields import CollectionName, Limits, QuestionId, StoredId, Text
 from app.http.paging import ThePage
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 
-router = APIRouter(tags=["questions"])
+router = APIRouter(route_class=StrictRoute, tags=["questions"])
 
 ThisQuestion = Annotated[
     StoredId, Path(description="The client's own id; slashes may stand in it.")

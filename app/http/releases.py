@@ -22,9 +22,10 @@ from app.http.bodies import Body, counted
 from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
 from app.http.fields import MAX_ID_CHARACTERS, StoredId, Text
 from app.http.paging import Limit, page_size
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 
-router = APIRouter(tags=["releases"])
+router = APIRouter(route_class=StrictRoute, tags=["releases"])
 
 
 class _ReleaseConvertor(Convertor[str]):

@@ -22,12 +22,13 @@ from app.http.bodies import Body, counted
 from app.http.dependencies import TheSettings, TheTrainingRuns, outer_path
 from app.http.fields import MAX_NUMBER, CollectionName
 from app.http.paging import ThePage
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.settings import TargetPrecision
 from app.training_runs.queue import RecipeName, State
 from app.training_runs.queue import TrainingRun as Run
 
-router = APIRouter(prefix="/admin", tags=["training"])
+router = APIRouter(route_class=StrictRoute, prefix="/admin", tags=["training"])
 
 ThisRun = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The training run's id.")]
 

@@ -52,3 +52,12 @@ def test_known_parameters_do_as_before(client: TestClient) -> None:
     page = client.get("/questions?collection=default&limit=1&cursor=").json()
     assert page["errors"][0]["field"] == "cursor"
     assert client.get("/questions?collection=default&limit=1").json()["questions"][0]["id"] == "a"
+
+
+def test_every_documented_route_looks_at_its_parameters(client: TestClient) -> None:
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            concrete = path.replace("{", "").replace("}", "")
+            response = client.request(method, f"{concrete}?unknown=1")
+            assert response.status_code == 422, (method, path)
+            assert response.json()["errors"][0]["field"] == "unknown", (method, path)
