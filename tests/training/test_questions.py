@@ -1,21 +1,29 @@
-"""The parts of the release for questions of any domain that need no training."""
+"""The release for questions of any domain: its parts, and the command over a tiny base."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
+from tests.conftest import publish_release
+from tests.tiny_model import build_tiny_classifier
+from training import questions
 from training.elsewhere import PUBLIC_SETS
 from training.pairs import LabelledPair
+from training.progress_writer import ProgressWriter
 from training.questions import (
     FINDING_PARAPHRASES,
-    LEFT_OUT,
     Given,
     _sources,
     asked_pairs,
     finding_pairs,
+    make_questions_release,
     portion_of,
 )
-from training.written import Cluster, NearMiss, read_clusters
+from training.written import Cluster, NearMiss, Side, read_clusters
 
 CLUSTER = Cluster(
     "bikes",
@@ -60,4 +68,40 @@ def test_the_card_names_each_source_and_its_terms(tiny_release: Release, tmp_pat
     assert "Quora, Inc. | non-commercial" in told
     assert "PAWS-QQP" not in told
     for public in PUBLIC_SETS:
-        assert (f"| {public.name} |" in told) == (public.name not in LEFT_OUT)
+        assert f"| {public.name} |" in told
+
+
+SMALL = {"OTHERS": 40, "RELATED_PAIRS": 20, "CHOSEN_BY": 30, "FINDING_BATCH": 16, "EPOCHS": 2}
+
+
+def some(side: Side) -> list[Cluster]:
+    """Two clusters of each of four domains."""
+    domains: dict[str, list[Cluster]] = {}
+    for cluster in read_clusters(side):
+        domains.setdefault(cluster.domain, []).append(cluster)
+    return [cluster for clusters in list(domains.values())[:4] for cluster in clusters[:2]]
+
+
+def test_a_release_is_made(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bi-encoder and a classifier of its own, on the parent's base, each epoch after the other."""
+    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
+    parent = publish_release(tmp_path / "parent", tiny_model, 32, classifier=classifier)
+    for name, count in SMALL.items():
+        monkeypatch.setattr(questions, name, count)
+    monkeypatch.setattr(questions, "read_clusters", some)
+    out = tmp_path / "made"
+    given = Given(parent, None, None, None, [])
+    made = make_questions_release(given, out, ProgressWriter())
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    learnt = manifest["training"]["classifier"]["cross-encoder"]
+    assert made.by_pair
+    assert manifest["parent"] == "parent"
+    assert learnt["epochs"] == 2
+    before, after = (
+        PairClassifier.open(folder, "cpu").score([("a b", "a c")])
+        for folder in (classifier, tmp_path / ".made.training" / "classifier-2" / "best")
+    )
+    assert before != pytest.approx(after)
+    assert "How the promise held" in (out / "README.md").read_text("utf-8")
