@@ -267,6 +267,7 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
                 "similarity",
                 "probability",
                 "verdict",
+                "reasons",
                 "label",
             ]
 
