@@ -5,9 +5,9 @@ drawn so far, and priors Beta(a, b) with weights w fixed before the first,
 
     E(μ) = Σ w · B(a + s, b + f) / (B(a, b) · μ^s · (1 - μ)^f)
 
-has mean 1 if μ is the true share, after every label (Robbins, 1970; for bounded observations it is a bet against μ, see
-Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", 2024). By Ville's inequality it ever
-exceeds 1 / error with probability `error` at most: the shares at which it is below that hold the true one at every look.
+has mean 1 if μ is the true share, after every label (Robbins, 1970; it is a bet against μ, as in Waudby-Smith and
+Ramdas, "Estimating means of bounded random variables by betting", 2024). By Ville's inequality it ever exceeds
+1 / error with probability `error` at most: the shares at which it is below that hold the true one at every look.
 
 Pairs come from strata that were drawn from at different rates. Labels of a stratum that was drawn from more often are
 left out, the latest first, until all that remain stand for as many pairs each. Such a sample is no worse than one of
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, logsumexp, xlog1py, xlogy
+from scipy.special import betaln, xlog1py, xlogy
 
 Numbers = NDArray[np.float64]
 
@@ -33,8 +33,8 @@ NATS = 4.0  # about what a bound of 95 % takes: without an error among n labels 
 
 @dataclass(frozen=True)
 class Tally:
-    """What may be said of a set of pairs: of `seen` of them (a share) the labels are a fair sample, with these duplicates
-    and others; the rest was not looked at."""
+    """What may be said of a set of pairs: of `seen` of them (a share) the labels are a fair sample, with these
+    duplicates and others; the rest was not looked at."""
 
     seen: float
     duplicates: int
@@ -46,26 +46,24 @@ class Tally:
         return self.duplicates + self.different
 
 
-def log_evidence(shares: Numbers, duplicates: Numbers, different: Numbers) -> Numbers:
-    """The logarithm (n,) of E(μ) for shares, duplicates and others (n,)."""
-    likelihood = xlogy(duplicates, shares) + xlog1py(different, -shares)
-    parts = []
-    for weight, a, b in PRIORS:
-        marginal = betaln(a + duplicates, b + different) - betaln(a, b)
-        parts.append(np.log(weight) + marginal - likelihood)
-    total: Numbers = logsumexp(np.stack(parts), axis=0)
-    return total
+def is_at_least(
+    share: Numbers | float, duplicates: Numbers, different: Numbers, error: float
+) -> NDArray[np.bool_]:
+    """Whether labels (n,) speak against every share of duplicates below this one."""
+    is_above = duplicates > share * (duplicates + different)
+    evidence = _log_marginal(duplicates, different) - _log_likelihood(share, duplicates, different)
+    return np.asarray(is_above & (evidence > -np.log(error)), dtype=np.bool_)
 
 
 def least_share(duplicates: Numbers, different: Numbers, error: float) -> Numbers:
     """The least share of duplicates (n,) that labels don't speak against, by halving below the share that they show."""
-    limit = -np.log(error)
+    limit = _log_marginal(duplicates, different) + np.log(error)
     labels = duplicates + different
     low = np.zeros(len(labels))
     high: Numbers = np.divide(duplicates, labels, out=np.zeros_like(low), where=labels > 0)
     for _ in range(ROUNDS):
         middle = (low + high) / 2
-        is_against = log_evidence(middle, duplicates, different) > limit
+        is_against = _log_likelihood(middle, duplicates, different) < limit
         low = np.where(is_against, middle, low)
         high = np.where(is_against, high, middle)
     return low
@@ -73,13 +71,13 @@ def least_share(duplicates: Numbers, different: Numbers, error: float) -> Number
 
 def greatest_share(duplicates: Numbers, different: Numbers, error: float) -> Numbers:
     """The greatest share of duplicates (n,) that labels don't speak against."""
-    limit = -np.log(error)
+    limit = _log_marginal(duplicates, different) + np.log(error)
     labels = duplicates + different
     high = np.ones(len(labels))
     low: Numbers = np.divide(duplicates, labels, out=np.ones_like(high), where=labels > 0)
     for _ in range(ROUNDS):
         middle = (low + high) / 2
-        is_against = log_evidence(middle, duplicates, different) > limit
+        is_against = _log_likelihood(middle, duplicates, different) < limit
         high = np.where(is_against, middle, high)
         low = np.where(is_against, low, middle)
     return high
@@ -89,6 +87,13 @@ def least_precisions(tallies: Sequence[Tally], error: float) -> Numbers:
     """The lower bound (t,) of the share of duplicates in each set."""
     seen, duplicates, different = _columns(tallies)
     return seen * least_share(duplicates, different, error)
+
+
+def hold(tallies: Sequence[Tally], target: float, error: float) -> NDArray[np.bool_]:
+    """Whether the lower bound (t,) of each set's precision is the target's or more."""
+    seen, duplicates, different = _columns(tallies)
+    wanted = np.minimum(1.0, target / np.maximum(seen, 1e-12))
+    return is_at_least(wanted, duplicates, different, error) & (seen >= target)
 
 
 def greatest_precisions(tallies: Sequence[Tally], error: float) -> Numbers:
@@ -116,6 +121,21 @@ def tally(is_duplicate: NDArray[np.bool_], weights: Numbers, pairs: float) -> Ta
             right = int(np.count_nonzero(is_duplicate[kept]))
             best = Tally(seen, right, len(kept) - right)
     return best
+
+
+def _log_marginal(duplicates: Numbers, different: Numbers) -> Numbers:
+    """The logarithm (n,) of the labels' probability under the priors."""
+    parts = [
+        np.log(weight) + betaln(a + duplicates, b + different) - betaln(a, b)
+        for weight, a, b in PRIORS
+    ]
+    total: Numbers = np.logaddexp.reduce(parts)
+    return total
+
+
+def _log_likelihood(share: Numbers | float, duplicates: Numbers, different: Numbers) -> Numbers:
+    """The logarithm (n,) of the labels' probability if this is the share of duplicates."""
+    return np.asarray(xlogy(duplicates, share) + xlog1py(different, -share), dtype=np.float64)
 
 
 def _thinned(weights: Numbers, most: float) -> NDArray[np.int64]:

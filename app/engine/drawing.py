@@ -73,7 +73,7 @@ def draw(plan: Plan, left: NDArray[np.int64], lots: np.random.Generator) -> Draw
 def _focus(evidence: Evidence, starts: Sequence[float], target: float) -> int:
     """The place of the start to label above: that which lacks the fewest labels, of those that lie below any at which
     the target holds by now, and that have as many pairs left."""
-    is_held = evidence.bounds(starts) >= target
+    is_held = evidence.holds(starts, target)
     lacking = evidence.lacking_at(starts, target)
     left = [_left(evidence, start) for start in starts]
     below = [place for place in range(len(starts)) if not is_held[place:].any()]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from app.engine.bounds import (
     Tally,
     greatest_precisions,
+    hold,
+    is_at_least,
     least_precisions,
-    least_share,
     tally,
 )
 from app.engine.scorer import CollectionThresholds
@@ -67,8 +68,8 @@ REVIEW_GRID = tuple(np.round(np.geomspace(0.002, 0.5, 60), 5).tolist())
 class Drawn:
     """n labelled pairs that were drawn by lot.
 
-    They stand in the order in which they were drawn. `probabilities` (n,) are those of one release; `is_duplicate` (n,);
-    `weights` (n,) say for how many pairs each stands: the size of its stratum by the labels from there.
+    They stand in the order in which they were drawn. `probabilities` (n,) are those of one release; `is_duplicate`
+    (n,); `weights` (n,) say for how many pairs each stands: the size of its stratum by the labels from there.
     """
 
     probabilities: Numbers
@@ -162,18 +163,19 @@ class Evidence:
         fixed sequence keeps its confidence although the threshold is chosen by the same labels (Bauer, 1991).
         """
         grid = _grid(max(least, LEAST_DUPLICATE))
-        bounds = self.bounds(grid)
-        place = _lowest_that_holds(grid, bounds >= target, self._is_supported(grid))
+        place = _lowest_that_holds(grid, self.holds(grid, target), self._is_supported(grid))
         if place is None:
             return Promise(target, None, None, None, 0, self._lacking(target, least))
-        recall = float(self._recall(grid[place : place + 1])[0])
-        labels = self._labels_above(grid[place : place + 1])[0]
-        return Promise(target, grid[place], float(bounds[place]), recall, labels, 0)
+        threshold = grid[place]
+        bound = least_precisions([self._tally(threshold)], ERROR / len(STARTS))
+        recall = self._recall([threshold])
+        labels = self._labels_above([threshold])[0]
+        return Promise(target, threshold, float(bound[0]), float(recall[0]), labels, 0)
 
-    def bounds(self, thresholds: Sequence[float]) -> Numbers:
-        """The lower bound (t,) of the precision at each threshold, as a promise asks for it."""
+    def holds(self, thresholds: Sequence[float], target: float) -> NDArray[np.bool_]:
+        """Whether the target holds (t,) at each threshold, with the error that a promise may have."""
         tallies = [self._tally(threshold) for threshold in thresholds]
-        return least_precisions(tallies, ERROR / len(STARTS))
+        return hold(tallies, target, ERROR / len(STARTS))
 
     def lacking_at(self, thresholds: Sequence[float], target: float) -> list[float]:
         """About how many more labels would support the target at each threshold, if they come out as is to be expected
@@ -328,8 +330,7 @@ def _lacking(sample: Tally, share: float, target: float) -> float:
     """How many labels a fair sample of all pairs lacks to support the target, where this share of them is right."""
     labels = sample.labels + MORE
     right = sample.duplicates + share * MORE
-    bounds = least_share(right, labels - right, ERROR / len(STARTS))
-    enough = np.flatnonzero(bounds >= target)
+    enough = np.flatnonzero(is_at_least(target, right, labels - right, ERROR / len(STARTS)))
     return float(MORE[enough[0]]) if len(enough) else np.inf
 
 
