@@ -22,6 +22,7 @@ ASKED_AT_MOST = 2000  # texts of those asked lately that the pool takes in
 class Standing:
     """Where a collection stands: its thresholds, the promise of its target, and all that its labels say."""
 
+    collection: Collection
     thresholds: CollectionThresholds
     promise: Promise | None
     evidence: Evidence
@@ -51,6 +52,17 @@ class Kept:
         self.standing: Standing | None = None
         self._store = store
         self._noted: Derived | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what was derived last was derived for what is wished now."""
+        if self.standing is None:
+            return False
+        before = self.standing.collection
+        return (before.target_precision, before.review_recall) == (
+            self.collection.target_precision,
+            self.collection.review_recall,
+        )
 
     @property
     def key(self) -> int:
@@ -101,7 +113,8 @@ class Kept:
         of_release = scorer.thresholds(wanted)
         thresholds, promise = derive(evidence, of_release, wanted, self.collection.review_recall)
         target = float(scorer.target_precision) if wanted is None else wanted
-        return Standing(thresholds, promise, evidence, plan(evidence, target, of_release.review))
+        wanted_next = plan(evidence, target, of_release.review)
+        return Standing(self.collection, thresholds, promise, evidence, wanted_next)
 
     def _population(self) -> NDArray[np.float64]:
         """The near pairs' probabilities: of the pool, or until it has come as far, those that were kept."""

@@ -6,7 +6,7 @@ All of it works beside requests: whoever asks meets the thresholds that were der
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -18,10 +18,10 @@ from app.engine.store import Offer, Store
 from app.engine.text import Words
 from app.engine.verdicts import Judge, Pair
 from app.errors import CollectionNotFound, NotReady, SameaskError
-from app.promises.activity import Activity
+from app.promises.activity import MOST_NAMED, Activity
 from app.promises.kept import Kept, Standing
 from app.promises.queue import DrawnPair, OfferedPair
-from app.promises.report import Change, Look, Offered, Report
+from app.promises.report import Change, Figures, Look, Offered, PromiseState, Report
 
 PAUSE_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0  # for the first near pairs of a collection
@@ -102,6 +102,9 @@ class Promises:
             kept = await self._of(name, live)
             await self._first_pairs(kept)
             async with kept.lock:
+                if labels := self._labelled.pop(name, None):
+                    await self._learn(kept, labels)
+                    self._wished.add(name)
                 await self._standing(kept)
                 held = kept.queue.held_by(by)[:limit]
                 held = [kept.queue.claim(one.near, one.offer, by) for one in held]
@@ -124,6 +127,18 @@ class Promises:
             await self._detector.read(kept.labelled.renew, [offer.pair])
             kept.queue.give_back([offer.pair])
         self._wished.add(name)
+
+    async def figures(self) -> Figures:
+        """Verdicts and promises, of so many collections at most, by name."""
+        states = []
+        for kept in sorted(self._kept.values(), key=lambda kept: kept.collection.name):
+            promise = kept.standing.promise if kept.standing else None
+            if promise:
+                labels = len(kept.labelled.drawn())
+                name = kept.collection.name
+                states.append(PromiseState(name, promise.is_kept, labels, promise.lacking))
+        today = await self._detector.read(self._store.labels.given_lately)
+        return Figures(self._activity.verdicts, states[:MOST_NAMED], today)
 
     async def forget_asked(self, name: str) -> None:
         """Let go of what was asked in a collection, now that it was erased. Raises CollectionNotFound."""
@@ -193,7 +208,9 @@ class Promises:
         return kept
 
     async def _standing(self, kept: Kept) -> Standing:
-        return kept.standing or await kept.derive()
+        if kept.standing and kept.is_current:
+            return kept.standing
+        return await kept.derive()
 
     async def _first_pairs(self, kept: Kept) -> None:
         """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""
@@ -271,12 +288,15 @@ class Promises:
         with self._detector.live.in_use() as live:
             kept = await self._of(name, live)
             if label_ids:
-                pairs = await self._detector.read(
-                    self._store.offers.pairs_of_labels, kept.key, label_ids
-                )
-                await self._detector.read(kept.labelled.renew, pairs)
-                kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
+                await self._learn(kept, label_ids)
             await kept.derive()
+
+    async def _learn(self, kept: Kept, label_ids: Collection[int]) -> None:
+        """Read what labels say; nobody needs to look at their pairs any more."""
+        read = self._detector.read
+        pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
+        await read(kept.labelled.renew, pairs)
+        kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
 
     async def _look_further(self) -> bool:
         """Take a few more questions into the pools that want some; whether there were any."""

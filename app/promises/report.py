@@ -1,6 +1,6 @@
 """What is told of a collection's promise: the evidence, pairs to label, and what another release would change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.engine.evidence import Point, Promise
@@ -45,6 +45,25 @@ class Offered:
     pairs: Sequence[Look]
     waiting: int
     to_read: int
+
+
+@dataclass(frozen=True)
+class PromiseState:
+    """A collection's target, for a chart: whether labels support it, how many count, how many are lacking."""
+
+    collection: str
+    is_kept: bool
+    labels: int
+    lacking: int | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a scrape reads: verdicts by collection, the promises, and how many labels were given in a day."""
+
+    verdicts: Mapping[tuple[str, str], int]
+    promises: Sequence[PromiseState]
+    labels_last_day: int
 
 
 @dataclass(frozen=True)
