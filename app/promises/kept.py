@@ -77,7 +77,7 @@ class Kept:
 
     async def begin_anew(self) -> None:
         """Let another pool take the place of this one, of the questions that are there now. Raises NotReady."""
-        pool = Pool(self._store, self.release, self.key)
+        pool = Pool(self._store, self.release, self.key, self.pool)
         asked = await asyncio.to_thread(self._store.asked.latest, self.key, ASKED_AT_MOST)
         pool.begin(asked)
         self.pool = pool

@@ -6,7 +6,7 @@ pairs known by now are a fair sample of all, however far the pool has come.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +44,19 @@ class NearPair:
 class Pool:
     """Near pairs of one collection, by one release. Of one event loop."""
 
-    def __init__(self, store: Store, release: LiveRelease, collection_key: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        release: LiveRelease,
+        collection_key: int,
+        before: "Pool | None" = None,
+    ) -> None:
+        """`before` is the pool whose place it takes: pairs that it knows are not read again."""
         self._store = store
         self._release = release
         self._key = collection_key
         self._pairs: dict[bytes, NearPair] = {}
+        self._read_before = before._pairs if before else {}
         self._order: list[int] = []
         self._done = 0
         self._wanted = 0
@@ -69,7 +77,7 @@ class Pool:
     def is_outdated(self) -> bool:
         """Whether so much has changed that another pool should take its place."""
         size = self._release.state(self._key).size
-        return abs(size - self._indexed) > max(10, self._indexed // 10)
+        return abs(size - self._indexed) * 10 > self._indexed
 
     def probabilities(self) -> NDArray[np.float64]:
         """P(duplicate) (m,) of all pairs."""
@@ -156,19 +164,37 @@ class Pool:
         likeness: NDArray[np.float32],
     ) -> None:
         """Add pairs of (id, text) and a stored question, with their similarities (n,)."""
-        texts = [(first[1], second.text) for first, second in couples]
-        logits = await read_open(self._release, texts, likeness)
-        probabilities = self._release.scorer.probabilities(likeness, logits)
-        for place, (first, second) in enumerate(couples):
-            pair = NearPair(
-                ids=(first[0], second.id),
-                texts=texts[place],
-                similarity=float(likeness[place]),
-                logit=float(logits[place]),
-                probability=float(probabilities[place]),
-                digest=pair_digest(*texts[place]),
-            )
-            self._pairs.setdefault(pair.digest, pair)
+        new: list[NearPair] = []
+        for (first, second), near in zip(couples, likeness.tolist(), strict=True):
+            pair = _pair(first, second, near)
+            known = self._read_before.get(pair.digest)
+            if known and known.ids == pair.ids:
+                self._pairs.setdefault(pair.digest, known)
+            elif pair.digest not in self._pairs:
+                new.append(pair)
+        await self._read(new)
+
+    async def _read(self, pairs: Sequence[NearPair]) -> None:
+        """Let the release read pairs, and keep them."""
+        near = np.array([pair.similarity for pair in pairs], dtype=np.float32)
+        logits = await read_open(self._release, [pair.texts for pair in pairs], near)
+        scored = self._release.scorer.probabilities(near, logits)
+        for pair, logit, probability in zip(pairs, logits, scored, strict=True):
+            read = replace(pair, logit=float(logit), probability=float(probability))
+            self._pairs.setdefault(pair.digest, read)
+
+
+def _pair(first: tuple[str | None, str], second: Question, near: float) -> NearPair:
+    """A pair that nobody has read."""
+    texts = first[1], second.text
+    return NearPair(
+        ids=(first[0], second.id),
+        texts=texts,
+        similarity=near,
+        logit=float("nan"),
+        probability=0.0,
+        digest=pair_digest(*texts),
+    )
 
 
 def strata(pairs: Sequence[NearPair]) -> NDArray[np.int64]:

@@ -204,6 +204,8 @@ class Promises:
                 if before:
                     kept.queue.take_over(before.queue)
                 self._kept[collection.key] = kept
+            if kept.pool.is_outdated:
+                await kept.begin_anew()
         kept.collection = collection
         return kept
 
@@ -309,7 +311,7 @@ class Promises:
                     self._kept.pop(key)  # deleted
                     continue
                 if kept.pool.is_outdated:
-                    await kept.begin_anew()
+                    await self._of(kept.collection.name, live)
                 had_more = await kept.pool.advance()
                 if had_more and not kept.pool.to_read:
                     self._wished.add(kept.collection.name)

@@ -99,7 +99,7 @@ def test_the_threshold_decides_in_every_answer_and_a_new_import_keeps_it(
     client.put("/collections/default", json=WISH)
     label_until_kept(client)
     own = thresholds(client)
-    assert own["duplicate"] < 0.9  # where the release has it
+    assert own["source"] == "collection"
     texts = questions(160, seed=7)
     pairs = [{"question1": texts["q0"], "question2": text} for text in list(texts.values())[1:100]]
     scores = client.post("/pair-score", json={"pairs": pairs}).json()["scores"]
