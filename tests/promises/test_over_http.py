@@ -238,6 +238,36 @@ def test_what_was_asked_is_offered_only_where_it_is_remembered_and_is_erased(
         assert promises_of(client)._store.asked.latest(1, 10) == []
 
 
+def test_a_label_keeps_how_its_pair_was_offered(client: TestClient) -> None:
+    fill(client, 12)
+    pair, *_ = queue(client)["pairs"]
+    label(client, pair)
+    chosen = {"questions": ["Something else?", "Other things?"], "is_duplicate": False, "by": "cem"}
+    client.post("/labels", json={"labels": [chosen]})
+    first, second = client.get("/labels").json()["labels"]
+    assert first["offered_by"] == pair["offered_by"]
+    assert first["offered_probability"] == pair["offered_probability"]
+    assert (second["offered_by"], second["offered_probability"]) == (None, None)
+    undone = client.delete("/labels/1", params={"by": "anna"}).json()
+    assert undone["offered_by"] == pair["offered_by"]
+
+
+def test_labels_that_a_release_has_learnt_from_count_for_nothing_by_it(
+    client: TestClient,
+) -> None:
+    fill(client, 30)
+    label(client, *queue(client)["pairs"])
+    wait_until(lambda: counted(client) == 5)
+    promises = promises_of(client)
+    runs = promises._store.training_runs
+    run = runs.start("default", {})
+    assert runs.claim("worker", 60)
+    runs.end(run.id, "worker", "succeeded", release="tiny")
+    promises._kept.clear()
+    assert evidence(client)["promises"][0]["labels"] == 0
+    assert all(point["labels"] == 0 for point in evidence(client)["curve"])
+
+
 def test_an_unknown_collection_has_no_evidence(client: TestClient) -> None:
     for address in ("evidence", "review-queue?by=anna"):
         answer = client.get(f"/collections/none/{address}")

@@ -117,10 +117,11 @@ class Offers:
                 self._mapper.rewrite(connection, row)
             return _as_offer(row)
 
-    def of_pairs(self, collection_key: int, pairs: Sequence[bytes]) -> dict[bytes, Offer]:
-        """By the pair's digest, the offers of these pairs; never offered: absent."""
+    def in_collection(self, collection_name: str, pairs: Sequence[bytes]) -> dict[bytes, Offer]:
+        """By the pair's digest, the offers of these pairs; never offered: absent. Raises CollectionNotFound."""
         with self._database.reading() as connection:
-            found = self._of(connection, collection_key, list(set(pairs)))
+            key = self._collections.find(connection, collection_name).key
+            found = self._of(connection, key, list(set(pairs)))
             return {offer.pair: offer for offer in self._mapper.records(found)}
 
     def answered(
