@@ -6,11 +6,11 @@ threads of three pools, for asking, for other reading and for writes, so that no
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.coroutines import run
@@ -60,6 +60,7 @@ class Detector:
         self._writers = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="write")
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
         self.following = Following(store, live, self._writers)
+        self.on_labels: Callable[[str, Sequence[int]], None] | None = None  # told of changed labels
 
     @property
     def live(self) -> LiveRelease:
@@ -133,11 +134,13 @@ class Detector:
         with self._admitted_write():
             return await self._change(self.store.questions.delete, collection, question_id)
 
-    async def create_collection(self, name: str, max_collections: int) -> tuple[Collection, bool]:
-        """The collection of this name, and whether it was made now."""
+    async def create_collection(
+        self, name: str, max_collections: int, wishes: Mapping[str, Any] | None = None
+    ) -> tuple[Collection, bool]:
+        """The collection of this name with these wishes, and whether it was made now."""
         with self._admitted_write():
             collection, created = await self._write(
-                self.store.collections.create, name, max_collections
+                self.store.collections.create, name, max_collections, wishes
             )
             await self._shown(collection.key, collection.revision)
             return collection, created
@@ -154,12 +157,21 @@ class Detector:
         Raises CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull.
         """
         with self._admitted_write():
-            return await self._write(self.store.labels.write, collection, labels)
+            labelled = await self._write(self.store.labels.write, collection, labels)
+            self._tell(collection, [given.id for given in labelled.labels])
+            return labelled
 
     async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
         """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await self._write(self.store.labels.undo, collection, label_id, by)
+            label = await self._write(self.store.labels.undo, collection, label_id, by)
+            self._tell(collection, [label.id])
+            return label
+
+    async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that changes the store, and no index has to learn of it. Raises Overloaded, StorageFull."""
+        with self._admitted_write():
+            return await self._write(function, *args, **kwargs)
 
     # Reading
 
@@ -212,6 +224,10 @@ class Detector:
             yield
         finally:
             self._waiting_writes -= 1
+
+    def _tell(self, collection: str, label_ids: Sequence[int]) -> None:
+        if self.on_labels:
+            self.on_labels(collection, label_ids)
 
     async def _change(
         self, change: Callable[P, Written], *args: P.args, **kwargs: P.kwargs

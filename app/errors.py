@@ -9,6 +9,7 @@
     │   ├── CollectionNotFound     404
     │   ├── QuestionNotFound       404
     │   ├── LabelNotFound          404
+    │   ├── OfferNotFound          404
     │   ├── TrainingRunNotFound    404
     │   ├── CollectionProtected    409
     │   ├── LabelReplaced          409
@@ -149,6 +150,18 @@ class LabelNotFound(RequestError):
 
     def __init__(self, collection: str, label_id: int) -> None:
         super().__init__(f"collection {collection!r} holds no label with id {label_id}")
+
+
+class OfferNotFound(RequestError):
+    """The review queue of the collection has offered no pair under this id."""
+
+    status = 404
+    title = "Offer not found"
+
+    def __init__(self, collection: str, offer_id: int) -> None:
+        super().__init__(
+            f"the review queue of collection {collection!r} has offered no pair with id {offer_id}"
+        )
 
 
 class CollectionProtected(RequestError):

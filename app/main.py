@@ -22,6 +22,7 @@ from app.http import (
     health,
     labels,
     pair_score,
+    promises,
     questions,
     releases,
     training_runs,
@@ -38,6 +39,8 @@ from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
 from app.http.starting import WhileStarting
 from app.keys import Keys
+from app.promises.activity import Activity
+from app.promises.promises import Promises
 from app.releases.at_start import open_chosen
 from app.releases.catalogue import Catalogue
 from app.releases.opening import SNAPSHOTS, opener
@@ -87,6 +90,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
         questions,
         labels,
         collections,
+        promises,
         training_runs,
         releases,
         health,
@@ -149,6 +153,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             verify_depth=settings.verify_depth,
         )
         app.state.reading = Reading(store, detector)
+        app.state.activity = Activity(store, remembers=settings.remember_asked)
+        app.state.promises = Promises(store, detector, app.state.activity)
         del live  # whoever holds it would keep its memory after it was replaced
         app.state.releases = Releases(
             detector,
@@ -156,6 +162,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             catalogue,
             open_release,
             snapshot_dir=settings.data_dir / SNAPSHOTS,
+            promises=app.state.promises,
             keep=settings.keep_releases,
             diff_questions=settings.diff_questions,
             tells=bool(settings.webhook_url),
@@ -175,6 +182,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             app.state.webhook.running(),
             detector.running(),
+            app.state.promises.running(),
             app.state.releases.running(),
             worker.running(),
         ):

@@ -28,7 +28,7 @@ from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.rulings import Ruling, rulings_of_pairs
-from app.engine.scorer import Scorer, Verdict
+from app.engine.scorer import CollectionThresholds, Scorer, Verdict
 from app.engine.store import Store
 from app.engine.text import TextPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
@@ -97,6 +97,7 @@ class Models:
     dimension: int
     scorer: Scorer
     classifier: PairClassifier | None
+    thresholds: CollectionThresholds | None = None  # of the collection that is mined
 
     def least(self, wanted: Wanted) -> float:
         """The similarity from which pairs are looked at."""
@@ -161,7 +162,7 @@ class _Job:
         self._wanted = wanted
         self._work = work
         self._advance = advance
-        self._judge = Judge(models.scorer)
+        self._judge = Judge(models.scorer, models.thresholds)
 
     def embed(self) -> NDArray[np.float32]:
         """All vectors (n, d), in a file that is mapped into memory."""
@@ -365,7 +366,11 @@ def mine_collection(
         with closing(live):
             source = _collection(name, store, live)
             models = Models(
-                live.release.digest, live.encoder.dimension, live.scorer, live.classifier
+                live.release.digest,
+                live.encoder.dimension,
+                live.scorer,
+                live.classifier,
+                live.thresholds(store.collections.get(name).key),
             )
             return mine(source, models, out, wanted, advance, **how)
 

@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Questions of a collection whose nearest pairs a diff of two releases looks at.",
     )
+    remember_asked: bool = Field(
+        False,
+        description="Remember what `POST /duplicates` is asked, for the review queue: 10,000 texts of a collection and"
+        " 30 days at most.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least serious log line written. No level writes question texts."
     )

@@ -138,7 +138,7 @@ class Find:
         self._live = live
         self._query = query
         self._depth = _depth(live, query, verify_depth)
-        self._judge = Judge(live.scorer)
+        self._judge = Judge(live.scorer)  # until the collection is looked up
         self._phases = Phases()
         self._models = Models(live, self._phases)
         self._asked: dict[str, Asked] = {}  # by text
@@ -153,6 +153,7 @@ class Find:
     async def answer(self) -> Findings:
         """The answer. Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest."""
         collection = self._look_up()
+        self._judge = Judge(self._live.scorer, self._live.thresholds(collection.key))
         texts = list(self._asked.values())
         open_texts = [asked for asked in texts if not asked.exact]
         is_linked = any(asked.linked for asked in texts)
@@ -352,7 +353,7 @@ class Score:
         """The answer. Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest."""
         texts = [(pair.first.text, pair.second.text) for pair in self._pairs]
         different = [texts[i] for i in self._different]
-        ruled = self._look_up(different)
+        key, ruled = self._look_up(different)
         tokens = self._models.tokenize(list(self._places))
         vectors = await self._models.embed(tokens, list(self._places.values()))
         similarities = np.ones(len(texts), dtype=np.float32)
@@ -365,14 +366,15 @@ class Score:
             logits[self._different] = await self._models.read(different)
         for i in self._different:
             self._pairs[i] = replace(self._pairs[i], ruling=ruled.get(texts[i]))
-        judgements = Judge(self._live.scorer).judge(self._pairs, similarities, logits)
+        judge = Judge(self._live.scorer, self._live.thresholds(key))
+        judgements = judge.judge(self._pairs, similarities, logits)
         return Scores(self._live.release.name, judgements, self._phases)
 
-    def _look_up(self, pairs: Sequence[TextPair]) -> dict[TextPair, Ruling]:
-        """The rulings on these pairs. Raises CollectionNotFound."""
+    def _look_up(self, pairs: Sequence[TextPair]) -> tuple[int, dict[TextPair, Ruling]]:
+        """The collection's key, and the rulings on these pairs. Raises CollectionNotFound."""
         with self._phases.timed("lookup"), self._store.view():
-            labels = self._store.labels.of(self._store.collections.get(self._collection).key, pairs)
-            return rulings_of_pairs(labels)
+            key = self._store.collections.get(self._collection).key
+            return key, rulings_of_pairs(self._store.labels.of(key, pairs))
 
 
 def _depth(live: LiveRelease, query: Query, verify_depth: int) -> int:

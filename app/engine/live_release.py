@@ -28,6 +28,7 @@ from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
+from app.engine.scorer import CollectionThresholds
 from app.engine.store import Changes, Question, Store
 from app.errors import ModelFailing, SameaskError, StorageFull
 
@@ -127,6 +128,10 @@ class LiveRelease:
         )
         self.users = 0  # requests and catching-up that hold this release; see `in_use`
         self._store = store
+        self._thresholds = {  # by collection, where they were derived for it
+            key: derived.thresholds
+            for key, derived in store.derived.of_release(release.digest).items()
+        }
         self._quarantine = Quarantine(store, is_held_back=is_shadow)
 
     @classmethod
@@ -201,6 +206,19 @@ class LiveRelease:
         ]
         self.recent.keep([of_text for of_text, _ in embedded], [vector for _, vector in embedded])
 
+    # Its thresholds
+
+    def thresholds(self, collection_key: int) -> CollectionThresholds:
+        """Where verdicts begin in a collection: by what was derived for it, or as the release has it."""
+        return self._thresholds.get(collection_key) or self.scorer.thresholds()
+
+    def hold(self, collection_key: int, thresholds: CollectionThresholds | None) -> None:
+        """From now on, let these thresholds hold in a collection, derived by this release's scores; None: its own."""
+        if thresholds is None:
+            self._thresholds.pop(collection_key, None)
+        else:
+            self._thresholds[collection_key] = thresholds
+
     # Its indexes
 
     def index(self, collection_key: int) -> CollectionIndex:
@@ -219,6 +237,7 @@ class LiveRelease:
     def forget(self, collection_key: int) -> None:
         """Let go of the index and the snapshots of a deleted collection."""
         self.indexes.forget(collection_key)
+        self._thresholds.pop(collection_key, None)
         self._quarantine.forget(collection_key)
 
     def catch_up(self, collection_key: int) -> int:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 Verdict = Literal["duplicate", "review", "different"]
+Source = Literal["release", "collection"]
+
+ROUNDING = 1e-9  # by which a target of two decimals may lie beside its name
 
 
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,6 +91,25 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class CollectionThresholds:
+    """Where verdicts begin in one collection: `duplicate` (None: nowhere) and `review`.
+
+    The sources say by whose labels each was set: those of the release, or the collection's own.
+    """
+
+    duplicate: float | None
+    review: float
+    source: Source = "release"
+    review_source: Source = "release"
+
+    def verdict(self, probability: float) -> Verdict:
+        """The verdict that a probability reaches."""
+        if self.duplicate is not None and probability >= self.duplicate:
+            return "duplicate"
+        return "review" if probability >= self.review else "different"
+
+
+@dataclass(frozen=True)
 class Scale:
     """How one kind of evidence becomes a verdict: its calibration and its thresholds."""
 
@@ -110,8 +132,21 @@ class Scorer:
 
     def says_duplicate(self) -> bool:
         """Whether the labels of the release support a threshold for the target precision."""
+        return self.thresholds().duplicate is not None
+
+    def thresholds(self, target: float | None = None) -> CollectionThresholds:
+        """The release's own, of its best evidence: for the smallest of its targets that is `target` or more.
+
+        None stands for the target of the settings. Where the release has no such target, nothing is a duplicate.
+        """
+        wanted = float(self.target_precision) if target is None else target
         scale = self.by_pair or self.by_similarity
-        return scale.thresholds.duplicate[self.target_precision].probability is not None
+        by_target = scale.thresholds.duplicate
+        reaching = [name for name in by_target if float(name) >= wanted - ROUNDING]
+        duplicate = None
+        if reaching:
+            duplicate = by_target[min(reaching, key=float)].probability
+        return CollectionThresholds(duplicate, scale.thresholds.review)
 
     def probability(
         self, similarities: NDArray[np.float32], logits: NDArray[np.float32] | None = None
@@ -120,6 +155,16 @@ class Scorer:
         if logits is None:
             return self.by_similarity.calibration.probability(similarities)
         return self.scale(is_read=True).calibration.probability(similarities, logits)
+
+    def probabilities(
+        self, similarities: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """The same of pairs of which some were read: logits (n,), NaN where the classifier has not read the pair."""
+        is_read = ~np.isnan(logits)
+        probabilities = self.probability(similarities)
+        if is_read.any():
+            probabilities[is_read] = self.probability(similarities[is_read], logits[is_read])
+        return probabilities
 
     def is_open(self, similarities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which pairs (n,) the classifier should read: those near enough to be duplicates."""

@@ -4,8 +4,9 @@ A judgement is made in this order, and a later step overrules an earlier one:
 
 1. Evidence. The probability comes from the similarity alone, or from similarity and logit where the pair classifier
    has read the pair.
-2. Thresholds. The probability reaches `duplicate`, `review` or `different`. What the classifier has not read is
-   `review` at most, where there is a classifier.
+2. Thresholds. The probability reaches `duplicate`, `review` or `different`: by the collection's own thresholds where
+   its labels support some, else by the release's. What the classifier has not read is `review` at most, where there is
+   a classifier.
 3. Equality. Texts of the same words are a duplicate with probability 1, whatever the models say.
 4. Labels. What people said of the pair is its verdict. Similarity and probability stay.
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from app.engine import reasons
 from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
-from app.engine.scorer import Scorer, Verdict
+from app.engine.scorer import CollectionThresholds, Scorer, Verdict
 
 STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
 
@@ -71,10 +72,12 @@ class Judgement:
 
 
 class Judge:
-    """Makes every judgement by one release, for one target precision."""
+    """Makes every judgement by one release, for one collection or for one target precision."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, thresholds: CollectionThresholds | None = None) -> None:
+        """`thresholds` are those of the pairs' collection; without them, the release's own hold."""
         self._scorer = scorer
+        self._thresholds = thresholds or scorer.thresholds()
 
     def judge(
         self,
@@ -84,11 +87,7 @@ class Judge:
     ) -> list[Judgement]:
         """Judge n pairs by their similarities (n,) and logits (n,), NaN where the classifier has not read the pair."""
         is_read = ~np.isnan(logits)
-        probabilities = self._scorer.probability(similarities)
-        if is_read.any():
-            probabilities[is_read] = self._scorer.probability(
-                similarities[is_read], logits[is_read]
-            )
+        probabilities = self._scorer.probabilities(similarities, logits)
         evidence = zip(
             pairs, similarities.tolist(), probabilities.tolist(), is_read.tolist(), strict=True
         )
@@ -104,11 +103,11 @@ class Judge:
         Where there is a classifier, `duplicate` is never said of a pair that it has not read. A negation, a number
         or an order of words changes the meaning, and hardly the similarity.
         """
-        scale = self._scorer.scale(is_read=is_read)
-        verdict = scale.thresholds.verdict(probability, self._scorer.target_precision)
-        if verdict == "duplicate" and self._scorer.by_pair and not is_read:
-            return "review"
-        return verdict
+        if is_read or not self._scorer.by_pair:
+            return self._thresholds.verdict(probability)
+        of_unread = self._scorer.by_similarity.thresholds
+        verdict = of_unread.verdict(probability, self._scorer.target_precision)
+        return "review" if verdict == "duplicate" else verdict
 
     def _judgement(
         self, pair: Pair, similarity: float, probability: float, is_read: bool

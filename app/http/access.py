@@ -31,13 +31,17 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "list_collections": KeyScope.READ,
     "read_collection": KeyScope.READ,
     "list_labels": KeyScope.READ,
+    "read_evidence": KeyScope.READ,
     "metrics": KeyScope.READ,  # how much is stored and asked is not for strangers, and Prometheus can send a key
     "upsert_questions": KeyScope.WRITE,
     "delete_question": KeyScope.WRITE,
     "create_collection": KeyScope.WRITE,
     "delete_collection": KeyScope.WRITE,
+    "erase_asked": KeyScope.WRITE,
     "label_pairs": KeyScope.LABEL,
     "undo_label": KeyScope.LABEL,
+    "read_review_queue": KeyScope.LABEL,  # it claims pairs for who labels them
+    "skip_pair": KeyScope.LABEL,
     "start_training": KeyScope.ADMIN,
     "list_training_runs": KeyScope.ADMIN,
     "read_training_run": KeyScope.ADMIN,

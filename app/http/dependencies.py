@@ -9,6 +9,8 @@ from fastapi import Depends, Query, Request, Response
 from app.detector import Detector
 from app.engine.store import Store
 from app.http.fields import CollectionName
+from app.promises.activity import Activity
+from app.promises.promises import Promises
 from app.releases.releases import Releases
 from app.settings import Settings
 from app.training_runs.queue import TrainingRuns
@@ -45,6 +47,14 @@ async def _reading(request: Request) -> Reading:
     return cast(Reading, request.app.state.reading)
 
 
+async def _promises(request: Request) -> Promises:
+    return cast(Promises, request.app.state.promises)
+
+
+async def _activity(request: Request) -> Activity:
+    return cast(Activity, request.app.state.activity)
+
+
 async def _releases(request: Request) -> Releases:
     return cast(Releases, request.app.state.releases)
 
@@ -58,6 +68,8 @@ async def _training_runs(request: Request) -> TrainingRuns:
 
 
 TheDetector = Annotated[Detector, Depends(_detector)]
+ThePromises = Annotated[Promises, Depends(_promises)]
+TheActivity = Annotated[Activity, Depends(_activity)]
 TheReading = Annotated[Reading, Depends(_reading)]
 TheReleases = Annotated[Releases, Depends(_releases)]
 TheSettings = Annotated[Settings, Depends(_settings)]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CollectionNotFound, Overloaded
 from app.http.bodies import Body, FirstErrors, counted
-from app.http.dependencies import TheDetector, TheSettings, report, while_connected
+from app.http.dependencies import TheActivity, TheDetector, TheSettings, report, while_connected
 from app.http.fields import CollectionName, Limits, StoredId, Text
 from app.http.labels import PairLabel
 from app.http.parameters import StrictRoute
@@ -95,6 +95,7 @@ async def find_duplicates(
     request: Request,
     response: Response,
     detector: TheDetector,
+    activity: TheActivity,
     settings: TheSettings,
 ) -> object:
     """Find stored questions that ask the same.
@@ -111,6 +112,7 @@ async def find_duplicates(
         query.questions, query.collection, top_k, query.exclude_ids, query.verify
     )
     findings = await while_connected(request, finding)
+    activity.note(findings)
     report(response, findings.phases.seconds)
     return findings
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sized
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +13,7 @@ from app.settings import Settings
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
 MAX_NUMBER = 2**63 - 1
+LEAST_TARGET, GREATEST_TARGET = 0.5, 0.999  # of a precision; the least is none itself
 
 
 def _text(value: str) -> str:
@@ -55,6 +57,34 @@ def _new_id(value: str) -> str:
         raise ValueError(
             "must have no empty part, `.` or `..` beside a slash: clients and proxies would ask for another path"
         )
+    return value
+
+
+def _target_precision(value: float) -> float:
+    if not LEAST_TARGET < value <= GREATEST_TARGET:
+        raise ValueError(f"must be above {LEAST_TARGET} and at most {GREATEST_TARGET}")
+    return value
+
+
+def _recall(value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError("must be above 0 and below 1")
+    return value
+
+
+def _url_template(value: str) -> str:
+    _line(value)
+    if value.count("{id}") != 1 or value.count("{") + value.count("}") != 2:
+        raise ValueError("must hold `{id}` once, and no other braces")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or any(map(str.isspace, value)):
+        raise ValueError("must be an address of http or https, as `https://forum.example/t/{id}`")
+    if "{id}" in parts.netloc or parts.username is not None:
+        raise ValueError("must hold `{id}` behind the host, and no user name")
     return value
 
 
@@ -105,6 +135,32 @@ CollectionName = Annotated[
     str, Field(json_schema_extra={"pattern": COLLECTION_PATTERN}), AfterValidator(_collection)
 ]
 
+TargetPrecision = Annotated[
+    float,
+    Field(
+        description="The share of what is called `duplicate` that is to be right.",
+        json_schema_extra={"exclusiveMinimum": LEAST_TARGET, "maximum": GREATEST_TARGET},
+    ),
+    AfterValidator(_target_precision),
+]
+Recall = Annotated[
+    float,
+    Field(
+        description="The share of the duplicates that `review` and `duplicate` together are to hold.",
+        json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    ),
+    AfterValidator(_recall),
+]
+UrlTemplate = Annotated[
+    str,
+    Field(
+        max_length=2000,
+        description="Where a question is read: an address of http or https with `{id}` once, behind the host.",
+        json_schema_extra={"pattern": r"^https?://[^/?#{}\s]+[/?#][^{}\s]*\{id\}[^{}\s]*$"},
+    ),
+    AfterValidator(_url_template),
+]
+
 # What pydantic finds, by its own name for it, in words for who wrote the request.
 SENTENCES: Mapping[str, str] = {
     "missing": "is missing",
@@ -122,6 +178,8 @@ SENTENCES: Mapping[str, str] = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of fewer digits",
     "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
     "finite_number": "must be a whole number",
     "greater_than_equal": "must be at least {ge:,}",
     "less_than_equal": "may be at most {le:,}",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app.http.dependencies import TheDetector, TheReading, TheReleases
+from app.http.dependencies import TheDetector, ThePromises, TheReading, TheReleases
 from app.http.metrics import Metrics
 from app.http.parameters import StrictRoute
 from app.webhook.delivery import Webhook
@@ -66,10 +66,11 @@ async def readyz(response: Response, detector: TheDetector) -> object:
 async def metrics(
     detector: TheDetector,
     reading: TheReading,
+    promises: ThePromises,
     releases: TheReleases,
     webhook: Annotated[Webhook, Depends(_webhook)],
     metrics: Annotated[Metrics, Depends(_metrics)],
 ) -> Response:
     """Prometheus metrics."""
-    content, content_type = await metrics.render(detector, reading, releases, webhook)
+    content, content_type = await metrics.render(detector, reading, promises, releases, webhook)
     return Response(content, media_type=content_type)

@@ -1,10 +1,12 @@
 """`/labels`: what people say of pairs. Their word overrules the model's, for exactly that pair."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.engine.store import Label as StoredLabel
 from app.engine.store import NewLabel
 from app.errors import (
     CollectionNotFound,
@@ -16,7 +18,7 @@ from app.errors import (
     StorageFull,
 )
 from app.http.bodies import Body, FirstErrors, Two, counted
-from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
+from app.http.dependencies import InCollection, Reading, TheDetector, TheReading, TheSettings
 from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
@@ -160,6 +162,10 @@ class Label(BaseModel):
     note: str | None
     contradicted: bool = Field(description="Whether another person says the opposite of this pair.")
     ended: Ending | None = Field(description="Null while the label is active.")
+    offered_by: Literal["chosen", "random"] | None = Field(
+        description="How the review queue came by the pair's stratum; null for a pair that it never drew."
+    )
+    offered_probability: float | None = Field(description="That the draw took this pair.")
 
 
 class LabelPage(BaseModel):
@@ -236,7 +242,8 @@ async def list_labels(
         history=history == "true",
     )
     labels, next_cursor = page.of(items, lambda label: str(label.id))
-    return {"collection": collection, "labels": labels, "next_cursor": next_cursor}
+    documents = await _documents(reading, collection, labels)
+    return {"collection": collection, "labels": documents, "next_cursor": next_cursor}
 
 
 @router.delete(
@@ -247,6 +254,7 @@ async def list_labels(
 async def undo_label(
     id: ThisLabel,  # noqa: A002
     detector: TheDetector,
+    reading: TheReading,
     by: Annotated[Person, Query(description="Who undoes it.")],
     collection: InCollection = "default",
 ) -> object:
@@ -254,7 +262,25 @@ async def undo_label(
 
     Undoing it twice changes nothing. What it replaced does not come back; say it again.
     """
-    return await detector.undo_label(collection, id, by)
+    label = await detector.undo_label(collection, id, by)
+    (document,) = await _documents(reading, collection, [label])
+    return document
+
+
+async def _documents(
+    reading: Reading, collection: str, labels: Sequence[StoredLabel]
+) -> list[dict[str, Any]]:
+    """Labels, and how the review queue drew their pairs."""
+    pairs = [label.pair for label in labels]
+    offers = await reading(reading.store.offers.in_collection, collection, pairs)
+    documents = []
+    for label in labels:
+        offer = offers.get(label.pair)
+        document = dict(vars(label))
+        document["offered_by"] = offer.offered_by if offer else None
+        document["offered_probability"] = offer.probability if offer else None
+        documents.append(document)
+    return documents
 
 
 def _new_label(pair: PairToLabel) -> NewLabel:

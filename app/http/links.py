@@ -60,6 +60,8 @@ OF_A_COLLECTION = [
     to("list_questions", "List its questions.", collection=NAME),
     to("label_pairs", "Label pairs in it.", {"collection": NAME}),
     to("read_collection", "Read it again.", name=NAME),
+    to("read_evidence", "See what its labels support.", name=NAME),
+    to("read_review_queue", "Get pairs to label.", name=NAME, by="anna"),
     to("delete_collection", "Delete it.", name=NAME),
 ]
 OF_A_RUN = [
@@ -135,6 +137,24 @@ LINKS: Mapping[str, Mapping[int, Sequence[Link]]] = {
         200: [to("list_labels", "List the collection's labels.", collection=ASKED_COLLECTION)],
     },
     "create_collection": {200: OF_A_COLLECTION, 201: OF_A_COLLECTION},
+    "read_evidence": {
+        200: [to("read_review_queue", "Get pairs to label.", name=COLLECTION, by="anna")],
+    },
+    "read_review_queue": {
+        200: [
+            to(
+                "skip_pair",
+                "Skip the first of them.",
+                {"by": "$request.query.by", "id": "$response.body#/pairs/0/id"},
+                name=COLLECTION,
+            ),
+            to("label_pairs", "Label one of them.", {"collection": COLLECTION}),
+            to("read_evidence", "See what the labels support.", name=COLLECTION),
+        ],
+    },
+    "skip_pair": {
+        200: [to("read_review_queue", "Get others.", name=COLLECTION, by="$request.body#/by")],
+    },
     "list_collections": {
         200: [to("list_collections", "The next page, unless null.", cursor=CURSOR)]
     },

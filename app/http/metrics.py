@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.detector import Detector
 from app.errors import NoShadow
 from app.http.dependencies import Reading
+from app.http.promise_metrics import PromiseMetrics
+from app.promises.promises import Promises
 from app.releases.releases import Releases
 from app.webhook.delivery import Webhook
 
@@ -79,14 +81,21 @@ class Metrics:
         )
 
     async def render(
-        self, detector: Detector, reading: Reading, releases: Releases, webhook: Webhook
+        self,
+        detector: Detector,
+        reading: Reading,
+        promises: Promises,
+        releases: Releases,
+        webhook: Webhook,
     ) -> tuple[bytes, str]:
         """The exposition document and its content type."""
         values = _of_models(detector) | await _of_questions(detector, reading)
         values |= await _of_events(webhook)
         live = detector.live.release.name
         state = State(values, live, await _indexed_shares(releases))
-        return generate_latest(self.registry) + generate_latest(state), CONTENT_TYPE_LATEST
+        of_promises = PromiseMetrics(await promises.figures())
+        parts = [generate_latest(part) for part in (self.registry, state, of_promises)]
+        return b"".join(parts), CONTENT_TYPE_LATEST
 
 
 def _of_models(detector: Detector) -> dict[str, float]:

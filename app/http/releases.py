@@ -19,11 +19,13 @@ from app.errors import (
     StorageFull,
 )
 from app.http.bodies import Body, counted
+from app.http.collections import Thresholds
 from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
 from app.http.fields import MAX_ID_CHARACTERS, StoredId, Text
 from app.http.paging import Limit, page_size
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
+from app.http.promises import PromiseOfTarget
 
 router = APIRouter(route_class=StrictRoute, tags=["releases"])
 
@@ -87,17 +89,21 @@ class Progress(BaseModel):
     """A release on its way."""
 
     release: str
-    phase: Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"] = (
-        Field(
-            description="`ready`: caught up, and following. `joining`: every write is shown by both releases before it"
-            " acknowledged. `draining`: it is live, and the one before closes when its last request has ended."
-        )
+    phase: Literal[
+        "opening", "indexing", "promising", "ready", "joining", "swapping", "draining", "failed"
+    ] = Field(
+        description="`promising`: it derives the collections' own thresholds. `ready`: caught up, and following."
+        " `joining`: every write is shown by both releases before it is acknowledged. `draining`: it is live, and the"
+        " one before closes when its last request has ended."
     )
     goes_live: bool = Field(description="Whether it is made live as soon as it has caught up.")
     collections: int
     questions: int
     questions_indexed: int
     failure: str | None = Field(description="Why it failed; the live release was not touched.")
+    broken_promises: list[str] = Field(
+        description="Collections whose target precision the labels support by the live release, and not by this one."
+    )
 
 
 class Release(BaseModel):
@@ -164,6 +170,18 @@ class Change(BaseModel):
     pairs: int
 
 
+class PromiseChange(BaseModel):
+    """What would change in the thresholds of a collection that has a wish."""
+
+    live: Thresholds
+    shadow: Thresholds
+    live_promise: PromiseOfTarget | None
+    shadow_promise: PromiseOfTarget | None
+    is_broken: bool = Field(
+        description="Whether the labels support the target by the live release, and not by the shadow."
+    )
+
+
 class ReleaseDiff(BaseModel):
     """What would change in a collection, over its questions' own nearest pairs."""
 
@@ -181,6 +199,9 @@ class ReleaseDiff(BaseModel):
     changes: list[Change]
     examples: list[ChangedPair] = Field(
         description="Those whose probability changes most come first."
+    )
+    promise: PromiseChange | None = Field(
+        description="Null where nothing is wished of the collection."
     )
 
 
@@ -275,7 +296,7 @@ async def compare_release(
     Both releases judge every pair as `/duplicates` would, in the background; with many questions it takes a while.
     """
     size = page_size(limit, settings)
-    live, diff = await while_connected(request, releases.diff(name, collection))
+    live, diff, change = await while_connected(request, releases.diff(name, collection))
     return {
         "collection": collection,
         "live": live,
@@ -290,6 +311,7 @@ async def compare_release(
             if before != after
         ],
         "examples": diff.changed[:size],
+        "promise": change,
     }
 
 

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.engine.live_release import LiveRelease, logits_of
+from app.engine.background_reading import read_open
+from app.engine.live_release import LiveRelease
 from app.engine.scorer import Verdict
 from app.engine.store import Question, Store
 from app.engine.stored_pairs import NEAR, StoredPair, neighbours, read_pairs, sample, similarities
-from app.engine.verdicts import Judge, Judgement, unread
+from app.engine.verdicts import Judge, Judgement
 
 SEED = 0
-CHUNK = 16  # pairs that wait for a model at once: what else is in the background gets its turn
 
 
 @dataclass(frozen=True)
@@ -95,25 +94,9 @@ async def _judge(
     near = await asyncio.to_thread(similarities, index, [pair.revisions for pair in pairs])
     is_indexed = ~np.isnan(near)
     indexed = [pairs[place] for place in np.flatnonzero(is_indexed).tolist()]
-    logits = await _logits(release, indexed, near[is_indexed])
-    judge = Judge(release.scorer)
+    texts = [(pair.first.text, pair.second.text) for pair in indexed]
+    logits = await read_open(release, texts, near[is_indexed])
+    judge = Judge(release.scorer, release.thresholds(collection_key))
     judgements = judge.judge([pair.pair for pair in indexed], near[is_indexed], logits)
     revisions = [pair.revisions for pair in indexed]
     return dict(zip(revisions, judgements, strict=True))
-
-
-async def _logits(
-    release: LiveRelease, pairs: Sequence[StoredPair], near: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The pair classifier's logits (n,), NaN where there is none or the pair is not near enough for it."""
-    logits = unread(len(pairs))
-    if not release.classifier:
-        return logits
-    is_open = np.flatnonzero(release.scorer.is_open(near))
-    for start in range(0, len(is_open), CHUNK):
-        chunk = is_open[start : start + CHUNK]
-        texts = [(pairs[i].first.text, pairs[i].second.text) for i in chunk]
-        tokens = await asyncio.to_thread(release.classifier.tokenize, texts)
-        outcomes = await asyncio.wrap_future(release.read_pairs(tokens, background=True))
-        logits[chunk] = logits_of(outcomes)
-    return logits

@@ -22,6 +22,8 @@ from app.errors import (
     ShadowBusy,
     ShadowNotReady,
 )
+from app.promises.promises import Promises
+from app.promises.report import Change
 from app.releases.at_start import newly_shipped
 from app.releases.catalogue import Catalogue, Entry
 from app.releases.comparison import Diff, compare
@@ -71,6 +73,7 @@ class Releases:
         catalogue: Catalogue,
         open_release: Opener,
         *,
+        promises: Promises,
         snapshot_dir: Path,
         keep: int,
         diff_questions: int,
@@ -83,6 +86,7 @@ class Releases:
         self._catalogue = catalogue
         self._open_release = open_release
         self._history = History(store, str(catalogue.setting), tells=tells)
+        self._promises = promises
         self._snapshot_dir = snapshot_dir
         self._keep = keep
         self._diff_questions = diff_questions
@@ -125,8 +129,8 @@ class Releases:
             raise NoShadow
         return progress
 
-    async def diff(self, name: str, collection: str) -> tuple[str, Diff]:
-        """The live release's name, and what would change in the collection if this shadow went live.
+    async def diff(self, name: str, collection: str) -> tuple[str, Diff, Change | None]:
+        """The live release's name, and what would change in the collection and its promise if this shadow went live.
 
         Raises ShadowNotReady, CollectionNotFound, NotReady, ModelFailing.
         """
@@ -137,7 +141,8 @@ class Releases:
         key = (await asyncio.to_thread(self._store.collections.get, collection)).key
         with live.in_use(), opened.in_use():
             diff = await compare(self._store, live, opened, key, self._diff_questions)
-        return live.release.name, diff
+            change = await self._promises.change(opened, key)
+        return live.release.name, diff, change
 
     # Changing
 
@@ -263,7 +268,14 @@ class Releases:
             release = await asyncio.to_thread(self._catalogue.open, name)
             shadow = self._under_way(name)  # somebody may have begun it meanwhile
         if shadow is None:
-            shadow = Shadow(release, self._detector, self._store, self._history, self._open_release)
+            shadow = Shadow(
+                release,
+                self._detector,
+                self._store,
+                self._history,
+                self._open_release,
+                self._promises,
+            )
             shadow.begin()
             self._shadow = shadow
         return shadow

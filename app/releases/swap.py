@@ -1,6 +1,7 @@
 """A shadow's way to live.
 
-It opens beside the live release and embeds every collection in the background, giving way to the live one. To go live
+It opens beside the live release and embeds every collection in the background, giving way to the live one. Then it
+derives the thresholds of each collection that has a promise, so that this holds from its first answer on. To go live
 it joins: no write is acknowledged any more before both show it. Once it has followed every collection since then, it
 replaces the live release, by one assignment. The replaced one closes when the last request that holds it has ended.
 Its snapshots stay, so that rolling back takes seconds. See docs/decisions/0014.
@@ -21,6 +22,7 @@ from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import Collection, Store
 from app.errors import ModelFailing, SameaskError
+from app.promises.promises import Promises
 from app.releases.history import History
 from app.releases.opening import Opener
 
@@ -28,14 +30,19 @@ LOOK_SECONDS = 0.5  # between two looks at what was written
 NEARLY = 64  # changes that it may lack when it joins: writers wait for them
 DRAIN_SECONDS = 0.01
 
-Phase = Literal["opening", "indexing", "ready", "joining", "swapping", "draining", "failed"]
+Phase = Literal[
+    "opening", "indexing", "promising", "ready", "joining", "swapping", "draining", "failed"
+]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ShadowProgress:
-    """How far a shadow is, and whether it goes live when it has caught up."""
+    """How far a shadow is, and whether it goes live when it has caught up.
+
+    `broken_promises` names the collections whose target the labels support by the live release, and not by this one.
+    """
 
     release: str
     phase: Phase
@@ -44,6 +51,7 @@ class ShadowProgress:
     questions: int
     questions_indexed: int
     failure: str | None
+    broken_promises: Sequence[str]
 
 
 class Shadow:
@@ -56,6 +64,7 @@ class Shadow:
         store: Store,
         history: History,
         open_release: Opener,
+        promises: Promises,
     ) -> None:
         self.release = release
         self.phase: Phase = "opening"
@@ -64,6 +73,8 @@ class Shadow:
         self._store = store
         self._history = history
         self._open_release = open_release
+        self._promises = promises
+        self._broken: list[str] = []
         self._held: LiveRelease | None = None  # itself; while it drains, the one that it replaced
         self._reason: str | None = None
         self._failure: str | None = None
@@ -106,6 +117,7 @@ class Shadow:
             questions=sum(collection.questions for collection in collections),
             questions_indexed=indexed,
             failure=self._failure,
+            broken_promises=self._broken,
         )
 
     async def _run(self) -> None:
@@ -114,6 +126,8 @@ class Shadow:
             opened.give_way(self._detector.live)
             self.phase = "indexing"
             lacking = await in_thread(self._thread, opened.follow_all)
+            self.phase = "promising"
+            await self._promise(opened)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
             opened.give_way(None)  # what is left is little, and soon done
@@ -121,6 +135,15 @@ class Shadow:
             await self._swap(opened)
         except Exception as error:
             await self._fail(error)
+
+    async def _promise(self, opened: LiveRelease) -> None:
+        """Derive each collection's thresholds by its scores, and say which promises it can't keep."""
+        changes = await self._promises.prepare(opened)
+        self._broken = [change.collection for change in changes if change.is_broken]
+        for name in self._broken:
+            log.warning(
+                "by the release %s, labels don't support what %s promises", self.release.name, name
+            )
 
     def _load(self) -> LiveRelease:
         """A thread can't be stopped: who ends this waits for it, and finds the release in `_held`."""

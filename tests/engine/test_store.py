@@ -944,6 +944,7 @@ def test_the_migrated_schema_is_that_of_the_tables_in_code(store: Store) -> None
         sa.Text: sa.TEXT,
         sa.LargeBinary: sa.BLOB,
         sa.Boolean: sa.BOOLEAN,
+        sa.Float: sa.FLOAT,
     }
     assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
     for table in metadata.sorted_tables:

@@ -26,7 +26,10 @@ def _names(client: TestClient, limit: int) -> list[list[str]]:
 
 def test_the_default_collection_is_there_from_the_start(client: TestClient) -> None:
     found = client.get("/collections/default").json()
-    assert list(found) == ["name", "revision", "questions", "created_at"]
+    assert list(found) == [
+        *("name", "revision", "questions", "created_at"),
+        *("target_precision", "review_recall", "url_template", "thresholds"),
+    ]
     assert (found["name"], found["revision"], found["questions"]) == ("default", 0, 0)
     assert client.get("/collections").json() == {"collections": [found], "next_cursor": None}
 

@@ -1,4 +1,5 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, keys, training runs, activations, deliveries.
+"""The truth, in SQL: collections, questions and their revisions, labels, keys, training runs, activations, deliveries,
+offers for review and what is derived of their labels.
 
 The only room with SQL in it.
 """
@@ -6,8 +7,10 @@ The only room with SQL in it.
 from app.engine.store.activations import Activation
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection
 from app.engine.store.deliveries import Deliveries, Delivery
+from app.engine.store.derived import Derived
 from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel
+from app.engine.store.offers import Answered, NewOffer, Offer
 from app.engine.store.questions import Changes, Contents, Question, Written
 from app.engine.store.store import Store
 from app.engine.store.training_runs import State, TrainingRun
@@ -15,17 +18,21 @@ from app.engine.store.training_runs import State, TrainingRun
 __all__ = [
     "DEFAULT_COLLECTION",
     "Activation",
+    "Answered",
     "Changes",
     "Collection",
     "Contents",
     "Deliveries",
     "Delivery",
+    "Derived",
     "Ending",
     "Given",
     "Key",
     "Label",
     "Labelled",
     "NewLabel",
+    "NewOffer",
+    "Offer",
     "Question",
     "State",
     "Store",

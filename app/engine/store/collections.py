@@ -1,6 +1,8 @@
-"""Collections: how far each has come, and how many questions it holds."""
+"""Collections: how far each has come, how many questions it holds, and what is wished of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,7 +29,11 @@ collections = sa.Table(
     sa.Column("questions", sa.BigInteger),
     sa.Column("created_at", sa.Text),
     sa.Column("checksum", sa.BigInteger),
+    sa.Column("target_precision", sa.Float),
+    sa.Column("review_recall", sa.Float),
+    sa.Column("url_template", sa.Text),
 )
+WISHES = ("target_precision", "review_recall", "url_template")
 NAMED = Prepared(collections, collections.c.name == sa.bindparam("called"))
 BY_NAME = sa.select(collections).order_by(collections.c.name)
 COUNT = sa.select(sa.func.count()).select_from(collections)
@@ -35,13 +41,20 @@ COUNT = sa.select(sa.func.count()).select_from(collections)
 
 @dataclass(frozen=True)
 class Collection:
-    """One searchable set of questions. `key` is never used again, not even for a new collection of that name."""
+    """One searchable set of questions. `key` is never used again, not even for a new collection of that name.
+
+    Wished of it may be a `target_precision` of the verdict `duplicate`, and a `review_recall`: the share of the
+    duplicates that `review` and `duplicate` together are to hold. `url_template` makes a question's address of its id.
+    """
 
     key: int
     name: str
     revision: int
     questions: int
     created_at: str
+    target_precision: float | None = None
+    review_recall: float | None = None
+    url_template: str | None = None
 
 
 class Collections:
@@ -64,17 +77,22 @@ class Collections:
         """Collections in the order of their names, past the name `after`. Raises DataDamaged."""
         return self._listed(BY_NAME.where(collections.c.name > after).limit(limit))
 
-    def create(self, name: str, max_collections: int) -> tuple[Collection, bool]:
-        """The collection of this name, and whether it was made now. Raises InvalidRequest at the limit."""
+    def create(
+        self, name: str, max_collections: int, wishes: Mapping[str, Any] | None = None
+    ) -> tuple[Collection, bool]:
+        """The collection of this name, and whether it was made now. Raises InvalidRequest at the limit.
+
+        `wishes`, by names of WISHES, are put in the place of those that it has; what is not named stays.
+        """
         with self._database.writing() as connection:
             row = next(NAMED.rows(connection, {"called": name}), None)
             if row:
-                return _checked(row), False
+                return self._wish(connection, _checked(row), wishes or {}), False
             if connection.execute(COUNT).scalar_one() >= max_collections:
                 raise InvalidRequest(
                     FieldError("name", f"can't be added: at most {max_collections:,} collections")
                 )
-            return self._insert(connection, name), True
+            return self._wish(connection, self._insert(connection, name), wishes or {}), True
 
     def delete(self, name: str) -> Collection:
         """Delete a collection, and all that stands in it. Raises CollectionNotFound, CollectionProtected."""
@@ -119,8 +137,17 @@ class Collections:
         changed = replace(collection, revision=revision, questions=questions)
         self._mapper.rewrite(connection, vars(changed))
 
+    def _wish(
+        self, connection: sa.Connection, collection: Collection, wishes: Mapping[str, Any]
+    ) -> Collection:
+        changed = replace(collection, **wishes)
+        if changed != collection:
+            self._mapper.rewrite(connection, vars(changed))
+        return changed
+
     def _insert(self, connection: sa.Connection, name: str) -> Collection:
         values = {"name": name, "revision": 0, "questions": 0, "created_at": now()}
+        values |= dict.fromkeys(WISHES)
         return _as_collection(self._mapper.insert_numbered(connection, values))
 
     def _listed(self, query: sa.Select[tuple[object, ...]]) -> list[Collection]:

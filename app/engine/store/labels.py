@@ -6,12 +6,13 @@ undone or replaced, and stays for the record.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from app.engine.store.collections import Collection, Collections
-from app.engine.store.database import Database, now
+from app.engine.store.database import TIME, Database, now
 from app.engine.store.mapper import Mapper, Row, is_sound
 from app.engine.store.questions import Questions
 from app.engine.store.schema import metadata
@@ -203,6 +204,13 @@ class Labels:
     def contradicted(self) -> int:
         """How many active labels are contradicted by another, over all collections."""
         query = sa.select(sa.func.count()).select_from(labels).where(labels.c.contradicted)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def given_lately(self) -> int:
+        """How many labels were given in the last 24 hours, over all collections."""
+        since = (datetime.now(UTC) - timedelta(days=1)).strftime(TIME)
+        query = sa.select(sa.func.count()).select_from(labels).where(labels.c.said_at >= since)
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -201,6 +201,12 @@ class Questions:
             named = self.current(connection, collection_key, "id", ids)
             return {question.id: question.revision for question in named}
 
+    def texts(self, collection_key: int, ids: Sequence[str]) -> dict[str, str]:
+        """The text of the current version of each id that the collection holds."""
+        with self._database.reading() as connection:
+            named = self.current(connection, collection_key, "id", ids)
+            return {question.id: question.text for question in named}
+
     def exact_matches(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Question]]:
         """For each text, the current questions that equal it after normalisation, oldest first; none: absent."""
         digests = {text: digest(text) for text in texts}

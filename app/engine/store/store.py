@@ -4,11 +4,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from app.engine.store.activations import Activations
+from app.engine.store.asked import Asked
 from app.engine.store.collections import Collections
 from app.engine.store.database import Database
 from app.engine.store.deliveries import Outbox
+from app.engine.store.derived import DerivedRecords
 from app.engine.store.keys import KeyRecords
 from app.engine.store.labels import Labels
+from app.engine.store.offers import Offers
 from app.engine.store.questions import Questions
 from app.engine.store.training_runs import TrainingRuns
 
@@ -25,6 +28,9 @@ class Store:
         self.collections = Collections(self.database)
         self.questions = Questions(self.database, self.collections)
         self.labels = Labels(self.database, self.collections, self.questions)
+        self.offers = Offers(self.database, self.collections)
+        self.derived = DerivedRecords(self.database)
+        self.asked = Asked(self.database, self.collections)
         self.keys = KeyRecords(self.database)
         self.deliveries = Outbox(self.database)
         self.training_runs = TrainingRuns(self.database, self.collections)

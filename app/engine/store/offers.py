@@ -1,0 +1,238 @@
+"""Offers: which pairs the review queue drew by lot, with what chance, and which were skipped.
+
+An offer knows its pair by the same digest as labels do, and holds none of its words. A pair has one offer at most:
+drawn again, as nobody labelled or skipped it, it keeps its id.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+
+from app.engine.store.collections import Collections
+from app.engine.store.database import Database, now
+from app.engine.store.labels import ACTIVE, labels
+from app.engine.store.mapper import Mapper, Row, fields
+from app.engine.store.schema import metadata
+from app.engine.text import TextPair
+from app.errors import OfferNotFound
+
+offers = sa.Table(
+    "offers",
+    metadata,
+    sa.Column("collection_key", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("pair", sa.LargeBinary),
+    sa.Column("stratum", sa.Text),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("offered_by", sa.Text),
+    sa.Column("probability", sa.Float),
+    sa.Column("offered_at", sa.Text),
+    sa.Column("skipped_by", sa.Text),
+    sa.Column("skipped_at", sa.Text),
+    sa.Column("checksum", sa.BigInteger),
+)
+ANY_OFFER = sa.true()
+PAIRS_AT_ONCE = 1000  # in one IN (...)
+
+
+@dataclass(frozen=True)
+class NewOffer:
+    """A pair that was drawn with this probability, from a stratum of so many pairs: chosen, or taken at random."""
+
+    pair: bytes
+    stratum: str
+    size: int
+    offered_by: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A pair that was offered for review."""
+
+    id: int
+    pair: bytes
+    stratum: str
+    size: int
+    offered_by: str
+    probability: float
+    offered_at: str
+    skipped_by: str | None
+    skipped_at: str | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An offer, and what came of it: the latest label on its pair, if there is one.
+
+    `is_duplicate` is None where it was skipped, or where people contradict each other. `at` is when it was answered.
+    """
+
+    offer: Offer
+    is_duplicate: bool | None
+    by: str
+    at: str
+    contradicted: bool
+
+
+class Offers:
+    """The offers of every collection."""
+
+    def __init__(self, database: Database, collections: Collections) -> None:
+        self._database = database
+        self._collections = collections
+        self._mapper = Mapper(database, offers, _as_offer)
+
+    def write(self, collection_key: int, new: Sequence[NewOffer]) -> list[Offer]:
+        """Note that these pairs are offered; one offer for each, in their order."""
+        with self._database.writing() as connection:
+            pairs = [offer.pair for offer in new]
+            before = {row["pair"]: row for row in self._of(connection, collection_key, pairs)}
+            within = offers.c.collection_key == collection_key
+            last = connection.execute(sa.select(sa.func.max(offers.c.id)).where(within)).scalar()
+            next_id = (last or 0) + 1
+            written = []
+            for offer in new:
+                known = before.get(offer.pair)
+                row = _row(collection_key, known["id"] if known else next_id, offer)
+                if known:
+                    self._mapper.rewrite(connection, row)
+                else:
+                    self._mapper.insert(connection, row)
+                    next_id += 1
+                written.append(_as_offer(row))
+        return written
+
+    def skip(self, collection_name: str, offer_id: int, by: str) -> Offer:
+        """Note that a person could not tell; who skipped it first stands. Raises CollectionNotFound, OfferNotFound."""
+        with self._database.writing() as connection:
+            key = self._collections.find(connection, collection_name).key
+            found = self._mapper.any_of(connection, key, "id", [offer_id], ANY_OFFER)
+            row = next(self._mapper.sound(list(found)), None)
+            if row is None:
+                raise OfferNotFound(collection_name, offer_id)
+            if row["skipped_by"] is None:
+                row = {**row, "skipped_by": by, "skipped_at": now()}
+                self._mapper.rewrite(connection, row)
+            return _as_offer(row)
+
+    def in_collection(self, collection_name: str, pairs: Sequence[bytes]) -> dict[bytes, Offer]:
+        """By the pair's digest, the offers of these pairs; never offered: absent. Raises CollectionNotFound."""
+        with self._database.reading() as connection:
+            key = self._collections.find(connection, collection_name).key
+            found = self._of(connection, key, list(set(pairs)))
+            return {offer.pair: offer for offer in self._mapper.records(found)}
+
+    def answered(
+        self, collection_key: int, pairs: Sequence[bytes] | None = None
+    ) -> dict[bytes, Answered]:
+        """By the pair's digest, the offers that were labelled or skipped: all, or those of these pairs."""
+        with self._database.reading() as connection:
+            if pairs is None:
+                within = offers.c.collection_key == collection_key
+                rows = self._mapper.rows(connection, sa.select(offers).where(within))
+            else:
+                rows = self._of(connection, collection_key, list(set(pairs)))
+            found = {offer.pair: offer for offer in self._mapper.records(rows)}
+            said = _said(connection, collection_key, pairs)
+        answers = {}
+        for pair, offer in found.items():
+            answer = _answered(offer, said.get(pair, ()))
+            if answer:
+                answers[pair] = answer
+        return answers
+
+    def texts(self, collection_key: int, pairs: Sequence[bytes]) -> dict[bytes, TextPair]:
+        """By the pair's digest, the texts of those that have an active label."""
+        texts: dict[bytes, TextPair] = {}
+        columns = labels.c.pair, labels.c.question1, labels.c.question2
+        query = sa.select(*columns).where(labels.c.collection_key == collection_key, ACTIVE)
+        with self._database.reading() as connection:
+            for start in range(0, len(pairs), PAIRS_AT_ONCE):
+                some = pairs[start : start + PAIRS_AT_ONCE]
+                rows = connection.execute(query.where(labels.c.pair.in_(some)))
+                texts.update({pair: (one, other) for pair, one, other in rows})
+        return texts
+
+    def labelled_pairs(self, collection_key: int) -> int:
+        """How many pairs of a collection have an active label."""
+        count = sa.select(sa.func.count(sa.distinct(labels.c.pair)))
+        within = count.where(labels.c.collection_key == collection_key, ACTIVE)
+        with self._database.reading() as connection:
+            return int(connection.execute(within).scalar_one())
+
+    def pairs_of_labels(self, collection_key: int, label_ids: Sequence[int]) -> list[bytes]:
+        """The digests of the pairs that these labels are on."""
+        query = sa.select(labels.c.pair).where(
+            labels.c.collection_key == collection_key, labels.c.id.in_(label_ids)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _of(
+        self, connection: sa.Connection, collection_key: int, pairs: Sequence[bytes]
+    ) -> list[Row]:
+        return list(self._mapper.any_of(connection, collection_key, "pair", pairs, ANY_OFFER))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What an active label says."""
+
+    id: int
+    is_duplicate: bool
+    by: str
+    at: str
+    contradicted: bool
+
+
+def _said(
+    connection: sa.Connection, collection_key: int, pairs: Sequence[bytes] | None
+) -> dict[bytes, list[_Said]]:
+    """By the pair's digest, what the active labels on offered pairs say."""
+    columns = (
+        labels.c.pair,
+        labels.c.id,
+        labels.c.is_duplicate,
+        labels.c.said_by,
+        labels.c.said_at,
+        labels.c.contradicted,
+    )
+    on = sa.and_(labels.c.collection_key == offers.c.collection_key, labels.c.pair == offers.c.pair)
+    query = sa.select(*columns).join(offers, on).where(ACTIVE)
+    query = query.where(labels.c.collection_key == collection_key)
+    if pairs is not None:
+        query = query.where(labels.c.pair.in_(list(set(pairs))))
+    said: dict[bytes, list[_Said]] = {}
+    for pair, *rest in connection.execute(query.order_by(labels.c.id)):
+        said.setdefault(pair, []).append(_Said(*rest))
+    return said
+
+
+def _answered(offer: Offer, said: Sequence[_Said]) -> Answered | None:
+    if said:
+        latest = said[-1]
+        is_duplicate = None if latest.contradicted else latest.is_duplicate
+        return Answered(offer, is_duplicate, latest.by, latest.at, latest.contradicted)
+    if offer.skipped_by is not None:
+        return Answered(offer, None, offer.skipped_by, offer.skipped_at or "", contradicted=False)
+    return None
+
+
+def _row(collection_key: int, id_: int, offer: NewOffer) -> dict[str, object]:
+    """The row of an offer, save for its checksum."""
+    return {
+        "collection_key": collection_key,
+        "id": id_,
+        **asdict(offer),
+        "offered_at": now(),
+        "skipped_by": None,
+        "skipped_at": None,
+    }
+
+
+def _as_offer(row: Row) -> Offer:
+    values = fields(row)
+    del values["collection_key"]
+    return Offer(**values)

@@ -1,0 +1,115 @@
+"""What is asked and answered, counted: the mix of verdicts, and how probable the best candidates are.
+
+Where it is wished, what was asked is remembered too, for the review queue; not what a page sends while somebody types.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.finding import Findings
+from app.engine.store import Store
+from app.errors import CollectionNotFound, SameaskError
+
+BINS = 200  # of probabilities
+HOUR_SECONDS, DAY_SECONDS = 3600.0, 86_400.0
+DAYS = 30
+MOST_WAITING = 10_000  # texts that wait to be written
+MOST_NAMED = 50  # collections whose verdicts are counted apart
+OTHERS = "(others)"
+
+log = logging.getLogger(__name__)
+
+Counts = NDArray[np.int64]
+
+
+class Activity:
+    """Counts of what was asked since the start, 30 days at most. Of one event loop."""
+
+    def __init__(
+        self, store: Store, *, remembers: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`remembers`: the texts are written into the store too."""
+        self._store = store
+        self._remembers = remembers
+        self._clock = clock
+        self._since = clock()
+        self._by_day: dict[str, dict[int, Counts]] = defaultdict(dict)  # by collection
+        self._verdicts: Counter[tuple[str, str]] = Counter()
+        self._waiting: dict[str, list[str]] = defaultdict(list)
+
+    @property
+    def hours(self) -> float:
+        """For how long was counted."""
+        return min((self._clock() - self._since) / HOUR_SECONDS, DAYS * 24)
+
+    @property
+    def verdicts(self) -> Mapping[tuple[str, str], int]:
+        """How many questions got each verdict, by collection and verdict; of most collections together."""
+        return self._verdicts
+
+    def note(self, findings: Findings) -> None:
+        """Count the answers to a request."""
+        name = findings.collection
+        counts = self._today(name)
+        counted_as = self._counted_as(name)
+        for finding in findings.results:
+            self._verdicts[counted_as, finding.verdict] += 1
+            if finding.candidates:
+                probability = finding.candidates[0].probability
+                counts[min(int(probability * BINS), BINS - 1)] += 1
+        if self._remembers:
+            waiting = self._waiting[name]
+            waiting += [finding.question for finding in findings.results]
+            del waiting[:-MOST_WAITING]
+
+    def a_day(self, name: str, thresholds: Sequence[float]) -> list[float | None]:
+        """How many questions a day have a best candidate at each threshold or above; None before an hour is over."""
+        if self.hours < 1:
+            return [None] * len(thresholds)
+        counts = sum(self._by_day.get(name, {}).values(), np.zeros(BINS, dtype=np.int64))
+        at_least = counts[::-1].cumsum()[::-1]
+        volumes: list[float | None] = []
+        for threshold in thresholds:
+            first = min(round(threshold * BINS), BINS - 1)
+            volumes.append(float(at_least[first]) / self.hours * 24)
+        return volumes
+
+    def forget(self, name: str) -> None:
+        """Let go of the texts of a collection that wait to be written."""
+        self._waiting.pop(name, None)
+
+    async def flush(self) -> None:
+        """Write what was asked since the last time."""
+        waiting, self._waiting = self._waiting, defaultdict(list)
+        for name, texts in waiting.items():
+            try:
+                await asyncio.to_thread(self._remember, name, texts)
+            except CollectionNotFound:
+                continue
+            except SameaskError as error:
+                log.warning("what was asked can't be remembered: %s", error)
+
+    async def forget_old(self) -> None:
+        """Erase what was asked more than 30 days ago."""
+        await asyncio.to_thread(self._store.asked.forget_old)
+
+    def _remember(self, name: str, texts: Sequence[str]) -> None:
+        self._store.asked.note(self._store.collections.get(name).key, texts)
+
+    def _today(self, name: str) -> Counts:
+        today = int(self._clock() // DAY_SECONDS)
+        by_day = self._by_day[name]
+        for day in [day for day in by_day if day <= today - DAYS]:
+            del by_day[day]
+        return by_day.setdefault(today, np.zeros(BINS, dtype=np.int64))
+
+    def _counted_as(self, name: str) -> str:
+        """The collection's name, or that of all others together once so many have been named."""
+        named = {collection for collection, _ in self._verdicts}
+        return name if name in named or len(named) < MOST_NAMED else OTHERS

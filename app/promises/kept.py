@@ -1,0 +1,148 @@
+"""What is kept of one collection by one release: near pairs, answers, the queue, and what is derived of them."""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.drawing import Plan, plan
+from app.engine.evidence import TIGHTER, Evidence, Point, Promise, derive
+from app.engine.live_release import LiveRelease
+from app.engine.scorer import CollectionThresholds
+from app.engine.store import Collection, Derived, Store
+from app.promises.labelled import LabelledPairs
+from app.promises.pool import Pool
+from app.promises.queue import Queue
+
+ASKED_AT_MOST = 2000  # texts of those asked lately that the pool takes in
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a collection stands: its thresholds, the promise of its target, and all that its labels say."""
+
+    collection: Collection
+    thresholds: CollectionThresholds
+    promise: Promise | None
+    evidence: Evidence
+    plan: Plan
+
+    def curve(self) -> list[Point]:
+        """Precision and recall against threshold."""
+        return self.evidence.curve()
+
+    def promises(self) -> list[Promise]:
+        """What is known of promises from 0.90 to 0.99."""
+        return [self.evidence.promise(target, self.thresholds.review) for target in TIGHTER]
+
+
+class Kept:
+    """One collection by one release. Of one event loop."""
+
+    def __init__(self, store: Store, release: LiveRelease, collection: Collection) -> None:
+        self.collection = collection
+        self.release = release
+        self.lock = asyncio.Lock()
+        self.pool = Pool(store, release, collection.key)
+        self.labelled = LabelledPairs(
+            store, release, collection.key, self.pool, _learnt_until(store, release, collection.key)
+        )
+        self.queue = Queue(self.pool, self.labelled.is_answered)
+        self.standing: Standing | None = None
+        self._store = store
+        self._noted: Derived | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what was derived last was derived for what is wished now."""
+        if self.standing is None:
+            return False
+        before = self.standing.collection
+        return (before.target_precision, before.review_recall) == (
+            self.collection.target_precision,
+            self.collection.review_recall,
+        )
+
+    @property
+    def key(self) -> int:
+        """The collection's."""
+        return self.collection.key
+
+    async def open(self) -> None:
+        """Read what is known of it. Raises NotReady."""
+        await asyncio.to_thread(self._load)
+        asked = await asyncio.to_thread(self._store.asked.latest, self.key, ASKED_AT_MOST)
+        self.pool.begin(asked)
+
+    async def begin_anew(self) -> None:
+        """Let another pool take the place of this one, of the questions that are there now. Raises NotReady."""
+        pool = Pool(self._store, self.release, self.key, self.pool)
+        asked = await asyncio.to_thread(self._store.asked.latest, self.key, ASKED_AT_MOST)
+        pool.begin(asked)
+        self.pool = pool
+        self.labelled.use(pool)
+        self.queue.use(pool)
+
+    async def derive(self) -> Standing:
+        """Derive thresholds from all labels, let the release hold them, and keep them over a restart."""
+        await self.labelled.score()
+        collection = await asyncio.to_thread(self._store.collections.get, self.collection.name)
+        self.collection = collection
+        standing = await asyncio.to_thread(self._derived)
+        self.standing = standing
+        if collection.target_precision is None and collection.review_recall is None:
+            self.release.hold(self.key, None)
+            if self._noted:
+                await asyncio.to_thread(self._store.derived.forget_thresholds, self.key)
+                self._noted = None
+        else:
+            self.release.hold(self.key, standing.thresholds)
+            await asyncio.to_thread(self._note, standing)
+        return standing
+
+    def _load(self) -> None:
+        self.labelled.load()
+        noted = self._store.derived.of_release(self.release.release.digest)
+        self._noted = noted.get(self.key)
+
+    def _derived(self) -> Standing:
+        wanted = self.collection.target_precision
+        scorer = self.release.scorer
+        evidence = Evidence(self.labelled.drawn(), self._population())
+        of_release = scorer.thresholds(wanted)
+        thresholds, promise = derive(evidence, of_release, wanted, self.collection.review_recall)
+        target = float(scorer.target_precision) if wanted is None else wanted
+        wanted_next = plan(evidence, target, of_release.review)
+        return Standing(self.collection, thresholds, promise, evidence, wanted_next)
+
+    def _population(self) -> NDArray[np.float64]:
+        """The near pairs' probabilities: of the pool, or until it has come as far, those that were kept."""
+        known = self.pool.probabilities()
+        if self._noted is None or not self.pool.to_read:
+            return known
+        kept = self._noted.population
+        return known if len(known) >= len(kept) else kept.astype(np.float64)
+
+    def _note(self, standing: Standing) -> None:
+        population = standing.evidence.population.astype(np.float32)
+        derived = Derived(standing.thresholds, population)
+        before = self._noted
+        same = (
+            before is not None
+            and before.thresholds == derived.thresholds
+            and len(before.population) == len(population)
+        )
+        if not same:
+            self._store.derived.note(self.key, self.release.release.digest, derived)
+            self._noted = derived
+
+
+def _learnt_until(store: Store, release: LiveRelease, collection_key: int) -> str:
+    """The time up to which this release, or its parent, may have learnt from the collection's labels."""
+    times = [""]
+    for name in (release.release.name, release.release.parent):
+        run = store.training_runs.that_made(name) if name else None
+        if run and run.collection_key == collection_key:
+            times.append(run.created_at)
+    return max(times)

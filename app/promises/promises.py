@@ -1,0 +1,319 @@
+"""Labels in, thresholds out within a second, and the review queue and the evidence of each collection.
+
+All of it works beside requests: whoever asks meets the thresholds that were derived last, and waits for nothing here.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from app.background import background_tasks, log_failure, repeat
+from app.detector import Detector
+from app.engine.live_release import LiveRelease
+from app.engine.store import Offer, Store
+from app.engine.text import Words
+from app.engine.verdicts import Judge, Pair
+from app.errors import CollectionNotFound, NotReady, SameaskError
+from app.promises.activity import MOST_NAMED, Activity
+from app.promises.kept import Kept, Standing
+from app.promises.queue import DrawnPair, OfferedPair
+from app.promises.report import Change, Figures, Look, Offered, PromiseState, Report
+
+PAUSE_SECONDS = 0.1
+PATIENCE_SECONDS = 5.0  # for the first near pairs of a collection
+DRAWS = 100  # in one request: those of pairs that somebody labelled elsewhere need nobody's look
+
+log = logging.getLogger(__name__)
+
+
+class Promises:
+    """The promises of every collection. Of one event loop."""
+
+    def __init__(self, store: Store, detector: Detector, activity: Activity) -> None:
+        self._store = store
+        self._detector = detector
+        self._activity = activity
+        self._kept: dict[int, Kept] = {}  # by collection, of the live release
+        self._prepared: dict[str, dict[int, Kept]] = {}  # by the digest of a release on its way
+        self._labelled: dict[str, set[int]] = defaultdict(set)  # by collection, labels not seen yet
+        self._wished: set[str] = set()  # collections whose wishes have changed
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep thresholds up with labels until the context ends."""
+        for collection in await self._detector.read(self._store.collections.all):
+            if collection.target_precision is not None or collection.review_recall is not None:
+                self._wished.add(collection.name)
+        self._detector.on_labels = self.labels_changed
+        async with background_tasks(
+            repeat(self._keep_up, PAUSE_SECONDS, "thresholds can't keep up with labels"),
+            repeat(self._look_further, PAUSE_SECONDS, "near pairs can't be looked for"),
+            repeat(self._activity.flush, 1.0, "what was asked can't be remembered"),
+            repeat(self._activity.forget_old, 3600.0, "what was asked can't be forgotten"),
+        ):
+            yield
+
+    # What others tell
+
+    def labels_changed(self, collection: str, label_ids: Sequence[int]) -> None:
+        """Labels of a collection were written or undone."""
+        self._labelled[collection].update(label_ids)
+
+    def wishes_changed(self, collection: str) -> None:
+        """Other things are wished of a collection."""
+        self._wished.add(collection)
+
+    # What is asked
+
+    async def evidence(self, name: str) -> Report:
+        """What the labels of a collection support. Raises CollectionNotFound, NotReady, ModelFailing."""
+        with self._detector.live.in_use() as live:
+            kept = await self._of(name, live)
+            standing = await self._standing(kept)
+            labels = await self._detector.read(self._store.offers.labelled_pairs, kept.key)
+            curve = await asyncio.to_thread(standing.curve)
+            promises = await asyncio.to_thread(standing.promises)
+        thresholds = [point.threshold for point in curve]
+        return Report(
+            collection=kept.collection,
+            release=live.release.name,
+            thresholds=live.thresholds(kept.key),
+            promise=standing.promise,
+            promises=promises,
+            labels=kept.labelled.counts(labels),
+            known_pairs=len(kept.pool.pairs),
+            to_read=kept.pool.to_read,
+            asked_hours=self._activity.hours,
+            curve=curve,
+            volumes=self._activity.a_day(name, thresholds),
+        )
+
+    async def offer(self, name: str, by: str, limit: int) -> Offered:
+        """Pairs for a person to label: those that it looks at already, and as many more as there are up to `limit`.
+
+        Raises CollectionNotFound, NotReady (the first near pairs are looked for), ModelFailing, StorageFull.
+        """
+        with self._detector.live.in_use() as live:
+            kept = await self._of(name, live)
+            await self._first_pairs(kept)
+            async with kept.lock:
+                if labels := self._labelled.pop(name, None):
+                    await self._learn(kept, labels)
+                    self._wished.add(name)
+                await self._standing(kept)
+                held = kept.queue.held_by(by)[:limit]
+                held = [kept.queue.claim(one.near, one.offer, by) for one in held]
+                held += await self._draw(kept, by, limit - len(held))
+            waiting = kept.queue.waiting()
+            if kept.queue.is_short(waiting):
+                kept.pool.grow()
+            looks = [self._look(kept, one) for one in held]
+        return Offered(name, live.release.name, looks, len(waiting), kept.pool.to_read)
+
+    async def skip(self, name: str, by: str, offer_id: int) -> None:
+        """Note that a person can't tell of an offered pair: nobody is asked again.
+
+        Raises CollectionNotFound, OfferNotFound, StorageFull.
+        """
+        offer = await self._detector.write(self._store.offers.skip, name, offer_id, by)
+        collection = await self._detector.read(self._store.collections.get, name)
+        kept = self._kept.get(collection.key)
+        if kept:
+            await self._detector.read(kept.labelled.renew, [offer.pair])
+            kept.queue.give_back([offer.pair])
+        self._wished.add(name)
+
+    async def figures(self) -> Figures:
+        """Verdicts and promises, of so many collections at most, by name."""
+        states = []
+        for kept in sorted(self._kept.values(), key=lambda kept: kept.collection.name):
+            promise = kept.standing.promise if kept.standing else None
+            if promise:
+                labels = len(kept.labelled.drawn())
+                name = kept.collection.name
+                states.append(PromiseState(name, promise.is_kept, labels, promise.lacking))
+        today = await self._detector.read(self._store.labels.given_lately)
+        return Figures(self._activity.verdicts, states[:MOST_NAMED], today)
+
+    async def forget_asked(self, name: str) -> None:
+        """Let go of what was asked in a collection, now that it was erased. Raises CollectionNotFound."""
+        collection = await self._detector.read(self._store.collections.get, name)
+        self._activity.forget(name)
+        kept = self._kept.get(collection.key)
+        if kept:
+            kept.queue.give_back(kept.pool.forget_asked())
+
+    # A release on its way
+
+    async def prepare(self, release: LiveRelease) -> list[Change]:
+        """Derive the thresholds of every collection with a wish by a release on its way; what would change.
+
+        Raises ModelFailing.
+        """
+        prepared: dict[int, Kept] = {}
+        changes = []
+        for collection in await self._detector.read(self._store.collections.all):
+            if collection.target_precision is None and collection.review_recall is None:
+                continue
+            kept = Kept(self._store, release, collection)
+            await kept.open()
+            while await kept.pool.advance():
+                pass
+            await kept.derive()
+            prepared[collection.key] = kept
+            changes.append(await self._change(kept))
+        self._prepared = {release.release.digest: prepared}
+        return changes
+
+    async def change(self, release: LiveRelease, collection_key: int) -> Change | None:
+        """What a prepared release would change in a collection; None where nothing is wished of it."""
+        kept = self._prepared.get(release.release.digest, {}).get(collection_key)
+        return await self._change(kept) if kept else None
+
+    async def _change(self, shadow: Kept) -> Change:
+        assert shadow.standing
+        with self._detector.live.in_use() as live:
+            own = await self._of(shadow.collection.name, live)
+            standing = await self._standing(own)
+            return Change(
+                collection=shadow.collection.name,
+                live=live.thresholds(shadow.key),
+                shadow=shadow.release.thresholds(shadow.key),
+                live_promise=standing.promise,
+                shadow_promise=shadow.standing.promise,
+            )
+
+    # Inside
+
+    async def _of(self, name: str, live: LiveRelease) -> Kept:
+        """What is kept of a collection by the live release. Raises CollectionNotFound, NotReady."""
+        collection = await self._detector.read(self._store.collections.get, name)
+        async with self._opening:
+            kept = self._kept.get(collection.key)
+            if kept is None or kept.release is not live:
+                before = kept
+                kept = self._prepared.get(live.release.digest, {}).get(collection.key)
+                if kept is None or kept.release is not live:
+                    kept = Kept(self._store, live, collection)
+                    await kept.open()
+                if before:
+                    kept.queue.take_over(before.queue)
+                self._kept[collection.key] = kept
+            if kept.pool.is_outdated:
+                await kept.begin_anew()
+        kept.collection = collection
+        return kept
+
+    async def _standing(self, kept: Kept) -> Standing:
+        if kept.standing and kept.is_current:
+            return kept.standing
+        return await kept.derive()
+
+    async def _first_pairs(self, kept: Kept) -> None:
+        """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while not kept.pool.pairs and kept.pool.to_read:
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotReady("the near pairs of this collection are being looked for")
+            await asyncio.sleep(PAUSE_SECONDS / 4)
+
+    async def _draw(self, kept: Kept, by: str, count: int) -> list[OfferedPair]:
+        """Draw and claim pairs that nobody has labelled. Drawn ones that somebody labelled elsewhere count at once."""
+        assert kept.standing
+        release = kept.release.release.digest
+        offered: list[OfferedPair] = []
+        for _ in range(DRAWS):
+            if len(offered) == count:
+                break
+            drawn = kept.queue.draw(kept.standing.plan, kept.queue.waiting(), release)
+            if drawn is None:
+                break
+            if not await self._is_there(kept, drawn):
+                kept.pool.remove(drawn.near.digest)
+                continue
+            offer = await self._detector.write(self._note_offer, kept, drawn)
+            if kept.labelled.is_answered(drawn.near.digest):
+                self._wished.add(kept.collection.name)
+                continue
+            offered.append(kept.queue.claim(drawn.near, offer, by))
+        return offered
+
+    def _note_offer(self, kept: Kept, drawn: DrawnPair) -> Offer:
+        (offer,) = self._store.offers.write(kept.key, [drawn.new])
+        kept.labelled.note({offer.pair: drawn.near.probability})
+        kept.labelled.renew([offer.pair])
+        return offer
+
+    async def _is_there(self, kept: Kept, drawn: DrawnPair) -> bool:
+        """Whether the questions of a pair still stand there with these texts."""
+        ids = drawn.near.questions
+        texts = await self._detector.read(self._store.questions.texts, kept.key, ids)
+        stored = dict(zip(drawn.near.ids, drawn.near.texts, strict=True))
+        return all(texts.get(id_) == stored[id_] for id_ in ids)
+
+    def _look(self, kept: Kept, one: OfferedPair) -> Look:
+        judge = Judge(kept.release.scorer, kept.release.thresholds(kept.key))
+        (judgement,) = judge.judge(
+            [Pair(Words.of(one.near.texts[0]), Words.of(one.near.texts[1]))],
+            np.array([one.near.similarity], dtype=np.float32),
+            np.array([one.near.logit], dtype=np.float32),
+        )
+        return Look(one, judgement.verdict, one.claimed_until(kept.queue.clock()))
+
+    async def _keep_up(self) -> None:
+        """Derive the thresholds of collections whose labels or wishes have changed."""
+        labelled, self._labelled = self._labelled, defaultdict(set)
+        wished, self._wished = self._wished, set()
+        for name in sorted(labelled.keys() | wished):
+            try:
+                await self._renew(name, sorted(labelled.get(name, ())))
+            except CollectionNotFound:
+                continue
+            except NotReady:
+                self._again(name, labelled)
+            except SameaskError as error:
+                log.warning("the thresholds of %s can't be derived: %s", name, error)
+                self._again(name, labelled)
+            except Exception as error:
+                log_failure(f"the thresholds of {name} can't be derived", error)
+
+    def _again(self, name: str, labelled: dict[str, set[int]]) -> None:
+        self._wished.add(name)
+        self._labelled[name].update(labelled.get(name, ()))
+
+    async def _renew(self, name: str, label_ids: Sequence[int]) -> None:
+        with self._detector.live.in_use() as live:
+            kept = await self._of(name, live)
+            if label_ids:
+                await self._learn(kept, label_ids)
+            await kept.derive()
+
+    async def _learn(self, kept: Kept, label_ids: Collection[int]) -> None:
+        """Read what labels say; nobody needs to look at their pairs any more."""
+        read = self._detector.read
+        pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
+        await read(kept.labelled.renew, pairs)
+        kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
+
+    async def _look_further(self) -> bool:
+        """Take a few more questions into the pools that want some; whether there were any."""
+        has_more = False
+        for key, kept in list(self._kept.items()):
+            with self._detector.live.in_use() as live:
+                if kept.release is not live:
+                    continue
+                if not live.state(key).ready:
+                    self._kept.pop(key)  # deleted
+                    continue
+                if kept.pool.is_outdated:
+                    await self._of(kept.collection.name, live)
+                had_more = await kept.pool.advance()
+                if had_more and not kept.pool.to_read:
+                    self._wished.add(kept.collection.name)
+                has_more = has_more or had_more
+        return has_more
