@@ -15,7 +15,9 @@ from transformers.utils.logging import disable_progress_bar
 from app import __version__
 from app.data_directory import locked
 from app.detector import Detector
+from app.door import Door
 from app.errors import InvalidJson, InvalidRequest, SameaskError, UnsupportedBody
+from app.fields import sentence
 from app.http import (
     collections,
     duplicates,
@@ -26,13 +28,12 @@ from app.http import (
     releases,
     training_runs,
 )
-from app.http.access import AskForKey, Door, guarded
+from app.http.access import AskForKey, guarded
 from app.http.body_limit import LimitBody
 from app.http.browsers import ANSWER_HEADERS, METHODS, REQUEST_HEADERS, SecurityHeaders, names_of
 from app.http.dependencies import ClientLeft, Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
-from app.http.fields import sentence
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
@@ -129,7 +130,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with locked(settings.data_dir) as store:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)
-            app.state.door = Door(keys, routes, names_of(settings.allowed_hosts))
+            app.state.guarded_routes = routes
+            app.state.door = Door(keys, names_of(settings.allowed_hosts))
         app.state.webhook = Webhook(store, _receiver(settings))
         catalogue = Catalogue(
             settings.release, settings.data_dir / "releases", settings.former_release

@@ -27,6 +27,8 @@ ARROWS: dict[str, set[str]] = {
     "app.cli": {"app"},
     "app.http": {
         "app.http",
+        "app.door",
+        "app.fields",
         "app.detector",
         "app.releases",
         "app.training_runs",
@@ -38,6 +40,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "app.web": {
         "app.web",
+        "app.door",
+        "app.fields",
         "app.detector",
         "app.releases",
         "app.training_runs",
@@ -46,6 +50,11 @@ ARROWS: dict[str, set[str]] = {
         "app.settings",
         "app.engine.store",  # to read
     },
+    # what both doors share
+    "app.door": {"app.keys", "app.scopes"},
+    "app.fields": {"app.settings"},
+    # files of questions
+    "app.row_checks": {"app.fields", "app.engine.rows"},
     # the service
     "app.private_files": set(),
     "app.keys": {"app.scopes", "app.private_files", "app.engine.store", "app.engine.files"},

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
 from app.errors import CollectionNotFound, CollectionProtected, Overloaded, StorageFull
+from app.fields import CollectionName
 from app.http.dependencies import TheDetector, TheReading, TheSettings
-from app.http.fields import CollectionName
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
