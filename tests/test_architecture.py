@@ -42,6 +42,8 @@ ARROWS: dict[str, set[str]] = {
         "app.web",
         "app.door",
         "app.fields",
+        "app.importing",
+        "app.file_preview",
         "app.detector",
         "app.releases",
         "app.training_runs",
@@ -55,6 +57,8 @@ ARROWS: dict[str, set[str]] = {
     "app.fields": {"app.settings"},
     # files of questions
     "app.row_checks": {"app.fields", "app.engine.rows"},
+    "app.file_preview": {"app.engine.rows"},
+    "app.importing": {"app.detector", "app.file_preview", "app.row_checks", "app.settings"},
     # the service
     "app.private_files": set(),
     "app.keys": {"app.scopes", "app.private_files", "app.engine.store", "app.engine.files"},
@@ -204,7 +208,6 @@ ARROWS: dict[str, set[str]] = {
 
 # Rooms of the drawing that come with later work.
 TO_COME = {
-    "app.web",
     "app.engine.guards",
     "app.engine.groups",
 }

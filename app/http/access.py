@@ -55,8 +55,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "remove_release": KeyScope.ADMIN,
     "livez": NO_KEY,  # orchestrators have none
     "readyz": NO_KEY,
-    "root": NO_KEY,  # the documentation is the same for every Sameask, and is where a key can be entered
-    "docs": NO_KEY,
+    "docs": NO_KEY,  # the same for every Sameask, and where a key can be entered
     "assets": NO_KEY,
     "openapi": NO_KEY,
 }

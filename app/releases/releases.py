@@ -27,7 +27,8 @@ from app.releases.catalogue import Catalogue, Entry
 from app.releases.comparison import Diff, compare
 from app.releases.history import History
 from app.releases.opening import Opener
-from app.releases.swap import Shadow, ShadowProgress
+from app.releases.swap import Shadow
+from app.releases.swap import ShadowProgress as ShadowProgress
 
 log = logging.getLogger(__name__)
 

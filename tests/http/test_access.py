@@ -46,7 +46,6 @@ HOLDERS: Mapping[str, set[str] | None] = {
 }
 
 EXPECTED = {
-    "GET /": None,
     "GET /docs": None,
     "GET /docs/assets": None,
     "GET /openapi.json": None,
