@@ -37,7 +37,10 @@ State = Literal["live", "shadow", "ready", "refused"]
 
 @dataclass(frozen=True)
 class Listed:
-    """A release as the list shows it. `why` it is refused; `last_live_at` is when it was last made live."""
+    """A release as the list shows it. `why` it is refused; `last_live_at` is when it was last made live.
+
+    `is_trained`: it was trained here, and can be removed.
+    """
 
     name: str
     state: State
@@ -49,6 +52,7 @@ class Listed:
     metrics: Mapping[str, Any]
     last_live_at: str | None
     shadow: ShadowProgress | None
+    is_trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,7 @@ class Releases:
             metrics=release.metrics if release else {},
             last_live_at=last_live_at,
             shadow=own_progress,
+            is_trained=entry.is_trained,
         )
 
     def _state(self, entry: Entry, own_progress: ShadowProgress | None) -> State:

@@ -143,17 +143,17 @@
   let patience = 0;
 
   function stale(element) {
-    if (!("asks" in element.dataset)) return;
+    if (element.id !== "question") return;
     all("#answer .answer").forEach((answer) => answer.classList.add("stale"));
   }
 
   function quiet(element) {
-    if ("asks" in element.dataset) clearTimeout(patience);
+    if (element.id === "question") clearTimeout(patience);
   }
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     const element = event.detail.elt;
-    if (!("asks" in element.dataset)) return;
+    if (element.id !== "question") return;
     clearTimeout(patience);
     patience = setTimeout(() => {
       stale(element);
