@@ -7,17 +7,21 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from app.data_directory import locked
+from app.keys import make_key
 from app.main import create_app
+from app.scopes import KeyScope
 from app.settings import Settings
-from tests.conftest import RELEASES
 from tests.serving import served
 from tests.web.browser import CHROMIUM, NONE_HERE, Scheme, Watched, launched, watched
+from training.written import read_clusters
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE),
     pytest.mark.timeout(600),
 ]
 
+PATIENCE = 180_000  # milliseconds, for what embeds all questions
 EXAMPLES = Path("examples/questions.csv")
 ASKED = "How do I give a client outside our company access to a folder?"
 SCREENS = ["/", "/?id=support-065", "/page/compare?a=support-065&b=support-066"]
@@ -35,7 +39,7 @@ def browser() -> Iterator[Browser]:
 def settings_of_all(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         data_dir=tmp_path_factory.mktemp("browser") / "data",
-        release=RELEASES / "minilm-questions",
+        release=Path("releases/minilm-questions"),  # the one before is there too, as in the demo
         device="cpu",
     )
 
@@ -223,3 +227,92 @@ def test_the_theme_is_kept(seen: Watched) -> None:
     page.reload()
     assert page.locator("html").get_attribute("data-theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+def test_a_key_of_each_scope_shows_what_it_may_do(browser: Browser, settings: Settings) -> None:
+    with locked(settings.data_dir) as store:
+        keys = {
+            name: make_key(store, scopes, name)[1]
+            for name, scopes in {
+                "ask": [KeyScope.ASK],
+                "read": [KeyScope.READ],
+                "label": [KeyScope.READ, KeyScope.LABEL],
+                "admin": [KeyScope.ADMIN],
+            }.items()
+        }
+    with served(create_app(settings)) as url:
+        for name, key in keys.items():
+            with watched(browser, url) as seen:
+                page = seen.page
+                seen.open("/page/compare")
+                assert seen.serious() == []
+                page.locator("#key").fill("nonsense")
+                page.get_by_role("button", name="Sign in").click()
+                expect(page.locator(".field-error")).to_have_text("the key is unknown or revoked")
+                page.locator("#key").fill(key)
+                page.get_by_role("button", name="Sign in").click()
+                expect(page.get_by_role("heading", level=1)).to_have_text("Compare")
+                expect(page.locator(".rail-foot")).to_contain_text(f"{name}, ")
+                page.locator("#first").fill("One?")
+                page.locator("#second").fill("Two?")
+                page.get_by_role("button", name="Compare").click()
+                same = page.get_by_role("button", name="Same question")
+                if name in ("label", "admin"):
+                    same.click()
+                    expect(same).to_have_attribute("aria-pressed", "true")
+                    page.get_by_role("button", name="Undo yours").click()
+                    expect(same).to_have_attribute("aria-pressed", "false")
+                else:
+                    expect(same).to_be_disabled()
+                    expect(page.locator(".word")).to_contain_text("with the scope 'label'")
+                expect(page.get_by_role("link", name="Health")).to_have_count(int(name != "ask"))
+                page.get_by_role("button", name="Sign out").click()
+                expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
+                seen.faults = [fault for fault in seen.faults if "403" not in fault]
+                seen.assert_clean()
+
+
+@pytest.mark.slow
+def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/releases")
+    page.get_by_role("button", name="Open minilm-quora beside the live one").click()
+    page.get_by_role("button", name="What would change").click(timeout=PATIENCE)
+    expect(page.locator("#diff")).to_contain_text("would change", timeout=PATIENCE)
+    assert seen.serious() == []
+    seen.picture("releases")
+    page.get_by_role("button", name="Make minilm-quora live…").click()
+    page.get_by_label("Reason, for the record").fill("a try")
+    page.get_by_role("button", name="Make minilm-quora live", exact=True).click()
+    expect(page.locator(".facts")).to_contain_text("minilm-quora is live", timeout=PATIENCE)
+    page.get_by_role("button", name="Roll back…").click()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    expect(page.locator(".facts")).to_contain_text("minilm-questions is live", timeout=PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_labels_become_a_release_before_somebodys_eyes(seen: Watched) -> None:
+    page = seen.page
+    httpx.put(f"{seen.address}/collections/trained").raise_for_status()
+    labels = []
+    for cluster in read_clusters("report")[:60]:
+        for paraphrase in cluster.paraphrases[:2]:
+            labels += [labelled(cluster.question, paraphrase, True)]
+        for miss in cluster.near_misses[:2]:
+            labels += [labelled(cluster.question, miss.text, False)]
+    body = {"collection": "trained", "labels": labels}
+    httpx.post(f"{seen.address}/labels", json=body, timeout=60).raise_for_status()
+    seen.open("/page/releases?collection=trained")
+    page.get_by_role("button", name="Retrain…").click()
+    expect(page.get_by_label("What is trained")).to_have_value("calibration")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#run")).to_contain_text("Training run 1")
+    seen.picture("training")
+    expect(page.locator("#run")).to_contain_text("Gate: ", timeout=1_000_000)
+    expect(page.locator("#run")).to_contain_text("was made")
+
+
+def labelled(first: str, second: str, is_duplicate: bool) -> dict[str, object]:
+    """A label as JSON."""
+    return {"questions": [first, second], "is_duplicate": is_duplicate, "by": "anna"}
