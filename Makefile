@@ -12,7 +12,8 @@ URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
 	@echo
-	@echo "In another terminal, once the line below says where Sameask answers:"
+	@echo "Open $(URL) in a browser, once the line below says that Sameask answers there, and type a question."
+	@echo "Or, in another terminal:"
 	@echo
 	@echo "  curl -s $(URL)/duplicates -H 'Content-Type: application/json' \\"
 	@echo "    -d '{\"questions\": [\"How do I give a client outside our company access to a folder?\"], \"top_k\": 2}'"

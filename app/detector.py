@@ -14,7 +14,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.coroutines import run
+from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
 from app.engine.finding import Find, Findings, Query, Score, Scores, Verify
+from app.engine.finding import Finding as Finding
+from app.engine.finding import Judgement as Judgement
+from app.engine.finding import Reason as Reason
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written

@@ -16,9 +16,13 @@
     │   ├── TrainingRunning        409  names the run
     │   ├── NothingToLearn         409
     │   ├── WrongRunState          409
+    │   ├── ImportNotFound         404
+    │   ├── ImportBusy             409  not now, or not this piece
+    │   ├── FileRefused            415  a dropped file is not what it claims
     │   ├── KeyMissing             401
     │   ├── KeyRefused             401  unknown or revoked
     │   ├── ScopeMissing           403  names the scope
+    │   ├── TokenMissing           403  a page's post without its token
     │   ├── HostRefused            421
     │   ├── KeyNotFound            404
     │   ├── ReleaseNotFound        404
@@ -231,6 +235,32 @@ class WrongRunState(RequestError):
         super().__init__(f"training run {run_id} is {state}: it can't {wanted}")
 
 
+class ImportNotFound(RequestError):
+    """No import has this number: it is over, or the server was started again."""
+
+    status = 404
+    title = "Import not found"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"there is no import {number}: it is long over, or the server was started again; what it wrote is stored"
+        )
+
+
+class ImportBusy(RequestError):
+    """An import is not where this can be done with it."""
+
+    status = 409
+    title = "Not now"
+
+
+class FileRefused(RequestError):
+    """A file that was dropped can't be imported; it was not sent."""
+
+    status = 415
+    title = "Not read"
+
+
 class KeyMissing(RequestError):
     """The request carries no key, and keys are needed."""
 
@@ -262,6 +292,16 @@ class ScopeMissing(RequestError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this needs a key with the scope '{scope}'")
         self.scope = scope
+
+
+class TokenMissing(RequestError):
+    """A page's post carries no token of its session: it is an old page, or another server's."""
+
+    status = 403
+    title = "Page is out of date"
+
+    def __init__(self) -> None:
+        super().__init__("this page belongs to a session that has ended: load it again")
 
 
 class HostRefused(RequestError):

@@ -121,9 +121,7 @@ class Keys:
         stored = self._store.keys.get(named[1]) if named else None
         if stored is None or not hmac.compare_digest(digest, stored.digest) or stored.revoked_at:
             return None
-        everything = KeyScope.ADMIN in stored.scopes
-        scopes = frozenset(KeyScope) if everything else frozenset(stored.scopes)
-        return Caller(stored.id, stored.name, scopes)
+        return Caller(stored.id, stored.name, _with_implied(stored.scopes))
 
     def _is_admin(self, digest: bytes) -> bool:
         return self._admin is not None and hmac.compare_digest(digest, self._admin)
@@ -164,6 +162,14 @@ def _admin_key(file: Path) -> str:
         )
     warn_if_open(file)
     return key
+
+
+def _with_implied(scopes: Sequence[str]) -> frozenset[str]:
+    """The scopes of a key, and those that come with them: who may read may ask, an administrator may do everything."""
+    if KeyScope.ADMIN in scopes:
+        return frozenset(KeyScope)
+    implied = {KeyScope.ASK} if KeyScope.READ in scopes else set()
+    return frozenset(scopes) | implied
 
 
 def _digest(key: str) -> bytes:

@@ -3,19 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Mount
 from transformers.utils.logging import disable_progress_bar
 
 from app import __version__
+from app.background import background_tasks, repeat
 from app.data_directory import locked
 from app.detector import Detector
+from app.door import Door
 from app.errors import InvalidJson, InvalidRequest, SameaskError, UnsupportedBody
+from app.fields import sentence
 from app.http import (
     collections,
     duplicates,
@@ -27,17 +32,17 @@ from app.http import (
     releases,
     training_runs,
 )
-from app.http.access import AskForKey, Door, guarded
+from app.http.access import AskForKey, guarded
 from app.http.body_limit import LimitBody
 from app.http.browsers import ANSWER_HEADERS, METHODS, REQUEST_HEADERS, SecurityHeaders, names_of
 from app.http.dependencies import ClientLeft, Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
-from app.http.fields import sentence
 from app.http.metrics import MeasureRequests, Metrics
 from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
 from app.http.starting import WhileStarting
+from app.importing import Imports
 from app.keys import Keys
 from app.promises.activity import Activity
 from app.promises.promises import Promises
@@ -49,6 +54,10 @@ from app.settings import Settings
 from app.training_runs.on_end import OnEnd
 from app.training_runs.queue import TrainingRuns
 from app.training_runs.worker import Worker
+from app.web.access import KnowVisitors
+from app.web.meter import SAMPLE_SECONDS, Meter
+from app.web.pages import ServePages, create_pages
+from app.web.sessions import Sessions
 from app.webhook.delivery import Webhook
 from app.webhook.endpoint import Endpoint
 
@@ -109,6 +118,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_pl
     if not in_place:
         app.add_middleware(AskForKey)
     app.add_middleware(WhileStarting, root_path=settings.root_path or "")
+    if not in_place:
+        app.add_middleware(ServePages, pages=_pages(app.state, settings))
     app.add_middleware(AnswerFaults)
     if settings.cors_origins:  # a browser asks first whether it may ask, without a key
         app.add_middleware(
@@ -123,6 +134,15 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_pl
     app.add_middleware(PlainPaths, root_path=settings.root_path or "")
 
 
+def _pages(state: State, settings: Settings) -> FastAPI:
+    """The pages, behind a door of their own."""
+    state.sessions = sessions = Sessions()
+    pages = create_pages(state)
+    pages.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
+    pages.add_middleware(KnowVisitors, sessions=sessions)
+    return pages
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open data directory, store and release; while they are open, `app.state.detector` answers, and
@@ -133,7 +153,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with locked(settings.data_dir) as store:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)
-            app.state.door = Door(keys, routes, names_of(settings.allowed_hosts))
+            app.state.guarded_routes = routes
+            app.state.door = Door(keys, names_of(settings.allowed_hosts))
         app.state.webhook = Webhook(store, _receiver(settings))
         catalogue = Catalogue(
             settings.release, settings.data_dir / "releases", settings.former_release
@@ -170,6 +191,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.training_runs = TrainingRuns(
             store, settings, champion=lambda: detector.live.release.path
         )
+        app.state.imports = imports = Imports(detector, settings)
+        app.state.began = monotonic()
+        app.state.meter = Meter(app.state.metrics.registry)
         worker = Worker(
             store,
             settings,
@@ -185,6 +209,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.promises.running(),
             app.state.releases.running(),
             worker.running(),
+            background_tasks(
+                repeat(app.state.meter.sample, SAMPLE_SECONDS, "the meter of the pages failed")
+            ),
         ):
             if not app.state.in_place:
                 await app.state.releases.open_newly_shipped()
@@ -193,6 +220,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 yield
             finally:
                 app.state.is_open = False
+                await imports.close()
 
 
 def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:

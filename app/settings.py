@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     max_page: int = Field(1000, ge=1, description="Largest `limit` of a list.")
     max_collections: int = Field(10_000, ge=1, description="Collections.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Bytes in one request body.")
+    max_import_bytes: int = Field(
+        2**30, ge=1024, description="Bytes of one file that is imported from the page."
+    )
     max_waiting_texts: int = Field(
         512,
         ge=1,

@@ -13,7 +13,7 @@ from app.errors import AdminKeyRefused, KeysNeeded
 from app.keys import KEY, Caller, Keys, is_loopback, make_key
 from app.scopes import KeyScope
 
-ALL = frozenset({"read", "write", "label", "admin"})
+ALL = frozenset({"ask", "read", "write", "label", "admin"})
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 SECRET = "xyzzy" * 7
 
@@ -36,7 +36,7 @@ def scopes(keys: Keys, key: str) -> frozenset[str]:
 def test_a_key_says_whose_it_is(store: Store, tmp_path: Path) -> None:
     kept, key = make_key(store, [KeyScope.WRITE, KeyScope.READ], "the forum")
     held = Keys(store, LOOPBACK, admin_key_file(tmp_path, SECRET.encode()))
-    assert held.identify(key) == Caller(kept.id, "the forum", frozenset({"read", "write"}))
+    assert held.identify(key) == Caller(kept.id, "the forum", frozenset({"ask", "read", "write"}))
     assert held.identify(SECRET) == Caller("", "SAMEASK_ADMIN_KEY_FILE", frozenset(KeyScope))
     store.keys.revoke(kept.id)
     assert held.identify(key) is None
@@ -47,12 +47,13 @@ def test_a_key_is_for_what_it_was_made_for(store: Store) -> None:
     both = make_key(store, [KeyScope.LABEL, KeyScope.READ])[1]
     held = Keys(store, LOOPBACK)
     assert {scope.value: scopes(held, key) for scope, key in keys.items()} == {
-        "read": {"read"},
+        "ask": {"ask"},
+        "read": {"ask", "read"},
         "write": {"write"},
         "label": {"label"},
         "admin": ALL,
     }
-    assert scopes(held, both) == {"read", "label"}
+    assert scopes(held, both) == {"ask", "read", "label"}
 
 
 def test_every_key_is_another_and_names_its_row(store: Store) -> None:

@@ -9,10 +9,10 @@ import typer
 from app.cli.client import run
 from app.cli.download import print_all
 from app.cli.options import AsJsonLines, InCollection, InFile, KeyFile, SkipBad, Url
-from app.cli.row_checks import PERSON, cell_problem, text_problem
-from app.cli.upload import CheckedRow, Item, Upload, upload
+from app.cli.upload import Item, Upload, upload
 from app.engine.rows import Row, read_rows, truth
 from app.engine.text import digest, pair_digest
+from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem
 from app.settings import Settings
 
 COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")

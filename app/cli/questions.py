@@ -1,6 +1,5 @@
 """`sameask import` and `sameask export`: the questions of a collection, from a file and back into one."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from app.cli.options import (
     TextColumn,
     Url,
 )
-from app.cli.row_checks import ID, cell_problem, text_problem
-from app.cli.upload import CheckedRow, Upload, upload
-from app.engine.rows import read_rows
+from app.cli.upload import Upload, upload
 from app.errors import CommandError
+from app.row_checks import checked_questions
 from app.settings import Settings
 
 
@@ -38,7 +36,7 @@ def import_(
         file,
         items="questions",
         max_items=Settings().max_upsert,
-        rows=lambda: _checked_rows(file, columns),
+        rows=lambda: checked_questions(file, columns, Settings().max_characters),
         item=lambda row: {"id": row.values[0], "text": row.values[1]},
         counts=("added", "updated", "unchanged"),
     )
@@ -67,26 +65,8 @@ def export(
 def read_questions(file: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
     """(id, text) of every row. Raises CommandError for a broken one."""
     questions = []
-    for row, problem in _checked_rows(file, columns):
+    for row, problem in checked_questions(file, columns, Settings().max_characters):
         if problem:
             raise CommandError(f"{file}:{row.line}: {problem}")
         questions.append((row.values[0], row.values[1]))
     return questions
-
-
-def _checked_rows(file: Path, columns: tuple[str, str]) -> Iterator[CheckedRow]:
-    """Each row of a file of questions, and what is wrong with it."""
-    max_characters = Settings().max_characters
-    line_of_id: dict[int, int] = {}  # by the id's hash: the ids themselves would take more memory
-    for row in read_rows(file, columns):
-        if row.error:
-            yield row, row.error
-            continue
-        question_id, text = row.values
-        problem = cell_problem(columns[0], question_id, ID)
-        problem = problem or text_problem(columns[1], text, max_characters)
-        if not problem:
-            first_line = line_of_id.setdefault(hash(question_id), row.line)
-            if first_line != row.line:
-                problem = f"{columns[0]} stands on line {first_line} already"
-        yield row, problem

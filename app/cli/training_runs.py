@@ -11,7 +11,7 @@ from app.cli.client import call, request, run
 from app.cli.options import AsJson, KeyFile, Url
 from app.cli.terminal import cell, out, print_json, print_note
 from app.errors import CommandError
-from app.http.fields import MAX_NUMBER
+from app.fields import MAX_NUMBER
 from app.settings import Settings, TargetPrecision
 
 LOOK_SECONDS = 1.0

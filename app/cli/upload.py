@@ -12,6 +12,7 @@ from app.cli.client import call, run
 from app.cli.terminal import print_line, print_note, progress_bar
 from app.engine.rows import Row
 from app.errors import CommandError
+from app.row_checks import CheckedRow
 from app.settings import Settings
 
 MAX_ITEMS = 500  # in one request, where the settings allow as many
@@ -20,7 +21,6 @@ ENVELOPE_BYTES = 512  # of a body around its items: the braces, and the collecti
 SHOWN_PROBLEMS = 20
 
 Item = dict[str, object]
-CheckedRow = tuple[Row, str | None]  # a row, and what is wrong with it
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,10 @@ class Candidate:
     def label(self) -> Ruling | None:
         return self.judgement.label
 
+    def without_names(self) -> "Candidate":
+        """The same, for those who are not to know who labels."""
+        return Candidate(self.question, self.judgement.without_names())
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -82,6 +86,14 @@ class Findings:
     results: list[Finding]
     phases: Phases
 
+    def without_names(self) -> "Findings":
+        """The same, for those who are not to know who labels."""
+        results = []
+        for finding in self.results:
+            nameless = [candidate.without_names() for candidate in finding.candidates]
+            results.append(replace(finding, candidates=nameless))
+        return replace(self, results=results)
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -90,6 +102,10 @@ class Scores:
     release: str
     scores: list[Judgement]
     phases: Phases
+
+    def without_names(self) -> "Scores":
+        """The same, for those who are not to know who labels."""
+        return replace(self, scores=[judgement.without_names() for judgement in self.scores])
 
 
 @dataclass(frozen=True)

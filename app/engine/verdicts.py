@@ -14,7 +14,7 @@ Each judgement has its reasons (`reasons`), the most important first.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
 from app.engine.scorer import CollectionThresholds, Scorer, Verdict
 
+NAMELESS = "a person"
 STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
 
 
@@ -69,6 +70,14 @@ class Judgement:
     def rank(self) -> tuple[int, float, float]:
         """Sorts the strongest verdict first, then by probability, then by similarity."""
         return STRONGEST_FIRST.index(self.verdict), -self.probability, -self.similarity
+
+    def without_names(self) -> "Judgement":
+        """The same judgement, for those who are not to know who labels."""
+        if self.label is None:
+            return self
+        ruling = replace(self.label, by=NAMELESS)
+        why = [reasons.label(ruling) if one.code == "label" else one for one in self.reasons]
+        return replace(self, label=ruling, reasons=tuple(why))
 
 
 class Judge:

@@ -4,10 +4,9 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
@@ -15,17 +14,18 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.door import Door
 from app.errors import HostRefused, KeyMissing, KeyRefused, SameaskError, ScopeMissing
 from app.http.problems import answer, described
-from app.keys import Keys, is_loopback
+from app.keys import Caller
 from app.scopes import KeyScope
 
 NO_KEY = None
 
 # By a route's name, which is its function's and its `operationId`: the scope that a key must have.
 SCOPES: Mapping[str, KeyScope | None] = {
-    "find_duplicates": KeyScope.READ,
-    "score_pairs": KeyScope.READ,
+    "find_duplicates": KeyScope.ASK,
+    "score_pairs": KeyScope.ASK,
     "list_questions": KeyScope.READ,
     "read_question": KeyScope.READ,
     "list_collections": KeyScope.READ,
@@ -59,8 +59,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "remove_release": KeyScope.ADMIN,
     "livez": NO_KEY,  # orchestrators have none
     "readyz": NO_KEY,
-    "root": NO_KEY,  # the documentation is the same for every Sameask, and is where a key can be entered
-    "docs": NO_KEY,
+    "docs": NO_KEY,  # the same for every Sameask, and where a key can be entered
     "assets": NO_KEY,
     "openapi": NO_KEY,
 }
@@ -87,53 +86,14 @@ def guarded(routes: Sequence[BaseRoute]) -> list[Guarded]:
     return [Guarded(context, SCOPES[str(context.name)]) for context in contexts]
 
 
-class Door:
-    """Decides whether a request comes in."""
-
-    def __init__(self, keys: Keys, routes: Iterable[Guarded], own_names: Iterable[str]) -> None:
-        """`own_names` are host names under which a server without keys answers, beside those of loopback."""
-        self._keys = keys
-        self._routes = list(routes)
-        self._own_names = {name.strip().lower() for name in own_names if name.strip()}
-
-    def route_of(self, scope: Scope) -> Guarded | None:
-        """The route that will answer; None where that is 404 or 405."""
-        for guarded_route in self._routes:
-            match, _ = guarded_route.route.matches(scope)
-            if match is Match.FULL:
-                return guarded_route
-        return None
-
-    def check(self, connection: HTTPConnection, needed: KeyScope | None) -> None:
-        """Let it in, if it has a key with the needed scope (None: any key), or no key is needed yet.
-
-        Raises KeyMissing, KeyRefused, ScopeMissing, HostRefused, DataDamaged.
-        """
-        key = _bearer(connection)
-        caller = self._keys.identify(key) if key else None
-        if caller:
-            if needed and needed not in caller.scopes:
-                raise ScopeMissing(needed)
-        elif self._keys.are_needed():
-            raise KeyRefused if key else KeyMissing
-        else:
-            self._check_nearness(connection)
-
-    def is_quick(self, connection: HTTPConnection) -> bool:
-        """Whether `check` would read nothing that may have to be waited for."""
-        return self._keys.remembers(_bearer(connection))
-
-    def _check_nearness(self, connection: HTTPConnection) -> None:
-        """Without keys: only from this machine (`uvicorn` may listen elsewhere than the settings say), and for no page
-        of another server (its own name may lead to 127.0.0.1, or its script may post here; browsers say so)."""
-        if connection.client and _is_elsewhere(connection.client.host):
-            raise KeyMissing
-        hosts = [f"//{host}" for host in connection.headers.getlist("host")]
-        origins = connection.headers.getlist("origin")
-        for address in hosts + origins:
-            name = _host_name(address)
-            if not is_loopback(name) and name not in self._own_names:
-                raise HostRefused
+def route_of(connection: HTTPConnection) -> Guarded | None:
+    """The route that will answer; None where that is 404 or 405."""
+    routes: Sequence[Guarded] = connection.app.state.guarded_routes
+    for guarded_route in routes:
+        match, _ = guarded_route.route.matches(connection.scope)
+        if match is Match.FULL:
+            return guarded_route
+    return None
 
 
 class AskForKey:
@@ -148,39 +108,39 @@ class AskForKey:
             return
         if scope["type"] == "http":
             connection = HTTPConnection(scope)
-            door: Door = connection.app.state.door
-            route = door.route_of(scope)
+            route = route_of(connection)
             try:
-                await _knock(door, connection, route)
+                caller = await _knock(connection, route)
             except SameaskError as error:
                 scope["route"] = route.route if route else None  # for the metrics
                 refusal = answer(error, _challenge(error))
                 await refusal(scope, receive, send)
                 return
+            scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
 
 
 async def is_still_let_in(connection: HTTPConnection) -> bool:
     """Whether a request that was let in would be let in now: its key may have been revoked while its answer goes on."""
-    door: Door | None = getattr(connection.app.state, "door", None)
-    if door is None:
+    if not hasattr(connection.app.state, "door"):
         return True
     try:
-        await _knock(door, connection, door.route_of(connection.scope))
+        await _knock(connection, route_of(connection))
     except SameaskError:
         return False
     return True
 
 
-async def _knock(door: Door, connection: HTTPConnection, route: Guarded | None) -> None:
-    """Raise what `Door.check` raises; in a thread, where the store has to be read for it."""
+async def _knock(connection: HTTPConnection, route: Guarded | None) -> Caller | None:
+    """What `Door.check` returns, and raises; in a thread, where the store has to be read for it."""
     if route and route.scope is NO_KEY:
-        return
+        return None
+    door: Door = connection.app.state.door
+    key = _bearer(connection)
     needed = route.scope if route else None
-    if door.is_quick(connection):
-        door.check(connection, needed)
-    else:
-        await run_in_threadpool(door.check, connection, needed)
+    if door.is_quick(key):
+        return door.check(connection, key, needed)
+    return await run_in_threadpool(door.check, connection, key, needed)
 
 
 def declare(document: dict[str, Any]) -> None:
@@ -228,16 +188,3 @@ def _challenge(error: SameaskError) -> dict[str, str]:
             return {"WWW-Authenticate": f'Bearer realm="sameask", {words}'}
         case _:
             return {}
-
-
-def _is_elsewhere(client: str) -> bool:
-    """Whether a client is on another machine; one without an address (a Unix socket) is not."""
-    return any(mark in client for mark in ".:") and not is_loopback(client)
-
-
-def _host_name(address: str) -> str:
-    """The host name in an address; empty if there is none."""
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, InitErrorDetails
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from app.errors import InvalidJson, UnsupportedBody
-from app.http.fields import Limits
+from app.fields import Limits
 from app.http.problems import MAX_ERRORS
 
 ITEMS_AT_ONCE = 10  # so few that their errors are soon made, so many that a good list costs no more

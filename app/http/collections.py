@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.detector import Detector
 from app.engine.store import Collection as StoredCollection
 from app.errors import CollectionNotFound, CollectionProtected, Overloaded, StorageFull
+from app.fields import CollectionName, Recall, TargetPrecision, UrlTemplate
 from app.http.bodies import Body, counted
 from app.http.dependencies import TheDetector, ThePromises, TheReading, TheSettings
-from app.http.fields import CollectionName, Recall, TargetPrecision, UrlTemplate
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented

@@ -8,10 +8,12 @@ from fastapi import Depends, Query, Request, Response
 
 from app.detector import Detector
 from app.engine.store import Store
-from app.http.fields import CollectionName
+from app.fields import CollectionName
+from app.keys import Caller
 from app.promises.activity import Activity
 from app.promises.promises import Promises
 from app.releases.releases import Releases
+from app.scopes import KeyScope
 from app.settings import Settings
 from app.training_runs.queue import TrainingRuns
 
@@ -100,6 +102,12 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         over = True
         leaving.cancel()
+
+
+def may_see_names(request: Request) -> bool:
+    """Whether the answer may name those who label: not to a key that is for asking alone."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller is None or KeyScope.READ in caller.scopes
 
 
 def outer_path(request: Request) -> str:

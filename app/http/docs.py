@@ -6,7 +6,7 @@ from typing import Any
 import fastapi_offline
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -29,12 +29,6 @@ class Assets(StaticFiles):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [header for header in scope["headers"] if header[0] != b"range"]
         await super().__call__({**scope, "headers": headers}, receive, send)
-
-
-@router.get("/")
-async def root(request: Request) -> RedirectResponse:
-    """The front door leads to the documentation."""
-    return RedirectResponse(f"{outer_path(request)}/docs")
 
 
 @router.get("/docs")

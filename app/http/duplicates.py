@@ -6,9 +6,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CollectionNotFound, Overloaded
+from app.fields import CollectionName, Limits, StoredId, Text
 from app.http.bodies import Body, FirstErrors, counted
-from app.http.dependencies import TheActivity, TheDetector, TheSettings, report, while_connected
-from app.http.fields import CollectionName, Limits, StoredId, Text
+from app.http.dependencies import (
+    TheActivity,
+    TheDetector,
+    TheSettings,
+    may_see_names,
+    report,
+    while_connected,
+)
 from app.http.labels import PairLabel
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
@@ -114,7 +121,7 @@ async def find_duplicates(
     findings = await while_connected(request, finding)
     activity.note(findings)
     report(response, findings.phases.seconds)
-    return findings
+    return findings if may_see_names(request) else findings.without_names()
 
 
 def _check(query: DuplicatesQuery, top_k: int, settings: Settings) -> None:

@@ -17,9 +17,9 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
+from app.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
 from app.http.bodies import Body, FirstErrors, Two, counted
 from app.http.dependencies import InCollection, Reading, TheDetector, TheReading, TheSettings
-from app.http.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
@@ -42,7 +42,7 @@ class PairLabel(BaseModel):
 
     id: int = Field(description="By which `DELETE /labels/{id}` undoes it.")
     is_duplicate: bool
-    by: str
+    by: str = Field(description="Who said so; `a person` for keys with the scope `ask` alone.")
     at: str
     contradicted: bool = Field(
         description="Whether another person says the opposite; the verdict is `review` then."

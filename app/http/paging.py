@@ -8,8 +8,8 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Query
 
 from app.errors import FieldError, InvalidRequest
+from app.fields import MAX_NUMBER, Limits
 from app.http.dependencies import TheSettings
-from app.http.fields import MAX_NUMBER, Limits
 from app.settings import Settings
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CollectionNotFound, Overloaded
+from app.fields import CollectionName, Limits, Text
 from app.http.bodies import Body, FirstErrors, counted
-from app.http.dependencies import TheDetector, TheSettings, report, while_connected
-from app.http.fields import CollectionName, Limits, Text
+from app.http.dependencies import TheDetector, TheSettings, may_see_names, report, while_connected
 from app.http.labels import PairLabel
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
@@ -89,4 +89,4 @@ async def score_pairs(
     pairs = [(pair.question1, pair.question2) for pair in query.pairs]
     scored = await while_connected(request, detector.score(pairs, query.collection))
     report(response, scored.phases.seconds)
-    return scored
+    return scored if may_see_names(request) else scored.without_names()

@@ -13,10 +13,10 @@ from app.errors import (
     Overloaded,
     StorageFull,
 )
+from app.fields import MAX_NUMBER, Person
 from app.http.bodies import Body, counted
 from app.http.collections import ThisCollection, Thresholds
 from app.http.dependencies import TheDetector, ThePromises
-from app.http.fields import MAX_NUMBER, Person
 from app.http.problems import documented
 from app.promises.report import Look, Report
 

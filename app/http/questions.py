@@ -14,9 +14,9 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
+from app.fields import CollectionName, Limits, QuestionId, StoredId, Text
 from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import InCollection, TheDetector, TheReading, TheSettings
-from app.http.fields import CollectionName, Limits, QuestionId, StoredId, Text
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented

@@ -18,10 +18,10 @@ from app.errors import (
     ShadowNotReady,
     StorageFull,
 )
+from app.fields import MAX_ID_CHARACTERS, StoredId, Text
 from app.http.bodies import Body, counted
 from app.http.collections import Thresholds
 from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
-from app.http.fields import MAX_ID_CHARACTERS, StoredId, Text
 from app.http.paging import Limit, page_size
 from app.http.parameters import StrictRoute
 from app.http.problems import documented

@@ -17,10 +17,10 @@ from app.errors import (
     TrainingRunNotFound,
     WrongRunState,
 )
+from app.fields import MAX_NUMBER, CollectionName
 from app.http.access import is_still_let_in
 from app.http.bodies import Body, counted
 from app.http.dependencies import TheSettings, TheTrainingRuns, outer_path
-from app.http.fields import MAX_NUMBER, CollectionName
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented

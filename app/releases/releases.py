@@ -29,7 +29,8 @@ from app.releases.catalogue import Catalogue, Entry
 from app.releases.comparison import Diff, compare
 from app.releases.history import History
 from app.releases.opening import Opener
-from app.releases.swap import Shadow, ShadowProgress
+from app.releases.swap import Shadow
+from app.releases.swap import ShadowProgress as ShadowProgress
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,10 @@ State = Literal["live", "shadow", "ready", "refused"]
 
 @dataclass(frozen=True)
 class Listed:
-    """A release as the list shows it. `why` it is refused; `last_live_at` is when it was last made live."""
+    """A release as the list shows it. `why` it is refused; `last_live_at` is when it was last made live.
+
+    `is_trained`: it was trained here, and can be removed.
+    """
 
     name: str
     state: State
@@ -50,6 +54,7 @@ class Listed:
     metrics: Mapping[str, Any]
     last_live_at: str | None
     shadow: ShadowProgress | None
+    is_trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +245,7 @@ class Releases:
             metrics=release.metrics if release else {},
             last_live_at=last_live_at,
             shadow=own_progress,
+            is_trained=entry.is_trained,
         )
 
     def _state(self, entry: Entry, own_progress: ShadowProgress | None) -> State:

@@ -77,9 +77,9 @@ def test_labels_of_a_file_without_names_are_those_of_the_one_who_imports_it(
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("One?,,1,anna,", "question2 String should have at least 1 character"),
+        ("One?,,1,anna,", "question2 must not be empty"),
         ("One?,Two?,2,anna,", "is_duplicate must be 0 or 1"),
-        ("One?,Two?,1,,", "by String should have at least 1 character"),
+        ("One?,Two?,1,,", "by must not be empty"),
         ("One?,Two?,1,anna", "has 4 columns, the header has 5"),
         ("One?, ONE? ,1,anna,", "is a pair of a question with itself"),
         ("first?,FIRST OTHER?,0,anna,", "says otherwise than line 2 of the same pair"),

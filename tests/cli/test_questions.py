@@ -88,9 +88,9 @@ def test_a_file_that_is_not_there_is_named(sameask: Sameask, tmp_path: Path) -> 
     [
         (b"b", 3, "has 1 columns, the header has 2"),
         (b"b,Two?,Too?", 3, "has 3 columns, the header has 2"),
-        (b'b,"Over\ntwo lines?"\nc,', 5, "text String should have at least 1 character"),
+        (b'b,"Over\ntwo lines?"\nc,', 5, "text must not be empty"),
         (b"b,  ", 3, "text must not be blank"),
-        (b",Two?", 3, "id String should have at least 1 character"),
+        (b",Two?", 3, "id must not be empty"),
         (b"..,Two?", 3, "id must not be blank, '.' or '..'"),
         (b"a,Two?", 3, "id stands on line 2 already"),
         (b"b,Two\xff?", 3, "text Input should be a valid string"),

@@ -28,7 +28,7 @@ from tests.raw_http import fuzz_raw
 from tests.serving import PROBLEM, app_of, write
 
 ADMIN_KEY = "an administrator's first key".replace(" ", "-") + "-in-a-file"
-ALL = {"read", "write", "label", "admin"}
+ALL = {"ask", "read", "write", "label", "admin"}
 
 # What each kind of key is good for; None: it is no key, or none any more.
 HOLDERS: Mapping[str, set[str] | None] = {
@@ -36,24 +36,24 @@ HOLDERS: Mapping[str, set[str] | None] = {
     "unknown": None,
     "nonsense": None,
     "revoked": None,
-    "read": {"read"},
+    "ask": {"ask"},
+    "read": {"ask", "read"},
     "write": {"write"},
     "label": {"label"},
     "admin": ALL,
-    "label and read": {"label", "read"},
+    "label and read": {"ask", "label", "read"},
     "admin's file": ALL,
 }
 
 EXPECTED = {
-    "GET /": None,
     "GET /docs": None,
     "GET /docs/assets": None,
     "GET /openapi.json": None,
     "GET /livez": None,
     "GET /readyz": None,
     "GET /metrics": "read",
-    "POST /duplicates": "read",
-    "POST /pair-score": "read",
+    "POST /duplicates": "ask",
+    "POST /pair-score": "ask",
     "GET /questions": "read",
     "GET /questions/{id:path}": "read",
     "GET /collections": "read",
@@ -201,6 +201,23 @@ def test_labels_are_given_and_undone_with_one_scope_and_read_with_another(house:
         "label and read", "DELETE", f"/labels/{given['id']}", params={"by": "anna"}
     )
     assert undone.json()["ended"]["by"] == "anna"
+
+
+def test_a_key_for_asking_alone_learns_no_names(house: House) -> None:
+    pair = ["How do I pay?", "How can I pay?"]
+    said = {"labels": [{"questions": pair, "is_duplicate": True, "by": "anna"}]}
+    assert house.request("label", "POST", "/labels", json=said).status_code == 200
+    stored = {"questions": [{"id": "pay", "text": pair[1]}]}
+    assert house.request("write", "POST", "/questions", json=stored).status_code == 200
+    scored = {"pairs": [{"question1": pair[0], "question2": pair[1]}]}
+    for holder, name in (("read", "anna"), ("ask", "a person")):
+        scores = house.request(holder, "POST", "/pair-score", json=scored).json()["scores"]
+        asked = house.request(holder, "POST", "/duplicates", json={"questions": pair[:1]}).json()
+        for one in (scores[0], asked["results"][0]["candidates"][0]):
+            assert one["label"]["by"] == name
+            assert one["reasons"][0]["sentence"].startswith(f"{name} said so on ")
+            assert ("anna" in str(one)) == (holder == "read")
+    assert house.request("admin's file", "DELETE", "/questions/pay").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/nowhere/", "/collections/a/b"])

@@ -27,7 +27,7 @@ def behind_proxy(shared_settings: Settings) -> Iterator[TestClient]:
 def test_behind_a_path_prefix_everything_is_found(behind_proxy: TestClient, stripped: bool) -> None:
     prefix = "" if stripped else OUTER
     assert behind_proxy.get(f"{prefix}/livez").json() == {"status": "alive"}
-    assert behind_proxy.get(f"{prefix}/").headers["location"] == f"{OUTER}/docs"
+    assert f'href="{OUTER}/docs"' in behind_proxy.get(f"{prefix}/").text
     page = behind_proxy.get(f"{prefix}/docs").text
     assert f"url: '{OUTER}/openapi.json'" in page
     assert f'"{OUTER}/docs/assets/swagger-ui-bundle.js"' in page
@@ -42,7 +42,8 @@ def test_the_front_door_is_found_with_and_without_a_slash(
     behind_proxy: TestClient, path: str
 ) -> None:
     response = behind_proxy.get(path)
-    assert (response.status_code, response.headers["location"]) == (307, f"{OUTER}/docs")
+    assert response.status_code == 200
+    assert "<title>Ask" in response.text
 
 
 @pytest.mark.parametrize("path", ["/questions", "/collections/default", "/livez", "/docs"])

@@ -179,13 +179,21 @@ class Questions:
             )
         return question
 
-    def page(self, collection_name: str, after: str | None, limit: int) -> list[Question]:
-        """Current questions in the order of their ids, past the id `after`."""
+    def page(
+        self, collection_name: str, after: str | None, limit: int, *, words: Sequence[str] = ()
+    ) -> list[Question]:
+        """Current questions in the order of their ids, past the id `after`; those with all `words` in text or id.
+
+        Letter case makes no difference, save outside ASCII.
+        """
         with self._database.reading() as connection:
             key = self._collections.find(connection, collection_name).key
             query = sa.select(questions).where(_within(key), CURRENT).order_by(questions.c.id)
             if after is not None:
                 query = query.where(questions.c.id > after)
+            for word in words:
+                in_text = questions.c.text.icontains(word, autoescape=True)
+                query = query.where(in_text | questions.c.id.icontains(word, autoescape=True))
             return self._mapper.page(connection, query, limit)
 
     def every(self, collection_name: str) -> Iterator[Question]:

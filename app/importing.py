@@ -1,0 +1,275 @@
+"""Imports from the pages: a file comes in pieces, every row is checked, and then, when somebody says so, written.
+
+A file lies in the data directory until its import is over. Imports are known in memory: after a restart they are gone,
+with their files, and what they had written stays written.
+"""
+
+import asyncio
+import csv
+import logging
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+from app.background import end
+from app.detector import Detector
+from app.errors import (
+    ImportBusy,
+    ImportNotFound,
+    Overloaded,
+    SameaskError,
+    StorageFull,
+    UnreadableFile,
+)
+from app.file_preview import kind_of
+from app.row_checks import CheckedRow, checked_questions
+from app.settings import Settings
+
+FOLDER = "imports"
+REJECTED = "rejected.csv"
+BATCH = 256  # rows that are checked or written at a time
+MAX_IMPORTS = 20  # that are known at a time
+SHOWN_PROBLEMS = 100
+
+Phase = Literal["coming", "checking", "checked", "writing", "done", "stopped", "failed"]
+Question = tuple[str, str]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Import:
+    """One file on its way into a collection: how far it is, and what was found in it."""
+
+    number: int
+    name: str
+    kind: str
+    size: int
+    collection: str
+    folder: Path
+    phase: Phase = "coming"
+    columns: tuple[str | None, str] = (None, "text")
+    prefix: str = ""
+    good: int = 0
+    bad: int = 0
+    cut: int = 0  # texts longer than the model reads
+    stored: int = 0  # ids that the collection holds already
+    problems: list[tuple[int, str]] = field(default_factory=list)  # the first lines, and why
+    done: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failure: str | None = None
+    since: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def file(self) -> Path:
+        """Where the file is."""
+        return self.folder / f"file{self.kind}"
+
+    @property
+    def rejected(self) -> Path:
+        """Where the rows are that can't be taken, each with its line and why."""
+        return self.folder / REJECTED
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something is done with it right now."""
+        return self.phase in ("checking", "writing")
+
+    @property
+    def rows_a_second(self) -> float:
+        """How fast it goes."""
+        return self.done / max(monotonic() - self.since, 0.001)
+
+    @property
+    def seconds_left(self) -> float:
+        """How long writing the rest will take, by the speed so far."""
+        return (self.good - self.done) / max(self.rows_a_second, 0.001)
+
+
+class Imports:
+    """Every import that this server knows. To be used in its event loop."""
+
+    def __init__(self, detector: Detector, settings: Settings) -> None:
+        self._detector = detector
+        self._max_bytes = settings.max_import_bytes
+        self._max_characters = settings.max_characters
+        self._batch = min(BATCH, settings.max_upsert)
+        self._folder = settings.data_dir / FOLDER
+        self._imports: OrderedDict[int, Import] = OrderedDict()
+        self._last_number = 0
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a server before
+
+    def begin(self, name: str, size: int, collection: str) -> Import:
+        """A new import. Raises UnreadableFile, ImportBusy."""
+        kind = kind_of(name)
+        if size > self._max_bytes:
+            raise UnreadableFile(
+                f"it has {size:,} bytes; at most {self._max_bytes:,} (SAMEASK_MAX_IMPORT_BYTES)"
+            )
+        self._make_room()
+        self._last_number += 1
+        folder = self._folder / str(self._last_number)
+        one = Import(self._last_number, name, kind, size, collection, folder)
+        self._imports[one.number] = one
+        return one
+
+    def get(self, number: int) -> Import:
+        """Raises ImportNotFound."""
+        if number not in self._imports:
+            raise ImportNotFound(number)
+        return self._imports[number]
+
+    async def append(self, number: int, offset: int, piece: bytes) -> None:
+        """Write the next piece of the file. Raises ImportNotFound, ImportBusy (another piece is next), StorageFull."""
+        one = self.get(number)
+        if one.phase != "coming" or offset + len(piece) > one.size:
+            raise ImportBusy(f"import {number} waits for no such piece")
+        await asyncio.to_thread(_append, one.file, offset, piece)
+
+    def check(self, number: int, columns: tuple[str | None, str], prefix: str) -> Import:
+        """Begin to check every row. Raises ImportNotFound, ImportBusy."""
+        one = self.get(number)
+        if one.is_under_way or not one.file.exists() or one.file.stat().st_size != one.size:
+            raise ImportBusy(f"import {number} is {one.phase}: its file is not whole")
+        one.columns, one.prefix = columns, prefix
+        one.good = one.bad = one.cut = one.stored = one.done = 0
+        one.problems = []
+        self._run(one, "checking", self._check(one))
+        return one
+
+    def write(self, number: int) -> Import:
+        """Begin to write the good rows. Raises ImportNotFound, ImportBusy."""
+        one = self.get(number)
+        if one.phase != "checked":
+            raise ImportBusy(f"import {number} is {one.phase}, not checked")
+        self._run(one, "writing", self._write(one))
+        return one
+
+    async def stop(self, number: int) -> Import:
+        """Stop what is done with it; what was written stays. Raises ImportNotFound."""
+        one = self.get(number)
+        if one.task:
+            await end(one.task)
+        if one.phase not in ("done", "failed"):
+            one.phase = "stopped"
+        return one
+
+    async def close(self) -> None:
+        """Stop all of them, and remove their files."""
+        for one in self._imports.values():
+            if one.task:
+                await end(one.task)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    # Inside
+
+    def _make_room(self) -> None:
+        if len(self._imports) < MAX_IMPORTS:
+            return
+        idle = [one for one in self._imports.values() if not one.is_under_way]
+        if not idle:
+            raise ImportBusy(f"{MAX_IMPORTS} imports are under way, the most that may be")
+        shutil.rmtree(idle[0].folder, ignore_errors=True)
+        del self._imports[idle[0].number]
+
+    def _run(self, one: Import, phase: Phase, work: Coroutine[Any, Any, None]) -> None:
+        one.phase = phase
+        one.since = monotonic()
+        one.task = asyncio.create_task(self._to_its_end(one, work))
+
+    async def _to_its_end(self, one: Import, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except SameaskError as error:
+            one.phase = "failed"
+            one.failure = str(error).replace(str(one.file), one.name)
+            log.warning("an import failed: %s", type(error).__name__)
+        except OSError as error:
+            one.phase, one.failure = "failed", f"its file can't be read: {error.strerror}"
+
+    async def _check(self, one: Import) -> None:
+        rows = checked_questions(one.file, one.columns, self._max_characters, one.prefix)
+        key = (await self._detector.read(self._detector.store.collections.get, one.collection)).key
+        rejected = await asyncio.to_thread(one.rejected.open, "w", encoding="utf-8", newline="")
+        with rejected as file:
+            writer = csv.writer(file)
+            writer.writerow(["line", "why", "id", "text"])
+            while batch := await asyncio.to_thread(_next, rows, self._batch):
+                good = _good(batch)
+                await asyncio.to_thread(_note_bad, one, batch, writer)
+                one.cut += await asyncio.to_thread(self._cut, [text for _, text in good])
+                ids = [question_id for question_id, _ in good]
+                revisions = self._detector.store.questions.revisions
+                one.stored += len(await self._detector.read(revisions, key, ids))
+                one.good += len(good)
+        one.phase = "checked"
+
+    async def _write(self, one: Import) -> None:
+        rows = checked_questions(one.file, one.columns, self._max_characters, one.prefix)
+        while batch := await asyncio.to_thread(_next, rows, self._batch):
+            good = _good(batch)
+            if good:
+                await self._add(one, good)
+            one.done += len(good)
+        one.phase = "done"
+        await asyncio.to_thread(one.file.unlink, missing_ok=True)
+
+    async def _add(self, one: Import, questions: Sequence[Question]) -> None:
+        """Write some questions; where the service is busy, wait as it asks to."""
+        while True:
+            try:
+                written = await self._detector.add(one.collection, questions)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after_seconds)
+                continue
+            one.added += written.added
+            one.updated += written.updated
+            one.unchanged += written.unchanged
+            return
+
+    def _cut(self, texts: Sequence[str]) -> int:
+        """How many of these texts the model does not read to their end."""
+        if not texts:
+            return 0
+        return sum(tokens.truncated for tokens in self._detector.live.encoder.tokenize(texts))
+
+
+def _next(rows: Iterator[CheckedRow], count: int) -> list[CheckedRow]:
+    return list(islice(rows, count))
+
+
+def _good(batch: Sequence[CheckedRow]) -> list[Question]:
+    return [(row.values[0], row.values[1]) for row, problem in batch if problem is None]
+
+
+def _note_bad(one: Import, batch: Sequence[CheckedRow], writer: Any) -> None:
+    for row, problem in batch:
+        if problem is None:
+            continue
+        one.bad += 1
+        if len(one.problems) < SHOWN_PROBLEMS:
+            one.problems.append((row.line, problem))
+        writer.writerow([row.line, problem, *row.values])
+
+
+def _append(file: Path, offset: int, piece: bytes) -> None:
+    """Write a piece where the file ends by now. Raises ImportBusy, StorageFull."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    size = file.stat().st_size if file.exists() else 0
+    if offset != size:
+        raise ImportBusy(f"the next piece begins at {size:,}, not at {offset:,}")
+    try:
+        with file.open("ab") as out:
+            out.write(piece)
+    except OSError as error:
+        os.truncate(file, size)
+        raise StorageFull("the disk has no room for the file; nothing was imported") from error

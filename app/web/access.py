@@ -1,0 +1,166 @@
+"""Who may work in the pages: the scope of every page, the session's cookie, and the token that each post carries.
+
+`SCOPES` is the one place where a page's scope stands; the pages are not made while one is missing there.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.door import Door
+from app.errors import KeyRefused, SameaskError, ScopeMissing, TokenMissing
+from app.keys import Caller
+from app.scopes import KeyScope
+from app.web.forms import form_of
+from app.web.problems import refuse
+from app.web.sessions import Session, Sessions
+
+COOKIE = "sameask_session"
+TOKEN_HEADER = "X-CSRF-Token"
+TOKEN_FIELD = "csrf"
+ANYBODY = None
+OPEN_PATHS = ("/page/static/", "/page/sign-in")
+SAFE_METHODS = ("GET", "HEAD")
+NOBODY_NAMED = "moderator"  # who labels where no key exists
+
+# By a page's name, which is its function's: the scope that a key must have.
+SCOPES: Mapping[str, KeyScope | None] = {
+    "static_file": ANYBODY,  # the same for every Sameask
+    "sign_in_page": ANYBODY,
+    "sign_in": ANYBODY,
+    "sign_out": ANYBODY,  # who has a session
+    "ask_page": KeyScope.ASK,
+    "ask": KeyScope.ASK,
+    "label_candidate": KeyScope.LABEL,
+    "undo_candidate": KeyScope.LABEL,
+    "compare_page": KeyScope.ASK,
+    "compare_texts": KeyScope.ASK,
+    "label_pair": KeyScope.LABEL,
+    "questions_page": KeyScope.READ,
+    "questions_list": KeyScope.READ,
+    "question_row": KeyScope.READ,
+    "export": KeyScope.READ,
+    "edit_form": KeyScope.WRITE,
+    "delete_form": KeyScope.WRITE,
+    "add_question": KeyScope.WRITE,
+    "change_question": KeyScope.WRITE,
+    "delete_question": KeyScope.WRITE,
+    "preview_import": KeyScope.WRITE,
+    "send_piece": KeyScope.WRITE,
+    "check_import": KeyScope.WRITE,
+    "write_import": KeyScope.WRITE,
+    "stop_import": KeyScope.WRITE,
+    "show_import": KeyScope.WRITE,
+    "rejected_rows": KeyScope.WRITE,
+    "health_page": KeyScope.READ,
+    "health_figures": KeyScope.READ,
+    "releases_page": KeyScope.READ,
+    "show_run": KeyScope.READ,
+    "show_shadow": KeyScope.READ,
+    "show_diff": KeyScope.ADMIN,  # it keeps both releases busy
+    "retrain_form": KeyScope.ADMIN,
+    "start_training": KeyScope.ADMIN,
+    "cancel_run": KeyScope.ADMIN,
+    "resume_run": KeyScope.ADMIN,
+    "open_shadow": KeyScope.ADMIN,
+    "close_shadow": KeyScope.ADMIN,
+    "ask_before": KeyScope.ADMIN,
+    "activate_release": KeyScope.ADMIN,
+    "roll_back_release": KeyScope.ADMIN,
+    "remove_form": KeyScope.ADMIN,
+    "remove_release": KeyScope.ADMIN,
+    "undo_pair": KeyScope.LABEL,
+}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who works in the pages: the caller of the session's key, or anybody while no key exists."""
+
+    caller: Caller | None
+    csrf: str = ""
+
+    @property
+    def name(self) -> str:
+        """Under which name they label."""
+        if self.caller is None:
+            return NOBODY_NAMED
+        return self.caller.name or self.caller.key_id
+
+    @property
+    def scopes(self) -> str:
+        """What their key is for, in words."""
+        scopes = self.caller.scopes if self.caller else frozenset[str]()
+        if KeyScope.ADMIN in scopes:
+            return KeyScope.ADMIN
+        return ", ".join(scope for scope in KeyScope if scope in scopes)
+
+    def lacks(self, scope: KeyScope) -> str | None:
+        """Why they may not do what needs this scope; None where they may."""
+        if self.caller is None or scope in self.caller.scopes:
+            return None
+        return str(ScopeMissing(scope))
+
+
+class KnowVisitors:
+    """ASGI middleware: nothing of a request is read before it is known who asks; who has no session signs in first."""
+
+    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+        self._app = app
+        self._sessions = sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = HTTPConnection(scope)
+        if not path_in(scope).startswith(OPEN_PATHS):
+            token = connection.cookies.get(COOKIE)
+            session = self._sessions.get(token)
+            try:
+                caller = await _caller(connection, session)
+            except SameaskError as error:
+                if isinstance(error, KeyRefused):
+                    self._sessions.end(token)
+                await refuse(Request(scope, receive), error)(scope, receive, send)
+                return
+            csrf = session.csrf if session else ""
+            scope.setdefault("state", {})["visitor"] = Visitor(caller, csrf)
+        await self._app(scope, receive, send)
+
+
+async def _caller(connection: HTTPConnection, session: Session | None) -> Caller | None:
+    """Raises what `Door.caller` raises."""
+    door: Door = connection.app.state.door
+    key = session.key if session else None
+    if door.is_quick(key):
+        return door.caller(connection, key)
+    return await run_in_threadpool(door.caller, connection, key)
+
+
+async def check_visitor(request: Request) -> None:
+    """Of each page: raise ScopeMissing where the visitor's key is not for it, TokenMissing for a post without token."""
+    visitor: Visitor | None = getattr(request.state, "visitor", None)
+    if visitor is None:
+        return  # one of OPEN_PATHS
+    needed = SCOPES[request.scope["route"].name]
+    if needed and visitor.lacks(needed):
+        raise ScopeMissing(needed)
+    if request.method not in SAFE_METHODS and visitor.caller:
+        await _check_token(request, visitor.csrf)
+
+
+async def _check_token(request: Request, csrf: str) -> None:
+    token = request.headers.get(TOKEN_HEADER)
+    if token is None:
+        token = (await form_of(request)).get(TOKEN_FIELD, "")
+    if not hmac.compare_digest(token.encode(), csrf.encode()):
+        raise TokenMissing
+
+
+def path_in(scope: Scope) -> str:
+    """A request's path without the proxy's in front."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

@@ -1,0 +1,101 @@
+"""Import: a dropped file, looked at before it is sent, checked before it is written."""
+
+from typing import cast
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.errors import FieldError, FileRefused, InvalidRequest, UnreadableFile
+from app.file_preview import SAMPLE_BYTES, preview
+from app.importing import Import, Imports
+from app.web.page import Page, ThePage
+
+NAME_HEADER, SIZE_HEADER, OFFSET_HEADER = "X-File-Name", "X-File-Size", "X-File-Offset"
+
+router = APIRouter()
+
+
+@router.post("/page/import/preview")
+async def preview_import(page: ThePage) -> HTMLResponse:
+    """What a file is, by the samples of its beginning and its end that the body is made of. Raises FileRefused."""
+    name, size = _name_and_size(page.request)
+    sample = await page.request.body()
+    beginning, end = sample[:SAMPLE_BYTES], sample[SAMPLE_BYTES:] or sample
+    try:
+        seen = await run_in_threadpool(preview, name, size, beginning, end)
+        one = _imports(page).begin(name, size, page.collection)
+    except UnreadableFile as error:
+        raise FileRefused(f"{name}: {error}") from error
+    return page.part("import_preview.html", preview=seen, imported=one)
+
+
+@router.put("/page/import/{number}/piece")
+async def send_piece(number: int, page: ThePage) -> Response:
+    """The next piece of a file, as its bytes are."""
+    offset = _number(page.request, OFFSET_HEADER)
+    await _imports(page).append(number, offset, await page.request.body())
+    return Response(status_code=204)
+
+
+@router.post("/page/import/{number}/check")
+async def check_import(number: int, page: ThePage) -> HTMLResponse:
+    """Check every row, by the columns that were chosen."""
+    text_column = page.fields.given("text_column")
+    id_column = page.fields.given("id_column")
+    if not text_column:
+        raise InvalidRequest(
+            FieldError("text_column", "is needed: which column holds the questions?")
+        )
+    if id_column == text_column:
+        raise InvalidRequest(FieldError("id_column", "is the column of the questions too"))
+    prefix = page.fields.given("prefix")
+    one = _imports(page).check(number, (id_column or None, text_column), prefix)
+    return _shown(page, one)
+
+
+@router.post("/page/import/{number}/write")
+async def write_import(number: int, page: ThePage) -> HTMLResponse:
+    """Write the rows that can be taken."""
+    return _shown(page, _imports(page).write(number))
+
+
+@router.post("/page/import/{number}/stop")
+async def stop_import(number: int, page: ThePage) -> HTMLResponse:
+    """Stop; what was written stays."""
+    return _shown(page, await _imports(page).stop(number))
+
+
+@router.get("/page/import/{number}")
+async def show_import(number: int, page: ThePage) -> HTMLResponse:
+    """How far it is."""
+    return _shown(page, _imports(page).get(number))
+
+
+@router.get("/page/import/{number}/rejected")
+async def rejected_rows(number: int, page: ThePage) -> FileResponse:
+    """The rows that can't be taken, each with its line and why, as CSV."""
+    one = _imports(page).get(number)
+    name = f"not-taken-of-{one.name.rpartition('.')[0] or one.name}.csv"
+    return FileResponse(one.rejected, media_type="text/csv", filename=name)
+
+
+def _imports(page: Page) -> Imports:
+    return cast(Imports, page.request.app.state.imports)
+
+
+def _shown(page: Page, one: Import) -> HTMLResponse:
+    return page.part("import_job.html", imported=one)
+
+
+def _name_and_size(request: Request) -> tuple[str, int]:
+    name = unquote(request.headers.get(NAME_HEADER, ""))[:200]
+    return name.replace("\\", "/").rpartition("/")[2], _number(request, SIZE_HEADER)
+
+
+def _number(request: Request, header: str) -> int:
+    value = request.headers.get(header, "")
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise InvalidRequest(FieldError(header, "must be a whole number"))
+    return int(value)

@@ -1,0 +1,78 @@
+"""The pages as one app beside JSON's: who asks for `/` or for what lies under `/page` is answered here."""
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import Response
+from starlette.datastructures import State
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import NotReady, SameaskError
+from app.web import ask, compare, health, imports, questions, releases, sign_in, static
+from app.web.access import SCOPES, check_visitor, path_in
+from app.web.problems import problem, refuse
+
+ROOMS = (static, sign_in, ask, compare, questions, imports, releases, health)
+STARTING = "the service is starting: it is opening its data and its models"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def create_pages(state: State) -> FastAPI:
+    """The pages over the state of the service's app. Raises LookupError unless each page has a scope."""
+    pages = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(check_visitor)],
+    )
+    pages.state = state
+    names: set[str] = set()
+    for room in ROOMS:
+        pages.include_router(room.router)
+        names.update(str(route.name) for route in room.router.routes)
+    if wrong := names ^ SCOPES.keys():
+        raise LookupError(f"app/web/access.py must give each page a scope: {sorted(wrong)}")
+    for kind in (SameaskError, HTTPException):
+        pages.add_exception_handler(kind, _answer_error)
+    return pages
+
+
+class ServePages:
+    """ASGI middleware: passes to the pages what is theirs, and all else on."""
+
+    def __init__(self, app: ASGIApp, pages: ASGIApp) -> None:
+        self._app = app
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_page(path_in(scope)):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", POLICY.encode())
+                message["headers"] = [*message["headers"], policy]
+            await send(message)
+
+        if scope["app"].state.is_open:
+            await self._pages(scope, receive, send_with_policy)
+        else:
+            starting = refuse(Request(scope, receive), NotReady(STARTING))
+            await starting(scope, receive, send_with_policy)
+
+
+def _is_page(path: str) -> bool:
+    return path in ("", "/") or path == "/page" or path.startswith("/page/")
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """The one place where a page's error becomes an answer."""
+    match error:
+        case SameaskError():
+            return refuse(request, error)
+        case HTTPException():
+            return problem(request, error.status_code, error.detail, "there is no such page")
+        case _:
+            raise error

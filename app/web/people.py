@@ -1,0 +1,53 @@
+"""What people said of pairs, as a page shows it to one of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.engine.store import Label, NewLabel
+from app.scopes import KeyScope
+from app.web.page import Page
+from app.web.templates import day
+
+TextPair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Said:
+    """The active labels of one pair: the visitor's own, and those of others."""
+
+    own: Label | None = None
+    others: Sequence[Label] = ()
+
+    @property
+    def words(self) -> str:
+        """Who has said something, in a line; empty where nobody has."""
+        names = [f"{label.by}, {day(label.at)}" for label in self.others]
+        if self.own:
+            names.append("you")
+        return "; ".join(names)
+
+
+async def said_of(page: Page, pairs: Sequence[TextPair]) -> dict[TextPair, Said]:
+    """For each pair that somebody has labelled, what was said. Nothing for whom names are not for."""
+    if not pairs or page.visitor.lacks(KeyScope.READ):
+        return {}
+    key = (await page.read(page.store.collections.get, page.collection)).key
+    labels = await page.read(page.store.labels.of, key, pairs)
+    return {pair: _said(of_pair, page.visitor.name) for pair, of_pair in labels.items()}
+
+
+def _said(labels: Sequence[Label], name: str) -> Said:
+    own = [label for label in labels if label.by == name]
+    others = [label for label in labels if label.by != name]
+    return Said(own[0] if own else None, others)
+
+
+async def say(page: Page, pair: TextPair, is_duplicate: bool) -> None:
+    """Label a pair in the visitor's name; done when it is durable. Raises what `Detector.label` raises."""
+    label = NewLabel(is_duplicate, page.visitor.name, questions=pair)
+    await page.detector.label(page.collection, [label])
+
+
+async def take_back(page: Page, label_id: int) -> None:
+    """Undo a label in the visitor's name. Raises what `Detector.undo_label` raises."""
+    await page.detector.undo_label(page.collection, label_id, page.visitor.name)

@@ -1,0 +1,64 @@
+"""Errors out, to people: the sentences of the problem document, as a part of the page that asked, or as a page."""
+
+import logging
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from app.errors import FieldError, InvalidRequest, KeyMissing, KeyRefused, SameaskError
+from app.web.templates import address, is_part, render
+
+log = logging.getLogger(__name__)
+
+
+def refuse(request: Request, error: SameaskError) -> Response:
+    """The answer to a request that failed. Who is not signed in, and wants a page, is led to where one signs in."""
+    if error.status >= 500:
+        log.error("%s: %s", type(error).__name__, error)
+    wants_page = request.method == "GET" and not is_part(request)
+    if wants_page and isinstance(error, KeyMissing | KeyRefused):
+        return _sign_in_first(request)
+    fields = error.errors if isinstance(error, InvalidRequest) else ()
+    detail = "nothing was done" if fields else str(error)
+    return problem(request, error.status, error.title, detail, fields, _seconds(error))
+
+
+def problem(
+    request: Request,
+    status: int,
+    title: str,
+    detail: str,
+    fields: tuple[FieldError, ...] = (),
+    retry_after_seconds: int | None = None,
+) -> HTMLResponse:
+    """A problem as a part of a page, or as a page; `fields` are told beside their fields."""
+    template = "problem.html" if is_part(request) else "problem_page.html"
+    html = render(
+        request,
+        template,
+        status=status,
+        title=title,
+        detail=detail,
+        fields=fields,
+        retry_after_seconds=retry_after_seconds,
+    )
+    headers = {"Retry-After": str(retry_after_seconds)} if retry_after_seconds else {}
+    return HTMLResponse(html, status, headers)
+
+
+def _sign_in_first(request: Request) -> Response:
+    """A link on another site brings no SameSite=Strict cookie: the page loads itself once more, and then it comes."""
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        return HTMLResponse(render(request, "again.html", address=_asked(request)))
+    return RedirectResponse(address(request, "/page/sign-in", back=_asked(request)), 303)
+
+
+def _asked(request: Request) -> str:
+    """The path and query that were asked for."""
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{request.scope['path']}?{query}" if query else str(request.scope["path"])
+
+
+def _seconds(error: SameaskError) -> int | None:
+    seconds = getattr(error, "retry_after_seconds", None)
+    return int(seconds) if seconds else None

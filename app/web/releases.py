@@ -1,0 +1,214 @@
+"""Releases: which one answers, what others would change, training a new one, swapping and rolling back."""
+
+from contextlib import suppress
+from typing import cast
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from app.errors import FieldError, InvalidRequest, NoShadow
+from app.releases.releases import Listed, ShadowProgress
+from app.settings import TargetPrecision
+from app.training_runs.queue import RecipeName, TrainingRun
+from app.web.figures import table_of
+from app.web.page import Page, ThePage
+
+RUNS = 5  # the latest, on the page
+RECIPES: dict[str, str] = {
+    "calibration": "calibration alone: probabilities and thresholds, in about a minute",
+    "classifier": "the pair classifier",
+    "encoder": "the bi-encoder",
+    "both": "bi-encoder and pair classifier",
+}
+EXAMPLES = 10
+MAX_REASON = 1000
+
+router = APIRouter()
+
+
+@router.get("/page/releases")
+async def releases_page(page: ThePage) -> HTMLResponse:
+    """The screen."""
+    releases = await page.releases.all()
+    return await page.show(
+        "releases.html",
+        "Releases",
+        releases=releases,
+        live_release=await page.releases.live(),
+        shadow=await _shadow(page),
+        figures=table_of(_compared(releases)),
+        runs=await page.training_runs.page(None, RUNS),
+    )
+
+
+@router.get("/page/releases/retrain")
+async def retrain_form(page: ThePage) -> HTMLResponse:
+    """What is to be trained?"""
+    return page.part("releases_retrain.html", recipes=RECIPES, data_sets=_data_sets(page))
+
+
+@router.post("/page/releases/retrain")
+async def start_training(page: ThePage) -> HTMLResponse:
+    """Queue a training run."""
+    recipe = page.fields.given("recipe")
+    if recipe not in RECIPES:
+        raise InvalidRequest(FieldError("recipe", f"must be one of {', '.join(RECIPES)}"))
+    run = await page.training_runs.start(
+        page.collection,
+        cast(RecipeName, recipe),
+        page.fields.given("data_set") or None,
+        cast(TargetPrecision, page.settings.target_precision),
+    )
+    return _run(page, run)
+
+
+@router.get("/page/releases/run")
+async def show_run(page: ThePage) -> HTMLResponse:
+    """How far a training run is; when it is over the page is loaded again, with what it made."""
+    run = await _this_run(page)
+    return _and_reload(_run(page, run), run.is_over)
+
+
+@router.post("/page/releases/run/cancel")
+async def cancel_run(page: ThePage) -> HTMLResponse:
+    """Stop a training run."""
+    run = await _this_run(page)
+    return _run(page, await page.training_runs.cancel(run.id))
+
+
+@router.post("/page/releases/run/resume")
+async def resume_run(page: ThePage) -> HTMLResponse:
+    """Queue a training run again, that has failed or was interrupted."""
+    run = await _this_run(page)
+    return _run(page, await page.training_runs.resume(run.id))
+
+
+@router.get("/page/releases/shadow")
+async def show_shadow(page: ThePage) -> HTMLResponse:
+    """The release on its way; when it is live the page is loaded again."""
+    answer = await _on_its_way(page)
+    return _and_reload(answer, await _shadow(page) is None)
+
+
+@router.post("/page/releases/shadow")
+async def open_shadow(page: ThePage) -> HTMLResponse:
+    """Open a release beside the live one."""
+    await page.releases.open_shadow(_name(page))
+    return await _on_its_way(page)
+
+
+@router.post("/page/releases/shadow/close")
+async def close_shadow(page: ThePage) -> HTMLResponse:
+    """End the release on its way."""
+    await page.releases.cancel_shadow()
+    return await _on_its_way(page)
+
+
+@router.get("/page/releases/diff")
+async def show_diff(page: ThePage) -> HTMLResponse:
+    """Which verdicts would change in this collection."""
+    name = _name(page)
+    live, diff = await page.releases.diff(name, page.collection)
+    return page.part(
+        "releases_diff.html",
+        live_name=live,
+        name=name,
+        diff=diff,
+        verdicts=("duplicate", "review", "different"),
+        examples=diff.changed[:EXAMPLES],
+    )
+
+
+@router.get("/page/releases/ask")
+async def ask_before(page: ThePage) -> HTMLResponse:
+    """Is this release to be live? Asked before it is made so; `back` where it is the one before."""
+    return page.part("releases_ask.html", name=_name(page), back="back" in page.fields)
+
+
+@router.post("/page/releases/activate")
+async def activate_release(page: ThePage) -> HTMLResponse:
+    """Make a release live."""
+    reason, force = _words(page, "reason"), _words(page, "force")
+    await page.releases.activate(_name(page), force or reason, force=bool(force))
+    return await _on_its_way(page)
+
+
+@router.post("/page/releases/roll-back")
+async def roll_back_release(page: ThePage) -> HTMLResponse:
+    """Make the release live that was live before."""
+    await page.releases.roll_back(_words(page, "reason") or "rolled back")
+    return await _on_its_way(page)
+
+
+@router.get("/page/releases/remove")
+async def remove_form(page: ThePage) -> HTMLResponse:
+    """Is this release to be removed?"""
+    return page.part("releases_remove.html", name=_name(page))
+
+
+@router.post("/page/releases/remove")
+async def remove_release(page: ThePage) -> HTMLResponse:
+    """Remove a release that was trained here."""
+    name = _name(page)
+    await page.releases.remove(name)
+    return page.part("releases_removed.html", name=name)
+
+
+async def _on_its_way(page: Page) -> HTMLResponse:
+    return page.part(
+        "releases_shadow.html",
+        shadow=await _shadow(page),
+        live_release=await page.releases.live(),
+    )
+
+
+async def _shadow(page: Page) -> ShadowProgress | None:
+    with suppress(NoShadow):
+        return await page.releases.shadow()
+    return None
+
+
+def _and_reload(answer: HTMLResponse, is_over: bool) -> HTMLResponse:
+    if is_over:
+        answer.headers["HX-Refresh"] = "true"
+    return answer
+
+
+async def _this_run(page: Page) -> TrainingRun:
+    number = page.fields.number("run")
+    page.fields.check()
+    return await page.training_runs.get(number)
+
+
+def _run(page: Page, run: TrainingRun) -> HTMLResponse:
+    return page.part("releases_run.html", run=run)
+
+
+def _name(page: Page) -> str:
+    name = page.fields.stored_id("release")
+    page.fields.check()
+    return name
+
+
+def _words(page: Page, field: str) -> str:
+    words = page.fields.given(field).strip()
+    if len(words) > MAX_REASON:
+        raise InvalidRequest(FieldError(field, f"may have at most {MAX_REASON:,} characters"))
+    return words
+
+
+def _compared(releases: list[Listed]) -> list[Listed]:
+    """Those whose figures stand side by side: live, shadow, and the one that was live before."""
+    live = [one for one in releases if one.state == "live"]
+    shadow = [one for one in releases if one.state == "shadow"]
+    former = [one for one in releases if one.last_live_at and one.state == "ready"]
+    former.sort(key=lambda one: str(one.last_live_at), reverse=True)
+    return [*live, *shadow, *former[:1]]
+
+
+def _data_sets(page: Page) -> list[str]:
+    """The data sets that training may use beside labels."""
+    folder = page.settings.data_sets
+    if not folder or not folder.is_dir():
+        return []
+    return sorted(one.name for one in folder.iterdir() if one.is_dir())

@@ -1,0 +1,356 @@
+// What htmx alone does not do: keys, problems beside what was asked, a lost connection, small choices that are kept.
+"use strict";
+
+(() => {
+  const LOOK_MILLISECONDS = 2000;
+  const PATIENCE_MILLISECONDS = 400;
+  const YEAR_SECONDS = 31536000;
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const one = (selector, within = document) => within.querySelector(selector);
+  const isField = (element) => element.matches("input:not([type=checkbox], [type=radio]), textarea, select");
+
+  // Problems: an answer of 4xx or 5xx goes into the empty [data-problem] beside what was asked; what was shown stays.
+
+  const asking = new WeakMap(); // by slot: the element whose request failed, and the button that sent it
+
+  function slotOf(element) {
+    const place = element.closest("[data-problem-here]");
+    return place && one("[data-problem]", place);
+  }
+
+  function fill(slot, title, detail) {
+    const problem = one("#other-problem").content.cloneNode(true);
+    one(".title", problem).textContent = title;
+    one(".detail", problem).textContent = detail;
+    slot.replaceChildren(problem);
+  }
+
+  function remember(slot, config) {
+    const event = config.triggeringEvent;
+    asking.set(slot, { element: config.elt, button: event && event.submitter });
+  }
+
+  function askAgain(slot) {
+    const { element, button } = asking.get(slot) || {};
+    slot.replaceChildren();
+    if (button && button.isConnected) button.click();
+    else if (element) htmx.trigger(element, element.dataset.againEvent || "again");
+  }
+
+  function clear(place) {
+    all("[aria-invalid]", place).forEach((field) => field.removeAttribute("aria-invalid"));
+    all(".field-error[data-of]", place).forEach((error) => error.remove());
+    const slot = one("[data-problem]", place);
+    if (slot) slot.replaceChildren();
+  }
+
+  function tellFields(slot) {
+    const place = slot.closest("[data-problem-here]");
+    for (const item of all("li[data-field]", slot)) {
+      const field = one(`[name="${CSS.escape(item.dataset.field)}"]:not([type=hidden])`, place);
+      if (!field) continue;
+      const error = document.createElement("p");
+      error.className = "field-error";
+      error.dataset.of = error.id = `${field.id || field.name}-error`;
+      error.textContent = item.textContent.trim();
+      field.setAttribute("aria-invalid", "true");
+      field.setAttribute("aria-describedby", error.id);
+      field.after(error);
+    }
+  }
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, requestConfig } = event.detail;
+    if (xhr.status < 400) return;
+    const slot = slotOf(requestConfig.elt);
+    if (!slot) return;
+    remember(slot, requestConfig);
+    stale(requestConfig.elt);
+    event.detail.isError = false;
+    if ((xhr.getResponseHeader("Content-Type") || "").startsWith("text/html")) {
+      event.detail.shouldSwap = true;
+      event.detail.target = slot;
+      event.detail.swapOverride = "innerHTML";
+      return;
+    }
+    event.detail.shouldSwap = false;
+    try {
+      const problem = JSON.parse(xhr.responseText);
+      fill(slot, problem.title, problem.detail);
+    } catch {
+      fill(slot, `Status ${xhr.status}`, "The server’s answer can’t be read.");
+    }
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const slot = event.detail.target;
+    if (!slot.matches || !slot.matches("[data-problem]")) return;
+    tellFields(slot);
+    const wait = one("[data-again-after]", slot);
+    const { element } = asking.get(slot) || {};
+    if (wait && element && "asks" in element.dataset) {
+      setTimeout(() => wait.isConnected && askAgain(slot), 1000 * Number(wait.dataset.againAfter));
+    }
+  });
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    quiet(event.detail.elt);
+    const status = event.detail.xhr.status;
+    const place = event.detail.elt.closest("[data-problem-here]");
+    if (!place || status < 200 || status >= 400) return;
+    clear(place);
+    if ("clears" in place.dataset) place.reset();
+    if ("once" in place.dataset) place.remove();
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-again]");
+    const slot = button && button.closest("[data-problem]");
+    if (slot) askAgain(slot);
+  });
+
+  document.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-close]");
+    if (close) close.closest("form").remove();
+  });
+
+  // A lost connection shows, and recovers by itself; what only reads is asked again, what writes is left to people.
+
+  document.addEventListener("htmx:sendError", (event) => {
+    const { elt, requestConfig } = event.detail;
+    const slot = slotOf(elt);
+    if (!slot) return;
+    remember(slot, requestConfig);
+    stale(elt);
+    slot.replaceChildren(one("#no-connection").content.cloneNode(true));
+    look(slot, one(".problem", slot));
+  });
+
+  async function look(slot, problem) {
+    while (problem.isConnected) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MILLISECONDS));
+      const answer = await fetch(document.body.dataset.live).catch(() => null);
+      if (!answer || !answer.ok || !problem.isConnected) continue;
+      const { element } = asking.get(slot) || {};
+      if (element && "asks" in element.dataset) askAgain(slot);
+      else one(".detail", problem).textContent = "The server answers again. This was not saved.";
+      return;
+    }
+  }
+
+  // As somebody types: the answer before stays, and is told as old when the next one takes long.
+
+  let patience = 0;
+
+  function stale(element) {
+    if (element.id !== "question") return;
+    all("#answer .answer").forEach((answer) => answer.classList.add("stale"));
+  }
+
+  function quiet(element) {
+    if (element.id === "question") clearTimeout(patience);
+  }
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const element = event.detail.elt;
+    if (element.id !== "question") return;
+    clearTimeout(patience);
+    patience = setTimeout(() => {
+      stale(element);
+      one("#asked-time").textContent = "asking…";
+    }, PATIENCE_MILLISECONDS);
+  });
+
+  document.addEventListener("input", (event) => {
+    const shown = event.target.name && one(`[data-count="${CSS.escape(event.target.name)}"]`);
+    if (!shown) return;
+    const format = new Intl.NumberFormat("en");
+    const length = [...event.target.value].length;
+    shown.textContent = `${format.format(length)} of ${format.format(event.target.dataset.max)} characters`;
+  });
+
+  document.addEventListener("reset", (event) => {
+    setTimeout(() => {
+      for (const field of all("[data-asks]", event.target)) {
+        field.value = "";
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+        field.focus();
+      }
+    });
+  });
+
+  // Keys: a letter clicks what carries it; of candidates and rows, the current one's.
+
+  const singleKeys = one("#single-keys");
+  let leads = false; // `g` was pressed
+
+  function areKeysOn() {
+    try {
+      return localStorage.getItem("sameask_single_keys") !== "off";
+    } catch {
+      return true;
+    }
+  }
+
+  if (singleKeys) {
+    singleKeys.checked = areKeysOn();
+    singleKeys.addEventListener("change", () => {
+      try {
+        localStorage.setItem("sameask_single_keys", singleKeys.checked ? "on" : "off");
+      } catch { /* it is kept for this page alone */ }
+    });
+  }
+
+  function items() {
+    return all("article.candidate, tr[data-item]").filter((item) => item.offsetParent !== null);
+  }
+
+  function current() {
+    const marked = items().find((item) => item.getAttribute("aria-current") === "true");
+    return marked || items()[0];
+  }
+
+  function move(step) {
+    const list = items();
+    if (!list.length) return;
+    const marked = list.findIndex((item) => item.getAttribute("aria-current") === "true");
+    const next = list[Math.min(Math.max(marked + step, 0), list.length - 1)];
+    list.forEach((item) => item.removeAttribute("aria-current"));
+    next.setAttribute("aria-current", "true");
+    next.scrollIntoView({ block: "nearest" });
+  }
+
+  function wearer(key) {
+    const selector = `[data-key="${CSS.escape(key)}"]`;
+    const item = current();
+    const inside = item && one(selector, item);
+    const outside = all(selector).filter((element) => !element.closest("article.candidate, tr[data-item]"));
+    return inside || outside.find((element) => element.offsetParent !== null);
+  }
+
+  function act(element) {
+    if (isField(element)) {
+      element.focus();
+      if (element.select) element.select();
+    } else {
+      element.click();
+    }
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const { key, target } = event;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+    if (isField(target) && key !== "Escape") return;
+    if (singleKeys && !singleKeys.checked && key !== "Escape") return;
+    if ((key === " " || key === "Enter") && target.closest("button, a, summary, label, input")) return;
+    const screen = leads && one(`[data-go-key="${CSS.escape(key)}"]`);
+    leads = key === "g" && !leads;
+    if (screen) screen.click();
+    else if (key === "j") move(1);
+    else if (key === "k") move(-1);
+    else {
+      const element = wearer(key);
+      if (!element || element.disabled) return;
+      act(element);
+    }
+    event.preventDefault();
+  });
+
+  // Import: the beginning of a dropped file is looked at first; the rest goes in pieces, once somebody says so.
+
+  const SAMPLE_BYTES = 64 * 1024;
+  const PIECE_BYTES = 1024 * 1024;
+  let dropped = null;
+
+  function headers(more) {
+    return { "HX-Request": "true", ...JSON.parse(document.body.getAttribute("hx-headers")), ...more };
+  }
+
+  async function send(slot, address, method, body, more) {
+    const options = { method, body, headers: headers({ "Content-Type": "application/octet-stream", ...more }) };
+    const answer = await fetch(address, options).catch(() => null);
+    if (answer && answer.ok) return answer;
+    const html = answer && (answer.headers.get("Content-Type") || "").startsWith("text/html");
+    if (html) slot.innerHTML = await answer.text();
+    else if (answer) fill(slot, `Status ${answer.status}`, "The server’s answer can’t be read.");
+    else fill(slot, "No connection", "The server does not answer. Nothing was imported; try again.");
+    return null;
+  }
+
+  async function lookAt(file) {
+    const drop = one("[data-drop]");
+    const slot = slotOf(drop);
+    const job = one("#job");
+    slot.replaceChildren();
+    job.replaceChildren();
+    dropped = file;
+    const end = file.size > SAMPLE_BYTES ? file.slice(Math.max(SAMPLE_BYTES, file.size - SAMPLE_BYTES)) : "";
+    const sample = new Blob([file.slice(0, SAMPLE_BYTES), end]);
+    const named = { "X-File-Name": encodeURIComponent(file.name), "X-File-Size": String(file.size) };
+    const answer = await send(slot, drop.dataset.drop, "POST", sample, named);
+    if (!answer) return;
+    job.innerHTML = await answer.text();
+    htmx.process(job);
+  }
+
+  async function sendAll(form) {
+    const slot = one("[data-problem]", form);
+    const progress = one("progress", form);
+    const button = one("[data-send]", form);
+    slot.replaceChildren();
+    progress.hidden = false;
+    button.disabled = true;
+    for (let offset = progress.value; offset < dropped.size; offset += PIECE_BYTES) {
+      const piece = dropped.slice(offset, offset + PIECE_BYTES);
+      const at = { "X-File-Offset": String(offset) };
+      if (!(await send(slot, form.dataset.sends, "PUT", piece, at))) {
+        button.disabled = false;
+        return;
+      }
+      progress.value = offset + piece.size;
+    }
+    button.disabled = false;
+    htmx.trigger(form, "sent");
+  }
+
+  for (const drop of all("[data-drop]:not([data-refused])")) {
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      document.addEventListener(kind, (event) => {
+        event.preventDefault();
+        drop.classList.toggle("over", kind === "dragover");
+      });
+    }
+    document.addEventListener("drop", (event) => event.dataTransfer.files[0] && lookAt(event.dataTransfer.files[0]));
+    one("input[type=file]", drop).addEventListener("change", (event) => {
+      if (event.target.files[0]) lookAt(event.target.files[0]);
+    });
+  }
+
+  document.addEventListener("click", (event) => {
+    const form = event.target.closest("form[data-sends]");
+    if (!form) return;
+    if (event.target.closest("[data-send]")) sendAll(form);
+    if (event.target.closest("[data-forget]")) form.remove();
+  });
+
+  // Choices that are kept, and links.
+
+  document.addEventListener("change", (event) => {
+    const field = event.target;
+    if (field.name === "theme") {
+      document.cookie = `sameask_theme=${field.value}; path=/; max-age=${YEAR_SECONDS}; SameSite=Lax`;
+      document.documentElement.dataset.theme = field.value;
+    } else if (field.closest("form[data-go]")) {
+      field.form.submit();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    navigator.clipboard.writeText(location.href).then(
+      () => { button.textContent = "Copied"; },
+      () => { button.textContent = "Copy it from the address bar"; },
+    );
+  });
+})();

@@ -1,0 +1,108 @@
+"""Two texts word by word: which words they share, which differ, and which turn the meaning.
+
+What turns the meaning is told by the judge's reasons, as spans. That words differ is only shown, and decides nothing.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+from typing import Literal
+
+from app.detector import Reason
+
+How = Literal["same", "other", "turns"]
+Span = tuple[int, int]  # from a character, up to another
+
+WORD = re.compile(r"\w+(?:[’'.-]\w+)*|[^\w\s]+")
+MAX_WORDS = 300  # of a text whose words are compared; comparing takes time with their square
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of a text, and how it relates to the other text."""
+
+    text: str
+    how: How
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A piece of each text, side by side; one of them may be empty."""
+
+    first: str
+    second: str
+    how: How
+
+
+def turning_of(reasons: Sequence[Reason]) -> tuple[list[Span], list[Span]]:
+    """The spans of a judgement's reasons, in the first text and in the second; what was cut off turns nothing."""
+    first: list[Span] = []
+    second: list[Span] = []
+    for reason in reasons:
+        if reason.code != "cut":
+            first += reason.spans1
+            second += reason.spans2
+    return first, second
+
+
+def marked(text: str, other: str, turning: Sequence[Span] = ()) -> list[Run]:
+    """The runs of a text, in its order, white space included, beside another text."""
+    hows: list[How] = ["same"] * len(text)
+    for start, end in _differing(text, other):
+        hows[start:end] = ["other"] * (end - start)
+    for start, end in turning:
+        hows[start:end] = ["turns"] * (min(end, len(text)) - min(start, len(text)))
+    runs: list[Run] = []
+    for how, characters in groupby(zip(text, hows, strict=True), key=lambda pair: pair[1]):
+        runs.append(Run("".join(character for character, _ in characters), how))
+    return runs
+
+
+def aligned(
+    first: str, second: str, turning1: Sequence[Span] = (), turning2: Sequence[Span] = ()
+) -> list[Aligned]:
+    """The two texts in pieces: those of the same words, and those between them."""
+    words1, words2 = list(WORD.finditer(first)), list(WORD.finditer(second))
+    if max(len(words1), len(words2)) > MAX_WORDS:
+        return [Aligned(first, second, "other")]
+    pieces: list[Aligned] = []
+    for tag, start1, end1, start2, end2 in _operations(words1, words2):
+        piece1, piece2 = _span(words1, start1, end1), _span(words2, start2, end2)
+        turns = _touches(piece1, turning1) or _touches(piece2, turning2)
+        how: How = "turns" if turns else "same" if tag == "equal" else "other"
+        pieces.append(Aligned(first[slice(*piece1)], second[slice(*piece2)], how))
+    return pieces
+
+
+def _differing(text: str, other: str) -> list[Span]:
+    """Where words of the text stand that the other has not in the same place."""
+    words, others = list(WORD.finditer(text)), list(WORD.finditer(other))
+    if max(len(words), len(others)) > MAX_WORDS:
+        return []
+    spans: list[Span] = []
+    for tag, start, end, _, _ in _operations(words, others):
+        if tag != "equal" and end > start:
+            spans.append(_span(words, start, end))
+    return spans
+
+
+def _operations(
+    first: Sequence[re.Match[str]], second: Sequence[re.Match[str]]
+) -> list[tuple[str, int, int, int, int]]:
+    """How one row of words becomes the other, as `difflib` tells it; letter case makes no difference."""
+    words1 = [word.group().casefold() for word in first]
+    words2 = [word.group().casefold() for word in second]
+    return list(SequenceMatcher(None, words1, words2, autojunk=False).get_opcodes())
+
+
+def _span(words: Sequence[re.Match[str]], start: int, end: int) -> Span:
+    """The characters from the first of these words to the last."""
+    if start == end:
+        return 0, 0
+    return words[start].start(), words[end - 1].end()
+
+
+def _touches(piece: Span, spans: Sequence[Span]) -> bool:
+    return any(start < piece[1] and piece[0] < end for start, end in spans)

@@ -1,0 +1,143 @@
+"""Imports from the pages: pieces in, checked rows, questions out."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.errors import ImportBusy, ImportNotFound, UnreadableFile
+from app.importing import MAX_IMPORTS, Import, Imports
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import wait_until_ready
+from tests.serving import app_of, wait_until, write
+
+CSV = b"id,text\na,One?\nb,\nc,Three?\na,Four?\n"
+
+
+def imports_of(client: TestClient) -> Imports:
+    imports: Imports = app_of(client).state.imports
+    return imports
+
+
+def call(client: TestClient, function: object, *args: object) -> object:
+    """Call a function of the service in its event loop."""
+    assert client.portal is not None
+    return client.portal.call(function, *args)  # type: ignore[arg-type]
+
+
+def come(client: TestClient, content: bytes = CSV, name: str = "a.csv") -> Import:
+    """A file that has come whole."""
+    imports = imports_of(client)
+    one = imports.begin(name, len(content), "default")
+    call(client, imports.append, one.number, 0, content)
+    return one
+
+
+def checked(client: TestClient, content: bytes = CSV) -> Import:
+    """A file that was checked."""
+    one = come(client, content)
+    call(client, check, imports_of(client), one)
+    wait_until(lambda: not one.is_under_way)
+    return one
+
+
+async def check(imports: Imports, one: Import) -> None:
+    imports.check(one.number, ("id", "text"), "t-")
+
+
+async def begin_writing(imports: Imports, one: Import) -> None:
+    imports.write(one.number)
+
+
+def test_every_row_is_checked_before_any_is_written(client: TestClient) -> None:
+    write(client, **{"t-c": "Another?"})
+    one = checked(client)
+    assert (one.phase, one.good, one.bad, one.stored) == ("checked", 2, 2, 1)
+    assert one.problems == [(3, "text must not be empty"), (5, "id stands on line 2 already")]
+    assert one.rejected.read_text("utf-8").splitlines() == [
+        "line,why,id,text",
+        "3,text must not be empty,t-b,",
+        "5,id stands on line 2 already,t-a,Four?",
+    ]
+    assert client.get("/questions/t-a").status_code == 404
+
+
+def test_the_good_rows_are_written_and_the_file_is_gone(client: TestClient) -> None:
+    write(client, **{"t-c": "Another?"})
+    one = checked(client)
+    call(client, begin_writing, imports_of(client), one)
+    wait_until(lambda: not one.is_under_way)
+    assert (one.phase, one.done, one.added, one.updated) == ("done", 2, 1, 1)
+    assert client.get("/questions/t-c").json()["text"] == "Three?"
+    assert not one.file.exists()
+
+
+def test_texts_that_the_model_cuts_are_counted(client: TestClient) -> None:
+    long = "long " * 600
+    one = checked(client, f"id,text\na,One?\nb,{long}\n".encode())
+    assert (one.good, one.cut) == (2, 1)
+
+
+def test_a_piece_comes_where_the_file_ends(client: TestClient) -> None:
+    imports = imports_of(client)
+    one = imports.begin("a.csv", len(CSV), "default")
+    call(client, imports.append, one.number, 0, CSV[:10])
+    with pytest.raises(ImportBusy, match="the next piece begins at 10"):
+        call(client, imports.append, one.number, 0, CSV[:10])
+    with pytest.raises(ImportBusy, match="its file is not whole"):
+        call(client, check, imports, one)
+    with pytest.raises(ImportBusy, match="waits for no such piece"):
+        call(client, imports.append, one.number, 10, CSV)
+    call(client, imports.append, one.number, 10, CSV[10:])
+    assert one.file.read_bytes() == CSV
+
+
+def test_what_was_not_checked_is_not_written(client: TestClient) -> None:
+    one = come(client)
+    with pytest.raises(ImportBusy, match="not checked"):
+        call(client, begin_writing, imports_of(client), one)
+
+
+def test_a_file_that_breaks_off_fails_and_says_so(client: TestClient) -> None:
+    one = come(client, b"PAR1 and nothing more", "a.parquet")
+    call(client, check, imports_of(client), one)
+    wait_until(lambda: not one.is_under_way)
+    assert one.phase == "failed"
+    assert one.failure is not None
+    assert one.failure.startswith("can't read a.parquet")
+
+
+def test_a_file_of_another_kind_or_too_large_is_refused(client: TestClient) -> None:
+    imports = imports_of(client)
+    with pytest.raises(UnreadableFile, match="its name ends in"):
+        imports.begin("a.docx", 10, "default")
+    with pytest.raises(UnreadableFile, match="SAMEASK_MAX_IMPORT_BYTES"):
+        imports.begin("a.csv", 2**30 + 1, "default")
+
+
+def test_the_oldest_idle_import_makes_room(client: TestClient) -> None:
+    imports = imports_of(client)
+    first = come(client)
+    for _ in range(MAX_IMPORTS):
+        come(client)
+    with pytest.raises(ImportNotFound):
+        imports.get(first.number)
+    assert not first.folder.exists()
+
+
+def test_stopping_keeps_what_was_written(client: TestClient) -> None:
+    one = checked(client)
+    call(client, imports_of(client).stop, one.number)
+    assert one.phase == "stopped"
+    with pytest.raises(ImportBusy):
+        call(client, begin_writing, imports_of(client), one)
+
+
+def test_files_of_a_server_before_are_removed(settings: Settings) -> None:
+    left: Path = settings.data_dir / "imports" / "7" / "file.csv"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(CSV)
+    with TestClient(create_app(settings)) as client:
+        wait_until_ready(client)
+        assert not left.exists()

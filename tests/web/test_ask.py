@@ -1,0 +1,107 @@
+"""Ask: what was found, why, and what people say of it."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serving import ask, write
+from tests.web.browsing import fields_of, part, post, shown, texts
+from tests.web.markup import Element
+
+LOCK = "How do I lock a shared link?"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stored(pages: TestClient) -> None:
+    write(pages, a="How do I protect a shared link?", b="Where are my invoices?", c=LOCK)
+
+
+def candidates(answer: Element) -> dict[str, Element]:
+    """By id, the candidates in the order in which they are shown."""
+    return {
+        candidate.all(class_="id", tag="span")[0].text: candidate
+        for candidate in answer.all("article", class_="candidate")
+    }
+
+
+def test_what_is_typed_is_answered_as_json_answers_it(pages: TestClient) -> None:
+    question = "How do I protect a public link?"
+    answer = part(pages, "/page/ask", question=question)
+    (expected,) = ask(pages, question, top_k=10)["results"]
+    assert answer.one("div", class_="answer")["data-verdict"] == expected["verdict"]
+    found = candidates(answer)
+    assert sorted(found) == sorted(one["id"] for one in expected["candidates"])
+    for one in expected["candidates"]:
+        candidate = found[one["id"]]
+        assert candidate.all("span", class_="verdict")[0].text == one["verdict"]
+        number = candidate.one("span", class_="number").text
+        assert number == f"probability {one['probability']:.2f}"
+        assert candidate.one("p", class_="text").text == one["text"]
+
+
+def test_words_that_differ_are_marked(pages: TestClient) -> None:
+    answer = part(pages, "/page/ask", question="How do I protect a public link?")
+    candidate = candidates(answer)["a"]
+    assert texts(candidate.one("p", class_="text").all("mark", class_="other")) == ["shared"]
+
+
+def test_a_blank_field_is_no_error(pages: TestClient) -> None:
+    answer = part(pages, "/page/ask", question="  ")
+    assert answer.all("article") == []
+    assert len(answer.all("dt")) == 3
+
+
+def test_a_stored_question_is_asked_by_its_id_and_is_no_candidate_of_itself(
+    pages: TestClient,
+) -> None:
+    page = shown(pages, "/", id="c")
+    assert page.one("textarea").text == LOCK
+    assert sorted(candidates(page)) == ["a", "b"]
+
+
+def test_an_unknown_id_is_told(pages: TestClient) -> None:
+    response = pages.get("/", params={"id": "nobody"})
+    assert response.status_code == 404
+    assert "holds no question with id &#39;nobody&#39;" in response.text
+
+
+def test_a_label_holds_at_once_and_can_be_undone(pages: TestClient) -> None:
+    answer = part(pages, "/page/ask", question=LOCK.replace("lock", "unlock"))
+    asked = {field["name"]: field["value"] for field in answer.all("input", data_asked="")}
+    form = candidates(answer)["b"].one("form", class_="say")
+    sent = {**fields_of(form), **asked}
+    labelled = part(pages, form["hx-post"], is_duplicate="true", **sent)
+    candidate = labelled.one("article")
+    assert candidate["id"] == sent["place"]
+    assert candidate.all("span", class_="verdict")[0].text == "duplicate"
+    assert candidate.one("button", value="true")["aria-pressed"] == "true"
+    assert labelled.one("div", id="answer").one("div")["data-verdict"] == "duplicate"
+    (label,) = pages.get("/labels").json()["labels"]
+    assert (label["questions"], label["is_duplicate"]) == (
+        [sent["question"], "Where are my invoices?"],
+        True,
+    )
+    undone = part(
+        pages, candidate.one("button", data_key="u")["hx-post"], label=str(label["id"]), **sent
+    )
+    assert undone.one("article").one("button", value="true")["aria-pressed"] == "false"
+    assert pages.get("/labels").json()["labels"] == []
+
+
+def test_a_label_that_says_nothing_is_refused_and_nothing_is_saved(pages: TestClient) -> None:
+    response = post(
+        pages,
+        "/page/ask/label",
+        question=LOCK,
+        other="One?",
+        other_id="a",
+        place="c1",
+        is_duplicate="yes",
+    )
+    assert response.status_code == 422
+    assert pages.get("/labels").json()["labels"] == []
+
+
+def test_an_empty_collection_has_no_candidates(pages: TestClient) -> None:
+    pages.put("/collections/empty")
+    answer = part(pages, "/page/ask", question="One?", collection="empty")
+    assert answer.one("div", class_="answer").text == "new Nothing is stored yet in empty."

@@ -1,0 +1,318 @@
+"""The pages in a real browser, over the release that ships: every screen walked as people walk it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from app.data_directory import locked
+from app.keys import make_key
+from app.main import create_app
+from app.scopes import KeyScope
+from app.settings import Settings
+from tests.serving import served
+from tests.web.browser import CHROMIUM, NONE_HERE, Scheme, Watched, launched, watched
+from training.written import read_clusters
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE),
+    pytest.mark.timeout(600),
+]
+
+PATIENCE = 180_000  # milliseconds, for what embeds all questions
+EXAMPLES = Path("examples/questions.csv")
+ASKED = "How do I give a client outside our company access to a folder?"
+SCREENS = ["/", "/?id=support-065", "/page/compare?a=support-065&b=support-066"]
+SCREENS += ["/page/questions", "/page/releases", "/page/health"]
+EACH_SCREEN = pytest.mark.parametrize("path", SCREENS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def settings_of_all(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("browser") / "data",
+        release=Path("releases/minilm-questions"),  # the one before is there too, as in the demo
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def address(settings_of_all: Settings) -> Iterator[str]:
+    """The demo: the release that ships, the example questions, and no key."""
+    with served(create_app(settings_of_all)) as url:
+        lines = EXAMPLES.read_text("utf-8").splitlines()[1:]
+        questions = []
+        for line in lines:
+            question_id, _, text = line.partition(",")
+            questions.append({"id": question_id, "text": text.strip('"').replace('""', '"')})
+        for start in range(0, len(questions), 500):
+            body = {"questions": questions[start : start + 500]}
+            httpx.post(f"{url}/questions", json=body, timeout=300).raise_for_status()
+        yield url
+
+
+@pytest.fixture
+def seen(browser: Browser, address: str) -> Iterator[Watched]:
+    """A wide window; nothing in it may have gone wrong when the test is over."""
+    with watched(browser, address) as seen:
+        yield seen
+        seen.assert_clean()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+@EACH_SCREEN
+def test_no_screen_shuts_anybody_out(
+    browser: Browser, address: str, path: str, width: int, scheme: Scheme
+) -> None:
+    with watched(browser, address, width, scheme) as seen:
+        seen.open(path)
+        assert seen.serious() == []
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        seen.assert_clean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
+@EACH_SCREEN
+def test_no_screen_shuts_anybody_out_in_the_other_colours(
+    browser: Browser, address: str, path: str, width: int, scheme: Scheme
+) -> None:
+    with watched(browser, address, width, scheme) as seen:
+        seen.open(path)
+        assert seen.serious() == []
+        seen.assert_clean()
+
+
+def test_candidates_appear_as_somebody_types(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    page.get_by_label("The question, as it was posted").press_sequentially(ASKED, delay=20)
+    first = page.locator("article.candidate").first
+    expect(first).to_contain_text("How do I share a folder with someone outside my company?")
+    expect(page.locator("#answer .verdict")).to_have_text("review")
+    expect(page.locator("#asked-facts")).to_have_text("62 of 10,000 characters")
+    assert "client" not in page.url
+    seen.picture("ask")
+
+
+def test_a_label_is_given_and_undone_from_the_keyboard(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    page.keyboard.press("/")
+    page.keyboard.type(ASKED)
+    expect(page.locator("article.candidate").first).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("j")
+    first = page.locator("#c1")
+    expect(first).to_have_attribute("aria-current", "true")
+    page.keyboard.press("s")
+    expect(first.locator(".judgement .verdict")).to_have_text("duplicate")
+    expect(page.locator("#answer .verdict")).to_have_text("duplicate")
+    page.keyboard.press("u")
+    expect(first.locator(".judgement .verdict")).to_have_text("review")
+    assert httpx.get(f"{seen.address}/labels").json()["labels"] == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("The question, as it was posted")).to_be_focused()
+    expect(page.locator("article.candidate")).to_have_count(0)
+
+
+def test_two_questions_are_compared(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/?id=support-065")
+    page.locator("#c1").get_by_role("link", name="Compare").click()
+    expect(page.get_by_role("heading", name="Word by word")).to_be_visible()
+    assert "a=support-065" in page.url
+    page.get_by_role("button", name="Not the same").click()
+    expect(page.locator("#judged .answer .verdict").first).to_have_text("different")
+    seen.picture("compare")
+    page.get_by_role("button", name="Undo yours").click()
+    expect(page.locator("#people")).to_contain_text("Nobody has said anything")
+
+
+def test_a_lost_connection_shows_and_recovers(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    field = page.get_by_label("The question, as it was posted")
+    field.fill(ASKED)
+    expect(page.locator("article.candidate").first).to_be_visible()
+    page.context.set_offline(True)
+    field.fill(ASKED + " Thanks")
+    expect(page.get_by_role("alert")).to_contain_text("No connection")
+    expect(field).to_have_value(ASKED + " Thanks")
+    page.locator("#c1").get_by_role("button", name="Same question").click()
+    expect(page.locator("#c1").get_by_role("alert")).to_contain_text("No connection")
+    expect(page.locator("#c1 [aria-pressed=true]")).to_have_count(0)
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert").filter(has_text="No connection")).to_have_count(0)
+    expect(page.locator("#answer .answer")).not_to_have_class("answer stale")
+    seen.faults.clear()  # the browser tells of the lost connection itself
+
+
+def test_what_is_too_long_is_told_beside_its_field(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    field = page.get_by_label("The question, as it was posted")
+    field.fill("too long " * 1200)
+    expect(page.locator(".field-error")).to_contain_text("at most 10,000")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill(ASKED)
+    expect(page.locator("article.candidate").first).to_be_visible()
+    expect(page.locator(".field-error")).to_have_count(0)
+
+
+def test_questions_are_added_changed_and_deleted(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/questions")
+    page.keyboard.press("a")
+    page.keyboard.type("Is there a dark theme?")
+    page.get_by_label("Id", exact=True).fill("new-1")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#done")).to_contain_text("Added: new-1")
+    page.get_by_label("Search in texts and ids").fill("dark theme")
+    row = page.locator("tr[data-item]").filter(has_text="new-1")
+    row.get_by_role("button", name="Change new-1").click()
+    page.get_by_label("Text of new-1").fill("Is there a light theme?")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#done")).to_contain_text("Changed: new-1")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#done")).to_contain_text("Changed back")
+    row.get_by_role("button", name="Delete new-1").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#done")).to_contain_text("Deleted: new-1")
+    assert httpx.get(f"{seen.address}/questions/new-1").status_code == 404
+
+
+def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Path) -> None:
+    page = seen.page
+    picture = tmp_path / "picture.csv"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    broken = tmp_path / "tickets.csv"
+    broken.write_text("number,subject\n1,May I cancel?\n2,\n3,How do I print?\n3,Again?\n", "utf-8")
+    seen.open("/page/questions")
+    page.get_by_label("File to import").set_input_files(picture)
+    expect(page.get_by_role("alert")).to_contain_text("so it is a picture")
+    page.get_by_label("File to import").set_input_files(broken)
+    expect(page.get_by_label("Questions stand in")).to_have_value("subject")
+    page.get_by_label("Put before every id").fill("ticket-")
+    page.get_by_role("button", name="Send and check").click()
+    expect(page.locator("#job")).to_contain_text("2 lines can be imported")
+    expect(page.locator("#job")).to_contain_text("subject must not be empty")
+    seen.picture("import")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save these lines as CSV").click()
+    assert Path(saved.value.path()).read_text("utf-8").splitlines() == [
+        "line,why,id,text",
+        "3,subject must not be empty,ticket-2,",
+        "5,number stands on line 4 already,ticket-3,Again?",
+    ]
+    page.get_by_role("button", name="Import 2 lines").click()
+    expect(page.locator("#job")).to_contain_text("2 lines are in: 2 added")
+    assert httpx.get(f"{seen.address}/questions/ticket-1").json()["text"] == "May I cancel?"
+
+
+def test_the_theme_is_kept(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("label[for=theme-dark]").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+def test_a_key_of_each_scope_shows_what_it_may_do(browser: Browser, settings: Settings) -> None:
+    with locked(settings.data_dir) as store:
+        keys = {
+            name: make_key(store, scopes, name)[1]
+            for name, scopes in {
+                "ask": [KeyScope.ASK],
+                "read": [KeyScope.READ],
+                "label": [KeyScope.READ, KeyScope.LABEL],
+                "admin": [KeyScope.ADMIN],
+            }.items()
+        }
+    with served(create_app(settings)) as url:
+        for name, key in keys.items():
+            with watched(browser, url) as seen:
+                page = seen.page
+                seen.open("/page/compare")
+                assert seen.serious() == []
+                page.locator("#key").fill("nonsense")
+                page.get_by_role("button", name="Sign in").click()
+                expect(page.locator(".field-error")).to_have_text("the key is unknown or revoked")
+                page.locator("#key").fill(key)
+                page.get_by_role("button", name="Sign in").click()
+                expect(page.get_by_role("heading", level=1)).to_have_text("Compare")
+                expect(page.locator(".rail-foot")).to_contain_text(f"{name}, ")
+                page.locator("#first").fill("One?")
+                page.locator("#second").fill("Two?")
+                page.get_by_role("button", name="Compare").click()
+                same = page.get_by_role("button", name="Same question")
+                if name in ("label", "admin"):
+                    same.click()
+                    expect(same).to_have_attribute("aria-pressed", "true")
+                    page.get_by_role("button", name="Undo yours").click()
+                    expect(same).to_have_attribute("aria-pressed", "false")
+                else:
+                    expect(same).to_be_disabled()
+                    expect(page.locator(".word")).to_contain_text("with the scope 'label'")
+                expect(page.get_by_role("link", name="Health")).to_have_count(int(name != "ask"))
+                page.get_by_role("button", name="Sign out").click()
+                expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
+                seen.faults = [fault for fault in seen.faults if "403" not in fault]
+                seen.assert_clean()
+
+
+@pytest.mark.slow
+def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/releases")
+    page.get_by_role("button", name="Open minilm-quora beside the live one").click()
+    page.get_by_role("button", name="What would change").click(timeout=PATIENCE)
+    expect(page.locator("#diff")).to_contain_text("would change", timeout=PATIENCE)
+    assert seen.serious() == []
+    seen.picture("releases")
+    page.get_by_role("button", name="Make minilm-quora live…").click()
+    page.get_by_label("Reason, for the record").fill("a try")
+    page.get_by_role("button", name="Make minilm-quora live", exact=True).click()
+    expect(page.locator(".facts")).to_contain_text("minilm-quora is live", timeout=PATIENCE)
+    page.get_by_role("button", name="Roll back…").click()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    expect(page.locator(".facts")).to_contain_text("minilm-questions is live", timeout=PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_labels_become_a_release_before_somebodys_eyes(seen: Watched) -> None:
+    page = seen.page
+    httpx.put(f"{seen.address}/collections/trained").raise_for_status()
+    labels = []
+    for cluster in read_clusters("report")[:60]:
+        for paraphrase in cluster.paraphrases[:2]:
+            labels += [labelled(cluster.question, paraphrase, True)]
+        for miss in cluster.near_misses[:2]:
+            labels += [labelled(cluster.question, miss.text, False)]
+    body = {"collection": "trained", "labels": labels}
+    httpx.post(f"{seen.address}/labels", json=body, timeout=60).raise_for_status()
+    seen.open("/page/releases?collection=trained")
+    page.get_by_role("button", name="Retrain…").click()
+    expect(page.get_by_label("What is trained")).to_have_value("calibration")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#run")).to_contain_text("Training run 1")
+    seen.picture("training")
+    expect(page.locator("#run")).to_contain_text("Gate: ", timeout=1_000_000)
+    expect(page.locator("#run")).to_contain_text("was made")
+
+
+def labelled(first: str, second: str, is_duplicate: bool) -> dict[str, object]:
+    """A label as JSON."""
+    return {"questions": [first, second], "is_duplicate": is_duplicate, "by": "anna"}

@@ -1,0 +1,157 @@
+"""Questions: searched, added, changed, deleted, taken out, and imported."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serving import wait_until, write
+from tests.web.browsing import HTMX, part, post, shown, texts
+from tests.web.markup import Element, parsed
+
+BYTES = {"Content-Type": "application/octet-stream", **HTMX}
+
+
+@pytest.fixture(autouse=True)
+def stored(pages: TestClient) -> None:
+    pages.put("/collections/faq")
+    questions = {f"q-{n:02}": f"Question number {n}?" for n in range(30)}
+    questions["pay"] = 'Can I pay by "card", 100%?'
+    write(pages, "faq", **questions)
+
+
+def ids(page: Element) -> list[str]:
+    """The ids that the list shows."""
+    return [row.all("td")[0].text for row in page.all("tr", data_item="")]
+
+
+def test_the_list_comes_a_page_at_a_time(pages: TestClient) -> None:
+    page = shown(pages, "/page/questions", collection="faq")
+    assert "31 questions" in page.one("p", class_="facts").text
+    first = ids(page)
+    assert first[:3] == ["pay", "q-00", "q-01"]
+    assert len(first) == 25
+    next_address = next(link["href"] for link in page.all("a") if link.text == "Next")
+    second = ids(parsed(pages.get(next_address).text))
+    assert second == ["q-24", "q-25", "q-26", "q-27", "q-28", "q-29"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("number 17", ["q-17"]),
+        ("Q-1 9?", ["q-19"]),
+        ('"CARD"', ["pay"]),
+        ("100%", ["pay"]),
+        ("%", ["pay"]),
+        ("_", []),
+        ("nowhere", []),
+    ],
+)
+def test_every_word_is_looked_for_in_texts_and_ids(
+    pages: TestClient, words: str, expected: list[str]
+) -> None:
+    page = shown(pages, "/page/questions/list", collection="faq", words=words)
+    assert ids(page) == expected
+
+
+def test_a_question_is_added_under_a_free_id(pages: TestClient) -> None:
+    answer = post(pages, "/page/questions/add", collection="faq", id="new", text="A new one?")
+    assert answer.headers["hx-trigger"] == "questions-changed"
+    assert pages.get("/questions/new?collection=faq").json()["text"] == "A new one?"
+    again = post(pages, "/page/questions/add", collection="faq", id="new", text="Another?")
+    assert again.status_code == 422
+    assert "id is stored already: change it in the list" in again.text
+    assert pages.get("/questions/new?collection=faq").json()["text"] == "A new one?"
+    pages.delete("/questions/new?collection=faq")
+
+
+def test_all_that_is_wrong_is_told_by_field(pages: TestClient) -> None:
+    answer = post(pages, "/page/questions/add", collection="faq", id="..", text=" ")
+    assert texts(parsed(answer.text).all("li")) == [
+        "id must not be blank, '.' or '..'",
+        "text must not be blank",
+    ]
+
+
+def test_a_change_can_be_undone(pages: TestClient) -> None:
+    changed = part(
+        pages, "/page/questions/change", collection="faq", id="pay", text="Can I pay by card?"
+    )
+    assert pages.get("/questions/pay?collection=faq").json()["text"] == "Can I pay by card?"
+    undo = changed.one("div", id="done").one("form")
+    fields = {field["name"]: field["value"] for field in undo.all("input")}
+    back = post(pages, undo["hx-post"], collection="faq", **fields)
+    assert "Changed back" in back.text
+    assert pages.get("/questions/pay?collection=faq").json()["text"] == 'Can I pay by "card", 100%?'
+
+
+def test_deleting_asks_first(pages: TestClient) -> None:
+    row = part_of(pages, "/page/questions/delete", id="pay")
+    assert "It can’t be undone" in row.text
+    assert pages.get("/questions/pay?collection=faq").status_code == 200
+    deleted = part(pages, row.one("form")["hx-post"], collection="faq", id="pay")
+    assert ids(deleted) == []
+    assert pages.get("/questions/pay?collection=faq").status_code == 404
+
+
+def part_of(client: TestClient, path: str, **parameters: str) -> Element:
+    """A part of a page in the collection faq."""
+    response = client.get(path, params={"collection": "faq", **parameters}, headers=HTMX)
+    assert response.status_code == 200
+    return parsed(response.text)
+
+
+def test_an_export_is_what_an_import_reads(pages: TestClient) -> None:
+    csv = pages.get("/page/questions/export", params={"collection": "faq", "kind": "csv"})
+    assert csv.headers["content-disposition"] == 'attachment; filename="faq.csv"'
+    lines = csv.text.splitlines()
+    assert lines[:2] == ["id,text", 'pay,"Can I pay by ""card"", 100%?"']
+    assert len(lines) == 32
+    jsonl = pages.get("/page/questions/export", params={"collection": "faq", "kind": "jsonl"})
+    assert jsonl.text.splitlines()[1] == '{"id": "q-00", "text": "Question number 0?"}'
+
+
+def test_a_file_is_imported_in_steps(pages: TestClient) -> None:
+    content = b"number,title\n1,How do I import?\n2,\n"
+    named = {"X-File-Name": "my%20file.csv", "X-File-Size": str(len(content))}
+    seen = pages.post(
+        "/page/import/preview?collection=faq", content=content, headers={**BYTES, **named}
+    )
+    form = parsed(seen.text).one("form")
+    assert form.one("h3").text == "my file.csv"
+    assert [option["value"] for option in form.one("select", id="text-column").all("option")] == [
+        "number",
+        "title",
+    ]
+    sent = pages.put(form["data-sends"], content=content, headers={**BYTES, "X-File-Offset": "0"})
+    assert sent.status_code == 204
+    columns = {"text_column": "title", "id_column": "number", "prefix": "f-"}
+    part(pages, form["hx-post"], **columns)
+    address = form["hx-post"].removesuffix("/check")
+    wait_until(lambda: "can be imported" in pages.get(address, headers=HTMX).text)
+    job = parsed(pages.get(address, headers=HTMX).text)
+    assert texts(job.one("tbody").all("td")) == ["3", "title must not be empty"]
+    (button,) = [one for one in job.all("button") if one.text == "Import 1 line"]
+    part(pages, button["hx-post"])
+    wait_until(lambda: "1 line is in" in pages.get(address, headers=HTMX).text)
+    assert pages.get("/questions/f-1?collection=faq").json()["text"] == "How do I import?"
+
+
+def test_what_is_no_file_of_questions_is_refused_before_it_is_sent(pages: TestClient) -> None:
+    named = {"X-File-Name": "a.csv", "X-File-Size": "100000000"}
+    refused = pages.post("/page/import/preview", content=b"%PDF-1.7", headers={**BYTES, **named})
+    assert refused.status_code == 415
+    assert "a.csv: it begins with" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [({}, "text_column"), ({"text_column": "a", "id_column": "a"}, "id_column")],
+)
+def test_columns_have_to_be_chosen(pages: TestClient, columns: dict[str, str], field: str) -> None:
+    refused = post(pages, "/page/import/1/check", **columns)
+    assert refused.status_code == 422
+    assert parsed(refused.text).one("li")["data-field"] == field
+
+
+def test_an_unknown_import_is_told(pages: TestClient) -> None:
+    assert pages.get("/page/import/999", headers=HTMX).status_code == 404

@@ -1,0 +1,139 @@
+"""Releases: figures, a training run, a diff, a swap and the way back."""
+
+import json
+import shutil
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from app.engine.release import Release
+from app.main import create_app
+from app.releases.releases import Listed
+from app.settings import Settings
+from app.web.figures import FIGURES, table_of
+from tests.conftest import RELEASES, wait_until_ready
+from tests.serving import wait_until, write
+from tests.web.browsing import HTMX, part, post, shown, texts
+from tests.web.markup import parsed
+
+
+@pytest.fixture
+def client(settings: Settings, wide_release: Release) -> Iterator[TestClient]:
+    """The running service, with a release that was trained; no worker takes its training runs."""
+    shutil.copytree(wide_release.path, settings.data_dir / "releases" / "wide")
+    quiet = settings.model_copy(update={"training_worker": False})
+    with TestClient(create_app(quiet), follow_redirects=False) as client:
+        wait_until_ready(client)
+        yield client
+
+
+def listed(name: str, state: str) -> Listed:
+    """A release that ships, as the list has it."""
+    metrics = json.loads((RELEASES / name / "metrics.json").read_text("utf-8"))
+    return Listed(name, state, None, None, None, None, 384, metrics, None, None)  # type: ignore[arg-type]
+
+
+def test_figures_stand_side_by_side_with_their_intervals() -> None:
+    table = table_of([listed("minilm-questions", "live"), listed("minilm-quora", "ready")])
+    row = next(row for row in table.rows if row.pairs_from == "quora/dev_report.tsv.gz")
+    assert (row.name, row.pairs) == ("average precision", 3998)
+    live, former = row.of_releases
+    assert live is not None
+    assert former is not None
+    assert (round(live.value, 4), round(former.value, 4)) == (0.8655, 0.8746)
+    assert live.low < live.value < live.high
+    assert live.x_low < live.x < live.x_high
+    assert live.x == round(12 + 416 * live.value, 1)
+    assert {one.name for one in table.rows} == set(FIGURES.values())
+
+
+def test_metrics_of_another_shape_bring_no_figures() -> None:
+    for metrics in ({}, {"report": 3}, {"report": [3, {"pairs_from": "a", "probability": {}}]}):
+        release = listed("minilm-questions", "live")
+        odd = Listed(**{**vars(release), "metrics": metrics})
+        assert table_of([odd]).rows == []
+
+
+def test_the_page_shows_every_release(client: TestClient) -> None:
+    page = shown(client, "/page/releases")
+    (table,) = [one for one in page.all("table") if "was live" in one.text]
+    rows = [texts(row.all("td"))[:2] for row in table.one("tbody").all("tr")]
+    assert rows == [["tiny", "live"], ["wide", "ready"]]
+    assert "tiny is live since" in page.one("p", class_="facts").text
+
+
+def test_nothing_to_learn_is_told(client: TestClient) -> None:
+    refused = post(client, "/page/releases/retrain", recipe="calibration")
+    assert refused.status_code == 409
+    assert "has no labels to learn from" in refused.text
+    assert post(client, "/page/releases/retrain", recipe="magic").status_code == 422
+
+
+def test_a_training_run_is_asked_for_watched_and_cancelled(client: TestClient) -> None:
+    said = {"labels": [{"questions": ["One?", "Two?"], "is_duplicate": True, "by": "anna"}]}
+    client.post("/labels", json=said)
+    form = parsed(client.get("/page/releases/retrain", headers=HTMX).text).one("form")
+    assert [one["value"] for one in form.all("option")] == [
+        "calibration",
+        "classifier",
+        "encoder",
+        "both",
+    ]
+    run = part(client, form["hx-post"], recipe="calibration").one("section")
+    assert run.one("span", role="status").text == "queued: a worker takes it within a second"
+    assert run["hx-trigger"] == "load delay:1s, again"
+    again = part(client, "/page/releases/run/cancel", run="1").one("section")
+    assert again.one("span", role="status").text.startswith("cancelled")
+    assert "hx-trigger" not in again.attributes
+    over = client.get(run["hx-get"], headers=HTMX)
+    assert over.headers["hx-refresh"] == "true"
+
+
+def test_a_release_is_opened_compared_made_live_and_taken_back(client: TestClient) -> None:
+    write(client, a="How do I pay?", b="How can I pay?", c="Where is it?")
+    opened = post(client, "/page/releases/shadow", release="wide")
+    assert opened.status_code == 200
+    wait_until(lambda: "follows every write" in at(client, "/page/releases/shadow").text)
+    diff = parsed(at(client, "/page/releases/diff?release=wide").text)
+    assert "The nearest pairs of 3 questions of default" in diff.one("p", class_="beside").text
+    asked = parsed(at(client, "/page/releases/ask?release=wide").text).one("form")
+    assert asked.one("h3").text == "Make wide live?"
+    post(client, asked["hx-post"], release="wide", reason="a try")
+    wait_until(lambda: live(client) == ("wide", None))
+    over = at(client, "/page/releases/shadow")
+    assert over.headers["hx-refresh"] == "true"
+    assert "wide is live" in parsed(over.text).text
+    asked = parsed(at(client, "/page/releases/ask?release=wide&back=true").text).one("form")
+    assert asked.one("button", type="submit").text == "Roll back"
+    post(client, asked["hx-post"])
+    wait_until(lambda: live(client) == ("tiny", None))
+
+
+def test_what_can_not_be_done_is_told_as_the_problem_document_tells_it(client: TestClient) -> None:
+    assert "no other release" in post(client, "/page/releases/roll-back").text
+    assert post(client, "/page/releases/shadow/close").status_code == 404
+    assert post(client, "/page/releases/remove", release="tiny").status_code == 409
+    too_long = post(client, "/page/releases/roll-back", reason="x" * 1001)
+    assert parsed(too_long.text).one("li")["data-field"] == "reason"
+
+
+def test_removing_asks_first(client: TestClient) -> None:
+    asked = parsed(at(client, "/page/releases/remove?release=wide").text).one("form")
+    assert "can’t be undone" in asked.text
+    removed = part(client, asked["hx-post"], release="wide")
+    assert "Removed: wide." in removed.text
+    names = [one["name"] for one in client.get("/admin/releases").json()["releases"]]
+    assert names == ["tiny"]
+
+
+def at(client: TestClient, path: str) -> httpx.Response:
+    """A part of a page, asked for by htmx."""
+    return client.get(path, headers=HTMX)
+
+
+def live(client: TestClient) -> tuple[str, object]:
+    """What is live, and the swap under way."""
+    answer = client.get("/admin/releases/live").json()
+    return answer["release"], answer["swap"]

@@ -1,0 +1,67 @@
+"""Sessions: begun by a key, ended by time, by number or by hand."""
+
+from app.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, MAX_SESSIONS, Sessions
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_session_is_found_by_its_token_alone() -> None:
+    sessions = Sessions()
+    token = sessions.begin("a key")
+    session = sessions.get(token)
+    assert session is not None
+    assert session.key == "a key"
+    assert len(session.csrf) == len(token) == 43
+    assert session.csrf != token
+    assert sessions.get("another") is None
+    assert sessions.get(None) is None
+
+
+def test_an_unused_session_ends() -> None:
+    clock = Clock()
+    sessions = Sessions(clock)
+    token = sessions.begin("a key")
+    clock.now = IDLE_SECONDS
+    assert sessions.get(token)
+    clock.now += IDLE_SECONDS
+    assert sessions.get(token)
+    clock.now += IDLE_SECONDS + 1
+    assert sessions.get(token) is None
+
+
+def test_a_session_ends_however_much_it_is_used() -> None:
+    clock = Clock()
+    sessions = Sessions(clock)
+    token = sessions.begin("a key")
+    while clock.now + IDLE_SECONDS <= LONGEST_SECONDS:
+        clock.now += IDLE_SECONDS
+        assert sessions.get(token)
+    clock.now = LONGEST_SECONDS + 1
+    assert sessions.get(token) is None
+
+
+def test_past_the_limit_the_one_unused_for_longest_ends() -> None:
+    sessions = Sessions()
+    first, second = sessions.begin("first"), sessions.begin("second")
+    sessions.get(first)
+    for _ in range(MAX_SESSIONS - 1):
+        sessions.begin("another")
+    assert sessions.get(second) is None
+    assert sessions.get(first)
+
+
+def test_an_ended_session_stays_ended() -> None:
+    sessions = Sessions()
+    token = sessions.begin("a key")
+    sessions.end(token)
+    sessions.end(token)
+    sessions.end(None)
+    assert sessions.get(token) is None
