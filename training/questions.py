@@ -46,7 +46,7 @@ PAWS_SHARE = 0.4  # of the pairs, in an epoch
 LEARNING_RATE = 1e-4
 FROZEN_LAYERS = 2  # of the classifier, while it learns
 CHOSEN_BY = 600  # written pairs by which the best checkpoint is chosen
-EPOCHS = 3  # each of a mix drawn anew, at a learning rate that falls from its height to nothing
+EPOCHS = 2  # each of a mix drawn anew, at a learning rate that falls from its height to nothing
 
 FINDING_RATE = 3e-5
 FINDING_BATCH = 128
