@@ -16,6 +16,7 @@ from app.cli.client import create_app
 from app.cli.logs import log_to_stderr
 from app.cli.terminal import print_note
 from app.errors import AddressInUse, CommandError
+from app.http.connections import limited
 from app.settings import Settings
 
 BACKLOG = 2048  # connections that may wait to be accepted
@@ -44,6 +45,8 @@ def serve(
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
+            http=limited(settings),
+            ws="none",
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, uvicorn.Server(config), listening))
 

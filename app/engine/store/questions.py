@@ -180,11 +180,17 @@ class Questions:
         return question
 
     def page(
-        self, collection_name: str, after: str | None, limit: int, *, words: Sequence[str] = ()
+        self,
+        collection_name: str,
+        after: str | None,
+        limit: int,
+        *,
+        words: Sequence[str] = (),
+        max_bytes: int | None = None,
     ) -> list[Question]:
         """Current questions in the order of their ids, past the id `after`; those with all `words` in text or id.
 
-        Letter case makes no difference, save outside ASCII.
+        Letter case makes no difference, save outside ASCII. Of large questions fewer than `limit` (`until_full`).
         """
         with self._database.reading() as connection:
             key = self._collections.find(connection, collection_name).key
@@ -194,7 +200,7 @@ class Questions:
             for word in words:
                 in_text = questions.c.text.icontains(word, autoescape=True)
                 query = query.where(in_text | questions.c.id.icontains(word, autoescape=True))
-            return self._mapper.page(connection, query, limit)
+            return self._mapper.page(connection, query, limit, max_bytes)
 
     def every(self, collection_name: str) -> Iterator[Question]:
         """Current questions in the order of their ids, some at a time."""
