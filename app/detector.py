@@ -206,19 +206,21 @@ class Detector:
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self.live
-        collections = await self.read(self.store.collections.all)
-        states = [live.state(collection.key) for collection in collections]
-        ready = sum(state.ready for state in states)
+        stored = await self.read(self.store.collections.totals)
+        indexed = live.indexed
+        ready = min(
+            indexed.ready, stored.collections
+        )  # one that is deleted is forgotten a little later
         failure = live.failure
         return Readiness(
-            ready=failure is None and ready == len(states),
+            ready=failure is None and ready == stored.collections,
             failure=failure,
             release=live.release.name,
-            collections=len(collections),
+            collections=stored.collections,
             collections_ready=ready,
-            questions=sum(collection.questions for collection in collections),
-            questions_indexed=sum(state.size for state in states),
-            recall=min((state.recall for state in states), default=1.0),
+            questions=stored.questions,
+            questions_indexed=indexed.questions,
+            recall=indexed.recall,
         )
 
     # Inside

@@ -145,9 +145,10 @@ class Snapshots:
         """Hold `floor` at what this release has on disk, or at 0 if that is nothing. Raises OSError."""
         (self._folder / str(collection_key)).mkdir(parents=True, exist_ok=True)
 
-    def collection_keys(self) -> set[int]:
-        """The collections of which any release has a snapshot."""
-        return {int(folder.name) for folder in self._root.glob("*/*") if folder.name.isdigit()}
+    def collection_keys(self, *, of_all: bool = True) -> set[int]:
+        """The collections of which any release has a snapshot, or this one alone."""
+        folders = self._root.glob("*/*") if of_all else self._folder.glob("*")
+        return {int(folder.name) for folder in folders if folder.name.isdigit()}
 
     def remove_all(self) -> None:
         """Remove every snapshot of this release."""

@@ -5,7 +5,7 @@ The only room with SQL in it.
 """
 
 from app.engine.store.activations import Activation
-from app.engine.store.collections import DEFAULT_COLLECTION, Collection
+from app.engine.store.collections import DEFAULT_COLLECTION, Collection, Stored
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.derived import Derived
 from app.engine.store.keys import Key
@@ -36,6 +36,7 @@ __all__ = [
     "Question",
     "State",
     "Store",
+    "Stored",
     "TrainingRun",
     "Written",
 ]

@@ -247,11 +247,14 @@ class Questions:
             )
             return {question.revision: question for question in self._mapper.records(rows)}
 
-    def quarantined_revisions(self, collection_key: int) -> list[int]:
-        """The revisions of the collection's current questions that are quarantined."""
-        query = sa.select(questions.c.revision).where(_within(collection_key), QUARANTINED)
+    def quarantined_revisions(self) -> dict[int, list[int]]:
+        """By collection, the revisions of current questions that are quarantined; none: absent."""
+        query = sa.select(questions.c.collection_key, questions.c.revision).where(QUARANTINED)
+        revisions: dict[int, list[int]] = {}
         with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
+            for key, revision in connection.execute(query):
+                revisions.setdefault(key, []).append(revision)
+        return revisions
 
     def quarantined(self) -> int:
         """How many current questions could not be embedded, over all collections."""
