@@ -148,7 +148,10 @@ async def delete_question(
     detector: TheDetector,
     collection: InCollection = "default",
 ) -> object:
-    """Delete one question. Its text is erased, save for what labels keep of it; those go with their collection."""
+    """Delete one question. Its text is erased, save for what labels keep of it; those go with their collection.
+
+    What a training run that is under way was given of it goes when the run ends.
+    """
     written = await detector.remove(collection, id)
     return {"collection": collection, "revision": written.revision}
 

@@ -12,8 +12,8 @@ from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel
 from app.engine.store.offers import Answered, NewOffer, Offer
 from app.engine.store.questions import Changes, Contents, Question, Written
+from app.engine.store.run_rows import State, TrainingRun
 from app.engine.store.store import Store
-from app.engine.store.training_runs import State, TrainingRun
 
 __all__ = [
     "DEFAULT_COLLECTION",

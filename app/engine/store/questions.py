@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from app.engine.store.collections import Collection, Collections
 from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row, is_sound
+from app.engine.store.pairs_to_label import PairsToLabel
 from app.engine.store.schema import metadata
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import DataDamaged, QuestionNotFound
@@ -97,6 +98,7 @@ class Questions:
         self._database = database
         self._collections = collections
         self._mapper = Mapper(database, questions, _as_question)
+        self._pairs_to_label = PairsToLabel(database)
 
     # Writing
 
@@ -110,7 +112,7 @@ class Questions:
                 row["id"]: row for row in self._current(connection, collection.key, "id", ids)
             }
             added: list[Row] = []
-            replaced = 0
+            replaced: set[str] = set()
             for (id_, text), of_text in zip(texts, digests, strict=True):
                 row = stored.get(id_)
                 if row and row["text"] == text and is_sound(row):
@@ -119,16 +121,18 @@ class Questions:
                 added.append(_version(collection.key, revision, id_, text, of_text))
                 if row:
                     self._supersede(connection, row, revision)
-                    replaced += 1
-            new = len(added) - replaced
+                    replaced.add(id_)
+            new = len(added) - len(replaced)
             if added:
                 self._mapper.insert(connection, *added)
                 self._collections.advance(connection, collection, by=len(added), added=new)
+            if replaced:
+                self._pairs_to_label.forget(connection, collection.key, replaced)
         return Written(
             collection=collection,
             revision=collection.revision + len(added),
             added=new,
-            updated=replaced,
+            updated=len(replaced),
             unchanged=len(texts) - len(added),
         )
 
@@ -144,8 +148,19 @@ class Questions:
             for row in versions:
                 self._supersede(connection, row, collection.revision + 1, erase=True)
             self._collections.advance(connection, collection, by=1, added=-1)
+            self._pairs_to_label.forget(connection, collection.key, {question_id})
         self._database.erase_deleted()
         return Written(collection, collection.revision + 1)
+
+    def forget_stale_pairs(self, collection_key: int) -> None:
+        """Forget what training runs ask people to label of questions that were deleted or replaced while they ran."""
+        with self._database.writing() as connection:
+            ids = self._pairs_to_label.ids(connection, collection_key)
+            stored = self.current(connection, collection_key, "id", sorted(ids))
+            texts = {question.id: question.text for question in stored}
+            has_forgotten = self._pairs_to_label.keep_current(connection, collection_key, texts)
+        if has_forgotten:
+            self._database.erase_deleted()
 
     def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
         """Note for each revision why its text can't be embedded, or None where it now can."""
