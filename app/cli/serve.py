@@ -12,7 +12,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from app.cli.client import create_app
+from app.cli.client import create_app, note_new_data_directory
 from app.cli.logs import log_to_stderr
 from app.cli.terminal import print_note
 from app.errors import AddressInUse, CommandError
@@ -36,6 +36,7 @@ def serve(
     settings = Settings()
     with _listen(settings) as listening:
         log_to_stderr(settings)
+        note_new_data_directory(settings)
         app = create_app(settings)
         config = uvicorn.Config(
             app,
@@ -44,9 +45,9 @@ def serve(
             log_level=_server_log_level(settings),
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        )
             http=limited(settings),
             ws="none",
+        )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, uvicorn.Server(config), listening))
 

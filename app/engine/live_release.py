@@ -130,7 +130,10 @@ class LiveRelease:
         self.pair_batcher = _pair_batcher(classifier, options) if classifier else None
         self.recent = RecentVectors(options.max_cached_embeddings)
         self.indexes = CollectionIndexes(
-            store, encoder.dimension, options.snapshot_dir, _vectors_of(release, encoder)
+            store,
+            encoder.dimension,
+            options.snapshot_dir,
+            vectors_of(release.digest, encoder.dtype),
         )
         self.users = 0  # requests and catching-up that hold this release; see `in_use`
         self._store = store
@@ -235,9 +238,6 @@ class LiveRelease:
         """How far the collection's index is; nothing at all before its first `catch_up`."""
         return self.indexes.state(collection_key)
 
-    def shows(self, collection_key: int, revision: float) -> bool:
-        """Whether the collection's index has caught up, and with this revision."""
-        state = self.state(collection_key)
     @property
     def indexed(self) -> Totals:
         """What its indexes add up to."""
@@ -252,6 +252,9 @@ class LiveRelease:
         self.indexes.begin_empty(empty)
         return [one for one in collections if not self.shows(one.key, one.revision)]
 
+    def shows(self, collection_key: int, revision: float) -> bool:
+        """Whether the collection's index has caught up, and with this revision."""
+        state = self.state(collection_key)
         return state.ready and state.revision >= revision
 
     def forget(self, collection_key: int) -> None:
@@ -362,12 +365,6 @@ def logits_of(outcomes: Sequence[np.float32 | Exception]) -> NDArray[np.float32]
         if isinstance(outcome, Exception):
             raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))
     return np.array(outcomes, dtype=np.float32)
-
-
-def _vectors_of(release: Release, encoder: Encoder) -> str:
-    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
-    different (a cosine of 0.998, where halves have 0.99999)."""
-    return f"int8-{release.digest}" if encoder.dtype == "int8" else release.digest
 
 
 def _batcher(encoder: Encoder, options: ServingOptions) -> Batcher[Tokens, NDArray[np.float32]]:

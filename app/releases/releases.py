@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.detector import Detector
-from app.engine.index.snapshot import Snapshots
+from app.engine.index.snapshot import remove_snapshots
 from app.engine.store import Store
 from app.errors import (
     GateNotPassed,
@@ -204,8 +204,8 @@ class Releases:
         await self._assert_removable(name)
         await asyncio.to_thread(self._catalogue.remove, entry)
         if entry.release:
-            snapshots = Snapshots(self._snapshot_dir, entry.release.digest)
-            await asyncio.to_thread(snapshots.remove_all)
+            digest = entry.release.digest
+            await asyncio.to_thread(remove_snapshots, self._snapshot_dir, digest)
 
     # Inside
 

@@ -216,6 +216,18 @@ class Snapshots:
                 shutil.rmtree(piece.path, ignore_errors=True)
 
 
+def remove_snapshots(folder: Path, digest: str) -> None:
+    """Remove all that the release of this digest has in the folder of snapshots, whatever made its vectors."""
+    for dtype in ("int8", "float32"):
+        Snapshots(folder, vectors_of(digest, dtype)).remove_all()
+
+
+def vectors_of(digest: str, dtype: str) -> str:
+    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
+    different (a cosine of 0.998, where halves have 0.99999)."""
+    return f"int8-{digest}" if dtype == "int8" else digest
+
+
 def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[np.int64]) -> None:
     """Write the files of a piece."""
     if manifest["start"] == 0 and body.is_graph:
