@@ -15,12 +15,13 @@ from typing import Any, ParamSpec, TypeVar
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.coroutines import run
 from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
-from app.engine.finding import Find, Findings, Query, Score, Scores, Verify
+from app.engine.finding import Find, Findings, Score, Scores
 from app.engine.finding import Finding as Finding
 from app.engine.finding import Judgement as Judgement
 from app.engine.finding import Reason as Reason
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
+from app.engine.query import Bounds, Query, Verify
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
 from app.engine.stored_pairs import unlabelled_pairs
 from app.errors import Overloaded
@@ -52,11 +53,16 @@ class Detector:
     """Finds and scores duplicates, and writes questions so that the next answer knows them."""
 
     def __init__(
-        self, store: Store, live: LiveRelease, *, max_waiting_writes: int, verify_depth: int = 0
+        self,
+        store: Store,
+        live: LiveRelease,
+        *,
+        max_waiting_writes: int,
+        bounds: Bounds | None = None,
     ) -> None:
-        """`verify_depth` is how many candidates of a question the pair classifier reads at most, unless told always."""
+        """`bounds` are those of one request for duplicates."""
         self.store = store
-        self._verify_depth = verify_depth
+        self._bounds = bounds or Bounds()
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
         self._askers = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="ask")
@@ -109,7 +115,7 @@ class Detector:
         """
         query = Query(questions, collection, top_k, exclude_ids, verify)
         with self.live.in_use() as live:
-            find = Find(self.store, live, query, self._verify_depth)
+            find = Find(self.store, live, query, self._bounds)
             find.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, find.answer()))
 
@@ -119,7 +125,7 @@ class Detector:
         Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
         with self.live.in_use() as live:
-            score = Score(self.store, live, pairs, collection)
+            score = Score(self.store, live, pairs, collection, self._bounds)
             score.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, score.answer()))
 
@@ -200,19 +206,21 @@ class Detector:
     async def readiness(self) -> Readiness:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self.live
-        collections = await self.read(self.store.collections.all)
-        states = [live.state(collection.key) for collection in collections]
-        ready = sum(state.ready for state in states)
+        stored = await self.read(self.store.collections.totals)
+        indexed = live.indexed
+        ready = min(
+            indexed.ready, stored.collections
+        )  # one that is deleted is forgotten a little later
         failure = live.failure
         return Readiness(
-            ready=failure is None and ready == len(states),
+            ready=failure is None and ready == stored.collections,
             failure=failure,
             release=live.release.name,
-            collections=len(collections),
+            collections=stored.collections,
             collections_ready=ready,
-            questions=sum(collection.questions for collection in collections),
-            questions_indexed=sum(state.size for state in states),
-            recall=min((state.recall for state in states), default=1.0),
+            questions=stored.questions,
+            questions_indexed=indexed.questions,
+            recall=indexed.recall,
         )
 
     # Inside

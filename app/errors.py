@@ -3,9 +3,13 @@
     SameaskError
     ├── RequestError                    the caller can mend it
     │   ├── InvalidRequest         422  names each field and its limit
+    │   │   └── AnswerTooLarge          names the limit of the answer
     │   ├── InvalidJson            400
     │   ├── UnsupportedBody        415  of another type, or compressed
     │   ├── BodyTooLarge           413
+    │   ├── HeadTooLarge           431
+    │   ├── RequestTooSlow         408
+    │   ├── BrokenRequest          400  not HTTP
     │   ├── CollectionNotFound     404
     │   ├── QuestionNotFound       404
     │   ├── LabelNotFound          404
@@ -95,6 +99,16 @@ class InvalidRequest(RequestError):
         self.errors = errors
 
 
+class AnswerTooLarge(InvalidRequest):
+    """The answer would have more bytes than the limit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        why = "would be answered with too many bytes of texts"
+        super().__init__(
+            FieldError("questions", f"{why}; at most {max_bytes:,} (SAMEASK_MAX_ANSWER_BYTES)")
+        )
+
+
 class InvalidJson(RequestError):
     """The body is not JSON in UTF-8."""
 
@@ -119,6 +133,39 @@ class BodyTooLarge(RequestError):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"the body may have at most {max_bytes:,} bytes (SAMEASK_MAX_BODY_BYTES)")
+
+
+class HeadTooLarge(RequestError):
+    """The request line and the headers have more bytes than the limit, or what frames the body has."""
+
+    status = 431
+    title = "Head too large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"the request line and the headers may have at most {max_bytes:,} bytes (SAMEASK_MAX_HEAD_BYTES)"
+        )
+
+
+class RequestTooSlow(RequestError):
+    """The head or the body of a request was not there in time."""
+
+    status = 408
+    title = "Request too slow"
+
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__(
+            f"the {part} of the request did not come within {seconds:g} s (SAMEASK_MAX_{part.upper()}_SECONDS)"
+        )
+
+
+class BrokenRequest(RequestError):
+    """What came over the connection can't be read as requests of HTTP/1.1."""
+
+    title = "Broken request"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the request can't be read: {why}")
 
 
 class CollectionNotFound(RequestError):

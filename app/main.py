@@ -19,6 +19,7 @@ from app.background import background_tasks, repeat
 from app.data_directory import locked
 from app.detector import Detector
 from app.door import Door
+from app.engine.query import Bounds
 from app.errors import InvalidJson, InvalidRequest, SameaskError, UnsupportedBody
 from app.fields import sentence
 from app.http import (
@@ -171,7 +172,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             store,
             live,
             max_waiting_writes=settings.max_waiting_writes,
-            verify_depth=settings.verify_depth,
+            bounds=_bounds(settings),
         )
         app.state.reading = Reading(store, detector)
         app.state.activity = Activity(store, remembers=settings.remember_asked)
@@ -229,6 +230,13 @@ def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P,
     return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(
         function(*args, **kwargs), loop
     ).result()
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """What one request may cost."""
+    return Bounds(
+        settings.verify_depth, settings.max_answer_bytes, max_tokens=settings.max_request_tokens
+    )
 
 
 def _receiver(settings: Settings) -> Endpoint | None:

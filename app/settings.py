@@ -94,6 +94,30 @@ class Settings(BaseSettings):
     max_import_bytes: int = Field(
         2**30, ge=1024, description="Bytes of one file that is imported from the page."
     )
+    max_answer_bytes: int = Field(
+        8 * 2**20,
+        ge=65_536,
+        description="Bytes of texts in one answer: pages of lists end before it, `POST /duplicates` refuses more.",
+    )
+    max_head_bytes: int = Field(
+        32 * 2**10, ge=4096, description="Bytes in a request's line and headers."
+    )
+    max_head_seconds: float = Field(
+        20, gt=0, description="Seconds in which a request's line and headers must have come."
+    )
+    max_body_seconds: float = Field(
+        60, gt=0, description="Seconds in which a request's body must have come."
+    )
+    max_unread_seconds: float = Field(
+        60,
+        gt=0,
+        description="Seconds in which a client must read what it was answered; after that it is let go.",
+    )
+    max_unread_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        description="Bytes of answers that all clients together may leave unread; past that, the slowest are let go.",
+    )
     max_waiting_texts: int = Field(
         512,
         ge=1,
@@ -108,6 +132,11 @@ class Settings(BaseSettings):
         1024,
         ge=1,
         description="Pairs that may wait for the pair classifier at once; past that, requests get 429.",
+    )
+    max_request_tokens: int = Field(
+        65_536,
+        ge=1024,
+        description="Tokens that the models read for one request: more texts are refused, more candidates stay unread.",
     )
     max_waiting_writes: int = Field(
         256, ge=1, description="Writes that may be under way at once; past that, requests get 429."

@@ -26,12 +26,15 @@ from schemathesis.python.asgi import shutdown_lifespans
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.engine.release import Release
 from app.http.problems import CONTENT_TYPE, Problem
 from app.main import create_app
 from app.settings import Settings
+from tests.broken_releases import fuzz_folders
 from tests.conftest import publish_release, wait_until_ready
+from tests.hostile import Costs, fuzz_hostile
 from tests.raw_http import fuzz_raw
-from tests.tiny_model import DIMENSION, build_tiny_model
+from tests.tiny_model import DIMENSION, build_tiny_classifier, build_tiny_model
 
 STOP_AFTER = 20  # kinds of failure
 ADMIN_KEY = (
@@ -156,6 +159,8 @@ class Report:
     sent: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     links: Counter[str] = field(default_factory=Counter)
+    costs: Costs = field(default_factory=Costs)
+    folders: dict[str, int] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:
@@ -352,8 +357,9 @@ def _overridden(status: int, detail: str) -> bool:
     )
 
 
-def fuzz_both(folder: Path, release: Path, requests: int, seed: int) -> Report:
-    """Requests from the document, at least that many, then a quarter as many raw ones."""
+def fuzz_all(folder: Path, release: Path, requests: int, seed: int) -> Report:
+    """Requests from the document, at least that many, then a quarter as many raw ones, a quarter as many that cost, and
+    a tenth as many broken releases."""
     report = Report()
     fuzz_document(fuzz_settings(folder / "document", release), report, requests, seed)
     if report.requests < requests and not report.failures:
@@ -365,8 +371,14 @@ def fuzz_both(folder: Path, release: Path, requests: int, seed: int) -> Report:
         wait_until_ready(client)
         try:
             fuzz_raw(client, Counted(app, report), requests // 4, seed)
+            releases = folder / "raw" / "releases"
+            report.folders = fuzz_folders(client, releases, release, requests // 10, seed)
         except AssertionError:
             report.failures["raw", "bad answer"] = format_exc()
+    (folder / "hostile").mkdir()
+    report.costs = fuzz_hostile(folder / "hostile", Release.open(release), requests // 4, seed)
+    for kind, failure in report.costs.failures.items():
+        report.failures["hostile", kind] = failure
     return report
 
 
@@ -383,13 +395,19 @@ def main() -> int:
         folder = Path(name)
         (folder / "releases").mkdir()
         model = build_tiny_model(folder / "models" / "tiny")
-        release = publish_release(folder / "releases" / "tiny", model, DIMENSION)
-        report = fuzz_both(folder, release.path, options.requests, options.seed)
+        classifier = build_tiny_classifier(model, folder / "models" / "classifier")
+        release = publish_release(
+            folder / "releases" / "tiny", model, DIMENSION, classifier=classifier
+        )
+        report = fuzz_all(folder, release.path, options.requests, options.seed)
     told = [f"{report.table()}\n\nlinks that led to a success:"]
     told += [f"  {times:6,}  {link}" for link, times in sorted(report.links.items())]
+    told += [f"\nrequests that cost, and the memory that one took:\n{report.costs.table()}"]
+    told += [f"\nbroken releases: {report.folders}"]
     told += [f"\nWRONG: {' '.join(place)}\n{what}" for place, what in report.failures.items()]
+    sent = report.requests + sum(report.costs.sent.values())
     told += [
-        f"\n{report.requests:,} requests in {perf_counter() - start:.0f} s, {len(report.failures)} faults,"
+        f"\n{sent:,} requests in {perf_counter() - start:.0f} s, {len(report.failures)} faults,"
         f" seed {options.seed}\n"
     ]
     sys.stdout.write("\n".join(told))

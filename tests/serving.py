@@ -18,6 +18,8 @@ from starlette.testclient import TestClient
 from app.detector import Detector
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
+from app.http.connections import limited
+from app.settings import Settings
 
 PATIENCE_SECONDS = 60
 
@@ -121,7 +123,14 @@ def served(app: FastAPI) -> Iterator[str]:
     """The app behind a real server on a free port of this machine, ready; yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            http=limited(getattr(app.state, "settings", Settings())),
+            ws="none",
+        )
     )
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

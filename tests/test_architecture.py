@@ -38,6 +38,7 @@ ARROWS: dict[str, set[str]] = {
         "app.scopes",
         "app.settings",
         "app.engine.store",  # to read
+        "app.engine.sizes",
     },
     "app.web": {
         "app.web",
@@ -122,6 +123,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.files",
     },
     "app.detector": {
+        "app.engine.query",
         "app.engine.finding",
         "app.engine.following",
         "app.engine.coroutines",
@@ -138,15 +140,18 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.reasons",
         "app.engine.rulings",
         "app.engine.scorer",
+        "app.engine.query",
         "app.engine.index",
         "app.engine.store",
         "app.engine.text",
     },
+    "app.engine.query": {"app.engine.models", "app.engine.sizes", "app.engine.store"},
     "app.engine.asking": {
         "app.engine.live_release",
         "app.engine.verdicts",
         "app.engine.coroutines",
         "app.engine.models",
+        "app.engine.query",
         "app.engine.text",
     },
     "app.engine.background_reading": {
@@ -215,7 +220,13 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.store",
         "app.engine.files",
     },
-    "app.engine.store": {"app.engine.store", "app.engine.scorer", "app.engine.text"},
+    "app.engine.sizes": set(),
+    "app.engine.store": {
+        "app.engine.store",
+        "app.engine.scorer",
+        "app.engine.sizes",
+        "app.engine.text",
+    },
     # the offline module: never the live release
     "training": {
         "training",

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from app.cli.terminal import err
+from app.cli.terminal import err, print_note
 from app.errors import CommandError
 from app.private_files import is_writable_by_all
 from app.settings import Settings
@@ -58,7 +58,9 @@ async def connected(
             yield service
         return
     settings = Settings()
-    if not makes_data_directory:
+    if makes_data_directory:
+        note_new_data_directory(settings)
+    else:
         assert_data_directory(settings)
     app = create_app(settings, in_place=True)
     transport = httpx.ASGITransport(app)
@@ -80,6 +82,14 @@ def assert_data_directory(settings: Settings) -> None:
         raise CommandError(
             f"there is no data directory {settings.data_dir.absolute()}: SAMEASK_DATA_DIR says where the server's is"
         )
+
+
+def note_new_data_directory(settings: Settings) -> None:
+    """Say where the data directory is made, if there is none: without SAMEASK_DATA_DIR that depends on the folder in
+    which the command is called."""
+    if not settings.data_dir.exists():
+        place = settings.data_dir.absolute()
+        print_note(f"making the data directory {place} (SAMEASK_DATA_DIR names another)")
 
 
 def _remote(url: str, key_file: Path | None) -> httpx.AsyncClient:

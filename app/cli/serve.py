@@ -12,10 +12,11 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from app.cli.client import create_app
+from app.cli.client import create_app, note_new_data_directory
 from app.cli.logs import log_to_stderr
 from app.cli.terminal import print_note
 from app.errors import AddressInUse, CommandError
+from app.http.connections import limited
 from app.settings import Settings
 
 BACKLOG = 2048  # connections that may wait to be accepted
@@ -35,6 +36,7 @@ def serve(
     settings = Settings()
     with _listen(settings) as listening:
         log_to_stderr(settings)
+        note_new_data_directory(settings)
         app = create_app(settings)
         config = uvicorn.Config(
             app,
@@ -43,6 +45,8 @@ def serve(
             log_level=_server_log_level(settings),
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            http=limited(settings),
+            ws="none",
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, uvicorn.Server(config), listening))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.engine.coroutines import Awaited
 from app.engine.live_release import LiveRelease, logits_of
 from app.engine.models.tokens import Tokens
+from app.engine.query import TokenBudget
 from app.engine.text import TextPair
 from app.engine.verdicts import unread
 from app.errors import FieldError, InvalidRequest, SameaskError, Unembeddable
@@ -35,14 +36,17 @@ class Phases:
 class Models:
     """The models of the live release, as one request asks them."""
 
-    def __init__(self, live: LiveRelease, phases: Phases) -> None:
+    def __init__(self, live: LiveRelease, phases: Phases, budget: TokenBudget) -> None:
         self._live = live
         self._phases = phases
+        self._budget = budget
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """The encoder's tokens of each text."""
+        """The encoder's tokens of each text. Raises InvalidRequest for more than one request may have."""
         with self._phases.timed("tokenize"):
-            return self._live.encoder.tokenize(texts)
+            tokens = self._live.encoder.tokenize(texts)
+        self._budget.spend(tokens)
+        return tokens
 
     async def embed(self, tokens: Sequence[Tokens], places: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) unit vectors. A text that can't be embedded is the fault of the field in its place."""
@@ -55,15 +59,27 @@ class Models:
             return np.empty((0, self._live.encoder.dimension), np.float32)
         return np.stack(vectors)
 
-    async def read(self, pairs: Sequence[TextPair]) -> NDArray[np.float32]:
-        """The pair classifier's logits (n,), NaN without a classifier. Raises ModelFailing, Overloaded."""
+    async def read(
+        self, pairs: Sequence[TextPair], *, may_leave_some: bool = False
+    ) -> NDArray[np.float32]:
+        """The pair classifier's logits (n,), NaN without a classifier.
+
+        Pairs past the tokens of one request are left unread, if they may be: then they are NaN, too. Raises
+        InvalidRequest if they may not; ModelFailing, Overloaded.
+        """
+        logits = unread(len(pairs))
         if not pairs or not self._live.classifier:
-            return unread(len(pairs))
+            return logits
         with self._phases.timed("tokenize"):
             tokens = self._live.classifier.tokenize(pairs)
+        if may_leave_some:
+            tokens = tokens[: self._budget.spend_on_first(tokens)]
+        else:
+            self._budget.spend(tokens)
         with self._phases.timed("verify"):
             outcomes = await Awaited(self._live.read_pairs(tokens))
-        return logits_of(outcomes)
+        logits[: len(tokens)] = logits_of(outcomes)
+        return logits
 
 
 def _blame(outcomes: Sequence[object], places: Sequence[str]) -> Exception:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.engine.asking import Models, Phases
 from app.engine.index.hit import Hit
 from app.engine.live_release import LiveRelease
+from app.engine.query import Bounds, Query
 from app.engine.reasons import Reason
 from app.engine.rulings import Ruling, rulings, rulings_of_pairs
 from app.engine.scorer import Verdict, similarity
@@ -22,7 +23,6 @@ from app.engine.text import TextPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import FieldError, InvalidRequest
 
-Verify = Literal["auto", "always", "never"]
 Vectors = NDArray[np.float32]
 
 
@@ -108,20 +108,6 @@ class Scores:
         return replace(self, scores=[judgement.without_names() for judgement in self.scores])
 
 
-@dataclass(frozen=True)
-class Query:
-    """Texts to find duplicates of in a collection: at most `top_k` candidates for each.
-
-    `verify` says which candidates the pair classifier reads: the nearest, all, or none.
-    """
-
-    texts: Sequence[str]
-    collection: str
-    top_k: int
-    exclude_ids: Sequence[str]
-    verify: Verify
-
-
 @dataclass(eq=False)
 class Asked:
     """One distinct text of a request, and all that is known of it by now."""
@@ -148,15 +134,16 @@ class Find:
     the questions that labels link to it, before any model call. The others are open: they are embedded and searched.
     """
 
-    def __init__(self, store: Store, live: LiveRelease, query: Query, verify_depth: int) -> None:
-        """`verify_depth` is how many candidates of a text are read at most with `auto`. Raises InvalidRequest."""
+    def __init__(self, store: Store, live: LiveRelease, query: Query, bounds: Bounds) -> None:
+        """Raises InvalidRequest where the query needs a pair classifier and the release has none."""
         self._store = store
         self._live = live
         self._query = query
-        self._depth = _depth(live, query, verify_depth)
+        self._depth = _depth(live, query, bounds.verify_depth)
+        self._bounds = bounds
         self._judge = Judge(live.scorer)  # until the collection is looked up
         self._phases = Phases()
-        self._models = Models(live, self._phases)
+        self._models = Models(live, self._phases, bounds.tokens("questions"))
         self._asked: dict[str, Asked] = {}  # by text
         self._excluded: set[int] = set()  # revisions
         self._stored: dict[int, Question] = {}  # by revision, the questions that were hit
@@ -181,6 +168,7 @@ class Find:
         revision = collection.revision
         if open_texts:
             revision = self._search(collection.key, open_texts)
+        self._refuse_if_large()
         if self._depth:
             await self._read(open_texts)
         findings = {asked.words.text: self._finding(asked) for asked in texts}
@@ -260,12 +248,25 @@ class Find:
         with self._phases.timed("search"):
             count = top_k + len(self._excluded) + min(ruled, top_k)
             revision, found = self._live.index(key).search(vectors, count)
+        near: list[list[Hit]] = []
+        for hits in found:
+            offered = [hit for hit in hits if hit.revision not in self._excluded]
+            near.append(offered[: top_k + min(ruled, top_k)])
         with self._phases.timed("read"):
-            revisions = [hit.revision for hits in found for hit in hits]
-            self._stored.update(self._store.questions.read(key, revisions))
-        for asked, hits in zip(open_texts, found, strict=True):
+            revisions = [hit.revision for hits in near for hit in hits]
+            self._stored.update(self._bounds.read(self._store, key, revisions))
+        for asked, hits in zip(open_texts, near, strict=True):
             asked.hits = self._chosen(asked, hits)
         return revision
+
+    def _refuse_if_large(self) -> None:
+        """Raise AnswerTooLarge if the candidates' texts are more than an answer may hold."""
+        offered: list[Question] = []
+        for text in self._query.texts:
+            asked = self._asked[text]
+            questions = [*asked.exact, *(self._stored[hit.revision] for hit in asked.hits)]
+            offered += questions[: self._query.top_k]
+        self._bounds.refuse_if_large(offered)
 
     def _chosen(self, asked: Asked, near: Sequence[Hit]) -> list[Hit]:
         """The hits of an open text that are judged, most similar first: all that labels link to it and the nearest
@@ -279,7 +280,7 @@ class Find:
         looked_at = 0
         for hit in near:
             question = self._stored.get(hit.revision)
-            if question is None or question.id in linked or hit.revision in self._excluded:
+            if question is None or question.id in linked:
                 continue
             if asked.rulings and question.digest in asked.rulings:
                 if looked_at < self._query.top_k:
@@ -292,16 +293,18 @@ class Find:
 
     async def _read(self, open_texts: Sequence[Asked]) -> None:
         """Let the pair classifier read the nearest hits, or all: never more than the queue was asked about, however
-        many labels link or set aside."""
+        many labels link or set aside. Each text's nearest come first: of long ones there may be too many tokens."""
         places: list[tuple[Asked, int]] = []
         for asked in open_texts:
             places += [(asked, place) for place in self._places_to_read(asked)]
+        places.sort(key=lambda of_hit: of_hit[1])
         del places[len(open_texts) * self._depth :]
         pairs = []
         for asked, place in places:
             question = self._stored[asked.hits[place].revision]
             pairs.append((asked.words.text, question.text))
-        logits = await self._models.read(pairs)
+        is_auto = self._query.verify == "auto"
+        logits = await self._models.read(pairs, may_leave_some=is_auto)
         for (asked, place), logit in zip(places, logits.tolist(), strict=True):
             asked.logits[place] = logit
 
@@ -346,13 +349,18 @@ class Score:
     """One request for the scores of pairs: pairs in, judgements out."""
 
     def __init__(
-        self, store: Store, live: LiveRelease, pairs: Sequence[TextPair], collection: str
+        self,
+        store: Store,
+        live: LiveRelease,
+        pairs: Sequence[TextPair],
+        collection: str,
+        bounds: Bounds,
     ) -> None:
         self._store = store
         self._live = live
         self._collection = collection
         self._phases = Phases()
-        self._models = Models(live, self._phases)
+        self._models = Models(live, self._phases, bounds.tokens("pairs"))
         self._pairs = [Pair(Words.of(first), Words.of(second)) for first, second in pairs]
         self._different = [i for i, pair in enumerate(self._pairs) if not pair.is_same_words]
         self._places: dict[str, str] = {}  # the field of each text that has to be embedded

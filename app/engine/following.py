@@ -7,6 +7,7 @@ The live release is replaced whole, by one which has shown every write since it 
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from app.background import in_thread, log_failure
@@ -28,6 +29,7 @@ class Following:
         self._writers = writers
         self._catching_up: dict[int, asyncio.Lock] = {}  # by collection
         self._behind: set[int] = set()  # collections that did not catch up when they should have
+        self._changed: set[int] = set()  # collections that have changed since `take_changed`
         self._has_begun = False
 
     @property
@@ -46,13 +48,14 @@ class Following:
         if self._joined is release:
             self._joined = None
 
-    async def follow(self, release: LiveRelease, collection: Collection) -> None:
-        """Bring the index of a release that joined to the store's revision.
+    async def follow(self, release: LiveRelease, behind: Sequence[Collection]) -> None:
+        """Bring the indexes of a release that joined to the store's revisions: of collections that it did not show.
 
         Raises ModelFailing, also when a write found that it fails; OSError when the disk is full.
         """
-        if not release.shows(collection.key, collection.revision):
-            await in_thread(self._writers, release.follow, collection.key)
+        for collection in behind:
+            if not release.shows(collection.key, collection.revision):
+                await in_thread(self._writers, release.follow, collection.key)
         self._check_joined(release)
 
     def replace(self, release: LiveRelease) -> LiveRelease:
@@ -77,6 +80,7 @@ class Following:
         Of many writers who wait, the first catches up for all. Who has to show it is asked again after each release:
         the live one may have been replaced meanwhile.
         """
+        self._changed.add(collection_key)
         async with self._catching_up.setdefault(collection_key, asyncio.Lock()):
             tried: list[LiveRelease] = []
             while release := self._next_behind(collection_key, revision, tried):
@@ -87,6 +91,12 @@ class Following:
     def put_off(self, collection_key: int) -> None:
         """Leave a collection that has changed to `keep_up`: nobody waits for it."""
         self._behind.add(collection_key)
+        self._changed.add(collection_key)
+
+    def take_changed(self) -> set[int]:
+        """The collections that have changed since the last call, deleted ones too: for who follows without joining."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def forget(self, collection_key: int) -> None:
         """Let go of the indexes of a deleted collection."""
@@ -94,13 +104,15 @@ class Following:
             release.forget(collection_key)
         self._catching_up.pop(collection_key, None)
         self._behind.discard(collection_key)
+        self._changed.add(collection_key)
 
     async def keep_up(self) -> None:
         """Bring every index up to date, the first time; then try again wherever that failed."""
         if not self._has_begun:
             await in_thread(self._writers, self._live.indexes.remove_leftovers)
             collections = await in_thread(self._writers, self._store.collections.all)
-            self._behind.update(collection.key for collection in collections)
+            behind = await in_thread(self._writers, self._live.begin, collections)
+            self._behind.update(collection.key for collection in behind)
             self._has_begun = True
         for key in sorted(self._behind):
             try:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from app.engine.batching import Batcher
 from app.engine.coroutines import Awaited
-from app.engine.index.collection_index import CollectionIndex, CollectionIndexes, IndexState
+from app.engine.index.collection_index import CollectionIndex, CollectionIndexes
+from app.engine.index.snapshot import vectors_of
+from app.engine.index.tally import IndexState, Totals
 from app.engine.models.backends import TORCH
 from app.engine.models.embedding_cache import RecentVectors
 from app.engine.models.encoder import PROBE_TEXTS, Encoder
@@ -29,7 +31,7 @@ from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.scorer import CollectionThresholds
-from app.engine.store import Changes, Question, Store
+from app.engine.store import Changes, Collection, Question, Store
 from app.errors import ModelFailing, SameaskError, StorageFull
 
 CATCH_UP_CHUNK = 512  # questions applied at a time, while the next as many are being embedded
@@ -98,6 +100,10 @@ class Quarantine:
         """Hold nothing back from now on."""
         self._is_held_back = False
 
+    def unnoted_keys(self) -> set[int]:
+        """The collections of which something is not noted yet."""
+        return {key for key, unnoted in self._unnoted.items() if unnoted}
+
     def forget(self, collection_key: int) -> None:
         """Let go of what is said of a deleted collection."""
         self._unnoted.pop(collection_key, None)
@@ -124,7 +130,10 @@ class LiveRelease:
         self.pair_batcher = _pair_batcher(classifier, options) if classifier else None
         self.recent = RecentVectors(options.max_cached_embeddings)
         self.indexes = CollectionIndexes(
-            store, encoder.dimension, options.snapshot_dir, _vectors_of(release, encoder)
+            store,
+            encoder.dimension,
+            options.snapshot_dir,
+            vectors_of(release.digest, encoder.dtype),
         )
         self.users = 0  # requests and catching-up that hold this release; see `in_use`
         self._store = store
@@ -229,6 +238,20 @@ class LiveRelease:
         """How far the collection's index is; nothing at all before its first `catch_up`."""
         return self.indexes.state(collection_key)
 
+    @property
+    def indexed(self) -> Totals:
+        """What its indexes add up to."""
+        return self.indexes.totals
+
+    def begin(self, collections: Sequence[Collection]) -> list[Collection]:
+        """Take note of collections; returns those whose indexes have to catch up.
+
+        The others hold nothing: ten thousand of them cost no more than one look at each.
+        """
+        empty = {one.key: one.revision for one in collections if not one.questions}
+        self.indexes.begin_empty(empty)
+        return [one for one in collections if not self.shows(one.key, one.revision)]
+
     def shows(self, collection_key: int, revision: float) -> bool:
         """Whether the collection's index has caught up, and with this revision."""
         state = self.state(collection_key)
@@ -261,7 +284,7 @@ class LiveRelease:
                 self._apply(collection_key, index, changes, embedding.result())
                 self.indexes.save_when_due()
                 if changes.complete:
-                    index.is_ready = True
+                    index.caught_up()
                     return index.revision
             self.forget(collection_key)
             return 0
@@ -305,26 +328,35 @@ class LiveRelease:
             index.reserve()
         return self.catch_up(collection_key)
 
-    def follow_all(self) -> int:
-        """Bring every index up to the store; returns how many changes have come since. Raises like `follow`."""
+    def follow_all(self) -> None:
+        """Bring every index up to the store. Raises like `follow`."""
         collections = self._store.collections.all()
         self.indexes.keep_only(collection.key for collection in collections)
-        for collection in collections:
-            if not self.shows(collection.key, collection.revision):
-                self.follow(collection.key)
+        for collection in self.begin(collections):
+            self.follow(collection.key)
         self.indexes.upkeep()
-        return sum(
-            collection.revision - self.state(collection.key).revision
-            for collection in self._store.collections.all()
-        )
+
+    def follow_changed(self, collection_keys: set[int]) -> int:
+        """Bring these indexes up to the store; returns how many changes have come since. Raises like `follow`."""
+        revisions = self._store.collections.revisions(collection_keys)
+        for key in collection_keys - revisions.keys():
+            self.forget(key)
+        for key, revision in revisions.items():
+            if not self.shows(key, revision):
+                self.follow(key)
+        self.indexes.upkeep()
+        latest = self._store.collections.revisions(revisions)
+        return sum(revision - self.state(key).revision for key, revision in latest.items())
 
     def go_live(self) -> None:
         """Stop being a shadow: note in the store which texts this release can't embed, and which it can."""
         self._quarantine.go_live()
-        for index in self.indexes.all():
+        quarantined = self._store.questions.quarantined_revisions()
+        for key in quarantined.keys() | self._quarantine.unnoted_keys():
+            index = self.indexes[key]
             with index.catching_up:
-                embedded = index.vectors(self._store.questions.quarantined_revisions(index.key))
-                self._quarantine.note(index.key, dict.fromkeys(embedded))
+                embedded = index.vectors(quarantined.get(key, []))
+                self._quarantine.note(key, dict.fromkeys(embedded))
 
 
 def logits_of(outcomes: Sequence[np.float32 | Exception]) -> NDArray[np.float32]:
@@ -333,12 +365,6 @@ def logits_of(outcomes: Sequence[np.float32 | Exception]) -> NDArray[np.float32]
         if isinstance(outcome, Exception):
             raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))
     return np.array(outcomes, dtype=np.float32)
-
-
-def _vectors_of(release: Release, encoder: Encoder) -> str:
-    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
-    different (a cosine of 0.998, where halves have 0.99999)."""
-    return f"int8-{release.digest}" if encoder.dtype == "int8" else release.digest
 
 
 def _batcher(encoder: Encoder, options: ServingOptions) -> Batcher[Tokens, NDArray[np.float32]]:

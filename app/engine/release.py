@@ -33,7 +33,7 @@ WEIGHTS = "model.safetensors"
 MANIFEST, CALIBRATION, THRESHOLDS = "manifest.json", "calibration.json", "thresholds.json"
 METRICS = "metrics.json"
 REQUIRED = {CALIBRATION, THRESHOLDS, METRICS}
-MAX_JSON_BYTES = 16 * 2**20
+MAX_JSON_BYTES = 2**20  # a list of nothing but `[]` takes thirty times that in memory
 # No text is taken for a number, nor NaN; nothing is nested deeper than 200 levels.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 TARGET_PRECISIONS = ("0.90", "0.95", "0.98", "0.99")
@@ -246,6 +246,8 @@ def _check_scale(path: Path, scale: Scale, features: int) -> None:
 
 def _read(file: Path) -> bytes:
     """The content of a JSON file. Raises ReleaseRefused."""
+    if file.exists() and not file.is_file():
+        raise ReleaseRefused(f"can't read {file}: it is no file")  # a pipe would be waited for
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_JSON_BYTES + 1)

@@ -9,7 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 METHODS = ["GET", "POST", "PUT", "DELETE"]
 REQUEST_HEADERS = ["Authorization", "Content-Type"]
 ANSWER_HEADERS = ["Location", "Retry-After", "Server-Timing"]
-NOTHING = "default-src 'none'; frame-ancestors 'none'"
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 class SecurityHeaders:
@@ -25,11 +30,10 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("X-Content-Type-Options", "nosniff")
-                headers.setdefault("Content-Security-Policy", NOTHING)
-                headers.setdefault("Referrer-Policy", "no-referrer")
-                if "etag" not in headers:
-                    headers.setdefault("Cache-Control", "no-store")
+                is_kept = "etag" in headers
+                for name, value in ALWAYS.items():
+                    if not (is_kept and name == "Cache-Control"):
+                        headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -10,7 +10,13 @@ from app.engine.store import Collection as StoredCollection
 from app.errors import CollectionNotFound, CollectionProtected, Overloaded, StorageFull
 from app.fields import CollectionName, Recall, TargetPrecision, UrlTemplate
 from app.http.bodies import Body, counted
-from app.http.dependencies import TheDetector, ThePromises, TheReading, TheSettings
+from app.http.dependencies import (
+    TheDetector,
+    ThePromises,
+    TheReading,
+    TheSettings,
+    TheTrainingRuns,
+)
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
@@ -123,9 +129,15 @@ async def read_collection(
     status_code=204,
     responses=documented(CollectionNotFound, CollectionProtected, Overloaded, StorageFull),
 )
-async def delete_collection(name: ThisCollection, detector: TheDetector) -> None:
-    """Delete a collection with all its questions and labels. `default` stays."""
+async def delete_collection(
+    name: ThisCollection, detector: TheDetector, training_runs: TheTrainingRuns
+) -> None:
+    """Delete a collection with all its questions and labels, and what training runs were given of them.
+
+    `default` stays, and so do releases that learnt from it: they hold no texts.
+    """
     await detector.delete_collection(name)
+    await training_runs.sweep()
 
 
 @router.get("/collections", response_model=CollectionPage, responses=documented())

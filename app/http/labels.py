@@ -235,6 +235,7 @@ async def list_labels(
         reading.store.labels.page,
         collection,
         limit=page.wanted,
+        max_bytes=page.max_bytes,
         after=page.after_number,
         is_duplicate=_truth(is_duplicate),
         by=by,

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query
 
+from app.engine.sizes import fitting
 from app.errors import FieldError, InvalidRequest
 from app.fields import MAX_NUMBER, Limits
 from app.http.dependencies import TheSettings
@@ -51,12 +52,20 @@ class Page:
         """The number of the item that it begins behind; 0 at the beginning. Raises InvalidRequest."""
         return decode_number(self._cursor)
 
+    @property
+    def max_bytes(self) -> int:
+        """The most bytes that the texts on it have together, unless one item has more."""
+        return self._settings.max_answer_bytes
+
     def of(self, items: Sequence[T], name_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
-        """The page's items, and the cursor to the next page, if there is one. `items` are the `wanted` ones."""
-        size = self.size
-        if len(items) <= size:
+        """The page's items, and the cursor to the next page, if there is one.
+
+        `items` are the `wanted` ones; of large ones fewer, if they pass `max_bytes` (`until_full`).
+        """
+        kept = fitting(items[: self.size], self.max_bytes)
+        if len(kept) == len(items):
             return items, None
-        return items[:size], encode_cursor(name_of(items[size - 1]))
+        return kept, encode_cursor(name_of(kept[-1]))
 
 
 async def _page(settings: TheSettings, cursor: Cursor = None, limit: Limit = None) -> Page:

@@ -112,9 +112,13 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
 async def list_questions(
     reading: TheReading, page: ThePage, collection: InCollection = "default"
 ) -> object:
-    """List questions in the order of their ids, a page at a time."""
+    """List questions in the order of their ids, a page at a time. A page of long texts has fewer than `limit`."""
     items = await reading(
-        reading.store.questions.page, collection, limit=page.wanted, after=page.after
+        reading.store.questions.page,
+        collection,
+        limit=page.wanted,
+        after=page.after,
+        max_bytes=page.max_bytes,
     )
     questions, next_cursor = page.of(items, lambda question: question.id)
     return {"collection": collection, "questions": questions, "next_cursor": next_cursor}
@@ -144,7 +148,10 @@ async def delete_question(
     detector: TheDetector,
     collection: InCollection = "default",
 ) -> object:
-    """Delete one question. Its text is erased, save for what labels keep of it; those go with their collection."""
+    """Delete one question. Its text is erased, save for what labels keep of it; those go with their collection.
+
+    What a training run that is under way was given of it goes when the run ends.
+    """
     written = await detector.remove(collection, id)
     return {"collection": collection, "revision": written.revision}
 

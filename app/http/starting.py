@@ -1,10 +1,12 @@
 """Before the service is open, and after it has closed: the process says that it lives, and that it is not ready."""
 
+import sys
+
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import NotReady
+from app.errors import NotReady, SameaskError
 from app.http.health import Alive, Ready
 from app.http.problems import answer
 
@@ -19,11 +21,26 @@ class WhileStarting:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["app"].state.is_open:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, _in_one_line(send))
+        elif scope["type"] != "http" or scope["app"].state.is_open:
             await self._app(scope, receive, send)
         else:
             response = _answer(scope["path"].removeprefix(self._root_path))
             await response(scope, receive, send)
+
+
+def _in_one_line(send: Send) -> Send:
+    """Tells a server that was started by hand why the service can't open: in a sentence, where it is an error of ours,
+    and not with a traceback."""
+
+    async def tell(message: Message) -> None:
+        error = sys.exc_info()[1]  # the router tells of it while it handles it
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, SameaskError):
+            message = {**message, "message": f"sameask: {error}"}
+        await send(message)
+
+    return tell
 
 
 def _answer(path: str) -> Response:

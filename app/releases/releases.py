@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.detector import Detector
-from app.engine.index.snapshot import Snapshots
+from app.engine.index.snapshot import remove_snapshots
 from app.engine.store import Store
 from app.errors import (
     GateNotPassed,
@@ -204,8 +204,8 @@ class Releases:
         await self._assert_removable(name)
         await asyncio.to_thread(self._catalogue.remove, entry)
         if entry.release:
-            snapshots = Snapshots(self._snapshot_dir, entry.release.digest)
-            await asyncio.to_thread(snapshots.remove_all)
+            digest = entry.release.digest
+            await asyncio.to_thread(remove_snapshots, self._snapshot_dir, digest)
 
     # Inside
 
@@ -258,10 +258,12 @@ class Releases:
         return "shadow" if is_shadow else "ready"
 
     async def _progress(self) -> ShadowProgress | None:
-        """How far the shadow is, if there is one by the time that the collections are read."""
-        collections = await asyncio.to_thread(self._store.collections.all)
+        """How far the shadow is, if there is one, also by the time that the store was asked."""
+        if self._current_shadow() is None:
+            return None
+        stored = await asyncio.to_thread(self._store.collections.totals)
         shadow = self._current_shadow()
-        return shadow.progress(collections) if shadow else None
+        return shadow.progress(stored) if shadow else None
 
     def _current_shadow(self) -> Shadow | None:
         """The shadow that is under way, or that has failed."""

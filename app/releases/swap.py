@@ -20,7 +20,7 @@ from app.background import end, in_thread
 from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
-from app.engine.store import Collection, Store
+from app.engine.store import Store, Stored
 from app.errors import ModelFailing, SameaskError
 from app.promises.promises import Promises
 from app.releases.history import History
@@ -103,19 +103,16 @@ class Shadow:
             await end(self._task)
         await self._close()
 
-    def progress(self, collections: Sequence[Collection]) -> ShadowProgress:
-        """How far it is with these collections, which are all."""
+    def progress(self, stored: Stored) -> ShadowProgress:
+        """How far it is with all that is stored."""
         release = self._detector.live if self.phase == "draining" else self._held
-        indexed = 0
-        if release:
-            indexed = sum(release.state(collection.key).size for collection in collections)
         return ShadowProgress(
             release=self.release.name,
             phase=self.phase,
             goes_live=self._reason is not None,
-            collections=len(collections),
-            questions=sum(collection.questions for collection in collections),
-            questions_indexed=indexed,
+            collections=stored.collections,
+            questions=stored.questions,
+            questions_indexed=release.indexed.questions if release else 0,
             failure=self._failure,
             broken_promises=self._broken,
         )
@@ -125,9 +122,11 @@ class Shadow:
             opened = await in_thread(self._thread, self._load)
             opened.give_way(self._detector.live)
             self.phase = "indexing"
-            lacking = await in_thread(self._thread, opened.follow_all)
+            self._detector.following.take_changed()  # all of it is looked at now
+            await in_thread(self._thread, opened.follow_all)
             self.phase = "promising"
             await self._promise(opened)
+            lacking = await self._follow(opened)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
             opened.give_way(None)  # what is left is little, and soon done
@@ -155,14 +154,19 @@ class Shadow:
         while self._reason is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), LOOK_SECONDS)
-            lacking = await in_thread(self._thread, opened.follow_all)
+            lacking = await self._follow(opened)
         return lacking
+
+    async def _follow(self, opened: LiveRelease) -> int:
+        """Follow what has changed since the last time; returns how many changes it lacks by then."""
+        changed = self._detector.following.take_changed()
+        return await in_thread(self._thread, opened.follow_changed, changed)
 
     async def _come_nearer(self, opened: LiveRelease, lacking: int) -> None:
         """Catch up until it lacks few changes. Where that gets it no nearer, writers will wait for it."""
         while lacking > NEARLY:
             before = lacking
-            lacking = await in_thread(self._thread, opened.follow_all)
+            lacking = await self._follow(opened)
             if lacking >= before / 2:
                 return
 
@@ -170,8 +174,10 @@ class Shadow:
         """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
         self.phase = "joining"
         self._detector.following.join(opened)
-        for collection in await asyncio.to_thread(self._store.collections.all):
-            await self._detector.following.follow(opened, collection)
+        await self._follow(opened)  # what was deleted before it joined, too
+        collections = await asyncio.to_thread(self._store.collections.all)
+        behind = await asyncio.to_thread(opened.begin, collections)
+        await self._detector.following.follow(opened, behind)
         self.phase = "swapping"
         before = self._detector.live.release
         await self._replace(opened, before)

@@ -17,6 +17,7 @@ from app.engine.store import TrainingRun as TrainingRun
 from app.engine.training_contract import RecipeName as RecipeName
 from app.errors import FieldError, InvalidRequest, SameaskError
 from app.settings import Settings, TargetPrecision
+from app.training_runs.sweep import sweep
 
 FOLLOW_SECONDS = 0.5
 SEED = 20
@@ -27,6 +28,7 @@ class TrainingRuns:
 
     def __init__(self, store: Store, settings: Settings, champion: Callable[[], Path]) -> None:
         """`champion()` is the folder of the release that a new one has to beat: the live one."""
+        self._store = store
         self._runs = store.training_runs
         self._settings = settings
         self._champion = champion
@@ -63,6 +65,10 @@ class TrainingRuns:
         Raises TrainingRunNotFound, WrongRunState, TrainingRunning, DataDamaged, StorageFull.
         """
         return await to_its_end(asyncio.to_thread(self._runs.resume, run_id))
+
+    async def sweep(self) -> None:
+        """Remove what runs left on the disk that no run needs: to be called when a collection was deleted."""
+        await to_its_end(asyncio.to_thread(sweep, self._store, self._settings.data_dir))
 
     async def get(self, run_id: int) -> TrainingRun:
         """Raises TrainingRunNotFound, DataDamaged."""

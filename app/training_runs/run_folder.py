@@ -49,16 +49,19 @@ class RunFolder:
         """Whether a child was asked before: its checkpoints belong to what it was asked."""
         return (self.path / REQUEST).exists()
 
-    def ask(
-        self,
-        request: Request,
-        labels: Iterable[GivenLabel],
-        unlabelled: Iterable[UnlabelledPair],
-    ) -> None:
+    def ask(self, request: Request, labels: Iterable[GivenLabel]) -> None:
         """Write what is asked of the child; the request comes last, and as a whole. Raises OSError."""
         write_lines(self.path / LABELS, labels)
-        write_lines(self.path / UNLABELLED, unlabelled)
         write_one(self.path / REQUEST, request)
+
+    def propose(self, unlabelled: Iterable[UnlabelledPair]) -> None:
+        """Write the pairs of stored questions that a label might help. Raises OSError."""
+        write_lines(self.path / UNLABELLED, unlabelled)
+
+    def end(self) -> None:
+        """Take away what may hold texts of questions that are deleted by now: of labels alone they are kept on."""
+        for name in (UNLABELLED, RESULT):
+            (self.path / name).unlink(missing_ok=True)
 
     def progress(self) -> Progress | None:
         """How far the child says it is."""

@@ -8,7 +8,7 @@ from signal import Signals
 from time import monotonic
 from typing import Any, Literal
 
-from app.engine.store import Store, TrainingRun
+from app.engine.store import State, Store, TrainingRun
 from app.engine.training_contract import as_json
 from app.settings import Settings
 from app.training_runs.child_process import UNKNOWN, Child
@@ -33,6 +33,7 @@ class Watch:
         settings: Settings,
         holder: str,
     ) -> None:
+        self._store = store
         self._runs = store.training_runs
         self._run = run
         self._child = child
@@ -90,13 +91,16 @@ class Watch:
         last_seen: dict[str, Any] = {"progress": self._progress(), "log": last_log}
         result = self._folder.result() if may_succeed else None
         if result:
+            state: State = "succeeded"
             outcome = {"release": result.release, "gate": json.loads(as_json(result.gate))}
-            self._runs.end(self._run.id, self._holder, "succeeded", **outcome, **last_seen)
-            log.info("training run %d has succeeded", self._run.id)
         else:
-            error = _error(why, last_log)
-            self._runs.end(self._run.id, self._holder, otherwise, error=error, **last_seen)
-            log.info("training run %d has ended: %s", self._run.id, otherwise)
+            state = otherwise
+            outcome = {"error": _error(why, last_log)}
+        ended = self._runs.end(self._run.id, self._holder, state, **outcome, **last_seen)
+        if ended:  # it was this worker's until now
+            self._store.questions.forget_stale_pairs(self._run.collection_key)
+            self._folder.end()
+        log.info("training run %d has ended: %s", self._run.id, state)
 
     def _excess(self) -> str | None:
         """What the child does that no child may: use too much memory, or say nothing at all."""

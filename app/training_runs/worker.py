@@ -5,7 +5,6 @@ A run has a folder, `training/<id>` in the data directory. It is removed when no
 
 import asyncio
 import logging
-import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from app.settings import Settings
 from app.training_runs.child_process import Child
 from app.training_runs.lessons import NearPairs, given_labels, unlabelled_pairs
 from app.training_runs.run_folder import RunFolder
+from app.training_runs.sweep import RUNS, sweep
 from app.training_runs.training_device import training_device
 from app.training_runs.watch import LEASE_SECONDS, Watch
 
@@ -60,7 +60,7 @@ class Worker:
         self._near_pairs = near_pairs
         self._on_end = on_end
         self._command = command
-        self._folder = settings.data_dir.absolute() / "training"
+        self._folder = settings.data_dir.absolute() / RUNS
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="training")
 
     @asynccontextmanager
@@ -77,6 +77,7 @@ class Worker:
             for step in steps
         ]
         try:
+            await in_thread(self._threads, self._sweep)  # what a crash has left
             async with background_tasks(*repeated):
                 yield
         finally:
@@ -158,8 +159,9 @@ class Worker:
         self._store.training_runs.end(run.id, self._holder, state, **changes)
 
     def _prepare(self, run: TrainingRun, folder: RunFolder) -> None:
-        """Write what is asked of the child, unless a child was asked before. Raises OSError."""
+        """Write what is asked of the child: what was asked before, if it goes on from checkpoints. Raises OSError."""
         folder.begin()
+        folder.propose(unlabelled_pairs(self._store, run, self._near_pairs))
         if folder.has_request():
             return
         releases = self._settings.data_dir.absolute() / "releases"
@@ -170,15 +172,7 @@ class Worker:
                 "device": training_device(self._settings.training_device),
             }
         )
-        labels = given_labels(self._store, run.collection)
-        unlabelled = unlabelled_pairs(self._store, run, self._near_pairs)
-        folder.ask(request, labels, unlabelled)
+        folder.ask(request, given_labels(self._store, run.collection))
 
     def _sweep(self) -> None:
-        """Remove the folders that no run needs: those of runs that succeeded, were cancelled, or are no more."""
-        if not self._folder.is_dir():
-            return
-        needed = {str(run_id) for run_id in self._store.training_runs.needing_files()}
-        for folder in self._folder.iterdir():
-            if folder.name not in needed:
-                shutil.rmtree(folder, ignore_errors=True)
+        sweep(self._store, self._settings.data_dir)

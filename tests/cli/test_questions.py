@@ -259,3 +259,13 @@ def test_export_then_import_is_a_round_trip(
 def test_an_empty_collection_exports_its_header_alone(sameask: Sameask) -> None:
     assert sameask("export").out == "id,text\r\n"
     assert sameask("export", "--json").out == ""
+
+
+def test_an_import_says_where_it_makes_a_data_directory(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAMEASK_DATA_DIR")
+    first, again = (sameask("import", question_file(tmp_path)) for _ in range(2))
+    said = f"making the data directory {tmp_path / 'data'} (SAMEASK_DATA_DIR names another)\n"
+    assert said in first.err
+    assert said not in again.err

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.engine import live_release as live_release_module
 from app.engine.coroutines import run
 from app.engine.index import collection_index as collection_index_module
+from app.engine.index.snapshot import Snapshots, remove_snapshots
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
@@ -264,3 +265,13 @@ def test_another_release_knows_nothing_of_what_was_asked(
     assert encoder.embedded == 1
     for opened in (live, store, other, other_store):
         opened.close()
+
+
+def test_the_snapshots_of_a_removed_release_go_whatever_made_their_vectors(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "snapshots"
+    for name in ("0123456789abcdefgh", "int8-0123456789abcdefgh", "another-release-1"):
+        Snapshots(folder, name).reserve(1)
+    remove_snapshots(folder, "0123456789abcdefgh")
+    assert [left.name for left in folder.iterdir()] == ["another-release-"]

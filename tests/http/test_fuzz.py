@@ -10,8 +10,10 @@ from app.engine.release import Release
 from app.http.links import LINKS
 from app.main import create_app
 from app.settings import Settings
+from tests.broken_releases import fuzz_folders
 from tests.conftest import wait_until_ready
 from tests.fuzz import RAW_BODY_BYTES, Counted, Report, fuzz_document, fuzz_settings
+from tests.hostile import KINDS, fuzz_hostile
 from tests.raw_http import RawRequest, check_answer, fuzz_raw, fuzz_socket, routes_of, send
 from tests.serving import app_of, served
 
@@ -109,6 +111,25 @@ def test_raw_requests_on_a_socket_are_answered_well(small: Settings) -> None:
     routes = routes_of(app.openapi())
     with served(app) as url:
         fuzz_socket(url, routes, examples=100, seed=SEED)
+
+
+@pytest.mark.timeout(600)
+def test_requests_that_cost_are_answered_and_take_little_memory(
+    tmp_path: Path, tiny_release: Release
+) -> None:
+    costs = fuzz_hostile(tmp_path, tiny_release, count=150, seed=SEED)
+    assert costs.failures == {}
+    assert sum(costs.sent.values()) == 150
+    assert len(costs.sent) == len(KINDS)
+
+
+def test_broken_releases_are_refused_or_work(
+    small_client: TestClient, small: Settings, tiny_release: Release
+) -> None:
+    folder = small.data_dir / "releases"
+    outcomes = fuzz_folders(small_client, folder, tiny_release.path, count=100, seed=SEED)
+    assert outcomes["refused"] > 50
+    assert outcomes["works"] > 5
 
 
 @pytest.mark.parametrize("case", FOUND)

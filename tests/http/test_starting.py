@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 import app.main
 from app.cli import serve as serve_command
+from app.data_directory import locked
 from app.errors import ReleaseRefused
 from app.http.starting import STARTING
 from app.main import create_app
@@ -118,3 +119,23 @@ def test_a_service_that_can_not_open_stops_answering_and_says_why(
 
     with pytest.raises(ReleaseRefused, match="nowhere"):
         asyncio.run(start())
+
+
+def test_a_server_started_by_hand_says_in_one_line_why_it_can_not_open(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `uvicorn --factory app.main:create_app --workers 2` does: the second can't have the data directory."""
+
+    async def start() -> None:
+        config = uvicorn.Config(create_app(settings), log_config=None, lifespan="on")
+        server = uvicorn.Server(config)
+        with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(SystemExit):
+            await server.serve(sockets=[listening])
+
+    with locked(settings.data_dir), caplog.at_level("ERROR", "uvicorn.error"):
+        asyncio.run(start())
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said[0] == (
+        f"sameask: the data directory {settings.data_dir} is in use by another process; if it is a server, use --url"
+    )
+    assert "Traceback" not in "\n".join(said)

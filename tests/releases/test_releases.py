@@ -18,12 +18,11 @@ from starlette.testclient import TestClient
 
 from app.detector import Detector
 from app.engine import live_release as live_release_module
-from app.engine.following import Following
 from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
-from app.engine.store import Collection, NewLabel, Store
+from app.engine.store import NewLabel, Store
 from app.errors import (
     ModelFailing,
     NoShadow,
@@ -39,7 +38,7 @@ from app.errors import (
 from app.main import create_app
 from app.releases.at_start import AT_START
 from app.releases.releases import Releases
-from app.releases.swap import Phase
+from app.releases.swap import Phase, Shadow
 from app.settings import Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
 from tests.serving import PATIENCE_SECONDS, Model
@@ -403,17 +402,16 @@ async def test_a_release_that_fails_while_it_joins_is_left_out_and_the_write_goe
     detector: Detector, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(detector)
-    follow = Following.follow
+    follow = Shadow._follow
 
-    async def write_first(
-        following: Following, release: LiveRelease, collection: Collection
-    ) -> None:
-        failing(WIDE_DIMENSION, monkeypatch)
-        written = await detector.add(COLLECTION, [("e", "What about me?")])
-        assert (written.added, detector.live.release.name) == (1, TINY)
-        await follow(following, release, collection)
+    async def write_first(shadow: Shadow, opened: LiveRelease) -> int:
+        if shadow.phase == "joining":
+            failing(WIDE_DIMENSION, monkeypatch)
+            written = await detector.add(COLLECTION, [("e", "What about me?")])
+            assert (written.added, detector.live.release.name) == (1, TINY)
+        return await follow(shadow, opened)
 
-    monkeypatch.setattr(Following, "follow", write_first)
+    monkeypatch.setattr(Shadow, "_follow", write_first)
     await releases.activate(WIDE, "a test")
 
     async def has_failed() -> bool:
@@ -432,7 +430,7 @@ async def test_what_a_shadow_has_yet_to_remove_is_not_forgotten(
     await releases.open_shadow(WIDE)
     await until(releases, "ready")
     with monkeypatch.context() as patch:
-        patch.setattr(LiveRelease, "follow_all", lambda _: 0)
+        patch.setattr(LiveRelease, "follow_changed", lambda *_: 0)
         await fill(detector, {"a": "Something else than before?"})
         await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)

@@ -5,8 +5,7 @@ A question is known here by its revision. This kind is held in memory by FAISS, 
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from app.engine.index.faiss_index import Index
 from app.engine.index.hit import Hit
 from app.engine.index.snapshot import Snapshots
+from app.engine.index.tally import IndexState, Tally, Totals
 from app.engine.store import Store
 from app.errors import NotReady, ServiceError
 
@@ -27,36 +27,40 @@ TELL_FROM = 1000  # questions: to rebuild fewer takes milliseconds, and each del
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class IndexState:
-    """How far an index is: its revision, its size, whether it has ever caught up, its recall when last checked."""
-
-    revision: int = 0
-    size: int = 0
-    ready: bool = False
-    recall: float = 1.0
-
-
 class CollectionIndex:
     """Unit vectors of one collection's questions, at some revision of the collection."""
 
     def __init__(
-        self, collection_key: int, dimension: int, store: Store, snapshots: Snapshots
+        self,
+        collection_key: int,
+        dimension: int,
+        store: Store,
+        snapshots: Snapshots,
+        tally: Tally,
+        *,
+        empty_at: int | None = None,
     ) -> None:
+        """`empty_at` is the revision at which the collection is known to hold nothing; None: `open` finds out."""
         self.key = collection_key
         self._dimension = dimension
         self._store = store
         self._snapshots = snapshots
         self._contents = partial(store.questions.contents, collection_key)
-        self._index = Index(dimension)
-        self._is_opened = False
+        self._tally = tally
+        self._index = Index(dimension, revision=empty_at or 0)
+        self._begun_at = empty_at or 0  # nothing up to there has to be embedded again
+        self._is_opened = self._is_ready = empty_at is not None
         self._recall = 1.0
         self._checked_at = 0
-        self.is_ready = False  # whether it has ever caught up with the store
         self.catching_up = threading.Lock()  # held by the one thread that may `open` and `apply`
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has ever caught up with the store."""
+        return self._is_ready
 
     @property
     def revision(self) -> int:
@@ -71,7 +75,8 @@ class CollectionIndex:
     @property
     def unsaved(self) -> int:
         """How many changes a restart would have to embed again."""
-        return self.revision - self._snapshots.saved_revision(self.key)
+        saved = self._snapshots.saved_revision(self.key)
+        return self.revision - max(saved, self._begun_at)
 
     @property
     def faiss_index(self) -> Index:
@@ -82,13 +87,17 @@ class CollectionIndex:
         """Take what was saved, the first time that it is called."""
         if self._is_opened:
             return
-        collections = {collection.key: collection for collection in self._store.collections.all()}
-        if collection := collections.get(self.key):
-            saved = self._snapshots.load(
-                self.key, self._dimension, collection.revision, self._contents
-            )
+        latest = self._store.collections.revision(self.key)
+        if latest is not None:
+            saved = self._snapshots.load(self.key, self._dimension, latest, self._contents)
             self._index = saved or self._index
         self._is_opened = True
+        self._note_change()
+
+    def caught_up(self) -> None:
+        """From now on it may be asked."""
+        self._is_ready = True
+        self._note_change()
 
     def apply(
         self,
@@ -99,6 +108,7 @@ class CollectionIndex:
     ) -> None:
         """Move to `revision` in one step: remove questions, and add others with their vectors (n, d)."""
         self._index.apply(revision, added, vectors, removed)
+        self._note_change()
 
     def search(self, queries: NDArray[np.float32], count: int) -> tuple[int, list[list[Hit]]]:
         """The `count` most similar questions of each of (n, d) unit vectors, and the revision searched."""
@@ -124,6 +134,7 @@ class CollectionIndex:
         if index.revision - self._checked_at > len(index) * CHECK_AFTER_SHARE:
             self._checked_at = index.revision
             self._recall = index.recall(CHECK_K, CHECK_SAMPLE)
+            self._note()
 
     def save(self) -> None:
         """Bring the latest changes to disk, and have the store forget what no index needs any more.
@@ -132,11 +143,19 @@ class CollectionIndex:
         """
         if self.unsaved > 0:
             self._snapshots.save(self.key, self._index, self._contents)
+            self._note()
             self._store.questions.purge(self.key, self._snapshots.floor(self.key))
 
     def reserve(self) -> None:
         """Keep other releases from purging what this index has yet to learn of. Raises OSError."""
         self._snapshots.reserve(self.key)
+
+    def _note_change(self) -> None:
+        self._note()
+        self._tally.changed(self.key)
+
+    def _note(self) -> None:
+        self._tally.note(self.key, self.state, self.unsaved)
 
 
 class CollectionIndexes:
@@ -148,6 +167,10 @@ class CollectionIndexes:
         self._dimension = dimension
         self._snapshots = Snapshots(folder, vectors_of)
         self._indexes: dict[int, CollectionIndex] = {}
+        self._empty: dict[
+            int, int
+        ] = {}  # collections with nothing in them, and since which revision
+        self._tally = Tally()
         self._lock = threading.Lock()
         self._save_after = SAVE_AFTER
 
@@ -155,10 +178,34 @@ class CollectionIndexes:
         """The collection's index, however far it is."""
         with self._lock:
             if collection_key not in self._indexes:
-                self._indexes[collection_key] = CollectionIndex(
-                    collection_key, self._dimension, self._store, self._snapshots
+                index = CollectionIndex(
+                    collection_key,
+                    self._dimension,
+                    self._store,
+                    self._snapshots,
+                    self._tally,
+                    empty_at=self._empty.pop(collection_key, None),
                 )
+                self._tally.begin(collection_key, index.state)
+                self._indexes[collection_key] = index
             return self._indexes[collection_key]
+
+    @property
+    def totals(self) -> Totals:
+        """What they add up to."""
+        return self._tally.totals
+
+    def begin_empty(self, revisions: Mapping[int, int]) -> None:
+        """Count collections as indexed that hold nothing at these revisions; no index is made before it is needed.
+
+        Those of which this release has a snapshot are left out: that holds what they held before.
+        """
+        saved = self._snapshots.collection_keys(of_all=False)
+        with self._lock:
+            for key, revision in revisions.items():
+                if key not in self._indexes and key not in saved:
+                    self._empty[key] = revision
+                    self._tally.begin(key, _empty_state(revision))
 
     def all(self) -> list[CollectionIndex]:
         """Every index that there is now."""
@@ -166,7 +213,11 @@ class CollectionIndexes:
 
     def ready(self, collection_key: int) -> CollectionIndex:
         """The collection's index. Raises NotReady until it has caught up once."""
-        index = self._indexes.get(collection_key)
+        with self._lock:
+            index = self._indexes.get(collection_key)
+            is_empty = collection_key in self._empty
+        if is_empty:
+            index = self[collection_key]
         if index is None or not index.is_ready:
             raise NotReady(
                 "the index of this collection is catching up with the store; see /readyz"
@@ -175,18 +226,25 @@ class CollectionIndexes:
 
     def state(self, collection_key: int) -> IndexState:
         """How far the collection's index is."""
-        index = self._indexes.get(collection_key)
-        return IndexState() if index is None else index.state  # one with nothing in it is false
+        with self._lock:
+            index = self._indexes.get(collection_key)
+            empty_at = self._empty.get(collection_key)
+        if index is not None:  # one with nothing in it is false
+            return index.state
+        return IndexState() if empty_at is None else _empty_state(empty_at)
 
     def forget(self, collection_key: int) -> None:
         """Let go of the index and the snapshots of a deleted collection."""
         with self._lock:
             self._indexes.pop(collection_key, None)
+            self._empty.pop(collection_key, None)
+            self._tally.end(collection_key)
         self._snapshots.remove(collection_key)
 
     def keep_only(self, collection_keys: Iterable[int]) -> None:
         """Let go of the indexes of all other collections: they were deleted."""
-        for key in self._indexes.keys() - set(collection_keys):
+        known = self._indexes.keys() | self._empty.keys()
+        for key in known - set(collection_keys):
             self.forget(key)
 
     def remove_leftovers(self) -> None:
@@ -197,18 +255,26 @@ class CollectionIndexes:
             self._snapshots.remove(key)
 
     def upkeep(self) -> None:
-        """Look after every index that has caught up; from a thread of its own."""
-        for index in self.all():
-            index.upkeep()
+        """Look after the indexes that have changed and have caught up; from a thread of its own."""
+        changed = self._tally.take_changed()
+        while changed:
+            key = changed.pop()
+            try:
+                self._look_after(key)
+            except BaseException:
+                self._tally.changed(key, *changed)
+                raise
 
     def save(self) -> None:
         """Bring every index's latest changes to disk. Raises OSError or StorageFull when there is no room."""
-        for index in self.all():
-            index.save()
+        for key in self._tally.unsaved_keys():
+            index = self._indexes.get(key)
+            if index is not None:
+                index.save()
 
     def save_when_due(self, after: int | None = None) -> None:
         """Save once enough has changed. A failure is no failure of the write that made it due: that is durable."""
-        unsaved = sum(index.unsaved for index in self.all())
+        unsaved = self._tally.unsaved
         if unsaved < (after or self._save_after):
             return
         try:
@@ -225,3 +291,13 @@ class CollectionIndexes:
     def clear(self) -> None:
         """Let go of every index, and leave its snapshots."""
         self._indexes.clear()
+        self._empty.clear()
+
+    def _look_after(self, collection_key: int) -> None:
+        index = self._indexes.get(collection_key)
+        if index is not None:  # one with nothing in it is false
+            index.upkeep()
+
+
+def _empty_state(revision: int) -> IndexState:
+    return IndexState(revision, 0, ready=True)

@@ -145,9 +145,10 @@ class Snapshots:
         """Hold `floor` at what this release has on disk, or at 0 if that is nothing. Raises OSError."""
         (self._folder / str(collection_key)).mkdir(parents=True, exist_ok=True)
 
-    def collection_keys(self) -> set[int]:
-        """The collections of which any release has a snapshot."""
-        return {int(folder.name) for folder in self._root.glob("*/*") if folder.name.isdigit()}
+    def collection_keys(self, *, of_all: bool = True) -> set[int]:
+        """The collections of which any release has a snapshot, or this one alone."""
+        folders = self._root.glob("*/*") if of_all else self._folder.glob("*")
+        return {int(folder.name) for folder in folders if folder.name.isdigit()}
 
     def remove_all(self) -> None:
         """Remove every snapshot of this release."""
@@ -213,6 +214,18 @@ class Snapshots:
         for piece in _pieces(self._folder / str(collection_key)):
             if piece.end < end or (piece.end == end and piece.start):
                 shutil.rmtree(piece.path, ignore_errors=True)
+
+
+def remove_snapshots(folder: Path, digest: str) -> None:
+    """Remove all that the release of this digest has in the folder of snapshots, whatever made its vectors."""
+    for dtype in ("int8", "float32"):
+        Snapshots(folder, vectors_of(digest, dtype)).remove_all()
+
+
+def vectors_of(digest: str, dtype: str) -> str:
+    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
+    different (a cosine of 0.998, where halves have 0.99999)."""
+    return f"int8-{digest}" if dtype == "int8" else digest
 
 
 def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[np.int64]) -> None:

@@ -5,15 +5,15 @@ The only room with SQL in it.
 """
 
 from app.engine.store.activations import Activation
-from app.engine.store.collections import DEFAULT_COLLECTION, Collection
+from app.engine.store.collections import DEFAULT_COLLECTION, Collection, Stored
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.derived import Derived
 from app.engine.store.keys import Key
 from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel
 from app.engine.store.offers import Answered, NewOffer, Offer
 from app.engine.store.questions import Changes, Contents, Question, Written
+from app.engine.store.run_rows import State, TrainingRun
 from app.engine.store.store import Store
-from app.engine.store.training_runs import State, TrainingRun
 
 __all__ = [
     "DEFAULT_COLLECTION",
@@ -36,6 +36,7 @@ __all__ = [
     "Question",
     "State",
     "Store",
+    "Stored",
     "TrainingRun",
     "Written",
 ]

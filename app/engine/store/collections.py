@@ -1,6 +1,6 @@
 """Collections: how far each has come, how many questions it holds, and what is wished of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ WISHES = ("target_precision", "review_recall", "url_template")
 NAMED = Prepared(collections, collections.c.name == sa.bindparam("called"))
 BY_NAME = sa.select(collections).order_by(collections.c.name)
 COUNT = sa.select(sa.func.count()).select_from(collections)
+TOTALS = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(collections.c.questions), 0))
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,21 @@ class Collection:
     url_template: str | None = None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How many collections there are, and the questions in all of them."""
+
+    collections: int
+    questions: int
+
+
 class Collections:
     """The collections of a database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._mapper = Mapper(database, collections, _as_collection)
+        self._totals: tuple[int, Stored] | None = None  # and at which version of the database
 
     def get(self, name: str) -> Collection:
         """Raises CollectionNotFound, DataDamaged."""
@@ -72,6 +82,31 @@ class Collections:
     def all(self) -> list[Collection]:
         """In the order of their names. Raises DataDamaged."""
         return self._listed(BY_NAME)
+
+    def totals(self) -> Stored:
+        """What all collections add up to. Between two commits it is read once, however often it is asked for."""
+        version = self._database.version()
+        if self._totals and self._totals[0] == version:
+            return self._totals[1]
+        with self._database.reading() as connection:
+            stored = Stored(*connection.execute(TOTALS).one())
+        self._totals = None if version is None else (version, stored)
+        return stored
+
+    def revision(self, collection_key: int) -> int | None:
+        """The revision of the collection with this key; None: no such collection."""
+        with self._database.reading() as connection:
+            return self.latest_revision(connection, collection_key)
+
+    def revisions(self, collection_keys: Iterable[int]) -> dict[int, int]:
+        """The revisions of those of these collections that there are."""
+        revisions: dict[int, int] = {}
+        with self._database.reading() as connection:
+            for key in collection_keys:
+                revision = self.latest_revision(connection, key)
+                if revision is not None:
+                    revisions[key] = revision
+        return revisions
 
     def page(self, after: str, limit: int) -> list[Collection]:
         """Collections in the order of their names, past the name `after`. Raises DataDamaged."""

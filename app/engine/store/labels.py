@@ -169,8 +169,12 @@ class Labels:
         by: str | None = None,
         contradicted: bool | None = None,
         history: bool = False,
+        max_bytes: int | None = None,
     ) -> list[Label]:
-        """Labels in the order in which they were given, past the id `after`: active ones, or (`history`) all."""
+        """Labels in the order in which they were given, past the id `after`: active ones, or (`history`) all.
+
+        Of labels with long texts fewer (`until_full`).
+        """
         query = sa.select(labels).where(labels.c.id > after).order_by(labels.c.id)
         wanted = {"is_duplicate": is_duplicate, "said_by": by, "contradicted": contradicted}
         for name, value in wanted.items():
@@ -181,7 +185,7 @@ class Labels:
         with self._database.reading() as connection:
             key = self._collections.find(connection, collection_name).key
             within = query.where(labels.c.collection_key == key)
-            return self._mapper.page(connection, within, limit)
+            return self._mapper.page(connection, within, limit, max_bytes)
 
     def on(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Label]]:
         """For each text, the active labels of the pairs that it is one of; none: absent."""

@@ -12,10 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from app.engine.sizes import until_full
 from app.engine.store.database import Database
 from app.engine.store.sqlite import select_any_of
 
 CHECKSUM = "checksum"
+ROWS_AT_ONCE = 100  # that a page takes from the database
 
 Record = TypeVar("Record")
 Row = Mapping[Any, Any]
@@ -69,10 +71,23 @@ class Mapper(Generic[Record]):
         """All sound records of a query over the whole table."""
         return list(self.records(self.rows(connection, query)))
 
-    def page(self, connection: sa.Connection, query: sa.Select[Any], limit: int) -> list[Record]:
-        """The first sound records of a query over the whole table, at most `limit`."""
-        with connection.execute(query, execution_options={"yield_per": limit}) as rows:
-            return list(islice(self.records(rows.mappings()), limit))
+    def page(
+        self,
+        connection: sa.Connection,
+        query: sa.Select[Any],
+        limit: int,
+        max_bytes: int | None = None,
+    ) -> list[Record]:
+        """The first sound records of a query over the whole table, at most `limit`.
+
+        Of large ones fewer are read: see `until_full`.
+        """
+        at_once = min(limit, ROWS_AT_ONCE)
+        with connection.execute(query, execution_options={"yield_per": at_once}) as rows:
+            records: Iterable[Record] = islice(self.records(rows.mappings()), limit)
+            if max_bytes is not None:
+                records = until_full(records, max_bytes)
+            return list(records)
 
     def any_of(
         self,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from app.engine.store.collections import Collection, Collections
 from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row, is_sound
+from app.engine.store.pairs_to_label import PairsToLabel
 from app.engine.store.schema import metadata
 from app.engine.text import DIGEST_BYTES, digest
 from app.errors import DataDamaged, QuestionNotFound
@@ -97,6 +98,7 @@ class Questions:
         self._database = database
         self._collections = collections
         self._mapper = Mapper(database, questions, _as_question)
+        self._pairs_to_label = PairsToLabel(database)
 
     # Writing
 
@@ -110,7 +112,7 @@ class Questions:
                 row["id"]: row for row in self._current(connection, collection.key, "id", ids)
             }
             added: list[Row] = []
-            replaced = 0
+            replaced: set[str] = set()
             for (id_, text), of_text in zip(texts, digests, strict=True):
                 row = stored.get(id_)
                 if row and row["text"] == text and is_sound(row):
@@ -119,16 +121,18 @@ class Questions:
                 added.append(_version(collection.key, revision, id_, text, of_text))
                 if row:
                     self._supersede(connection, row, revision)
-                    replaced += 1
-            new = len(added) - replaced
+                    replaced.add(id_)
+            new = len(added) - len(replaced)
             if added:
                 self._mapper.insert(connection, *added)
                 self._collections.advance(connection, collection, by=len(added), added=new)
+            if replaced:
+                self._pairs_to_label.forget(connection, collection.key, replaced)
         return Written(
             collection=collection,
             revision=collection.revision + len(added),
             added=new,
-            updated=replaced,
+            updated=len(replaced),
             unchanged=len(texts) - len(added),
         )
 
@@ -144,8 +148,19 @@ class Questions:
             for row in versions:
                 self._supersede(connection, row, collection.revision + 1, erase=True)
             self._collections.advance(connection, collection, by=1, added=-1)
+            self._pairs_to_label.forget(connection, collection.key, {question_id})
         self._database.erase_deleted()
         return Written(collection, collection.revision + 1)
+
+    def forget_stale_pairs(self, collection_key: int) -> None:
+        """Forget what training runs ask people to label of questions that were deleted or replaced while they ran."""
+        with self._database.writing() as connection:
+            ids = self._pairs_to_label.ids(connection, collection_key)
+            stored = self.current(connection, collection_key, "id", sorted(ids))
+            texts = {question.id: question.text for question in stored}
+            has_forgotten = self._pairs_to_label.keep_current(connection, collection_key, texts)
+        if has_forgotten:
+            self._database.erase_deleted()
 
     def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
         """Note for each revision why its text can't be embedded, or None where it now can."""
@@ -180,11 +195,17 @@ class Questions:
         return question
 
     def page(
-        self, collection_name: str, after: str | None, limit: int, *, words: Sequence[str] = ()
+        self,
+        collection_name: str,
+        after: str | None,
+        limit: int,
+        *,
+        words: Sequence[str] = (),
+        max_bytes: int | None = None,
     ) -> list[Question]:
         """Current questions in the order of their ids, past the id `after`; those with all `words` in text or id.
 
-        Letter case makes no difference, save outside ASCII.
+        Letter case makes no difference, save outside ASCII. Of large questions fewer than `limit` (`until_full`).
         """
         with self._database.reading() as connection:
             key = self._collections.find(connection, collection_name).key
@@ -194,7 +215,7 @@ class Questions:
             for word in words:
                 in_text = questions.c.text.icontains(word, autoescape=True)
                 query = query.where(in_text | questions.c.id.icontains(word, autoescape=True))
-            return self._mapper.page(connection, query, limit)
+            return self._mapper.page(connection, query, limit, max_bytes)
 
     def every(self, collection_name: str) -> Iterator[Question]:
         """Current questions in the order of their ids, some at a time."""
@@ -241,11 +262,14 @@ class Questions:
             )
             return {question.revision: question for question in self._mapper.records(rows)}
 
-    def quarantined_revisions(self, collection_key: int) -> list[int]:
-        """The revisions of the collection's current questions that are quarantined."""
-        query = sa.select(questions.c.revision).where(_within(collection_key), QUARANTINED)
+    def quarantined_revisions(self) -> dict[int, list[int]]:
+        """By collection, the revisions of current questions that are quarantined; none: absent."""
+        query = sa.select(questions.c.collection_key, questions.c.revision).where(QUARANTINED)
+        revisions: dict[int, list[int]] = {}
         with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
+            for key, revision in connection.execute(query):
+                revisions.setdefault(key, []).append(revision)
+        return revisions
 
     def quarantined(self) -> int:
         """How many current questions could not be embedded, over all collections."""

@@ -6,17 +6,24 @@ a claimed run says who makes it, and is refused to whoever has lost the lease.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from app.engine.store.collections import Collections
 from app.engine.store.database import TIME, Database, now
 from app.engine.store.labels import ACTIVE, labels
-from app.engine.store.mapper import Mapper, Row, fields, is_sound
-from app.engine.store.schema import metadata
+from app.engine.store.mapper import Mapper, Row, is_sound
+from app.engine.store.run_rows import (
+    JSON_COLUMNS,
+    RESUMABLE,
+    UNDER_WAY,
+    State,
+    TrainingRun,
+    as_run,
+    training_runs,
+)
 from app.errors import (
     DataDamaged,
     NothingToLearn,
@@ -25,35 +32,6 @@ from app.errors import (
     WrongRunState,
 )
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
-RESUMABLE: tuple[State, ...] = ("failed", "interrupted")
-UNDER_WAY: tuple[State, ...] = ("queued", "running")
-JSON_COLUMNS = ("request", "progress", "gate")
-
-training_runs = sa.Table(
-    "training_runs",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("collection_key", sa.Integer),
-    sa.Column("collection", sa.Text),
-    sa.Column("request", sa.Text),
-    sa.Column("state", sa.Text),
-    sa.Column("cancelling", sa.Boolean),
-    sa.Column("created_at", sa.Text),
-    sa.Column("started_at", sa.Text),
-    sa.Column("ended_at", sa.Text),
-    sa.Column("leased_by", sa.Text),
-    sa.Column("leased_until", sa.Text),
-    sa.Column("pid", sa.Integer),
-    sa.Column("pid_started", sa.BigInteger),
-    sa.Column("progress", sa.Text),
-    sa.Column("log", sa.Text),
-    sa.Column("release", sa.Text),
-    sa.Column("gate", sa.Text),
-    sa.Column("error", sa.Text),
-    sa.Column("announced", sa.Boolean),
-    sa.Column("checksum", sa.BigInteger),
-)
 WITH_ID = sa.select(training_runs).where(training_runs.c.id == sa.bindparam("run_id"))
 LATEST_FIRST = sa.select(training_runs).order_by(training_runs.c.id.desc())
 UNANNOUNCED = (
@@ -64,49 +42,13 @@ UNANNOUNCED = (
 ANY_ACTIVE = sa.select(labels.c.id).where(ACTIVE).limit(1)
 
 
-@dataclass(frozen=True)
-class TrainingRun:
-    """The request for a run, its progress and its outcome.
-
-    `cancelling`: somebody wants it to stop, and its worker will stop it. `log` is the end of the child's output.
-    `pid` is the child's process number. `pid_started`, in clock ticks after boot, tells it from a later process of that
-    number. `release` is the name of the release that it made, `gate` the figures of that. `announced`: its end was
-    told to whoever wants to know.
-    """
-
-    id: int
-    collection_key: int
-    collection: str
-    request: dict[str, Any]
-    state: State
-    cancelling: bool
-    created_at: str
-    started_at: str | None
-    ended_at: str | None
-    leased_by: str | None
-    leased_until: str | None
-    pid: int | None
-    pid_started: int | None
-    progress: dict[str, Any] | None
-    log: str
-    release: str | None
-    gate: dict[str, Any] | None
-    error: str | None
-    announced: bool
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended, well or not."""
-        return self.state not in UNDER_WAY
-
-
 class TrainingRuns:
     """The training runs of every collection."""
 
     def __init__(self, database: Database, collections: Collections) -> None:
         self._database = database
         self._collections = collections
-        self._mapper = Mapper(database, training_runs, _as_run)
+        self._mapper = Mapper(database, training_runs, as_run)
 
     # Asking for runs
 
@@ -119,7 +61,7 @@ class TrainingRuns:
             if not connection.execute(ANY_ACTIVE.where(within)).first():
                 raise NothingToLearn(collection.name)
             row = _new_row(collection.key, collection.name, request)
-            return _as_run(self._mapper.insert_numbered(connection, row))
+            return as_run(self._mapper.insert_numbered(connection, row))
 
     def cancel(self, run_id: int) -> TrainingRun:
         """End a queued run, note at a running one that it is to stop, and let one that failed never be resumed.
@@ -221,7 +163,7 @@ class TrainingRuns:
     def get(self, run_id: int) -> TrainingRun:
         """Raises TrainingRunNotFound, DataDamaged."""
         with self._database.reading() as connection:
-            return _as_run(self._find(connection, run_id))
+            return as_run(self._find(connection, run_id))
 
     def page(self, before: int | None, limit: int) -> list[TrainingRun]:
         """Runs, the latest first, before the id `before`."""
@@ -284,7 +226,7 @@ class TrainingRuns:
             changed[name] = json.dumps(value) if in_json else value
         if changed != dict(row):
             self._mapper.rewrite(connection, changed)
-        return _as_run(changed)
+        return as_run(changed)
 
 
 def _new_row(collection_key: int, collection: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,11 +250,3 @@ def _lease(holder: str, seconds: float) -> dict[str, str]:
 
 def _after(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(TIME)
-
-
-def _as_run(row: Row) -> TrainingRun:
-    values = fields(row)
-    for name in JSON_COLUMNS:
-        if values[name] is not None:
-            values[name] = json.loads(values[name])
-    return TrainingRun(**values)
