@@ -128,6 +128,7 @@ class Shadow:
             lacking = await in_thread(self._thread, opened.follow_all)
             self.phase = "promising"
             await self._promise(opened)
+            lacking = await in_thread(self._thread, opened.follow_all)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
             opened.give_way(None)  # what is left is little, and soon done
@@ -218,6 +219,7 @@ class Shadow:
         held, self._held = self._held, None
         if held:
             self._detector.following.part(held)
+            self._promises.let_go(held)
             await asyncio.to_thread(held.close)
 
 
