@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import say, show
 
 LOOK_EVERY = 5  # labels
-MOST_LABELS = 300
+MOST_LABELS = 250
 REVIEW = 0.03
 NEAR = 5
 SIMULATED_PAIRS = 3000
@@ -201,7 +201,7 @@ class Labelling:
 def simulated(seed: int) -> Truth:
     """Near pairs of a made collection: how far its probabilities are off is drawn by lot too."""
     lots = np.random.default_rng([seed, 1])
-    probabilities = lots.beta(0.3, 0.9, SIMULATED_PAIRS)
+    probabilities = lots.beta(0.4, 0.6, SIMULATED_PAIRS)
     slope, shift = lots.uniform(0.6, 1.8), lots.uniform(-1.0, 1.5)
     odds = np.log(probabilities / (1 - probabilities))
     truth = 1 / (1 + np.exp(-(slope * odds + shift)))
