@@ -162,15 +162,27 @@ class Evidence:
         Thresholds are tested downwards from several starts, each until one fails; the starts share the error. Such a
         fixed sequence keeps its confidence although the threshold is chosen by the same labels (Bauer, 1991).
         """
-        grid = _grid(max(least, LEAST_DUPLICATE))
-        place = _lowest_that_holds(grid, self.holds(grid, target), self._is_supported(grid))
-        if place is None:
+        threshold = self._lowest(target, max(least, LEAST_DUPLICATE))
+        if threshold is None:
             return Promise(target, None, None, None, 0, self._lacking(target, least))
-        threshold = grid[place]
         bound = least_precisions([self._tally(threshold)], ERROR / len(STARTS))
         recall = self._recall([threshold])
         labels = self._labels_above([threshold])[0]
         return Promise(target, threshold, float(bound[0]), float(recall[0]), labels, 0)
+
+    def _lowest(self, target: float, least: float) -> float | None:
+        """The lowest threshold that some start reaches, and where labels lie on both sides."""
+        lowest: float | None = None
+        tested: dict[float, bool] = {}
+        for start in STARTS:
+            for threshold in _falling(start, least):
+                if threshold not in tested:
+                    tested[threshold] = bool(self.holds([threshold], target)[0])
+                if not tested[threshold]:
+                    break
+                if self._is_supported([threshold])[0]:
+                    lowest = threshold if lowest is None else min(lowest, threshold)
+        return lowest
 
     def holds(self, thresholds: Sequence[float], target: float) -> NDArray[np.bool_]:
         """Whether the target holds (t,) at each threshold, with the error that a promise may have."""
@@ -346,26 +358,10 @@ def _share(inside: Numbers, outside: Numbers) -> Numbers:
     return share
 
 
-def _grid(least: float) -> list[float]:
-    """Thresholds from the highest start down to `least`."""
-    count = int((STARTS[0] - least) / STEP + 1e-9) + 1
-    return [round(STARTS[0] - STEP * place, 4) for place in range(count)]
-
-
-def _lowest_that_holds(
-    grid: Sequence[float], holds: NDArray[np.bool_], is_supported: NDArray[np.bool_]
-) -> int | None:
-    """The place of the lowest threshold of a falling grid that some start reaches, where labels lie on both sides."""
-    lowest: int | None = None
-    for start in STARTS:
-        for place in range(len(grid)):
-            if grid[place] > start:
-                continue
-            if not holds[place]:
-                break
-            if is_supported[place]:
-                lowest = place if lowest is None else max(lowest, place)
-    return lowest
+def _falling(start: float, least: float) -> list[float]:
+    """Thresholds from a start down to `least`."""
+    count = int((start - least) / STEP + 1e-9) + 1
+    return [round(start - STEP * place, 4) for place in range(count)]
 
 
 def _log_odds(probabilities: Numbers) -> Numbers:

@@ -13,7 +13,7 @@ from app.engine.scorer import CollectionThresholds
 from app.engine.store import Collection, Derived, Store
 from app.promises.labelled import LabelledPairs
 from app.promises.pool import Pool
-from app.promises.queue import Queue
+from app.promises.queue import Claims, Queue
 
 ASKED_AT_MOST = 2000  # texts of those asked lately that the pool takes in
 
@@ -40,7 +40,9 @@ class Standing:
 class Kept:
     """One collection by one release. Of one event loop."""
 
-    def __init__(self, store: Store, release: LiveRelease, collection: Collection) -> None:
+    def __init__(
+        self, store: Store, release: LiveRelease, collection: Collection, claims: Claims
+    ) -> None:
         self.collection = collection
         self.release = release
         self.lock = asyncio.Lock()
@@ -48,7 +50,7 @@ class Kept:
         self.labelled = LabelledPairs(
             store, release, collection.key, self.pool, _learnt_until(store, release, collection.key)
         )
-        self.queue = Queue(self.pool, self.labelled.is_answered)
+        self.queue = Queue(self.pool, self.labelled.is_answered, claims)
         self.standing: Standing | None = None
         self._store = store
         self._noted: Derived | None = None
@@ -63,6 +65,12 @@ class Kept:
             self.collection.target_precision,
             self.collection.review_recall,
         )
+
+    @property
+    def has_wish(self) -> bool:
+        """Whether thresholds are derived for it."""
+        wished = self.collection.target_precision, self.collection.review_recall
+        return wished != (None, None)
 
     @property
     def key(self) -> int:
@@ -91,7 +99,7 @@ class Kept:
         self.collection = collection
         standing = await asyncio.to_thread(self._derived)
         self.standing = standing
-        if collection.target_precision is None and collection.review_recall is None:
+        if not self.has_wish:
             self.release.hold(self.key, None)
             if self._noted:
                 await asyncio.to_thread(self._store.derived.forget_thresholds, self.key)

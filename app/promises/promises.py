@@ -20,11 +20,12 @@ from app.engine.verdicts import Judge, Pair
 from app.errors import CollectionNotFound, NotReady, SameaskError
 from app.promises.activity import MOST_NAMED, Activity
 from app.promises.kept import Kept, Standing
-from app.promises.queue import DrawnPair, OfferedPair
+from app.promises.queue import Claims, DrawnPair, OfferedPair
 from app.promises.report import Change, Figures, Look, Offered, PromiseState, Report
 
 PAUSE_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0  # for the first near pairs of a collection
+MOST_KEPT = 200  # collections whose near pairs are kept in memory; those with a wish always
 DRAWS = 100  # in one request: those of pairs that somebody labelled elsewhere need nobody's look
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Promises:
         self._activity = activity
         self._kept: dict[int, Kept] = {}  # by collection, of the live release
         self._prepared: dict[str, dict[int, Kept]] = {}  # by the digest of a release on its way
+        self._claims: dict[int, Claims] = defaultdict(dict)  # by collection
         self._labelled: dict[str, set[int]] = defaultdict(set)  # by collection, labels not seen yet
         self._wished: set[str] = set()  # collections whose wishes have changed
         self._opening = asyncio.Lock()
@@ -160,7 +162,7 @@ class Promises:
         for collection in await self._detector.read(self._store.collections.all):
             if collection.target_precision is None and collection.review_recall is None:
                 continue
-            kept = Kept(self._store, release, collection)
+            kept = Kept(self._store, release, collection, self._claims[collection.key])
             await kept.open()
             while await kept.pool.advance():
                 pass
@@ -169,6 +171,15 @@ class Promises:
             changes.append(await self._change(kept))
         self._prepared = {release.release.digest: prepared}
         return changes
+
+    def let_go(self, release: LiveRelease) -> None:
+        """Keep nothing of a release that is being closed: it could not be freed."""
+        prepared = self._prepared.get(release.release.digest, {})
+        if any(kept.release is release for kept in prepared.values()):
+            del self._prepared[release.release.digest]
+        for key, kept in list(self._kept.items()):
+            if kept.release is release:
+                del self._kept[key]
 
     async def change(self, release: LiveRelease, collection_key: int) -> Change | None:
         """What a prepared release would change in a collection; None where nothing is wished of it."""
@@ -196,18 +207,23 @@ class Promises:
         async with self._opening:
             kept = self._kept.get(collection.key)
             if kept is None or kept.release is not live:
-                before = kept
                 kept = self._prepared.get(live.release.digest, {}).get(collection.key)
-                if kept is None or kept.release is not live:
-                    kept = Kept(self._store, live, collection)
-                    await kept.open()
-                if before:
-                    kept.queue.take_over(before.queue)
-                self._kept[collection.key] = kept
+            if kept is None or kept.release is not live:
+                kept = Kept(self._store, live, collection, self._claims[collection.key])
+                await kept.open()
+            self._keep(kept)
             if kept.pool.is_outdated:
                 await kept.begin_anew()
         kept.collection = collection
         return kept
+
+    def _keep(self, kept: Kept) -> None:
+        """Keep it as the one that was asked for last, and let go of the one that nobody asked for longest."""
+        self._kept.pop(kept.key, None)
+        self._kept[kept.key] = kept
+        if len(self._kept) > MOST_KEPT:
+            without = (key for key, other in self._kept.items() if not other.has_wish)
+            self._kept.pop(next(without, kept.key))
 
     async def _standing(self, kept: Kept) -> Standing:
         if kept.standing and kept.is_current:
@@ -289,16 +305,29 @@ class Promises:
     async def _renew(self, name: str, label_ids: Sequence[int]) -> None:
         with self._detector.live.in_use() as live:
             kept = await self._of(name, live)
-            if label_ids:
-                await self._learn(kept, label_ids)
+            pairs = await self._learn(kept, label_ids) if label_ids else []
             await kept.derive()
+            for prepared in list(self._prepared.values()):
+                shadow = prepared.get(kept.key)
+                if shadow and shadow.release is not live:
+                    await self._renew_shadow(shadow, pairs)
 
-    async def _learn(self, kept: Kept, label_ids: Collection[int]) -> None:
-        """Read what labels say; nobody needs to look at their pairs any more."""
+    async def _renew_shadow(self, shadow: Kept, pairs: Sequence[bytes]) -> None:
+        """Let a release on its way follow, which may be ended meanwhile."""
+        try:
+            with shadow.release.in_use():
+                await self._detector.read(shadow.labelled.renew, pairs)
+                await shadow.derive()
+        except SameaskError as error:
+            log.warning("a release on its way can't follow labels: %s", error)
+
+    async def _learn(self, kept: Kept, label_ids: Collection[int]) -> list[bytes]:
+        """Read what labels say, and whose pairs nobody needs to look at any more; the pairs' digests."""
         read = self._detector.read
         pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
         await read(kept.labelled.renew, pairs)
         kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
+        return pairs
 
     async def _look_further(self) -> bool:
         """Take a few more questions into the pools that want some; whether there were any."""
@@ -309,6 +338,7 @@ class Promises:
                     continue
                 if not live.state(key).ready:
                     self._kept.pop(key)  # deleted
+                    self._claims.pop(key, None)
                     continue
                 if kept.pool.is_outdated:
                     await self._of(kept.collection.name, live)

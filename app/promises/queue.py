@@ -32,6 +32,9 @@ class OfferedPair:
         return end.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+Claims = dict[bytes, OfferedPair]  # by the pair's digest
+
+
 @dataclass(frozen=True)
 class DrawnPair:
     """A pair that was drawn, and how."""
@@ -47,22 +50,19 @@ class Queue:
         self,
         pool: Pool,
         is_answered: Callable[[bytes], bool],
+        claims: Claims,
         clock: Callable[[], float] = time.monotonic,
-        seed: int | None = None,
     ) -> None:
+        """`claims` outlive the queue: they are the collection's, whatever release is live."""
         self._pool = pool
         self._is_answered = is_answered
+        self._claims = claims
         self.clock = clock
-        self._lots = np.random.default_rng(seed)
-        self._claims: dict[bytes, OfferedPair] = {}
+        self._lots = np.random.default_rng()
 
     def use(self, pool: Pool) -> None:
         """Draw from another pool from now on."""
         self._pool = pool
-
-    def take_over(self, other: "Queue") -> None:
-        """Know what was claimed in another queue of the collection, whose release was replaced."""
-        self._claims.update(other._claims)
 
     def held_by(self, by: str) -> list[OfferedPair]:
         """What a person looks at."""

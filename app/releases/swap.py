@@ -224,6 +224,7 @@ class Shadow:
         held, self._held = self._held, None
         if held:
             self._detector.following.part(held)
+            self._promises.let_go(held)
             await asyncio.to_thread(held.close)
 
 

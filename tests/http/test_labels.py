@@ -428,6 +428,8 @@ def test_undo_makes_the_next_answer_as_if_nothing_had_been_said(client: TestClie
         "note",
         "contradicted",
         "ended",
+        "offered_by",
+        "offered_probability",
     ]
     assert client.delete(f"/labels/{given['id']}", params={"by": "carl"}).json() == undone
 

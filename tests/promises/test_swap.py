@@ -19,8 +19,8 @@ from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
-from tests.promises.corpus import evidence, fill, label_until_kept, thresholds
-from tests.serving import wait_until
+from tests.promises.corpus import evidence, fill, label_until_kept, promises_of, thresholds
+from tests.serving import detector_of, wait_until
 from tests.tiny_model import build_tiny_model
 from training.publish import document, publish
 
@@ -104,6 +104,37 @@ def test_a_release_keeps_a_promise_from_its_first_answer_on_and_back(client: Tes
     client.post("/admin/releases/live/rollback", json={})
     wait_until(lambda: evidence(client)["release"] == "tiny")
     assert thresholds(client) == before
+
+
+def test_labels_given_while_a_release_waits_count_when_it_goes_live(client: TestClient) -> None:
+    fill(client)
+    client.put("/collections/default", json=WISH)
+    shadow(client, "softer")
+    before = client.get("/admin/releases/softer/diff").json()["promise"]["shadow"]
+    assert before["source"] == "release"
+    label_until_kept(client)
+    wait_until(
+        lambda: (
+            client.get("/admin/releases/softer/diff").json()["promise"]["shadow"]["source"]
+            == "collection"
+        )
+    )
+    waiting = client.get("/admin/releases/softer/diff").json()["promise"]["shadow"]
+    activate(client, "softer")
+    assert thresholds(client) == waiting
+
+
+def test_what_is_kept_of_a_release_goes_with_it(client: TestClient) -> None:
+    fill(client)
+    client.put("/collections/default", json=WISH)
+    promises = promises_of(client)
+    shadow(client, "softer")
+    assert promises._prepared
+    assert client.delete("/admin/releases/shadow").status_code == 204
+    assert promises._prepared == {}
+    activate(client, "softer")
+    live = detector_of(client).live
+    assert {kept.release for kept in promises._kept.values()} <= {live}
 
 
 def test_a_promise_that_it_can_not_keep_is_named_before_the_swap(client: TestClient) -> None:
