@@ -194,7 +194,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         app.state.imports = imports = Imports(detector, settings)
         app.state.began = monotonic()
-        app.state.meter = Meter(app.state.metrics.registry)
+        app.state.meter = Meter(app.state.metrics.registry, lambda: app.state.activity.verdicts)
         worker = Worker(
             store,
             settings,

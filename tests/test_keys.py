@@ -94,15 +94,15 @@ def test_the_secret_of_one_key_does_not_open_another(store: Store) -> None:
     assert (
         scopes(Keys(store, LOOPBACK), f"sameask_{one.id}_{key2.rpartition('_')[2]}") == frozenset()
     )
-    assert scopes(Keys(store, LOOPBACK), key1) == {"read"}
+    assert scopes(Keys(store, LOOPBACK), key1) == {"ask", "read"}
 
 
 def test_a_revoked_key_opens_nothing_and_others_stay(store: Store) -> None:
     (one, key1), (_, key2) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK)
-    assert scopes(held, key1) == {"read"}
+    assert scopes(held, key1) == {"ask", "read"}
     store.keys.revoke(one.id)
-    assert (scopes(held, key1), scopes(held, key2)) == (frozenset(), frozenset({"read"}))
+    assert (scopes(held, key1), scopes(held, key2)) == (frozenset(), frozenset({"ask", "read"}))
 
 
 def test_what_another_process_does_counts_at_once(path: Path, store: Store) -> None:
@@ -118,7 +118,7 @@ def test_a_key_is_remembered_until_anything_is_written(path: Path, store: Store)
     kept, key = make_key(store, [KeyScope.READ])
     held = Keys(store, LOOPBACK)
     assert held.remembers(key) is False
-    read = frozenset({"read"})
+    read = frozenset({"ask", "read"})
     assert (scopes(held, key), held.remembers(key), scopes(held, key)) == (read, True, read)
     store.questions.upsert("default", [("a", "one")])
     assert held.remembers(key) is False
@@ -173,7 +173,7 @@ def test_keys_are_compared_in_constant_time(
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    assert scopes(held, key) == {"read"}
+    assert scopes(held, key) == {"ask", "read"}
     assert compared[-1] == (kept.digest, kept.digest)
     assert scopes(held, key[:-1] + ("0" if key[-1] != "0" else "1")) == frozenset()
     assert compared[-1][1] == kept.digest

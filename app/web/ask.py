@@ -74,7 +74,7 @@ async def ask_page(page: ThePage) -> HTMLResponse:
         asked=asked,
         answer=answer,
         examples=[] if answer else await _examples(page),
-        marks=marks_of(page.detector),
+        marks=await marks_of(page),
     )
 
 
@@ -86,7 +86,7 @@ async def ask(page: ThePage) -> HTMLResponse:
     question = page.fields.text("question")
     page.fields.check()
     answer = await _answer(page, question)
-    return page.part("ask_answer.html", answer=answer, marks=marks_of(page.detector))
+    return page.part("ask_answer.html", answer=answer, marks=await marks_of(page))
 
 
 @router.post("/page/ask/label")
@@ -120,7 +120,7 @@ async def _after_label(page: Page) -> HTMLResponse:
         answer=answer,
         shown=same[0] if same else None,
         place=place,
-        marks=marks_of(page.detector),
+        marks=await marks_of(page),
     )
 
 

@@ -85,7 +85,7 @@ async def undo_pair(page: ThePage) -> HTMLResponse:
 
 async def _after_label(page: Page, pair: tuple[str, str]) -> HTMLResponse:
     comparison = await _comparison(page, *pair)
-    return page.part("compare_judged.html", comparison=comparison, marks=marks_of(page.detector))
+    return page.part("compare_judged.html", comparison=comparison, marks=await marks_of(page))
 
 
 async def _show(page: Page, comparison: Comparison | None) -> HTMLResponse:
@@ -93,7 +93,7 @@ async def _show(page: Page, comparison: Comparison | None) -> HTMLResponse:
         "compare.html",
         "Compare",
         comparison=comparison,
-        marks=marks_of(page.detector),
+        marks=await marks_of(page),
     )
 
 

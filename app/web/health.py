@@ -16,8 +16,10 @@ from app.web.page import Page, ThePage
 
 MINUTE_SECONDS = 60.0
 LATELY_SECONDS = 300.0
+HOUR_SECONDS = 3600.0
 CHART_WIDTH, CHART_HEIGHT = 308.0, 120.0
 MAX_COLLECTIONS = 50
+VERDICTS = ("duplicate", "review", "new")
 GIB = 2**30
 
 router = APIRouter()
@@ -80,12 +82,14 @@ async def _figures(page: Page) -> dict[str, object]:
     began: float = page.request.app.state.began
     collections = await page.read(page.store.collections.page, "", MAX_COLLECTIONS)
     minutes = meter.periods(MINUTE_SECONDS)
+    hour = meter.since(HOUR_SECONDS)
     disk = await run_in_threadpool(shutil.disk_usage, page.settings.data_dir)
     return {
         "readiness": await page.detector.readiness(),
         "up_hours": (monotonic() - began) / 3600,
         "lately": meter.since(LATELY_SECONDS),
-        "hour": meter.since(3600.0),
+        "hour": hour,
+        "mix": _mix(hour, page.collection),
         "throughput": chart([period.a_second for period in minutes], "requests a second"),
         "latency": chart(_p95(minutes), "ms"),
         "queues": _queues(page),
@@ -111,6 +115,12 @@ def chart(values: Sequence[float], unit: str) -> Chart:
         x = round(first + width * number, 1)
         bars.append(Bar(x, round(CHART_HEIGHT - height, 1), round(height, 1), words))
     return Chart(bars, top, round(width - 1, 1))
+
+
+def _mix(period: Period, collection: str) -> dict[str, int]:
+    """How many questions of a collection got each verdict, where any was asked."""
+    given = {verdict: period.verdicts.get((collection, verdict), 0) for verdict in VERDICTS}
+    return given if any(given.values()) else {}
 
 
 def _p95(periods: Sequence[Period]) -> list[float]:

@@ -12,10 +12,9 @@ SAMPLE_SECONDS = 10.0
 KEPT_SECONDS = 3600.0
 FAMILY = "sameask_request_seconds"
 ASKING = ("/duplicates", "/pair-score", "/page/ask")
-VERDICTS = "sameask_verdicts"
 
 Buckets = Mapping[float, float]  # by upper bound in seconds, requests that took no longer
-Counts = Mapping[str, float]  # by verdict, answers
+Counts = Mapping[tuple[str, str], int]  # by collection and verdict, answers
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,16 @@ class Period:
 
 
 class Meter:
-    """Samples of one registry."""
+    """Samples of one registry, and of the verdicts that were given."""
 
-    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        verdicts: Callable[[], Counts],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._registry = registry
+        self._verdicts = verdicts
         self._clock = clock
         self._samples: deque[Sample] = deque(maxlen=round(KEPT_SECONDS / SAMPLE_SECONDS) + 1)
         self._samples.append(self._read())
@@ -92,16 +97,12 @@ class Meter:
 
     def _read(self) -> Sample:
         buckets: dict[float, float] = {}
-        verdicts: dict[str, float] = {}
         for family in self._registry.collect():
             for sample in family.samples:
                 if sample.name == f"{FAMILY}_bucket" and sample.labels["route"] in ASKING:
                     bound = float(sample.labels["le"])
                     buckets[bound] = buckets.get(bound, 0.0) + sample.value
-                elif sample.name == f"{VERDICTS}_total":
-                    name = sample.labels["verdict"]
-                    verdicts[name] = verdicts.get(name, 0.0) + sample.value
-        return Sample(self._clock(), buckets, verdicts)
+        return Sample(self._clock(), buckets, dict(self._verdicts()))
 
 
 def _between(before: Sample, after: Sample) -> Period:
@@ -109,7 +110,7 @@ def _between(before: Sample, after: Sample) -> Period:
         bound: count - before.buckets.get(bound, 0.0) for bound, count in after.buckets.items()
     }
     verdicts = {
-        name: count - before.verdicts.get(name, 0.0) for name, count in after.verdicts.items()
+        name: count - before.verdicts.get(name, 0) for name, count in after.verdicts.items()
     }
     requests = after.requests - before.requests
     return Period(after.at - before.at, requests, buckets, verdicts)

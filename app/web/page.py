@@ -36,6 +36,7 @@ class Screen:
 SCREENS = (
     Screen("Ask", "/", "a", KeyScope.ASK),
     Screen("Compare", "/page/compare", "c", KeyScope.ASK),
+    Screen("Review", "/page/review", "v"),
     Screen("Questions", "/page/questions", "q"),
     Screen("Releases", "/page/releases", "r"),
     Screen("Health", "/page/health", "h"),

@@ -7,11 +7,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import NotReady, SameaskError
-from app.web import ask, compare, health, imports, questions, releases, sign_in, static
+from app.web import ask, compare, health, imports, questions, releases, review, sign_in, static
 from app.web.access import SCOPES, check_visitor, path_in
 from app.web.problems import problem, refuse
 
-ROOMS = (static, sign_in, ask, compare, questions, imports, releases, health)
+ROOMS = (static, sign_in, ask, compare, review, questions, imports, releases, health)
 STARTING = "the service is starting: it is opening its data and its models"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"

@@ -108,12 +108,13 @@ async def close_shadow(page: ThePage) -> HTMLResponse:
 async def show_diff(page: ThePage) -> HTMLResponse:
     """Which verdicts would change in this collection."""
     name = _name(page)
-    live, diff = await page.releases.diff(name, page.collection)
+    live, diff, change = await page.releases.diff(name, page.collection)
     return page.part(
         "releases_diff.html",
         live_name=live,
         name=name,
         diff=diff,
+        change=change,
         verdicts=("duplicate", "review", "different"),
         examples=diff.changed[:EXAMPLES],
     )

@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 
-from app.detector import Detector
+from app.web.page import Page
 
 
 @dataclass(frozen=True)
 class Marks:
     """Probabilities from which `review` and `duplicate` are said; no such one for `duplicate`: None.
 
-    `target` is the precision that `duplicate` is to hold, `labels` how many labels its threshold rests on.
+    `target` is the precision that `duplicate` is to hold; `is_own`: by labels of the collection itself.
     """
 
     review: float
     duplicate: float | None
-    target: str
-    labels: int
+    target: float
+    is_own: bool
 
     def tint(self, probability: float) -> str:
         """What the probability alone would say: the colour of its bar."""
@@ -25,18 +25,24 @@ class Marks:
 
     @property
     def promise(self) -> str:
-        """`90 in 100`."""
-        return f"{float(self.target) * 100:.0f} in 100"
+        """What is promised of those called duplicate, and by whose labels."""
+        whose = (
+            "by labels of this collection" if self.is_own else "measured on other sites’ questions"
+        )
+        share = f"{self.target * 100:.4g} in 100"
+        return f"Of what is called duplicate, at least {share} are; {whose}."
 
 
-def marks_of(detector: Detector) -> Marks:
-    """Of the live release, for pairs that the classifier has read, where there is one."""
-    scorer = detector.live.scorer
-    thresholds = (scorer.by_pair or scorer.by_similarity).thresholds
-    duplicate = thresholds.duplicate[scorer.target_precision]
+async def marks_of(page: Page) -> Marks:
+    """Of the page's collection by the live release, for pairs that the classifier has read, where there is one."""
+    collection = await page.read(page.store.collections.get, page.collection)
+    live = page.detector.live
+    thresholds = live.thresholds(collection.key)
+    is_own = thresholds.source == "collection"
+    wished = collection.target_precision if is_own else None
     return Marks(
         review=thresholds.review,
-        duplicate=duplicate.probability,
-        target=scorer.target_precision,
-        labels=duplicate.labels,
+        duplicate=thresholds.duplicate,
+        target=wished or float(live.scorer.target_precision),
+        is_own=is_own,
     )

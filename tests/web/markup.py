@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"br", "hr", "img", "input", "link", "meta", "path", "rect", "circle"}
+VOID = {"br", "hr", "img", "input", "link", "meta"}
 
 
 @dataclass

@@ -25,7 +25,7 @@ PATIENCE = 180_000  # milliseconds, for what embeds all questions
 EXAMPLES = Path("examples/questions.csv")
 ASKED = "How do I give a client outside our company access to a folder?"
 SCREENS = ["/", "/?id=support-065", "/page/compare?a=support-065&b=support-066"]
-SCREENS += ["/page/questions", "/page/releases", "/page/health"]
+SCREENS += ["/page/review", "/page/questions", "/page/releases", "/page/health"]
 EACH_SCREEN = pytest.mark.parametrize("path", SCREENS)
 
 

@@ -32,7 +32,7 @@ async def test_only_what_asks_is_counted_and_only_since_then() -> None:
         registry=registry,
         buckets=(0.01, 0.1, 1.0),
     )
-    meter = Meter(registry, clock)
+    meter = Meter(registry, dict, clock)
     for taken in (0.005, 0.05, 0.05, 0.5):
         seconds.labels("POST", "/duplicates", 200).observe(taken)
     seconds.labels("POST", "/page/ask", 200).observe(0.05)

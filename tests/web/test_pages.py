@@ -14,7 +14,7 @@ from tests.web.browsing import HTMX, post, shown, texts
 from tests.web.markup import parsed
 
 MAX_PAGE_BYTES = 100_000
-PAGES = ["/", "/page/compare", "/page/questions", "/page/releases", "/page/health"]
+PAGES = ["/", "/page/compare", "/page/review", "/page/questions", "/page/releases", "/page/health"]
 TEMPLATES = Path("app/web/templates")
 
 

@@ -1,0 +1,94 @@
+"""Review: pairs of the queue, labelled one after the other, with what the labels support."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import wait_until_ready
+from tests.promises.corpus import fill, label_until_kept
+from tests.web.browsing import HTMX, fields_of, part, post, shown, texts
+from tests.web.markup import Element, parsed
+
+
+@pytest.fixture(scope="module")
+def client(page_settings: Settings) -> Iterator[TestClient]:
+    """A service with questions that are near each other."""
+    with TestClient(create_app(page_settings), follow_redirects=False) as client:
+        wait_until_ready(client)
+        fill(client)
+        yield client
+
+
+def pair_in(page: Element) -> list[str]:
+    """The two texts of the pair that is shown."""
+    return texts(page.one("article", class_="pair").all("p", class_="text"))
+
+
+def test_a_pair_is_labelled_and_the_next_one_comes(client: TestClient) -> None:
+    page = shown(client, "/page/review")
+    first = pair_in(page)
+    form = page.one("form", class_="answers")
+    answer = part(client, form["hx-post"], is_duplicate="true", same="1", **fields_of(form))
+    assert pair_in(answer) != first
+    assert answer.one("div", id="progress").one("span").text == (
+        "2 labelled in this sitting: 2 same, 0 not; 0 skipped"
+    )
+    (label,) = client.get("/labels").json()["labels"]
+    assert sorted(label["questions"]) == sorted(first)
+    undo = answer.one("tr", data_said="").one("button")
+    undone = part(client, undo["hx-post"], label=str(label["id"]), is_duplicate="true", same="2")
+    assert "1 same" in undone.text
+    assert client.get("/labels").json()["labels"] == []
+
+
+def test_a_pair_is_skipped_for_good(client: TestClient) -> None:
+    page = shown(client, "/page/review")
+    skipped = pair_in(page)
+    form = page.one("form", class_="answers")
+    answer = part(client, "/page/review/skip", **fields_of(form))
+    assert pair_in(answer) != skipped
+    assert "1 skipped" in answer.one("div", id="progress").text
+    assert post(client, "/page/review/skip", offer="999999").status_code == 404
+
+
+def test_a_word_with_a_note_keeps_the_note(client: TestClient) -> None:
+    form = shown(client, "/page/review").one("form", class_="answers")
+    part(client, form["hx-post"], is_duplicate="false", note="another time", **fields_of(form))
+    (label,) = client.get("/labels").json()["labels"]
+    assert (label["is_duplicate"], label["note"]) == (False, "another time")
+    client.delete(f"/labels/{label['id']}", params={"by": label["by"]})
+
+
+def test_without_a_wish_the_release_is_said_to_hold(client: TestClient) -> None:
+    text = evidence(client).text
+    assert "No precision is asked for" in text
+    assert "measured on other sites’ questions" in text
+
+
+def test_a_promise_is_asked_for_and_its_labels_are_told(client: TestClient) -> None:
+    asked = part(client, "/page/review/promise", target_precision="0.95")
+    assert "to promise 0.95" in asked.text or "No number of labels supports 0.95" in asked.text
+    assert client.get("/collections/default").json()["target_precision"] == 0.95
+    refused = post(client, "/page/review/promise", target_precision="0.3")
+    assert refused.status_code == 422
+    part(client, "/page/review/promise", target_precision="")
+    assert client.get("/collections/default").json()["target_precision"] is None
+
+
+def test_a_promise_that_labels_support_is_told_as_kept(client: TestClient) -> None:
+    client.put("/collections/default", json={"target_precision": 0.8})
+    label_until_kept(client)
+    page = evidence(client)
+    assert "Of what is called duplicate, at least 80 in 100 are" in page.text
+    (drawing,) = page.all("svg")
+    assert drawing.one("polyline", class_="c-a")["points"].count(",") >= 2
+    found = client.post("/page/ask", data={"question": "can i cancel the order"}, headers=HTMX).text
+    assert "duplicate at" in found
+
+
+def evidence(client: TestClient) -> Element:
+    """What the labels support, as the page shows it."""
+    return parsed(client.get("/page/review/evidence", headers=HTMX).text)
