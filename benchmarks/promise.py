@@ -275,7 +275,7 @@ def near_pairs(vectors: NDArray[np.float32]) -> list[tuple[int, int]]:
     near = vectors @ vectors.T
     np.fill_diagonal(near, -1)
     nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEAR]
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for row, others in enumerate(nearest.tolist()):
         pairs.update((min(row, other), max(row, other)) for other in others)
     return sorted(pairs)

@@ -6,7 +6,7 @@ pairs known by now are a fair sample of all, however far the pool has come.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,10 @@ class NearPair:
     logit: float  # NaN where the pair classifier has not read it
     probability: float
     digest: bytes
+
+    def read(self, logit: float, probability: float) -> "NearPair":
+        """The same with what a release says of it."""
+        return NearPair(self.ids, self.texts, self.similarity, logit, probability, self.digest)
 
     @property
     def questions(self) -> list[str]:
@@ -180,8 +184,7 @@ class Pool:
         logits = await read_open(self._release, [pair.texts for pair in pairs], near)
         scored = self._release.scorer.probabilities(near, logits)
         for pair, logit, probability in zip(pairs, logits, scored, strict=True):
-            read = replace(pair, logit=float(logit), probability=float(probability))
-            self._pairs.setdefault(pair.digest, read)
+            self._pairs.setdefault(pair.digest, pair.read(float(logit), float(probability)))
 
 
 def _pair(first: tuple[str | None, str], second: Question, near: float) -> NearPair:
