@@ -8,6 +8,7 @@ notes nothing in the store.
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.scorer import CollectionThresholds
+from app.engine.signals import Reader
 from app.engine.store import Changes, Question, Store
+from app.engine.text_form import TEXT_FORM
 from app.errors import ModelFailing, SameaskError, StorageFull
 
 CATCH_UP_CHUNK = 512  # questions applied at a time, while the next as many are being embedded
@@ -53,6 +56,22 @@ class ServingOptions:
     device: str = "cpu"
     backend: str = TORCH
     models_dir: Path | None = None  # of converted models; None: they are not kept
+
+
+class TokenCount:
+    """How many tokens of what is asked were read, and how many stood for what can't be read. Safe from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.tokens = self.unknown = 0
+
+    def add(self, tokens: Sequence[Tokens]) -> None:
+        """Count the tokens of some texts."""
+        read = sum(of_text.count for of_text in tokens)
+        unknown = sum(of_text.unknown for of_text in tokens)
+        with self._lock:
+            self.tokens += read
+            self.unknown += unknown
 
 
 class Quarantine:
@@ -120,6 +139,8 @@ class LiveRelease:
         self.encoder = encoder
         self.classifier = classifier
         self.scorer = release.scorer(options.target_precision)
+        self.reader = Reader(encoder, classifier)
+        self.asked = TokenCount()
         self.batcher = _batcher(encoder, options)
         self.pair_batcher = _pair_batcher(classifier, options) if classifier else None
         self.recent = RecentVectors(options.max_cached_embeddings)
@@ -184,6 +205,7 @@ class LiveRelease:
 
     async def embed_asked(self, tokens: Sequence[Tokens]) -> Outcomes:
         """Like `embed`, but the vectors of texts that were asked lately are kept, and given again to the bit."""
+        self.asked.add(tokens)
         known = self.recent.get(tokens)
         missing = [of_text for of_text, vector in zip(tokens, known, strict=True) if vector is None]
         outcomes = await Awaited(self.embed(missing))
@@ -336,9 +358,10 @@ def logits_of(outcomes: Sequence[np.float32 | Exception]) -> NDArray[np.float32]
 
 
 def _vectors_of(release: Release, encoder: Encoder) -> str:
-    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
-    different (a cosine of 0.998, where halves have 0.99999)."""
-    return f"int8-{release.digest}" if encoder.dtype == "int8" else release.digest
+    """What an index's vectors are bound to: the release, the form of the texts that it reads, and int8 where that made
+    them, as it makes them a little different (a cosine of 0.998, where halves have 0.99999)."""
+    bound_to = f"{release.digest}-form-{TEXT_FORM}"
+    return f"int8-{bound_to}" if encoder.dtype == "int8" else bound_to
 
 
 def _batcher(encoder: Encoder, options: ServingOptions) -> Batcher[Tokens, NDArray[np.float32]]:
