@@ -15,15 +15,16 @@ from typing import Any, ParamSpec, TypeVar
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.coroutines import run
 from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
-from app.engine.finding import Find, Findings, Score, Scores
+from app.engine.finding import Find, Findings
 from app.engine.finding import Finding as Finding
-from app.engine.finding import Judgement as Judgement
-from app.engine.finding import Reason as Reason
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
+from app.engine.pair_scores import Score, Scores
 from app.engine.query import Bounds, Query, Verify
+from app.engine.reasons import Reason as Reason
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
-from app.engine.stored_pairs import unlabelled_pairs
+from app.engine.stored_pairs import labels_on, unlabelled_pairs
+from app.engine.verdicts import Judgement as Judgement
 from app.errors import Overloaded
 
 P = ParamSpec("P")
@@ -105,7 +106,7 @@ class Detector:
     ) -> Findings:
         """Has each of these been asked before in the collection?
 
-        A question that stands there word for word (after normalisation) is answered with its exact matches and
+        A question whose visible words stand there is answered with its exact matches and
         what labels link to it, before any model call. Others get up to `top_k` candidates. The pair classifier
         reads the nearest ones (`auto`), all of them, or none; what it has not read is `review` at most. The strongest
         verdict and the greatest probability come first. What people said of a pair overrules its verdict, and nothing
@@ -188,6 +189,12 @@ class Detector:
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that reads the store, in a thread that no asker needs."""
         return await in_thread(self._readers, function, *args, **kwargs)
+
+    async def labels_on(
+        self, collection: str, pairs: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], list[Label]]:
+        """For each pair of texts, the active labels that decide on it; none: absent. Raises CollectionNotFound."""
+        return await self.read(labels_on, self.store, collection, pairs)
 
     async def near_pairs(
         self, collection: str, limit: int

@@ -62,7 +62,8 @@ class Bounds:
         self._refuse(questions, self.max_answer_bytes)
 
     def _refuse(self, questions: Sequence[Question], max_bytes: int) -> None:
-        if not fit([question.text for question in questions], max_bytes):
+        # Copies of a text are one candidate.
+        if not fit({question.text for question in questions}, max_bytes):
             raise AnswerTooLarge(self.max_answer_bytes)
 
 

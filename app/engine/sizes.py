@@ -1,7 +1,7 @@
 """How many bytes texts have in an answer, so that answers can be bounded before they are made."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ def json_bytes(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass")) - 2
 
 
-def fit(texts: Sequence[str], max_bytes: int) -> bool:
+def fit(texts: Collection[str], max_bytes: int) -> bool:
     """Whether these texts have so many bytes of JSON at most. Those of common size are not encoded for that."""
     if MOST_BYTES * sum(map(len, texts)) <= max_bytes:
         return True

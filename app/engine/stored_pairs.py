@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from app.engine.index.collection_index import CollectionIndex
 from app.engine.index.faiss_index import one_thread
 from app.engine.index.hit import Hit
-from app.engine.rulings import Ruling, rulings_of_pairs
+from app.engine.rulings import Ruling, deciding_labels, rulings_of_pairs
 from app.engine.scorer import similarity
-from app.engine.store import Question, Store
+from app.engine.store import Label, Question, Store
+from app.engine.text import TextPair, Words
 from app.engine.verdicts import Pair
 
 NEAR = 5  # others that a question makes pairs with
@@ -90,9 +91,8 @@ def read_pairs(store: Store, collection_key: int, pairs: Collection[Revisions]) 
         first, second = map(stored.get, revisions)
         if first and second and first.digest != second.digest:
             there.append((first, second))
-    texts = [(first.text, second.text) for first, second in there]
-    ruled = rulings_of_pairs(store.labels.of(collection_key, texts))
-    rulings = [ruled.get(of_pair) for of_pair in texts]
+    ruled = rulings_of_pairs(there, store.labels.of(collection_key, there))
+    rulings = [ruled.get((first.text, second.text)) for first, second in there]
     return [StoredPair(*both, ruling) for both, ruling in zip(there, rulings, strict=True)]
 
 
@@ -113,3 +113,20 @@ def unlabelled_pairs(
 def _pairs_with(question: int, hits: Sequence[Hit], count: int) -> list[Revisions]:
     others = [hit.revision for hit in hits if hit.revision != question]
     return [(min(question, other), max(question, other)) for other in others[:count]]
+
+
+def labels_on(
+    store: Store, collection: str, pairs: Sequence[TextPair]
+) -> dict[TextPair, list[Label]]:
+    """For each pair of texts, the active labels that decide on it; none: absent. Raises CollectionNotFound."""
+    worded = [(Words.of(one), Words.of(other)) for one, other in pairs]
+    with store.view():
+        key = store.collections.get(collection).key
+        alike = store.labels.of(key, worded)
+    deciding: dict[TextPair, list[Label]] = {}
+    for one, other in worded:
+        texts = one.text, other.text
+        labels = deciding_labels(one, other, alike.get(texts, ()))
+        if labels:
+            deciding[texts] = labels
+    return deciding

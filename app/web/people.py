@@ -31,8 +31,7 @@ async def said_of(page: Page, pairs: Sequence[TextPair]) -> dict[TextPair, Said]
     """For each pair that somebody has labelled, what was said. Nothing for whom names are not for."""
     if not pairs or page.visitor.lacks(KeyScope.READ):
         return {}
-    key = (await page.read(page.store.collections.get, page.collection)).key
-    labels = await page.read(page.store.labels.of, key, pairs)
+    labels = await page.detector.labels_on(page.collection, pairs)
     return {pair: _said(of_pair, page.visitor.name) for pair, of_pair in labels.items()}
 
 
