@@ -18,7 +18,26 @@ MONTHS = (
 
 Span = tuple[int, int]  # start and end in a text, in code points; the end is not part of it
 Spans = tuple[Span, ...]
-Code = Literal["label", "same_words", "unreadable", "cut", "unread"]
+Code = Literal[
+    "label",
+    "same_words",
+    "unreadable",
+    "cut",
+    "unread",
+    # of the guards
+    "language",
+    "negation",
+    "opposite",
+    "direction",
+    "identifier",
+    "version",
+    "unit",
+    "number",
+    "entity",
+    "actor",
+    "time",
+    "question",
+]
 
 
 @dataclass(frozen=True, slots=True)

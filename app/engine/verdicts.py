@@ -7,8 +7,9 @@ A judgement is made in this order, and a later step overrules an earlier one:
 2. Thresholds. The probability reaches `duplicate`, `review` or `different`: by the collection's own thresholds where
    its labels support some, else by the release's. What the classifier has not read is `review` at most, where there is
    a classifier.
-3. Equality. Texts of the same words are a duplicate with probability 1, whatever the models say.
-4. Labels. What people said of the pair is its verdict. Similarity and probability stay.
+3. Guards. A pair of which certain guards see that it differs is `review` at most (`guards.CAPPING`).
+4. Equality. Texts of the same words are a duplicate with probability 1, whatever the models say.
+5. Labels. What people said of the pair is its verdict. Similarity and probability stay.
 
 Each judgement has its reasons (`reasons`), the most important first.
 """
@@ -21,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine import reasons
+from app.engine.guards import CAPPING, differences
+from app.engine.guards.difference import Difference
 from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
 from app.engine.scorer import CollectionThresholds, Scorer, Verdict
@@ -123,25 +126,51 @@ class Judge:
     ) -> Judgement:
         if pair.is_same_words:
             probability = 1.0
-        verdict = self._verdict_of(pair, probability, is_read)
-        why = most_important(self._reasons(pair, is_read))
+        seen = self._differences(pair)
+        verdict = self._verdict_of(pair, probability, is_read, seen)
+        why = most_important(self._reasons(pair, is_read, seen))
         return Judgement(similarity, probability, verdict, pair.ruling, why)
 
-    def _verdict_of(self, pair: Pair, probability: float, is_read: bool) -> Verdict:
+    def _differences(self, pair: Pair) -> list[Difference]:
+        """What the guards see. A release of other languages has nothing to say of what is not English."""
+        if pair.is_same_words:
+            return []
+        seen = differences(pair.first.text, pair.second.text)
+        if self._scorer.is_english:
+            return seen
+        return [difference for difference in seen if difference.code != "language"]
+
+    def _verdict_of(
+        self, pair: Pair, probability: float, is_read: bool, seen: Sequence[Difference]
+    ) -> Verdict:
         if pair.ruling:
             return pair.ruling.verdict
         if pair.is_same_words:
             return "duplicate"
-        return self.verdict(probability, is_read=is_read)
+        verdict = self.verdict(probability, is_read=is_read)
+        if verdict == "duplicate" and _is_capped(seen):
+            return "review"
+        return verdict
 
-    def _reasons(self, pair: Pair, is_read: bool) -> Iterator[Reason]:
+    def _reasons(self, pair: Pair, is_read: bool, seen: Sequence[Difference]) -> Iterator[Reason]:
         """All that hold, the most important first."""
         if pair.ruling:
             yield reasons.label(pair.ruling)
         if pair.is_same_words:
             yield reasons.same_words()
-        elif self._scorer.by_pair and not is_read:
+        for difference in seen:
+            yield difference.reason()
+        if not pair.is_same_words and self._scorer.by_pair and not is_read:
             yield reasons.unread()
+
+
+def capped(pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
+    """Which pairs (n,) of English texts are `review` at most, however probable, for what the guards see."""
+    return np.array([_is_capped(differences(*pair)) for pair in pairs], dtype=np.bool_)
+
+
+def _is_capped(seen: Sequence[Difference]) -> bool:
+    return any(difference.code in CAPPING for difference in seen)
 
 
 def unread(count: int) -> NDArray[np.float32]:
