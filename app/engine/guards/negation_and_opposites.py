@@ -5,6 +5,7 @@ A negation and an opposite together cancel ("not open", "closed"). What a negate
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference, spans
@@ -18,8 +19,11 @@ MOST_WORDS = 12  # that differ in a text: beyond, it is another question anyway
 
 NEGATORS = words("""
     not no never without nobody nothing none nowhere neither hardly scarcely barely unable unless lack
-    refuse refuses refused fail fails failed stop stops prevent prevents keep keeps
 """)
+# Verbs that deny with "to" behind them, and with "from doing".
+DENYING_TO = words("refuse refuses refused fail fails failed")
+DENYING_FROM = words("stop stops prevent prevents keep keeps")
+DENYING = NEGATORS | DENYING_TO | DENYING_FROM
 AUXILIARIES = words("""
     am is are was were do does did have has had will would shall should can could may might must need ought
 """)
@@ -47,22 +51,27 @@ def difference(pair: Alignment) -> Difference | None:
 def _negations(reading: Reading) -> Iterator[Word]:
     """The words that deny, without those that a question may begin with for politeness."""
     lowers = [word.lower for word in reading.words]
-    if NEGATORS.isdisjoint(lowers):
+    if DENYING.isdisjoint(lowers):
         return
     for place, word in enumerate(reading.words):
-        if word.lower not in NEGATORS:
+        if word.lower not in DENYING:
             continue
         before = lowers[place - 1] if place else ""
         following = lowers[place + 1] if place + 1 < len(lowers) else ""
         if before == "or" or following in FREE:
             continue
-        if word.lower.startswith(("refus", "fail")) and following != "to":
+        if word.lower in DENYING_TO and following != "to":
             continue
-        if word.lower.startswith(("stop", "prevent", "keep")) and "from" not in lowers[place:]:
+        if word.lower in DENYING_FROM and not _keeps_from_doing(lowers[place:]):
             continue
         if word.lower in ("not", "no") and _begins(reading, place):
             continue
         yield word
+
+
+def _keeps_from_doing(lowers: Sequence[str]) -> bool:
+    """Whether something is kept from doing something: "stop bread from rising"."""
+    return any(before == "from" and word.endswith("ing") for before, word in pairwise(lowers))
 
 
 def _begins(reading: Reading, place: int) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.engine.guards import differences
 from app.engine.guards.word_lists import words
-from tests.engine.guards.pairs import PAIRS
+from tests.engine.guards.pairs import PAIRS, ROOT, fires
 
 # Any text, and texts of the words that guards look at.
 WORDS = st.sampled_from(
@@ -84,3 +84,11 @@ def test_ten_candidates_take_a_millisecond_or_little_more() -> None:
             differences(first, second)
         rounds.append((process_time() - began) / len(texts))
     assert min(rounds) < 3e-4
+
+
+def test_the_page_of_verdicts_has_the_figures_of_today() -> None:
+    page = (ROOT / "docs" / "verdicts.md").read_text("utf-8")
+    for file in sorted(PAIRS.glob("*.tsv")):
+        precision, recall = fires(file.stem)
+        line = f"| {file.stem.replace('_', ' ')} | {precision:.3f} | {recall:.3f} |"
+        assert line in page
