@@ -224,7 +224,7 @@ def print_brought(title: str, written: Written, other: Scored | None) -> None:
 
 def any_fires(fires: Columns, names: Sequence[str]) -> NDArray[np.bool_]:
     """Whether any of the guards fires on a pair (n,)."""
-    return np.any([fires[name] for name in names], axis=0)
+    return np.asarray(np.any([fires[name] for name in names], axis=0), dtype=np.bool_)
 
 
 def judged(

@@ -89,7 +89,7 @@ ENGLISH = FUNCTION_WORDS | words(
     "go make use take change find work long much many good best new first time"
 )
 ONLY_ENGLISH = ENGLISH.difference(*OTHERS)
-ONLY_OTHER = frozenset().union(*OTHERS) - ENGLISH
+ONLY_OTHER = ENGLISH.union(*OTHERS) - ENGLISH
 
 
 def difference(pair: Alignment) -> Difference | None:
