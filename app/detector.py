@@ -43,6 +43,7 @@ class Readiness:
     ready: bool
     failure: str | None
     release: str
+    languages: Sequence[str]
     collections: int
     collections_ready: int
     questions: int
@@ -223,6 +224,7 @@ class Detector:
             ready=failure is None and ready == stored.collections,
             failure=failure,
             release=live.release.name,
+            languages=live.release.languages,
             collections=stored.collections,
             collections_ready=ready,
             questions=stored.questions,

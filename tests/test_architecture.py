@@ -219,7 +219,7 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.reasons": {"app.engine.rulings"},
     "app.engine.rulings": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
     "app.engine.scorer": set(),
-    "app.engine.guards": {"app.engine.text"},
+    "app.engine.guards": {"app.engine.guards", "app.engine.reasons"},
     "app.engine.groups": {
         "app.engine.components",
         "app.engine.index",
@@ -282,7 +282,6 @@ ARROWS: dict[str, set[str]] = {
 
 # Rooms of the drawing that come with later work.
 TO_COME = {
-    "app.engine.guards",
     "app.engine.groups",
 }
 

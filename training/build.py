@@ -20,6 +20,7 @@ from app.engine.release import (
     CLASSIFIER,
     DIFFERENCE,
     ENCODER,
+    ENGLISH,
     WEIGHTS,
     Release,
     calibration_document,
@@ -86,6 +87,7 @@ class Recipe:
     seed: int | None = None
     training: Mapping[str, Any] | None = None  # objectives and their settings, by part
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
+    languages: Sequence[str] = (ENGLISH,)  # of a release without a parent; else they are its
     scales: FitScales | None = None  # fits the scales otherwise than on the pairs to tune on
 
     def check(self, out: Path) -> None:
@@ -231,6 +233,7 @@ def _manifest(recipe: Recipe, folder: Path, dimension: int) -> dict[str, Any]:
         "parent": recipe.parent.name if recipe.parent else None,
         "base_model": {"name": recipe.base, "files": _digests(folder)},
         "dimension": dimension,
+        "languages": list(recipe.parent.languages if recipe.parent else recipe.languages),
         "data": data,
         "training": recipe.training,
         "leaks": recipe.leaks,

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
+from app.engine.release import ENGLISH
 from app.engine.scorer import Scale, Threshold
 from training.evaluation import Evidence
 from training.figures import ECE_BINS, Figures
@@ -42,11 +43,15 @@ To tell people who moderate questions which stored question a new one may repeat
 nothing should be closed, merged or deleted by it alone. Pairs of the same visible words never reach the \
 models and are left out of all figures."""
 
+ENGLISH_ALONE = """Pairs in which a question is not in English are called `review` at most, with the reason \
+`language`. How other languages are told, and how seldom English is taken for one, stands in Sameask's \
+docs/verdicts.md."""
+
 FAILURES = """## Known failures
 
 Pairs that differ by a negation, a number, a version, a name or the direction of something are close to every model of \
 this size. Labels of Quora contradict themselves: pairs of equal words are labelled different now and then, so high \
-precision is reached late. Other languages than English were not looked at."""
+precision is reached late."""
 
 
 def card(
@@ -66,6 +71,8 @@ def card(
         f"# {name}",
         _models(manifest, with_classifier=by_pair is not None),
         PURPOSE,
+        "## Languages",
+        _languages(manifest["languages"]),
         "## Figures",
         "\n".join(_figures(figures, tuned=figures is metrics[-1]) for figures in metrics),
         "## Thresholds",
@@ -82,6 +89,12 @@ def card(
     if pictures:
         sections.append("\n".join(f"![{Path(picture).stem}]({picture})" for picture in pictures))
     return "\n\n".join(sections) + "\n"
+
+
+def _languages(languages: Sequence[str]) -> str:
+    if list(languages) == [ENGLISH]:
+        return f"It is for questions in English. {ENGLISH_ALONE}"
+    return f"It is for questions in {', '.join(languages)} (BCP 47)."
 
 
 def plots(evidence: Evidence, scale: Scale, models: Mapping[str, Path]) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from app.engine.release import Release
+from app.engine.release import ENGLISH, Release
 from app.engine.training_contract import GateReport
 from app.errors import CommandError, SameaskError
 from training import cli_options as option
@@ -76,6 +76,7 @@ def fit_command(
     augment: option.Augment = 0.0,
     max_tokens: option.MaxTokens = 128,
     precision: option.Precision = "auto",
+    language: option.Languages = None,
     row_split: option.RowSplit = False,
     device: option.Device = "auto",
     seed: option.Seed = 20,
@@ -123,6 +124,7 @@ def fit_command(
         average=[Release.open(path) for path in average or []],
         limit=limit,
         bits=bits,
+        languages=language or [ENGLISH],
         leaks=row_split,
     )
     release = fit(plan, out)
@@ -157,13 +159,15 @@ def calibrate_command(
     columns: option.Columns = None,
     report_pairs: option.ReportPairs = None,
     base: option.Base = "all-MiniLM-L6-v2",
+    language: option.Languages = None,
     device: option.Device = "auto",
 ) -> None:
     """Fit a base model's calibration and thresholds, as it is, and publish the release."""
     given = sources.read(pairs, subset, columns)
     tune = Source(given.name, sources.clean(given.pairs))
     report = sources.files(report_pairs or [])
-    _show(make_release(Recipe(base=base, tune=tune, report=report), out, device))
+    recipe = Recipe(base=base, tune=tune, report=report, languages=language or [ENGLISH])
+    _show(make_release(recipe, out, device))
 
 
 @cli.command("split")

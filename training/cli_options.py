@@ -173,6 +173,13 @@ MaxTokens = Annotated[
     int,
     typer.Option(min=8, help="Of a text or a pair; longer ones are cut."),
 ]
+Languages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--language",
+        help="Of the questions, by BCP 47, once for each; English if left out, the parent's with --parent.",
+    ),
+]
 Precision = Annotated[
     PrecisionName,
     typer.Option(help="auto: bfloat16 where the hardware computes in it."),

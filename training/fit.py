@@ -214,6 +214,7 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
         seed=steps.options.seed,
         training=training,
         leaks=plan.leaks,
+        languages=plan.languages,
     )
 
 

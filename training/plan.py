@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.files import replace_file
-from app.engine.release import Release
+from app.engine.release import ENGLISH, Release
 from app.errors import CommandError
 from training.build import Source
 from training.objectives import ObjectiveName
@@ -51,6 +51,7 @@ class Plan:
     average: Sequence[Release] = ()  # of whose models and the trained ones the mean is published
     limit: int | None = None  # most pairs to learn from
     bits: int | None = None  # for each weight of the published differences; None: whole models
+    languages: Sequence[str] = (ENGLISH,)  # of the questions; with a parent they are its
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
 
     def claim(self, pairs: Sequence[LabelledPair]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
 from app.engine.text import folded_digest
+from app.engine.verdicts import capped
 from app.errors import CommandError
 from training.build import Recipe, Scales, Source, make_release
 from training.calibration import open_from
@@ -272,7 +273,8 @@ def scales_for_strangers(
     }
     probabilities = by_pair.calibration.probability(*reported.features)
     duplicate_from = by_pair.thresholds.duplicate[TARGET].probability
-    called = probabilities >= (2.0 if duplicate_from is None else duplicate_from)
+    is_called = probabilities >= (2.0 if duplicate_from is None else duplicate_from)
+    called = is_called & ~reported.is_capped
     kept = promises(called, reported.labels, reported.domains)
     table = "\n".join(
         f"| {one.domain} | {one.duplicates} | {one.called} | {one.wrong} |"
@@ -298,7 +300,7 @@ def served_answers(
 ) -> Answers:
     """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
     file = work / f"served-{side}.npz"
-    if not file.exists():
+    if not _has_caps(file):
         served = serve(encoder, read_clusters(side), other_questions(), progress)
         logits = in_slices(classifier.score, served.pairs, progress)
         aside = file.with_name(f".{file.name}")
@@ -310,13 +312,27 @@ def served_answers(
             domains=served.domains,
             rows=served.rows,
             is_paraphrase=served.is_paraphrase,
+            is_capped=capped(served.pairs),
         )
         aside.replace(file)
     with np.load(file) as kept:
         features = [kept["similarities"], kept["logits"]]
         return Answers(
-            features, kept["labels"], kept["domains"], kept["rows"], kept["is_paraphrase"]
+            features,
+            kept["labels"],
+            kept["domains"],
+            kept["rows"],
+            kept["is_paraphrase"],
+            kept["is_capped"],
         )
+
+
+def _has_caps(file: Path) -> bool:
+    """Whether the file is there, and an earlier version has not left it without what guards see."""
+    if not file.exists():
+        return False
+    with np.load(file) as kept:
+        return "is_capped" in kept.files
 
 
 def other_questions() -> list[str]:
@@ -335,6 +351,7 @@ def _by(answers: Answers, features: int) -> Answers:
         answers.domains,
         answers.rows,
         answers.is_paraphrase,
+        answers.is_capped,
     )
 
 

@@ -37,6 +37,7 @@ class Answers:
     domains: NDArray[np.str_]
     rows: NDArray[np.int64]  # the place of each pair's asked question
     is_paraphrase: NDArray[np.bool_]  # of each asked question
+    is_capped: NDArray[np.bool_]  # of each pair: however probable, it is `review` at most
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def fit_for_strangers(answers: Answers, limits: Limits) -> Scale:
     """A logistic calibration of all the domains, and thresholds that held where a domain was left out."""
     probabilities = left_out(answers, limits)
     review = review_threshold(probabilities, answers)
+    of_open = np.where(answers.is_capped, 0.0, probabilities)
     duplicate = {
-        target: duplicate_threshold(probabilities, answers, float(target), review)
+        target: duplicate_threshold(of_open, answers, float(target), review)
         for target in TARGET_PRECISIONS
     }
     calibration = fit_logistic(answers.features, answers.labels, limits)
@@ -165,11 +167,12 @@ def verdict_shares(
     np.maximum.at(best, answers.rows, probabilities)
     duplicate_from = thresholds.duplicate[target].probability
     from_there = np.inf if duplicate_from is None else duplicate_from
-    called = probabilities >= from_there
+    called = (probabilities >= from_there) & ~answers.is_capped
     right = np.zeros(len(best), dtype=np.bool_)
     np.logical_or.at(right, answers.rows, called & answers.labels)
     is_paraphrase = answers.is_paraphrase
-    is_duplicate = best >= from_there
+    is_duplicate = np.zeros(len(best), dtype=np.bool_)
+    np.logical_or.at(is_duplicate, answers.rows, called)
     is_new = best < thresholds.review
     is_review = ~is_new & ~is_duplicate
     wrong = called & ~answers.labels

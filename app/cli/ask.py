@@ -27,9 +27,10 @@ def find(
         return
     finding = answer["results"][0]
     title = f"verdict: {finding['verdict']}"
-    table = Table("verdict", "probability", "similarity", "id", "text", title=title)
+    table = Table("verdict", "probability", "similarity", "id", "text", "why", title=title)
     for candidate in finding["candidates"]:
-        table.add_row(*_score_cells(candidate), cell(candidate["id"]), cell(candidate["text"]))
+        own = cell(candidate["id"]), cell(candidate["text"]), _why(candidate)
+        table.add_row(*_score_cells(candidate), *own)
     out.print(table)
 
 
@@ -50,9 +51,15 @@ def pair(
     if as_json:
         print_json(answer)
         return
-    table = Table("verdict", "probability", "similarity")
-    table.add_row(*_score_cells(answer["scores"][0]))
+    score = answer["scores"][0]
+    table = Table("verdict", "probability", "similarity", "why")
+    table.add_row(*_score_cells(score), _why(score))
     out.print(table)
+
+
+def _why(score: dict[str, Any]) -> Text:
+    """The reasons, the most important first."""
+    return cell("; ".join(reason["sentence"] for reason in score["reasons"]))
 
 
 def _score_cells(score: dict[str, Any]) -> list[Text]:

@@ -18,7 +18,28 @@ MONTHS = (
 
 Span = tuple[int, int]  # start and end in a text, in code points; the end is not part of it
 Spans = tuple[Span, ...]
-Code = Literal["label", "same_words", "likeness", "case", "unreadable", "cut", "unread"]
+Code = Literal[
+    "label",
+    "same_words",
+    "likeness",
+    "case",
+    "unreadable",
+    "cut",
+    "unread",
+    # of the guards
+    "language",
+    "negation",
+    "opposite",
+    "direction",
+    "identifier",
+    "version",
+    "unit",
+    "number",
+    "entity",
+    "actor",
+    "time",
+    "question",
+]
 
 
 @dataclass(frozen=True, slots=True)

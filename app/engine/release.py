@@ -12,7 +12,7 @@ Nothing in it is read before its digest has been checked against the manifest, a
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -28,6 +28,7 @@ from app.engine.text_form import TEXT_FORM
 from app.errors import ModelRefused, ReleaseRefused
 
 FORMAT = 1
+ENGLISH = "en"
 ENCODER, CLASSIFIER = "encoder", "classifier"
 DIFFERENCE = ".safetensors"  # after the part's name
 WEIGHTS = "model.safetensors"
@@ -71,6 +72,7 @@ class _Manifest:
     text_form: int = (
         TEXT_FORM  # that its models read; releases of before there were forms read the first
     )
+    languages: Sequence[str] = (ENGLISH,)  # older releases don't say
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -107,6 +109,7 @@ class Release:
     parent: str | None
     base: BaseModel
     dimension: int
+    languages: Sequence[str]  # of the questions that it is for: BCP 47
     by_similarity: Scale
     by_pair: Scale | None  # where the release has a pair classifier
     open_from: float  # the similarity from which a pair is worth the classifier's time
@@ -142,6 +145,7 @@ class Release:
             parent=manifest.parent,
             base=manifest.base_model,
             dimension=manifest.dimension,
+            languages=manifest.languages,
             by_similarity=by_similarity,
             by_pair=by_pair if has_classifier else None,
             open_from=open_from,
@@ -157,7 +161,13 @@ class Release:
 
     def scorer(self, target_precision: str) -> Scorer:
         """What turns this release's similarities and logits into probabilities and verdicts."""
-        return Scorer(self.by_similarity, self.by_pair, target_precision, self.open_from)
+        return Scorer(
+            self.by_similarity,
+            self.by_pair,
+            target_precision,
+            self.open_from,
+            is_english=list(self.languages) == [ENGLISH],
+        )
 
     def model(self, part: str) -> tuple[Path, Path | None] | None:
         """Folder of the bi-encoder (ENCODER) or the pair classifier (CLASSIFIER), and what is added to its weights.

@@ -122,13 +122,15 @@ class Scorer:
     """Probability of a pair: by similarity alone, or by similarity and the pair classifier's logit, where the release
     has a classifier (`by_pair`). With the thresholds by which `Judge` makes verdicts for one target precision.
 
-    `open_from` is the similarity from which the classifier's word may make a duplicate of a pair.
+    `open_from` is the similarity from which the classifier's word may make a duplicate of a pair. `is_english`: the
+    release is for questions in English alone.
     """
 
     by_similarity: Scale
     by_pair: Scale | None
     target_precision: str
     open_from: float = -1.0
+    is_english: bool = True
 
     def says_duplicate(self) -> bool:
         """Whether the labels of the release support a threshold for the target precision."""

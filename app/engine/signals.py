@@ -20,8 +20,8 @@ class Signals:
     """What no score of a pair shows. `cut1` and `cut2` are the places that are not read, if there are any.
 
     `is_unreadable`: the texts differ where the model sees no difference, at `unread1` and `unread2`, as far as these
-    places are known. `unknown_share` is the share
-    of tokens that stand for what the model can't read, in the text that has more of them.
+    places are known. `unknown_share` is the share of tokens that stand for what the model can't read, in the text that
+    has more of them.
     """
 
     max_tokens: int = 0  # of the model that cuts
@@ -36,6 +36,11 @@ class Signals:
     def is_cut(self) -> bool:
         """Whether one of the texts is not read to its end."""
         return self.cut1 is not None or self.cut2 is not None
+
+    @property
+    def is_doubt(self) -> bool:
+        """Whether nobody should call the texts the same by what was read of them."""
+        return self.is_unreadable or self.is_cut
 
 
 NOTHING = Signals()

@@ -9,10 +9,11 @@ A judgement is made in this order, and a later step overrules an earlier one:
    a classifier.
 3. Signals. Texts that differ where the model sees no difference, or that it has not read to their end, are `review` at
    most; so are the same words where their letter case can carry meaning.
-4. Likeness. Texts that differ in letter case that carries no meaning, in the punctuation at the end or in the form of
+4. Guards. A pair of which certain guards see that it differs is `review` at most (`guards.CAPPING`).
+5. Likeness. Texts that differ in letter case that carries no meaning, in the punctuation at the end or in the form of
    characters alone are a duplicate with probability 1.
-5. Identity. So are texts of the same visible words.
-6. Labels. What people said of the pair is its verdict. Similarity and probability stay.
+6. Identity. So are texts of the same visible words.
+7. Labels. What people said of the pair is its verdict. Similarity and probability stay.
 
 Each judgement has its reasons (`reasons`), the most important first.
 """
@@ -24,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine import letter_case, reasons
-from app.engine.letter_case import Difference
+from app.engine.guards import CAPPING, differences
+from app.engine.guards.difference import Difference
 from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
 from app.engine.scorer import CollectionThresholds, Scorer, Verdict
@@ -70,7 +72,7 @@ class Likeness:
     what the same words are written otherwise."""
 
     is_one_question: bool = False
-    case: Sequence[Difference] = ()
+    case: Sequence[letter_case.Difference] = ()
     differs_in: Sequence[str] = ()
 
 
@@ -165,13 +167,14 @@ class Judge:
         verdict = self.verdict(probability, is_read=is_read)
         signals = self._signals(pair, verdict, is_read)
         likeness = _likeness(pair)
-        if verdict == "duplicate" and (signals.is_unreadable or signals.is_cut or likeness.case):
+        seen = [] if likeness.is_one_question else self._differences(pair)
+        if verdict == "duplicate" and (signals.is_doubt or likeness.case or _is_capped(seen)):
             verdict = "review"
         if likeness.is_one_question:
             verdict, probability = "duplicate", 1.0
         if pair.ruling:
             verdict = pair.ruling.verdict
-        why = most_important(self._reasons(pair, signals, likeness, is_read))
+        why = most_important(self._reasons(pair, signals, likeness, seen, is_read))
         return Judgement(similarity, probability, verdict, pair.ruling, why, is_read, signals)
 
     def _signals(self, pair: Pair, verdict: Verdict, is_read: bool) -> Signals:
@@ -186,8 +189,20 @@ class Judge:
             return self._reader.cuts(*texts, is_read=is_read)
         return self._reader.signals(*texts, is_read=is_read)
 
+    def _differences(self, pair: Pair) -> list[Difference]:
+        """What the guards see. A release of other languages has nothing to say of what is not English."""
+        seen = differences(pair.first.text, pair.second.text)
+        if self._scorer.is_english:
+            return seen
+        return [difference for difference in seen if difference.code != "language"]
+
     def _reasons(
-        self, pair: Pair, signals: Signals, likeness: Likeness, is_read: bool
+        self,
+        pair: Pair,
+        signals: Signals,
+        likeness: Likeness,
+        seen: Sequence[Difference],
+        is_read: bool,
     ) -> Iterator[Reason]:
         """All that hold, the most important first."""
         if pair.ruling:
@@ -205,11 +220,13 @@ class Judge:
         if signals.is_cut:
             cuts = [(cut,) if cut else () for cut in (signals.cut1, signals.cut2)]
             yield reasons.cut(signals.max_tokens, *cuts)
+        for difference in seen:
+            yield difference.reason()
         if self._scorer.by_pair and not is_read:
             yield reasons.unread()
 
 
-def _case(pair: Pair, differences: Sequence[Difference]) -> Reason:
+def _case(pair: Pair, differences: Sequence[letter_case.Difference]) -> Reason:
     spans1, spans2 = zip(*differences, strict=True)
     first, second = (slice(*spans[0]) for spans in (spans1, spans2))
     return reasons.case(pair.first.text[first], pair.second.text[second], spans1, spans2)
@@ -235,6 +252,15 @@ def _differs_in(pair: Pair) -> list[str]:
     if one.casefold() != other.casefold():
         differs_in.append("end punctuation")
     return differs_in
+
+
+def capped(pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
+    """Which pairs (n,) of English texts are `review` at most, however probable, for what the guards see."""
+    return np.array([_is_capped(differences(*pair)) for pair in pairs], dtype=np.bool_)
+
+
+def _is_capped(seen: Sequence[Difference]) -> bool:
+    return any(difference.code in CAPPING for difference in seen)
 
 
 def unread(count: int) -> NDArray[np.float32]:

@@ -37,6 +37,9 @@ class Ready(BaseModel):
     release: str | None = Field(
         description="The live release; null while the service starts. One on its way beside it makes nothing unready."
     )
+    languages: list[str] = Field(
+        description="Of the questions that the live release is for; pairs in others are `review` at most."
+    )
     collections: int
     collections_ready: int
     questions: int

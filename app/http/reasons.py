@@ -23,6 +23,12 @@ class PairReason(BaseModel):
                     "spans2": [],
                 },
                 {
+                    "code": "opposite",
+                    "sentence": "opposite: turn on → turn off",
+                    "spans1": [[9, 13], [14, 16]],
+                    "spans2": [[9, 13], [14, 17]],
+                },
+                {
                     "code": "cut",
                     "sentence": "read only to token 256",
                     "spans1": [[1180, 1424]],

@@ -58,6 +58,7 @@ def _unready() -> Ready:
         ready=False,
         failure=STARTING,
         release=None,
+        languages=[],
         collections=0,
         collections_ready=0,
         questions=0,

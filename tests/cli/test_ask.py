@@ -50,6 +50,8 @@ def test_find_prints_a_table_of_candidates(sameask: Sameask, tmp_path: Path) -> 
         "a",
         "│",
         *ROWS[0][1].split(),
+        "│",
+        *["the", "same", "words"],
     ]
 
 
@@ -67,7 +69,7 @@ def test_pair_prints_a_table(sameask: Sameask) -> None:
     shown = sameask("pair", "Same?", "same?")
     assert shown.code == 0
     assert [line.strip("│ ").split() for line in shown.out.splitlines() if "1.000" in line] == [
-        ["duplicate", "│", "1.000", "│", "1.000"]
+        ["duplicate", "│", "1.000", "│", "1.000", "│", "the", "same", "words"]
     ]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.engine import reasons
 from app.engine.models.encoder import Encoder
+from app.engine.reasons import Reason
 from app.engine.rulings import Ruling
 from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
 from app.engine.signals import Reader
@@ -44,12 +45,16 @@ def judge(duplicate_from: float | None, review_from: float = 0.5, target: str = 
 
 
 def judge_of_both() -> Judge:
+    return Judge(scorer_of_both(), reader())
+
+
+def scorer_of_both() -> Scorer:
     """With a pair classifier; the logistic of similarity, or of similarity plus logit."""
     by_similarity = scorer(duplicate_from=0.7, review_from=0.6).by_similarity
     by_pair = Scale(
         Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3)
     )
-    return Judge(Scorer(by_similarity, by_pair, "0.95"), reader())
+    return Scorer(by_similarity, by_pair, "0.95")
 
 
 def logistic(value: float) -> float:
@@ -158,6 +163,58 @@ def test_reasons_say_what_the_verdict_comes_from_a_label_first(
 ) -> None:
     (judged,) = judge_of_both().judge([pair], floats(0.5), floats(logit))
     assert [reason.code for reason in judged.reasons] == codes
+
+
+def pair_of(first: str, second: str) -> Pair:
+    return Pair(Words.of(first), Words.of(second))
+
+
+@pytest.mark.parametrize(
+    ("pair", "verdict", "codes"),
+    [
+        (pair_of("Does it run on iOS 15?", "Does it run on iOS 16?"), "review", ["version"]),
+        (pair_of("How do I turn it on?", "How do I turn it off?"), "review", ["opposite"]),
+        (pair_of("Wann öffnet ihr das Bad?", "Wann schließt ihr es?"), "review", ["language"]),
+        (pair_of("Where is my order?", "When is my order?"), "duplicate", ["question"]),
+        (pair_of("Where is my order?", "Where's the order I made?"), "duplicate", []),
+    ],
+)
+def test_what_a_guard_sees_is_a_reason_and_mostly_no_duplicate(
+    pair: Pair, verdict: str, codes: list[str]
+) -> None:
+    (judged,) = judge_of_both().judge([pair], floats(1.0), floats(9.0))
+    assert (judged.verdict, [reason.code for reason in judged.reasons]) == (verdict, codes)
+    assert judged.probability == pytest.approx(logistic(10.0))
+    labelled = replace(pair, ruling=SAID_DUPLICATE)
+    (said,) = judge_of_both().judge([labelled], floats(1.0), floats(9.0))
+    assert (said.verdict, said.reasons[0].code) == ("duplicate", "label")
+    (other,) = judge_of_both().judge([pair], floats(1.0), floats(-9.0))
+    assert other.verdict == "different"
+
+
+def test_a_release_of_other_languages_has_nothing_against_them() -> None:
+    both = Judge(replace(scorer_of_both(), is_english=False), reader())
+    pair = pair_of("Wann öffnet ihr das Bad?", "Um wie viel Uhr macht das Bad auf?")
+    (judged,) = both.judge([pair], floats(1.0), floats(9.0))
+    assert (judged.verdict, judged.reasons) == ("duplicate", ())
+
+
+def turned(reason: Reason) -> tuple[str, object, object]:
+    return reason.code, reason.spans2, reason.spans1
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.floats(-9, 9, width=32))
+@settings(max_examples=200, deadline=None)
+def test_judging_any_two_texts_is_symmetric_and_reasons_lie_inside(
+    first: str, second: str, logit: float
+) -> None:
+    pairs = [pair_of(first, second), pair_of(second, first)]
+    one, other = judge_of_both().judge(pairs, floats(0.5, 0.5), floats(logit, logit))
+    assert (one.verdict, one.probability) == (other.verdict, other.probability)
+    assert [(r.code, r.spans1, r.spans2) for r in one.reasons] == list(map(turned, other.reasons))
+    for reason in one.reasons:
+        for text, spans in ((first, reason.spans1), (second, reason.spans2)):
+            assert all(0 <= start < end <= len(text) for start, end in spans)
 
 
 def test_without_a_classifier_no_pair_is_told_to_be_unread() -> None:

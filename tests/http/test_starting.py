@@ -27,6 +27,7 @@ UNREADY = {
     "ready": False,
     "failure": STARTING,
     "release": None,
+    "languages": [],
     "collections": 0,
     "collections_ready": 0,
     "questions": 0,

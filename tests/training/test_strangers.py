@@ -1,5 +1,7 @@
 """Calibration and thresholds that hold in a domain which they were not fitted on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ def _answers(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Answers:
         domains=np.array([DOMAINS[place % 10] for place in range(len(labels))]),
         rows=np.arange(len(labels)),
         is_paraphrase=labels,
+        is_capped=np.zeros(len(labels), dtype=np.bool_),
     )
 
 
@@ -96,6 +99,7 @@ def test_review_loses_few_of_the_paraphrases() -> None:
         np.array(["a"] * 101),
         np.arange(101),
         np.ones(101, dtype=np.bool_),
+        np.zeros(101, dtype=np.bool_),
     )
     assert review_threshold(probabilities, answers) == pytest.approx(0.13)
 
@@ -124,3 +128,24 @@ def test_thresholds_hold_and_are_told_as_shares() -> None:
     threshold = scale.thresholds.duplicate["0.90"]
     assert threshold.probability is not None
     assert threshold.probability >= max(0.5, scale.thresholds.review)
+
+
+def test_what_guards_hold_back_is_never_called_and_keeps_no_threshold_up() -> None:
+    chances = np.random.default_rng(0)
+    labels = chances.random(1000) < 0.3
+    logits = np.where(labels, 2.0, -2.0) + chances.normal(size=1000) * 1.5
+    open_answers = _answers(logits, labels)
+    is_seen = ~labels & (chances.random(1000) < 0.5)  # half of the different ones
+    seen = replace(open_answers, is_capped=is_seen)
+    without, with_caps = fit_for_strangers(open_answers, None), fit_for_strangers(seen, None)
+    before, after = (s.thresholds.duplicate["0.90"].probability for s in (without, with_caps))
+    assert before is not None
+    assert after is not None
+    assert after < before
+    assert without.calibration == with_caps.calibration
+    shares = [
+        verdict_shares(with_caps.calibration, with_caps.thresholds, "0.90", answers)
+        for answers in (open_answers, seen)
+    ]
+    assert shares[1]["wrong_of_called"] < shares[0]["wrong_of_called"]
+    assert shares[1]["others_duplicate"] < shares[0]["others_duplicate"]

@@ -1,0 +1,164 @@
+"""Fires where one question says what the other denies: by a negation, or by an opposite.
+
+A negation and an opposite together cancel ("not open", "closed"). What a negated question begins with says nothing
+("Isn't it too late?"). Irony, and a negation that is meant and not said, are not seen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from app.engine.guards.alignment import Alignment
+from app.engine.guards.difference import Difference, spans
+from app.engine.guards.opposites import ALIKE_WITH, CONVERSE, OPPOSITES, PARTICLES, PREFIXES
+from app.engine.guards.reading import Reading, Word
+from app.engine.guards.word_lists import words
+
+LEAST_AGREEMENT = 0.4  # for an opposite
+LEAST_FOR_NEGATION = 0.6
+MOST_WORDS = 12  # that differ in a text: beyond, it is another question anyway
+
+NEGATORS = words("""
+    not no never without nobody nothing none nowhere neither hardly scarcely barely unable unless lack
+""")
+# Verbs that deny with "to" behind them, and with "from doing".
+DENYING_TO = words("refuse refuses refused fail fails failed")
+DENYING_FROM = words("stop stops prevent prevents keep keeps")
+DENYING = NEGATORS | DENYING_TO | DENYING_FROM
+AUXILIARIES = words("""
+    am is are was were do does did have has had will would shall should can could may might must need ought
+""")
+SUBJECTS = words("i you we he she it they there one this that")
+FREE = words("only matter")  # after a negation that denies nothing
+ENDS = ".?!;\n"
+
+
+def difference(pair: Alignment) -> Difference | None:
+    """Whether one of the questions denies what the other says."""
+    if pair.agreement < LEAST_AGREEMENT or max(len(pair.only1), len(pair.only2)) > MOST_WORDS:
+        return None
+    negations1 = list(_negations(pair.first))
+    negations2 = list(_negations(pair.second))
+    opposites = _opposites(pair)
+    if (len(negations1) + len(negations2) + len(opposites)) % 2 == 0:
+        return None
+    if opposites:
+        return _opposite(pair, *opposites[0])
+    if pair.agreement < LEAST_FOR_NEGATION:
+        return None
+    return _only_one(pair, negations1, negations2)
+
+
+def _negations(reading: Reading) -> Iterator[Word]:
+    """The words that deny, without those that a question may begin with for politeness."""
+    lowers = [word.lower for word in reading.words]
+    if DENYING.isdisjoint(lowers):
+        return
+    for place, word in enumerate(reading.words):
+        if word.lower not in DENYING:
+            continue
+        before = lowers[place - 1] if place else ""
+        following = lowers[place + 1] if place + 1 < len(lowers) else ""
+        if before == "or" or following in FREE:
+            continue
+        if word.lower in DENYING_TO and following != "to":
+            continue
+        if word.lower in DENYING_FROM and not _keeps_from_doing(lowers[place:]):
+            continue
+        if word.lower in ("not", "no") and _begins(reading, place):
+            continue
+        yield word
+
+
+def _keeps_from_doing(lowers: Sequence[str]) -> bool:
+    """Whether something is kept from doing something: "stop bread from rising"."""
+    return any(before == "from" and word.endswith("ing") for before, word in pairwise(lowers))
+
+
+def _begins(reading: Reading, place: int) -> bool:
+    """Whether a negation belongs to the opening of a yes-or-no question: "isn't it", "is there no"."""
+    start = place - 1
+    if start >= 0 and reading.keys[start] in SUBJECTS:
+        start -= 1
+    if start < 0 or reading.keys[start] not in AUXILIARIES:
+        return False
+    if start == 0:
+        return True
+    gap = reading.text[reading.words[start - 1].end : reading.words[start].start]
+    return any(character in ENDS for character in gap)
+
+
+def _opposites(pair: Alignment) -> list[tuple[Word, Word]]:
+    """Words of which one text has one and the other text its opposite, each once."""
+    by_key = {word.key: word for word in pair.only2 if word.lower not in NEGATORS}
+    by_lower = {word.lower: word for word in by_key.values()}
+    found = []
+    for one in pair.only1:
+        if one.lower in NEGATORS or _is_converse(pair, one):
+            continue
+        other = _listed(one, by_key) or _prefixed(one, by_lower)
+        if other and by_key.get(other.key) and _may_oppose(pair, one, other):
+            del by_key[other.key]
+            found.append((one, other))
+    return found
+
+
+def _listed(one: Word, by_key: Mapping[str, Word]) -> Word | None:
+    """The opposite of a word among others, by the list."""
+    for key in OPPOSITES.get(one.key, ()):
+        if key in by_key:
+            return by_key[key]
+    return None
+
+
+def _prefixed(one: Word, by_lower: Mapping[str, Word]) -> Word | None:
+    """The opposite of a word among others, by a prefix that denies: paid and unpaid."""
+    for lower, other in by_lower.items():
+        short, long = sorted((one.lower, lower), key=len)
+        if len(short) >= 3 and long.endswith(short) and long.removesuffix(short) in PREFIXES:
+            return other
+    return None
+
+
+def _may_oppose(pair: Alignment, one: Word, other: Word) -> bool:
+    """Whether particles stand behind the same verb: "turn on", "turn off"; all other words may."""
+    if one.key not in PARTICLES:
+        return True
+    place1, place2 = pair.first.words.index(one), pair.second.words.index(other)
+    verb1, verb2 = pair.first.keys[place1 - 1 : place1], pair.second.keys[place2 - 1 : place2]
+    return verb1 == verb2 and ALIKE_WITH.isdisjoint(verb1)
+
+
+def _is_converse(pair: Alignment, word: Word) -> bool:
+    """Whether another order of the words may undo the opposite: "older than", "sell to"."""
+    if not pair.is_reordered:
+        return False
+    return word.key in CONVERSE or "than" in pair.first.keys or "of" in pair.first.keys
+
+
+def _opposite(pair: Alignment, one: Word, other: Word) -> Difference:
+    first, second = _with_verb(pair.first, one), _with_verb(pair.second, other)
+    said1, said2 = pair.first.shown(first), pair.second.shown(second)
+    return Difference("opposite", said1, said2, spans(first), spans(second))
+
+
+def _with_verb(reading: Reading, word: Word) -> Sequence[Word]:
+    """A particle with the verb before it ("turn on"); any other word alone."""
+    place = reading.words.index(word)
+    if word.key in PARTICLES and place:
+        return reading.words[place - 1 : place + 1]
+    return (word,)
+
+
+def _only_one(
+    pair: Alignment, negations1: Sequence[Word], negations2: Sequence[Word]
+) -> Difference | None:
+    """The negation that only one of the texts has, and what the other says in its place, if it says anything."""
+    own1 = [word for word in negations1 if word in pair.only1] or negations1[len(negations2) :]
+    own2 = [word for word in negations2 if word in pair.only2] or negations2[len(negations1) :]
+    first, second = own1[:1], own2[:1]
+    if first and second:
+        return None
+    if not first and not second:
+        return None
+    said1, said2 = ("".join(word.lower for word in own) for own in (first, second))
+    return Difference("negation", said1, said2, spans(first), spans(second))

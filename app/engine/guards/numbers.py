@@ -1,0 +1,63 @@
+"""Fires where one question names another number than the other: an amount, a rank, a year, a clock time.
+
+Digits and words are one ("8", "eight"), so are amounts in units of one dimension ("90 minutes", "1.5 hours"). A number
+that only one of them names does not count, nor does arithmetic ("two dozen").
+"""
+
+from collections.abc import Sequence
+
+from app.engine.guards.alignment import Alignment
+from app.engine.guards.difference import Difference
+from app.engine.guards.quantities import ARTICLES, Quantity, quantities
+from app.engine.guards.reading import Reading
+
+LEAST_AGREEMENT = 0.4
+
+
+def difference(pair: Alignment) -> Difference | None:
+    """Whether each of the questions names a number that the other doesn't."""
+    if pair.agreement < LEAST_AGREEMENT:
+        return None
+    if not pair.first.has_number or not pair.second.has_number:
+        return None
+    all1, all2 = quantities(pair.first.text), quantities(pair.second.text)
+    own1, own2 = apart(all1, all2)
+    if not own1 or not own2:
+        return None
+    if len(all1) != len(all2) and _same_digits(pair.first, pair.second):
+        return None
+    own1 = [one for one in own1 if not _is_article(pair.first, one)]
+    own2 = [other for other in own2 if not _is_article(pair.second, other)]
+    for one in own1:
+        for other in own2:
+            if one.value != other.value and not (one.is_weak and other.is_weak):
+                return _reason(pair, one, other)
+    return None
+
+
+def _is_article(reading: Reading, quantity: Quantity) -> bool:
+    return reading.text[slice(*quantity.number)].lower() in ARTICLES
+
+
+def apart(
+    first: Sequence[Quantity], second: Sequence[Quantity]
+) -> tuple[list[Quantity], list[Quantity]]:
+    """The quantities of each that are none of the other's."""
+    own1 = [one for one in first if not any(one.is_same(other) for other in second)]
+    own2 = [other for other in second if not any(other.is_same(one) for one in first)]
+    return own1, own2
+
+
+def _same_digits(first: Reading, second: Reading) -> bool:
+    """Whether both texts have the same digits in the same order, parted otherwise: "555 0142", "5550142"."""
+    return _digits(first) == _digits(second) != ""
+
+
+def _digits(reading: Reading) -> str:
+    return "".join(word.lower for word in reading.words if word.lower[0].isdigit())
+
+
+def _reason(pair: Alignment, one: Quantity, other: Quantity) -> Difference:
+    said1 = pair.first.text[slice(*one.number)]
+    said2 = pair.second.text[slice(*other.number)]
+    return Difference("number", said1, said2, (one.number,), (other.number,))

@@ -1,0 +1,94 @@
+"""All guards together: any two texts, their order, the places of what differs, the time that it takes."""
+
+from time import process_time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from app.engine.guards import differences
+from app.engine.guards.word_lists import words
+from tests.engine.guards.pairs import PAIRS, ROOT, fires
+
+# Any text, and texts of the words that guards look at.
+WORDS = st.sampled_from(
+    sorted(
+        words("""
+        not can't no without never before after will was 15 16 1,000 1.5 half twenty-five 3pm 15:00
+        $20 km mg -o --force \\d E18 AX-300 v2.4 Python iOS 3.11 from to by Anna Berlin my son's
+        guest how why when much is the der nicht où 日本 🦊 İ ½ e\u0301 { }
+        """)
+    )
+)
+TEXTS = st.text(max_size=80) | st.lists(WORDS, max_size=12).map(" ".join)
+
+
+@given(TEXTS, TEXTS)
+@example("", "x")
+@example("İİİ 1", "İ 2")
+@example("{one} {0} not", "{one} {0}")
+@settings(max_examples=400, deadline=None)
+def test_guards_never_raise_and_their_places_lie_inside_the_texts(first: str, second: str) -> None:
+    for difference in differences(first, second):
+        reason = difference.reason()
+        assert reason.sentence
+        for text, spans in ((first, reason.spans1), (second, reason.spans2)):
+            assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+@given(TEXTS, TEXTS)
+@settings(max_examples=400, deadline=None)
+def test_the_order_of_the_texts_makes_no_difference(first: str, second: str) -> None:
+    turned = [difference.turned() for difference in differences(second, first)]
+    assert differences(first, second) == turned
+
+
+@given(TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_white_space_is_no_difference(text: str) -> None:
+    seen = {difference.code for difference in differences(text, f" {text} ")}
+    assert seen <= {"language"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 100_000,
+        "1" * 100_000,
+        "a'" * 50_000,
+        "1.1." * 25_000,
+        "-a" * 50_000,
+        "not " * 25_000,
+        "from a to b " * 8_000,
+        "\u0301" * 100_000,
+        "_." * 50_000,
+        "word " * 20_000,
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_no_text_takes_long(text: str) -> None:
+    began = process_time()
+    differences(text, text + " x 2")
+    differences(text, text[: len(text) // 2] + " no 3")
+    assert process_time() - began < 1
+
+
+def test_ten_candidates_take_a_millisecond_or_little_more() -> None:
+    """Measured is the best of several rounds: a busy machine makes single ones slow."""
+    rows = (PAIRS / "time.tsv").read_text("utf-8").splitlines()[1:]
+    texts = [row.split("\t")[:2] for row in rows]
+    rounds = []
+    for _ in range(5):
+        began = process_time()
+        for first, second in texts:
+            differences(first, second)
+        rounds.append((process_time() - began) / len(texts))
+    assert min(rounds) < 3e-4
+
+
+def test_the_page_of_verdicts_has_the_figures_of_today() -> None:
+    page = (ROOT / "docs" / "verdicts.md").read_text("utf-8")
+    for file in sorted(PAIRS.glob("*.tsv")):
+        precision, recall = fires(file.stem)
+        line = f"| {file.stem.replace('_', ' ')} | {precision:.3f} | {recall:.3f} |"
+        assert line in page

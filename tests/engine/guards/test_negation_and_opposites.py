@@ -1,0 +1,53 @@
+"""A negation or an opposite fires, two that cancel and a polite one don't."""
+
+import pytest
+
+from tests.engine.guards.pairs import difference, fires, sentence
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (
+            "How do I turn on the oven light?",
+            "How do I turn off the oven light?",
+            "opposite: turn on → turn off",
+        ),
+        ("Which apps are allowed here?", "Which apps are not allowed here?", "only one says not"),
+        ("Why don't I get mail?", "Why do I get mail?", "only one says not"),
+        (
+            "how can i see it if i dont have an account",
+            "how can i see it if i have an account",
+            "only one says not",
+        ),
+        ("Who pays a paid leave?", "Who pays an unpaid leave?", "opposite: paid → unpaid"),
+        ("The invoice is not correct.", "The invoice is incorrect.", None),
+        ("Isn't it too late to apply?", "Is it too late to apply?", None),
+        ("Can't you deliver on Friday?", "Can you deliver on Friday?", None),
+        ("The shop is closed.", "The shop is not open.", None),
+        ("Which plants need little sun?", "Which plants need much sun?", "opposite: little → much"),
+        ("Is it older than the tower?", "Is the tower younger than it?", None),
+    ],
+)
+def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:
+    assert sentence("negation_and_opposites", first, second) == expected
+
+
+def test_the_places_are_those_of_what_differs() -> None:
+    seen = difference(
+        "negation_and_opposites",
+        "How do I turn on the oven light?",
+        "How do I turn off the oven light?",
+    )
+    assert seen
+    assert (seen.code, seen.spans1, seen.spans2) == (
+        "opposite",
+        ((9, 13), (14, 16)),
+        ((9, 13), (14, 17)),
+    )
+
+
+def test_it_fires_where_it_must_and_seldom_elsewhere() -> None:
+    precision, recall = fires("negation_and_opposites")
+    assert precision >= 0.948
+    assert recall >= 0.925
