@@ -134,7 +134,10 @@ def _json(file: Path, chosen: Random) -> str:
     if file.suffix != ".json":
         return _bytes(file, chosen)
     document = json.loads(file.read_text("utf-8"))
-    path = chosen.choice(list(_paths(document)))
+    paths = list(_paths(document))
+    if not paths:
+        return _bytes(file, chosen)
+    path = chosen.choice(paths)
     *way, last = path
     place = document
     for step in way:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import TypeVar
 
 MOST_BYTES = 6  # of JSON for one character: a control character is written as \u0001
@@ -23,17 +24,13 @@ def fit(texts: Sequence[str], max_bytes: int) -> bool:
 
 def text_bytes(record: object) -> int:
     """Bytes of JSON of all texts in a record: a dataclass, a mapping, a list, or a text."""
-    match record:
-        case str():
-            return json_bytes(record)
-        case Mapping():
-            return sum(map(text_bytes, record.values()))
-        case list() | tuple():
-            return sum(map(text_bytes, record))
-        case object(__dataclass_fields__=_):
-            return sum(map(text_bytes, vars(record).values()))
-        case _:
-            return 0
+    if isinstance(record, str):
+        return json_bytes(record)
+    if isinstance(record, Mapping):
+        return sum(map(text_bytes, record.values()))
+    if isinstance(record, list | tuple):
+        return sum(map(text_bytes, record))
+    return sum(map(text_bytes, vars(record).values())) if is_dataclass(record) else 0
 
 
 def until_full(records: Iterable[T], max_bytes: int) -> Iterator[T]:

@@ -171,12 +171,15 @@ class Connection(HttpToolsProtocol):
         self._has_begun, self._is_new = True, False
         part, cycle = self._part, self.cycle
         super().data_received(data)
-        if self._part is None and self._due is None:
+        if self._awaits_nothing():
             return  # the whole of a request, as nearly always
         if part == self._part and cycle is self.cycle:
             self._fed_bytes += len(data)
         self._check_size()
         self._watch_request()
+
+    def _awaits_nothing(self) -> bool:
+        return self._part is None and self._due is None
 
     def _check_head(self) -> None:
         size = len(self.url)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.store import NewLabel, Store, TrainingRun
+from app.engine.store import NewLabel, State, Store, TrainingRun
 from app.engine.store import training_runs as room
 from app.engine.store.database import TIME
 from app.errors import (
@@ -257,7 +257,7 @@ def test_a_queued_run_is_cancelled_at_once_and_a_running_one_told(store: Store) 
 
 
 @pytest.mark.parametrize("state", ["failed", "interrupted"])
-def test_what_failed_or_was_interrupted_is_resumed(store: Store, state: room.State) -> None:
+def test_what_failed_or_was_interrupted_is_resumed(store: Store, state: State) -> None:
     start(store)
     run = claimed(store)
     store.training_runs.hold(run.id, "anna's", LEASE, pid=7, pid_started=8)
@@ -279,7 +279,7 @@ def test_no_run_is_resumed_beside_another(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", ["succeeded", "cancelled"])
-def test_what_is_done_is_not_resumed(store: Store, state: room.State) -> None:
+def test_what_is_done_is_not_resumed(store: Store, state: State) -> None:
     start(store)
     store.training_runs.end(claimed(store).id, "anna's", state)
     with pytest.raises(WrongRunState, match=f"is {state}"):
@@ -308,9 +308,7 @@ def test_files_are_needed_while_a_run_may_go_on(store: Store, path: Path) -> Non
 
 
 @pytest.mark.parametrize("state", ["failed", "interrupted"])
-def test_what_failed_is_cancelled_so_that_nothing_of_it_is_kept(
-    store: Store, state: room.State
-) -> None:
+def test_what_failed_is_cancelled_so_that_nothing_of_it_is_kept(store: Store, state: State) -> None:
     start(store)
     failed = store.training_runs.end(claimed(store).id, "anna's", state, error="it broke")
     assert failed is not None

@@ -128,7 +128,7 @@ def test_broken_releases_are_refused_or_work(
 ) -> None:
     folder = small.data_dir / "releases"
     outcomes = fuzz_folders(small_client, folder, tiny_release.path, count=100, seed=SEED)
-    assert outcomes["refused"] > 50
+    assert outcomes["refused"] > 30
     assert outcomes["works"] > 5
 
 
