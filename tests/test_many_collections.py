@@ -24,6 +24,7 @@ from tests.statements import statements_of
 
 FEW, MANY = 60, 300  # metrics name fifty collections at most
 WRITTEN = 3  # collections that hold something
+TRIES = 5
 
 
 @contextmanager
@@ -42,15 +43,15 @@ def _service(settings: Settings, collections: int) -> Iterator[TestClient]:
         yield client
 
 
-def _statements(client: TestClient, *requests: tuple[str, str, Any]) -> list[str]:
-    """What the requests ask of SQLite: each after the other, a commit before each."""
-    statements: list[str] = []
-    for method, path, body in requests:
-        write(client, "c0", b=f"a text for {path} {len(statements)} {random.random()}")
-        with statements_of(detector_of(client).store) as seen:
+def _statements(client: TestClient, method: str, path: str, body: Any) -> int:
+    """How many statements a request runs behind a commit; the least of some tries, as others work beside it."""
+    counts = []
+    for _ in range(TRIES):
+        write(client, "c0", b=f"a text for {path} {random.random()}")
+        with statements_of(detector_of(client).store) as statements:
             assert client.request(method, path, json=body).status_code == 200
-        statements += seen
-    return statements
+        counts.append(len(statements))
+    return min(counts)
 
 
 def test_reports_and_polls_ask_the_store_no_more_for_many(settings: Settings) -> None:
@@ -65,7 +66,7 @@ def test_reports_and_polls_ask_the_store_no_more_for_many(settings: Settings) ->
     counts = []
     for collections in (FEW, MANY):
         with _service(settings, collections) as client:
-            counts.append([len(_statements(client, one)) for one in asked])
+            counts.append([_statements(client, *one) for one in asked])
     assert counts[0] == counts[1]
 
 
