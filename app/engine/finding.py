@@ -267,13 +267,18 @@ class Find:
         vectors = np.stack([asked.vector for asked in open_texts if asked.vector is not None])
         with self._phases.timed("search"):
             revision, found = self._live.index(key).search(vectors, count)
+        near: list[list[Hit]] = []
+        for hits in found:
+            offered = [hit for hit in hits if hit.revision not in self._excluded]
+            near.append(offered[: count - len(self._excluded)])
         with self._phases.timed("read"):
-            revisions = [hit.revision for hits in found for hit in hits]
-            self._stored.update(self._bounds.read(self._store, key, revisions))
+            revisions = [hit.revision for hits in near for hit in hits]
+            unread_yet = [revision for revision in revisions if revision not in self._stored]
+            self._stored.update(self._bounds.read(self._store, key, unread_yet))
         lacking = []
-        for asked, hits in zip(open_texts, found, strict=True):
+        for asked, hits, all_hits in zip(open_texts, near, found, strict=True):
             asked.hits, is_filled = self._chosen(asked, hits)
-            if not is_filled and len(hits) == count:
+            if not is_filled and len(all_hits) == count:
                 lacking.append(asked)
         return lacking, revision
 
@@ -298,7 +303,7 @@ class Find:
         looked_at = 0
         for hit in near:
             question = self._stored.get(hit.revision)
-            if question is None or question.text in texts or hit.revision in self._excluded:
+            if question is None or question.text in texts:
                 continue
             texts.add(question.text)
             if asked.ruling(question):
