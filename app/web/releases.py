@@ -8,7 +8,6 @@ from fastapi.responses import HTMLResponse
 
 from app.errors import FieldError, InvalidRequest, NoShadow
 from app.releases.releases import Listed, ShadowProgress
-from app.settings import TargetPrecision
 from app.training_runs.queue import RecipeName, TrainingRun
 from app.web.figures import table_of
 from app.web.page import Page, ThePage
@@ -57,7 +56,7 @@ async def start_training(page: ThePage) -> HTMLResponse:
         page.collection,
         cast(RecipeName, recipe),
         page.fields.given("data_set") or None,
-        cast(TargetPrecision, page.settings.target_precision),
+        page.settings.target_precision,
     )
     return _run(page, run)
 
