@@ -17,13 +17,13 @@ from app.engine.coroutines import run
 from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
 from app.engine.finding import Find, Findings, Score, Scores
 from app.engine.finding import Finding as Finding
-from app.engine.finding import Judgement as Judgement
-from app.engine.finding import Reason as Reason
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
 from app.engine.query import Bounds, Query, Verify
+from app.engine.reasons import Reason as Reason
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
 from app.engine.stored_pairs import unlabelled_pairs
+from app.engine.verdicts import Judgement as Judgement
 from app.errors import Overloaded
 
 P = ParamSpec("P")

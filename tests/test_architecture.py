@@ -125,6 +125,8 @@ ARROWS: dict[str, set[str]] = {
     "app.detector": {
         "app.engine.query",
         "app.engine.finding",
+        "app.engine.reasons",
+        "app.engine.verdicts",
         "app.engine.following",
         "app.engine.coroutines",
         "app.engine.stored_pairs",

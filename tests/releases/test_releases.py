@@ -666,7 +666,7 @@ async def test_a_diff_counts_the_verdicts_that_would_change(
         await releases.diff("bold", COLLECTION)
     await releases.open_shadow("bold")
     await until(releases, "ready")
-    live, diff = await releases.diff("bold", COLLECTION)
+    live, diff, _ = await releases.diff("bold", COLLECTION)
     pairs = [(one, other) for one in TEXTS.values() for other in TEXTS.values() if one < other]
     unlabelled = [pair for pair in pairs if set(pair) != {TEXTS["a"], TEXTS["b"]}]
     before = await detector.score(unlabelled, COLLECTION)
