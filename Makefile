@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all test-backends durability fuzz bench peers soak check static readme format clean
+.PHONY: demo serve test test-all test-backends durability fuzz bench peers pictures soak check static readme format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -62,6 +62,9 @@ $(VENV)/peers/%/.installed: constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check "$(PEER)" $(shell grep '^torch==' constraints.txt)
 	touch $@
+
+pictures: $(VENV)/.installed-dev ## renew the pictures of docs/img/ by the browser's walk through the page
+	HF_HUB_OFFLINE=1 PICTURES=1 $(BIN)/python -m pytest -q tests/web/test_browser.py
 
 soak: $(VENV)/.installed ## MINUTES of mixed load; fails if resident memory grows by more than 5 %
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20)

@@ -1,6 +1,8 @@
 """Imports from the pages: pieces in, checked rows, questions out."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -20,10 +22,10 @@ def imports_of(client: TestClient) -> Imports:
     return imports
 
 
-def call(client: TestClient, function: object, *args: object) -> object:
+def call(client: TestClient, function: Callable[..., Any], *args: object) -> Any:
     """Call a function of the service in its event loop."""
     assert client.portal is not None
-    return client.portal.call(function, *args)  # type: ignore[arg-type]
+    return client.portal.call(function, *args)
 
 
 def come(client: TestClient, content: bytes = CSV, name: str = "a.csv") -> Import:

@@ -9,8 +9,7 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
-from app import main
-from app.http import fields
+from app import fields, main
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready

@@ -1,5 +1,6 @@
 """A real browser before a real server: what it shows, and what it must never do."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ NONE_HERE = (
 )
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_MILLISECONDS = 30_000
+MEANT = (
+    "Failed to load resource",  # of an answer of 4xx
+    *("htmx:sendAbort", "htmx:afterRequest"),  # of a request that a newer one has replaced
+)
 SERIOUS = ("serious", "critical")
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "img"
 
@@ -50,7 +55,9 @@ class Watched:
         return found
 
     def picture(self, name: str) -> None:
-        """Keep what is shown among the pictures of the documentation."""
+        """Keep what is shown among the pictures of the documentation, where `make pictures` asks for them."""
+        if "PICTURES" not in os.environ:
+            return
         IMAGES.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=IMAGES / f"{name}.png")
 

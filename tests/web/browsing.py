@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 from starlette.testclient import TestClient
 
 from tests.web.markup import Element, parsed
@@ -17,7 +16,7 @@ def shown(client: TestClient, path: str, **parameters: str) -> Element:
     return parsed(response.text)
 
 
-def post(client: TestClient, path: str, **fields: str) -> httpx.Response:
+def post(client: TestClient, path: str, **fields: str) -> Any:
     """A part of a page, asked for by htmx."""
     return client.post(path, data=fields, headers=HTMX)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -48,7 +48,7 @@ class House:
         return browser
 
 
-def sign_in(browser: TestClient, key: str, back: str = "") -> httpx.Response:
+def sign_in(browser: TestClient, key: str, back: str = "") -> Any:
     """What signing in with a key is answered with."""
     form = shown(browser, "/page/sign-in", back=back).one("form")
     fields = {field["name"]: field["value"] for field in form.all("input", type="hidden")}

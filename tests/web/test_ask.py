@@ -18,7 +18,7 @@ def stored(pages: TestClient) -> None:
 def candidates(answer: Element) -> dict[str, Element]:
     """By id, the candidates in the order in which they are shown."""
     return {
-        candidate.all(class_="id", tag="span")[0].text: candidate
+        candidate.all("span", class_="id")[0].text: candidate
         for candidate in answer.all("article", class_="candidate")
     }
 
@@ -105,3 +105,15 @@ def test_an_empty_collection_has_no_candidates(pages: TestClient) -> None:
     pages.put("/collections/empty")
     answer = part(pages, "/page/ask", question="One?", collection="empty")
     assert answer.one("div", class_="answer").text == "new Nothing is stored yet in empty."
+
+
+def test_a_candidate_leads_to_its_thread_by_the_template_of_the_collection(
+    pages: TestClient,
+) -> None:
+    template = "https://forum.example/t/{id}"
+    pages.put("/collections/forum", json={"url_template": template})
+    write(pages, "forum", **{"a/1 b": "How do I pay?"})
+    answer = part(pages, "/page/ask", question="How can I pay?", collection="forum")
+    link = answer.one("article").one("a", class_="id")
+    assert (link.text, link["href"]) == ("a/1 b", "https://forum.example/t/a%2F1%20b")
+    assert link["rel"] == "noreferrer"

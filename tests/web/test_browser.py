@@ -218,6 +218,31 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     assert httpx.get(f"{seen.address}/questions/ticket-1").json()["text"] == "May I cancel?"
 
 
+def test_twenty_pairs_are_reviewed_from_the_keyboard(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/review")
+    pair = page.locator("article.pair")
+    expect(pair).to_be_visible(timeout=PATIENCE)
+    progress = page.locator("#progress")
+    for number in range(1, 21):
+        before = pair.text_content()
+        page.keyboard.press("d" if number % 3 else "s")
+        expect(progress).to_contain_text(f"{number} labelled")
+        expect(pair).not_to_have_text(before or "")
+    page.keyboard.press("u")
+    expect(progress).to_contain_text("19 labelled")
+    page.keyboard.press("Space")
+    expect(progress).to_contain_text("1 skipped")
+    expect(page.locator("#just-said tr")).to_have_count(19)
+    expect(page.locator("#evidence")).to_contain_text("labels count")
+    seen.picture("review")
+    with httpx.Client(base_url=seen.address) as client:
+        labels = client.get("/labels").json()["labels"]
+        assert len(labels) == 19
+        for label in labels:
+            client.delete(f"/labels/{label['id']}", params={"by": label["by"]})
+
+
 def test_the_theme_is_kept(seen: Watched) -> None:
     page = seen.page
     seen.open("/")

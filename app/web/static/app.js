@@ -153,6 +153,7 @@
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     const element = event.detail.elt;
+    if ("pauses" in element.dataset && document.hidden) event.preventDefault();
     if (element.id !== "question") return;
     clearTimeout(patience);
     patience = setTimeout(() => {
