@@ -144,7 +144,9 @@ def _quality(release: Path, backends: Sequence[str], file: Path) -> dict[str, di
     pairs = list(read_pairs(file))
     found = {}
     for backend in backends:
-        figures = evaluate(Release.open(release), pairs, texts_of(pairs), "cpu", backend)
+        figures = evaluate(
+            Release.open(release), pairs, corpus=texts_of(pairs), device="cpu", backend=backend
+        )
         kinds = ("similarity", "probability")
         found[backend] = {f"{kind} AP": figures[kind]["average_precision"] for kind in kinds}
         found[backend]["nDCG@10"] = figures["retrieval"]["ndcg@10"]

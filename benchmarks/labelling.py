@@ -25,9 +25,10 @@ from app.engine.release import Release
 from app.engine.scorer import Threshold
 from training.build import LOGIT_LIMIT
 from training.calibration import fit_scale, fit_threshold
-from training.evaluation import Evidence, in_slices
+from training.evaluation import Evidence
 from training.progress_writer import ProgressWriter
 from training.served import Served, serve
+from training.slices import in_slices
 from training.written import Cluster, read_clusters
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

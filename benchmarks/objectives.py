@@ -92,7 +92,7 @@ def trained(plan: Plan, out: Path) -> Release:
 
 def measured(release: Release, reported: Source, corpus: list[str]) -> dict[str, Any]:
     """Average precision, best F1 and accuracy of what was trained; nDCG@10 of a bi-encoder."""
-    found = evaluate(release, reported.pairs, corpus if release.by_pair is None else None)
+    found = evaluate(release, reported.pairs, corpus=corpus if release.by_pair is None else None)
     ranking = found["probability" if release.by_pair else "similarity"]
     kept = {name: round(ranking[name], 4) for name in ("average_precision", "best_f1", "accuracy")}
     return {

@@ -26,8 +26,8 @@ from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.scorer import Scorer
 from app.engine.verdicts import unread
-from training.evaluation import in_slices
 from training.progress_writer import ProgressWriter
+from training.slices import in_slices
 from training.written import Cluster, read_clusters
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

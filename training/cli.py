@@ -205,14 +205,18 @@ def evaluate_command(
     subset: option.Subset = "pair-class",
     columns: option.Columns = None,
     corpus: option.Corpus = None,
+    by: option.By = None,
+    target_precision: option.TargetPrecision = "0.90",
     as_json: option.Json = False,
     device: option.Device = "auto",
     backend: option.Backend = "torch",
 ) -> None:
-    """Measure a release on labelled pairs, through the code that serves."""
+    """Measure a release on labelled pairs, through the code that serves: rankings, and the verdicts that users get."""
     texts = sources.texts(corpus) if corpus else None
     given = sources.read(pairs, subset, columns)
-    figures = evaluate(Release.open(release), given.pairs, texts, device, backend)
+    groups = [sources.groups(pairs, column) for column in by or []]
+    opened = Release.open(release)
+    figures = evaluate(opened, given.pairs, target_precision, texts, groups, device, backend)
     if as_json:
         out.print_json(json.dumps(figures))
     else:

@@ -238,6 +238,13 @@ Corpus = Annotated[
     list[Path] | None,
     typer.Option(help="Questions to search among: files with question1 and question2."),
 ]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A column of the files, such as domain or kind, by whose values verdicts are told, too. Give it again for"
+        " more."
+    ),
+]
 Backend = Annotated[
     BackendName,
     typer.Option(help="What runs the models on a CPU, as SAMEASK_BACKEND has it."),

@@ -1,14 +1,12 @@
 """A release's models and labelled pairs in; out come what the models say of the pairs, and the figures of that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from app.engine.models.backends import TORCH
 from app.engine.models.encoder import Encoder
@@ -16,6 +14,9 @@ from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.scorer import Calibration, similarity
+from app.engine.signals import Reader
+from app.engine.verdicts import Judge
+from training.called import verdict_figures, verdicts_of
 from training.figures import Figures, calibrated, intervals, ranking
 from training.pairs import (
     LabelledPair,
@@ -27,9 +28,8 @@ from training.pairs import (
 )
 from training.progress_writer import ProgressWriter
 from training.retrieval import mining, retrieval
+from training.slices import in_slices
 from training.splits import components
-
-SLICE = 1024  # texts or pairs that are read between two reports of progress
 
 Figure = Callable[..., Figures]
 
@@ -88,37 +88,19 @@ def similarities(
     return similarity(vectors[first], vectors[second])
 
 
-def in_slices(
-    read: Callable[[Sequence[Any]], NDArray[np.float32]],
-    items: Sequence[Any],
-    progress: ProgressWriter,
-) -> NDArray[np.float32]:
-    """A model's answers for all items, with progress after each slice, and a bar on a terminal."""
-    parts = []
-    starts = range(0, max(1, len(items)), SLICE)
-    bar = track(
-        starts,
-        "reading",
-        console=Console(stderr=True),
-        transient=True,
-        disable=len(starts) == 1,
-    )
-    for start in bar:
-        parts.append(read(items[start : start + SLICE]))
-        progress.beat()
-    return np.concatenate(parts)
-
-
 def evaluate(
     release: Release,
     pairs: Sequence[LabelledPair],
+    target_precision: str = "0.90",
     corpus: Sequence[str] | None = None,
+    groups: Sequence[Mapping[LabelledPair, str]] = (),
     device: str = "auto",
     backend: str = TORCH,
 ) -> Figures:
     """A release's figures on labelled pairs, and of finding duplicates in a corpus, through the code that serves.
 
-    Pairs of the same visible words are left out: the service answers them without a model.
+    Each of `groups` names a group for pairs, whose verdicts are told too. Pairs of the same visible words are left
+    out: the service answers them without a model.
     """
     encoder, classifier = open_models(release, device, backend)
     measured = open_pairs(pairs)
@@ -134,6 +116,9 @@ def evaluate(
         **figures_of(evidence, release.scale.calibration),
         "mining": mining(encoder, measured),
     }
+    judge = Judge(release.scorer(target_precision), Reader(encoder, classifier))
+    verdicts = verdicts_of(judge, both_texts(measured), evidence.similarities, evidence.logits)
+    figures["verdicts"] = verdict_figures(verdicts, measured, groups)
     if corpus is not None:
         figures["retrieval"] = retrieval(encoder, measured, corpus)
     return figures

@@ -23,6 +23,7 @@ from app.engine.training_contract import (
     UnlabelledPair,
 )
 from app.settings import TargetPrecision
+from training.called import Caller
 from training.evaluation import read_evidence
 from training.more_labels import more_labels
 from training.paired_figures import (
@@ -35,7 +36,7 @@ from training.paired_figures import (
 )
 from training.pairs import LabelledPair, labels_of, open_pairs
 from training.progress_writer import ProgressWriter
-from training.served_verdicts import NEAR, WRITTEN, Caller, doubts, harm
+from training.served_verdicts import NEAR, WRITTEN, doubts, harm, on_near, on_written
 from training.splits import components
 
 MARGIN = 0.005  # of a loss that nobody would mind
@@ -131,8 +132,8 @@ def _read(
     caller = Caller(release.scorer(target_precision), encoder, classifier, progress)
     return _Read(
         _probabilities(release, encoder, classifier, sets, progress),
-        caller.on_written(),
-        caller.on_near(near) if near else None,
+        on_written(caller),
+        on_near(caller, near) if near else None,
     )
 
 

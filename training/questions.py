@@ -25,7 +25,6 @@ from app.errors import CommandError
 from training.build import Recipe, Scales, Source, make_release
 from training.calibration import open_from
 from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
-from training.evaluation import in_slices
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
@@ -33,6 +32,7 @@ from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
 from training.served import serve
+from training.slices import in_slices
 from training.strangers import Answers, fit_for_strangers, promises, verdict_shares
 from training.train import Options, averaged, train
 from training.written import Cluster, Side, read_clusters

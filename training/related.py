@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from app.engine.models.backends import TORCH
 from app.engine.models.opening import open_models
 from app.engine.release import Release
-from training.evaluation import in_slices, similarities
+from training.evaluation import similarities
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
+from training.slices import in_slices
 from training.written import Cluster
 
 DRAWN = 4  # texts of each cluster, whatever they are in it

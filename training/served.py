@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.models.encoder import Encoder
-from training.evaluation import in_slices
 from training.progress_writer import ProgressWriter
+from training.slices import in_slices
 from training.written import Cluster
 
 NEAREST = 5  # stored questions that are judged for one that is asked

@@ -7,23 +7,15 @@ has said so.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import beta
 
-from app.engine.models.encoder import Encoder
-from app.engine.models.pair_classifier import PairClassifier
-from app.engine.scorer import Scorer
-from app.engine.signals import Reader
-from app.engine.text import Words
 from app.engine.training_contract import Calls, ServedSet, UnlabelledPair
-from app.engine.verdicts import Judge, Pair, unread
-from training.evaluation import in_slices, similarities
+from training.called import Caller
+from training.evaluation import similarities
 from training.pairs import LabelledPair, both_texts, texts_of
-from training.progress_writer import ProgressWriter
 from training.served import serve
+from training.slices import in_slices
 from training.written import Cluster, read_clusters
 
 WRITTEN = "written questions as served"
@@ -37,49 +29,22 @@ MORE_SHARE = 0.1  # of all near pairs, by which there may be more in any case
 ERROR = 0.025  # that a precision lies above its upper bound
 
 
-@dataclass(frozen=True)
-class Caller:
-    """A release that answers: which pairs it calls duplicates."""
+def on_written(caller: Caller) -> Calls:
+    """Written questions, each asked among those stored, as `training.served` has it."""
+    others = [cluster.question for cluster in read_clusters("train")]
+    served = serve(caller.encoder, _clusters(), others, caller.progress)
+    called = caller.called(served.pairs, served.similarities)
+    right = int((called & served.labels).sum())
+    return Calls(len(called), int(called.sum()), right)
 
-    scorer: Scorer
-    encoder: Encoder
-    classifier: PairClassifier | None
-    progress: ProgressWriter
 
-    def on_written(self) -> Calls:
-        """Written questions, each asked among those stored, as `training.served` has it."""
-        others = [cluster.question for cluster in read_clusters("train")]
-        served = serve(self.encoder, _clusters(), others, self.progress)
-        called = self.called(served.pairs, served.similarities)
-        right = int((called & served.labels).sum())
-        return Calls(len(called), int(called.sum()), right)
-
-    def on_near(self, near: Sequence[UnlabelledPair]) -> Calls:
-        """Near pairs of which nobody has said whether they are duplicates."""
-        pairs = [LabelledPair(one.question1, one.question2, is_duplicate=False) for one in near]
-        texts = texts_of(pairs)
-        vectors = in_slices(self.encoder.encode, texts, self.progress)
-        by_encoder = similarities(pairs, texts, vectors)
-        called = self.called(both_texts(pairs), by_encoder)
-        return Calls(len(called), int(called.sum()))
-
-    def called(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        by_encoder: NDArray[np.float32],
-    ) -> NDArray[np.bool_]:
-        """Which of n pairs (n,) are called duplicates; those are read that a service would read."""
-        logits = unread(len(pairs))
-        near = np.flatnonzero(self.scorer.is_open(by_encoder))
-        if self.classifier and len(near):
-            texts = [pairs[row] for row in near.tolist()]
-            logits[near] = in_slices(self.classifier.score, texts, self.progress)
-        judged = Judge(self.scorer, Reader(self.encoder, self.classifier)).judge(
-            [Pair(Words.of(first), Words.of(second)) for first, second in pairs],
-            by_encoder,
-            logits,
-        )
-        return np.array([one.verdict == "duplicate" for one in judged], dtype=np.bool_)
+def on_near(caller: Caller, near: Sequence[UnlabelledPair]) -> Calls:
+    """Near pairs of which nobody has said whether they are duplicates."""
+    pairs = [LabelledPair(one.question1, one.question2, is_duplicate=False) for one in near]
+    texts = texts_of(pairs)
+    vectors = in_slices(caller.encoder.encode, texts, caller.progress)
+    called = caller.called(both_texts(pairs), similarities(pairs, texts, vectors))
+    return Calls(len(called), int(called.sum()))
 
 
 def harm(served: Sequence[ServedSet], target: float) -> list[str]:

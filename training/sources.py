@@ -1,6 +1,7 @@
 """Names of files and data sets in, as a command gets them; sets of labelled pairs out, cleaned and kept apart."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from training.pairs import (
     LABELLED,
     LabelledPair,
     cleaned,
+    labelled_pair,
     read_dataset,
     read_pairs,
 )
@@ -123,3 +125,15 @@ def texts(paths: Sequence[Path]) -> list[str]:
 def _name(path: Path) -> str:
     """By which a file can be told from others of its name, and which says nothing else of where it lay."""
     return "/".join(path.resolve().parts[-2:])
+
+
+def groups(paths: Sequence[str], column: str) -> dict[LabelledPair, str]:
+    """What stands in another column of files of pairs, by pair. Raises UnreadableFile for a file that lacks it."""
+    values: dict[LabelledPair, str] = {}
+    for path in paths:
+        for row in read_rows(Path(path), (*COLUMNS, column)):
+            if row.error:
+                raise CommandError(f"{path}:{row.line}: {row.error}")
+            *pair, value = row.values
+            values[labelled_pair(Path(path), replace(row, values=pair))] = f"{column} {value}"
+    return values

@@ -15,11 +15,12 @@ from app.engine.models.backends import AUTO
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.training_contract import Device
-from training.evaluation import in_slices, similarities
+from training.evaluation import similarities
 from training.hard_negatives import mine_pairs
 from training.objectives import Examples
 from training.pairs import LabelledPair, both_texts, labels_of, texts_of
 from training.progress_writer import ProgressWriter
+from training.slices import in_slices
 
 
 def judge(
