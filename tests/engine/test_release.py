@@ -145,6 +145,24 @@ def test_the_scorer_is_the_releases_own(tiny_release: Release, tiny_encoder: Enc
     assert verdicts == ["duplicate", "review", "different"]
 
 
+@pytest.mark.parametrize(
+    ("said", "languages", "is_english"),
+    [(None, ["en"], True), (["en"], ["en"], True), (["en", "de"], ["en", "de"], False)],
+)
+def test_a_release_is_for_english_unless_it_names_other_languages(
+    folder: Path, said: list[str] | None, languages: list[str], is_english: bool
+) -> None:
+    def say(manifest: dict[str, Any]) -> None:
+        manifest.pop("languages", None)
+        if said is not None:
+            manifest["languages"] = said
+
+    rewrite(folder / "manifest.json", say)
+    release = Release.open(folder)
+    assert list(release.languages) == languages
+    assert release.scorer("0.95").is_english == is_english
+
+
 # Damage
 
 
@@ -294,6 +312,8 @@ WRONG: list[tuple[str, list[str | int], object]] = [
     ("manifest.json", ["base_model", "files"], ["model.safetensors"]),
     ("manifest.json", ["files", "README.md"], None),
     ("manifest.json", ["created_at"], 1.5),
+    ("manifest.json", ["languages"], "en"),
+    ("manifest.json", ["languages"], [1]),
     ("calibration.json", ["similarity"], []),
     ("calibration.json", ["similarity", "bias"], "-90"),
     ("calibration.json", ["similarity", "weights"], 100.0),

@@ -8,10 +8,10 @@ NAMES = words("""
     denmark ecuador egypt england estonia ethiopia finland france germany ghana greece greenland
     hungary iceland india indonesia iran iraq ireland israel italy jamaica japan jordan kenya
     korea kuwait latvia lebanon lithuania luxembourg malaysia malta mexico moldova mongolia
-    morocco nepal netherlands niger nigeria norway pakistan peru poland portugal qatar romania russia
-    scotland serbia singapore slovakia slovenia spain sweden switzerland syria taiwan thailand
-    tunisia turkey uganda ukraine uk usa vietnam wales amsterdam athens bangkok barcelona beijing
-    berlin boston brussels budapest cairo chicago copenhagen delhi dubai dublin edinburgh
+    morocco nepal netherlands niger nigeria norway pakistan peru poland portugal qatar romania
+    russia scotland serbia singapore slovakia slovenia spain sweden switzerland syria taiwan
+    thailand tunisia turkey uganda ukraine uk usa vietnam wales amsterdam athens bangkok barcelona
+    beijing berlin boston brussels budapest cairo chicago copenhagen delhi dubai dublin edinburgh
     frankfurt geneva hamburg helsinki istanbul jakarta lisbon london madrid manchester melbourne
     miami milan moscow mumbai munich naples nyc oslo paris prague rome seattle seoul shanghai
     stockholm sydney tokyo toronto vienna warsaw zurich california florida texas arabic chinese
@@ -81,9 +81,9 @@ ALIASES = groups("""
 
 # Words that are written with a capital letter and name no such thing; moments have a guard of their own.
 NO_NAMES = words("""
-    i ok pc tv pdf csv json xml html css sql api url id pin faq diy ceo gps usb ram cpu gpu vpn
-    dns ip http https ssh ui monday tuesday wednesday thursday friday saturday sunday mondays
-    tuesdays wednesdays thursdays fridays saturdays sundays january february march april may june
-    july august september october november december mr mrs ms dr am pm ad bc christmas easter vat
-    atm sms wifi wi fi
+    rs inr usd eur gbp chf i ok pc tv pdf csv json xml html css sql api url id pin faq diy ceo gps
+    usb ram cpu gpu vpn dns ip http https ssh ui monday tuesday wednesday thursday friday saturday
+    sunday mondays tuesdays wednesdays thursdays fridays saturdays sundays january february march
+    april may june july august september october november december mr mrs ms dr am pm ad bc
+    christmas easter vat atm sms wifi wi fi
 """)

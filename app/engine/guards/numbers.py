@@ -30,9 +30,16 @@ def difference(pair: Alignment) -> Difference | None:
     own2 = [other for other in own2 if not _is_article(pair.second, other)]
     for one in own1:
         for other in own2:
-            if one.value != other.value and not (one.is_weak and other.is_weak):
+            if one.value != other.value and _may_count(pair, one, other):
                 return _reason(pair, one, other)
     return None
+
+
+def _may_count(pair: Alignment, one: Quantity, other: Quantity) -> bool:
+    """Whether both are amounts; "one" is, where it stands in place of the other's number and nothing else differs."""
+    if one.is_weak and other.is_weak:
+        return False
+    return pair.is_substitution or not (one.is_weak or other.is_weak)
 
 
 def _is_article(reading: Reading, quantity: Quantity) -> bool:

@@ -46,6 +46,8 @@ SAME_MEANING = groups("""
     boss manager employer
     tenant renter lessee tenants renters
     landlord lessor
+    neighbour neighbor neighbours neighbors
+    colour color colours colors
     staff employee employees personnel worker workers
     company firm business companies firms businesses
     pensioner retiree pensioners retirees
