@@ -126,26 +126,16 @@ class Evidence:
     def curve(self, thresholds: Sequence[float] = CURVE) -> list[Point]:
         """Precision and recall at each threshold, with intervals, from the lowest up."""
         above = [self._tally(threshold) for threshold in thresholds]
-        below = [self._tally_below(threshold) for threshold in thresholds]
         pairs = self.pairs_above(thresholds)
-        others = len(self.population) - pairs
-        half, quarter = ERROR / 2, ERROR / 4  # a recall is bounded by two bounds
-        found = (
-            pairs * least_precisions(above, quarter),
-            pairs * greatest_precisions(above, quarter),
-        )
-        lost = (
-            others * least_precisions(below, quarter),
-            others * greatest_precisions(below, quarter),
-        )
+        recall_low, recall_high = self._recall_bounds(thresholds)
         columns = np.stack(
             [
                 self.expected_precision(thresholds),
-                least_precisions(above, half),
-                greatest_precisions(above, half),
+                least_precisions(above, ERROR / 2),
+                greatest_precisions(above, ERROR / 2),
                 self._recall(thresholds),
-                _share(found[0], lost[1]),
-                _share(found[1], lost[0]),
+                recall_low,
+                recall_high,
             ],
             axis=1,
         )
@@ -155,6 +145,21 @@ class Evidence:
             values = columns[place].tolist()
             points.append(Point(threshold, int(pairs[place]), counts[place], *values))
         return points
+
+    def _recall_bounds(self, thresholds: Sequence[float]) -> tuple[Numbers, Numbers]:
+        """Both bounds (t,) of the recall, each from one of what is found and one of what is lost."""
+        above = [self._tally(threshold) for threshold in thresholds]
+        below = [self._tally_below(threshold) for threshold in thresholds]
+        pairs = self.pairs_above(thresholds)
+        others = len(self.population) - pairs
+        error = ERROR / 4
+        low = _share(
+            pairs * least_precisions(above, error), others * greatest_precisions(below, error)
+        )
+        high = _share(
+            pairs * greatest_precisions(above, error), others * least_precisions(below, error)
+        )
+        return low, high
 
     def promise(self, target: float, least: float) -> Promise:
         """The lowest threshold from `least` up at which the labels support the target.

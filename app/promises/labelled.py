@@ -94,6 +94,7 @@ class LabelledPairs:
         """Those that count: labelled without contradiction, or skipped, which counts as no duplicate."""
         counted = [(pair, answer) for pair, answer in self._answers.items() if self._counts(answer)]
         there = [(pair, answer) for pair, answer in counted if pair in self._scores]
+        there.sort(key=lambda one: one[1].offer.id)  # as they were drawn, after a restart too
         strata = [answer.offer.stratum for _, answer in there]
         sizes = [answer.offer.size for _, answer in there]
         return Drawn(

@@ -9,24 +9,19 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-import numpy as np
-
 from app.background import background_tasks, log_failure, repeat
 from app.detector import Detector
 from app.engine.live_release import LiveRelease
-from app.engine.store import Offer, Store
-from app.engine.text import Words
-from app.engine.verdicts import Judge, Pair
+from app.engine.store import Store
 from app.errors import CollectionNotFound, NotReady, SameaskError
 from app.promises.activity import MOST_NAMED, Activity
 from app.promises.kept import Kept, Standing
-from app.promises.queue import Claims, DrawnPair, OfferedPair
-from app.promises.report import Change, Figures, Look, Offered, PromiseState, Report
+from app.promises.offering import Offering
+from app.promises.queue import Claims
+from app.promises.report import Change, Figures, Offered, PromiseState, Report
 
 PAUSE_SECONDS = 0.1
-PATIENCE_SECONDS = 5.0  # for the first near pairs of a collection
 MOST_KEPT = 200  # collections whose near pairs are kept in memory; those with a wish always
-DRAWS = 100  # in one request: those of pairs that somebody labelled elsewhere need nobody's look
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +33,7 @@ class Promises:
         self._store = store
         self._detector = detector
         self._activity = activity
+        self._offering = Offering(store, detector)
         self._kept: dict[int, Kept] = {}  # by collection, of the live release
         self._prepared: dict[str, dict[int, Kept]] = {}  # by the digest of a release on its way
         self._claims: dict[int, Claims] = defaultdict(dict)  # by collection
@@ -102,19 +98,17 @@ class Promises:
         """
         with self._detector.live.in_use() as live:
             kept = await self._of(name, live)
-            await self._first_pairs(kept)
             async with kept.lock:
                 if labels := self._labelled.pop(name, None):
                     await self._learn(kept, labels)
                     self._wished.add(name)
-                await self._standing(kept)
-                held = kept.queue.held_by(by)[:limit]
-                held = [kept.queue.claim(one.near, one.offer, by) for one in held]
-                held += await self._draw(kept, by, limit - len(held))
+                standing = await self._standing(kept)
+                looks, counted = await self._offering.offer(kept, standing.plan, by, limit)
+            if counted:
+                self._wished.add(name)
             waiting = kept.queue.waiting()
             if kept.queue.is_short(waiting):
                 kept.pool.grow()
-            looks = [self._look(kept, one) for one in held]
         return Offered(name, live.release.name, looks, len(waiting), kept.pool.to_read)
 
     async def skip(self, name: str, by: str, offer_id: int) -> None:
@@ -229,58 +223,6 @@ class Promises:
         if kept.standing and kept.is_current:
             return kept.standing
         return await kept.derive()
-
-    async def _first_pairs(self, kept: Kept) -> None:
-        """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        while not kept.pool.pairs and kept.pool.to_read:
-            if asyncio.get_running_loop().time() > deadline:
-                raise NotReady("the near pairs of this collection are being looked for")
-            await asyncio.sleep(PAUSE_SECONDS / 4)
-
-    async def _draw(self, kept: Kept, by: str, count: int) -> list[OfferedPair]:
-        """Draw and claim pairs that nobody has labelled. Drawn ones that somebody labelled elsewhere count at once."""
-        assert kept.standing
-        release = kept.release.release.digest
-        offered: list[OfferedPair] = []
-        for _ in range(DRAWS):
-            if len(offered) == count:
-                break
-            drawn = kept.queue.draw(kept.standing.plan, kept.queue.waiting(), release)
-            if drawn is None:
-                break
-            if not await self._is_there(kept, drawn):
-                kept.pool.remove(drawn.near.digest)
-                continue
-            offer = await self._detector.write(self._note_offer, kept, drawn)
-            if kept.labelled.is_answered(drawn.near.digest):
-                self._wished.add(kept.collection.name)
-                continue
-            offered.append(kept.queue.claim(drawn.near, offer, by))
-        return offered
-
-    def _note_offer(self, kept: Kept, drawn: DrawnPair) -> Offer:
-        (offer,) = self._store.offers.write(kept.key, [drawn.new])
-        kept.labelled.note({offer.pair: drawn.near.probability})
-        kept.labelled.renew([offer.pair])
-        return offer
-
-    async def _is_there(self, kept: Kept, drawn: DrawnPair) -> bool:
-        """Whether the questions of a pair still stand there with these texts."""
-        ids = drawn.near.questions
-        texts = await self._detector.read(self._store.questions.texts, kept.key, ids)
-        stored = dict(zip(drawn.near.ids, drawn.near.texts, strict=True))
-        return all(texts.get(id_) == stored[id_] for id_ in ids)
-
-    def _look(self, kept: Kept, one: OfferedPair) -> Look:
-        release = kept.release
-        judge = Judge(release.scorer, release.reader, release.thresholds(kept.key))
-        (judgement,) = judge.judge(
-            [Pair(Words.of(one.near.texts[0]), Words.of(one.near.texts[1]))],
-            np.array([one.near.similarity], dtype=np.float32),
-            np.array([one.near.logit], dtype=np.float32),
-        )
-        return Look(one, judgement.verdict, one.claimed_until(kept.queue.clock()))
 
     async def _keep_up(self) -> None:
         """Derive the thresholds of collections whose labels or wishes have changed."""

@@ -1,0 +1,83 @@
+"""Offers pairs of one collection to a person: drawn by lot, checked to be there still, noted, and claimed."""
+
+import asyncio
+
+import numpy as np
+
+from app.detector import Detector
+from app.engine.drawing import Plan
+from app.engine.store import Offer, Store
+from app.engine.text import Words
+from app.engine.verdicts import Judge, Pair
+from app.errors import NotReady
+from app.promises.kept import Kept
+from app.promises.queue import DrawnPair, OfferedPair
+from app.promises.report import Look
+
+PATIENCE_SECONDS = 5.0  # for the first near pairs of a collection
+LOOK_SECONDS = 0.025
+DRAWS = 100  # in one request: those of pairs that somebody labelled elsewhere need nobody's look
+
+
+class Offering:
+    """Draws and claims pairs for people."""
+
+    def __init__(self, store: Store, detector: Detector) -> None:
+        self._store = store
+        self._detector = detector
+
+    async def offer(self, kept: Kept, plan: Plan, by: str, limit: int) -> tuple[list[Look], bool]:
+        """Up to `limit` pairs for a person, and whether pairs were drawn that somebody had labelled elsewhere.
+
+        Raises NotReady, StorageFull.
+        """
+        await self._first_pairs(kept)
+        held = kept.queue.held_by(by)[:limit]
+        offered = [kept.queue.claim(one.near, one.offer, by) for one in held]
+        has_counted = False
+        for _ in range(DRAWS):
+            if len(offered) == limit:
+                break
+            drawn = kept.queue.draw(plan, kept.queue.waiting(), kept.release.release.digest)
+            if drawn is None:
+                break
+            if not await self._is_there(kept, drawn):
+                kept.pool.remove(drawn.near.digest)
+                continue
+            offer = await self._detector.write(self._note, kept, drawn)
+            if kept.labelled.is_answered(drawn.near.digest):
+                has_counted = True
+            else:
+                offered.append(kept.queue.claim(drawn.near, offer, by))
+        return [self._look(kept, one) for one in offered], has_counted
+
+    async def _first_pairs(self, kept: Kept) -> None:
+        """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while not kept.pool.pairs and kept.pool.to_read:
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotReady("the near pairs of this collection are being looked for")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _note(self, kept: Kept, drawn: DrawnPair) -> Offer:
+        (offer,) = self._store.offers.write(kept.key, [drawn.new])
+        kept.labelled.note({offer.pair: drawn.near.probability})
+        kept.labelled.renew([offer.pair])
+        return offer
+
+    async def _is_there(self, kept: Kept, drawn: DrawnPair) -> bool:
+        """Whether the questions of a pair still stand there with these texts."""
+        ids = drawn.near.questions
+        texts = await self._detector.read(self._store.questions.texts, kept.key, ids)
+        stored = dict(zip(drawn.near.ids, drawn.near.texts, strict=True))
+        return all(texts.get(id_) == stored[id_] for id_ in ids)
+
+    def _look(self, kept: Kept, one: OfferedPair) -> Look:
+        release = kept.release
+        judge = Judge(release.scorer, release.reader, release.thresholds(kept.key))
+        (judgement,) = judge.judge(
+            [Pair(Words.of(one.near.texts[0]), Words.of(one.near.texts[1]))],
+            np.array([one.near.similarity], dtype=np.float32),
+            np.array([one.near.logit], dtype=np.float32),
+        )
+        return Look(one, judgement.verdict, one.claimed_until(kept.queue.clock()))
