@@ -128,6 +128,8 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.query",
         "app.engine.finding",
         "app.engine.pair_scores",
+        "app.engine.reasons",
+        "app.engine.verdicts",
         "app.engine.following",
         "app.engine.coroutines",
         "app.engine.stored_pairs",

@@ -117,3 +117,11 @@ def test_a_candidate_leads_to_its_thread_by_the_template_of_the_collection(
     link = answer.one("article").one("a", class_="id")
     assert (link.text, link["href"]) == ("a/1 b", "https://forum.example/t/a%2F1%20b")
     assert link["rel"] == "noreferrer"
+
+
+def test_one_text_under_several_ids_is_one_candidate(pages: TestClient) -> None:
+    pages.put("/collections/copies")
+    write(pages, "copies", a="How do I pay?", b="How do I pay?", c="How do I  pay?")
+    answer = part(pages, "/page/ask", question="How can I pay?", collection="copies")
+    folds = texts(answer.all("summary"))
+    assert any(fold.startswith("The same words under ") for fold in folds)
