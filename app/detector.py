@@ -15,12 +15,13 @@ from typing import Any, ParamSpec, TypeVar
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.coroutines import run
 from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
-from app.engine.finding import Find, Findings, Score, Scores
+from app.engine.finding import Find, Findings
 from app.engine.finding import Finding as Finding
 from app.engine.finding import Judgement as Judgement
 from app.engine.finding import Reason as Reason
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
+from app.engine.pair_scores import Score, Scores
 from app.engine.query import Bounds, Query, Verify
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
 from app.engine.stored_pairs import unlabelled_pairs
@@ -105,7 +106,7 @@ class Detector:
     ) -> Findings:
         """Has each of these been asked before in the collection?
 
-        A question that stands there word for word (after normalisation) is answered with its exact matches and
+        A question whose visible words stand there is answered with its exact matches and
         what labels link to it, before any model call. Others get up to `top_k` candidates. The pair classifier
         reads the nearest ones (`auto`), all of them, or none; what it has not read is `review` at most. The strongest
         verdict and the greatest probability come first. What people said of a pair overrules its verdict, and nothing

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from app.engine.text import has_visible
 from app.errors import FieldError, InvalidRequest
 from app.settings import Settings
 
@@ -19,7 +20,7 @@ LEAST_TARGET, GREATEST_TARGET = 0.5, 0.999  # of a precision; the least is none 
 def _text(value: str) -> str:
     if "\x00" in value:
         raise ValueError("must not contain a NUL character")
-    if not value.strip():
+    if not has_visible(value):
         raise ValueError("must not be blank")
     return value
 
@@ -93,7 +94,7 @@ Text = Annotated[
     str,
     Field(
         min_length=1,
-        description="Any Unicode but NUL; not blank.",
+        description="Any Unicode but NUL; something of it must be seen.",
         json_schema_extra={"pattern": r"^[^\x00]*$"},
     ),
     AfterValidator(_text),

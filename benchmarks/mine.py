@@ -7,8 +7,8 @@
 `paraphrase_mining` calls it, by torch in float32, and Sameask by the backend that is asked for. *Judging*, which
 Sameask alone does, is measured on a sample of pairs. *Searching* is measured on everything, over the same vectors,
 each contender in a process of its own, whose peak of resident memory is given. Sameask's is what its command does,
-`app.mining.mine` without judging; copying the vectors into its work file and writing the file of pairs are told apart,
-and count from end to end. `paraphrase_mining`'s is `paraphrase_mining_embeddings` with its defaults (of the 100
+`app.mining.job.mine` without judging; copying the vectors into its work file and writing the file of pairs are told
+apart, and count from end to end. `paraphrase_mining`'s is `paraphrase_mining_embeddings` with its defaults (of the 100
 nearest of each, the 500,000 most similar pairs), and what is below the threshold left out. semhash's is building its
 index and asking that for all above the threshold, which `self_deduplicate` begins with. Recall and precision are
 against the pairs that a plain product of all vectors finds. Ratios are to `paraphrase_mining` in the same run; *end to
@@ -46,7 +46,8 @@ from app.engine.models.backends import AUTO, CANDIDATES, TORCH
 from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.release import Release
-from app.mining import EMBEDDED_AT_ONCE, Models, Source, Wanted, mine
+from app.engine.signals import Reader
+from app.mining.job import EMBEDDED_AT_ONCE, Models, Source, Wanted, mine
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.corpus import read_questions, say, show
@@ -271,9 +272,16 @@ def _measure_contenders(
 def _search_ours(job: Job) -> Searched:
     vectors = np.load(job.vectors, mmap_mode="r")
     release = Release.open(job.release)
-    ids = [str(row) for row in range(len(vectors))]
+    ids = [[str(row)] for row in range(len(vectors))]
+    encoder, _ = open_models(release, "cpu")
     source = Source(ids, job.texts, lambda start, end: np.asarray(vectors[start:end]))
-    models = Models(release.digest, vectors.shape[1], release.scorer(TARGET_PRECISION), None)
+    models = Models(
+        release.digest,
+        vectors.shape[1],
+        release.scorer(TARGET_PRECISION),
+        None,
+        Reader(encoder, None),
+    )
     times: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder:
         out = Path(folder, "pairs.ndjson")

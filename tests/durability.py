@@ -40,6 +40,7 @@ from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, NewLabel, Store, sqlite
+from app.engine.text import Words
 from app.errors import Unembeddable
 from tests.backend import DEVICE, on_backend
 
@@ -228,8 +229,9 @@ class Writer:
         """A search finds what was written last; a label is there to be found with its text."""
         if write.kind == "label":
             text = next(iter(write.questions))
-            (labels,) = self._store.labels.on(self._keys[write.collection], [text]).values()
-            assert labels[0].questions == (text, write.questions[text])
+            on_text = self._store.labels.on(self._keys[write.collection], [Words.of(text)])
+            labelled = [label.questions for label in on_text[text]]
+            assert (text, write.questions[text]) in labelled
             return
         texts = [text for text in write.questions.values() if text and UNEMBEDDABLE not in text]
         if texts:

@@ -57,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
     },
     # what both doors share
     "app.door": {"app.keys", "app.scopes"},
-    "app.fields": {"app.settings"},
+    "app.fields": {"app.settings", "app.engine.text"},
     # files of questions
     "app.row_checks": {"app.fields", "app.engine.rows"},
     "app.file_preview": {"app.engine.rows"},
@@ -79,6 +79,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.data",
     },
     "app.mining": {
+        "app.mining",
         "app.data_directory",
         "app.releases",
         "app.settings",
@@ -86,6 +87,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.verdicts",
         "app.engine.rulings",
         "app.engine.scorer",
+        "app.engine.signals",
         "app.engine.models",
         "app.engine.index",
         "app.engine.release",
@@ -125,6 +127,7 @@ ARROWS: dict[str, set[str]] = {
     "app.detector": {
         "app.engine.query",
         "app.engine.finding",
+        "app.engine.pair_scores",
         "app.engine.following",
         "app.engine.coroutines",
         "app.engine.stored_pairs",
@@ -134,6 +137,7 @@ ARROWS: dict[str, set[str]] = {
     # the engine: plain Python, usable from a notebook and from training
     "app.engine": set(),
     "app.engine.finding": {
+        "app.engine.asked",
         "app.engine.asking",
         "app.engine.live_release",
         "app.engine.verdicts",
@@ -146,6 +150,22 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.text",
     },
     "app.engine.query": {"app.engine.models", "app.engine.sizes", "app.engine.store"},
+    "app.engine.asked": {
+        "app.engine.rulings",
+        "app.engine.index",
+        "app.engine.store",
+        "app.engine.text",
+    },
+    "app.engine.pair_scores": {
+        "app.engine.asking",
+        "app.engine.query",
+        "app.engine.live_release",
+        "app.engine.verdicts",
+        "app.engine.rulings",
+        "app.engine.scorer",
+        "app.engine.store",
+        "app.engine.text",
+    },
     "app.engine.asking": {
         "app.engine.live_release",
         "app.engine.verdicts",
@@ -176,6 +196,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.index",
         "app.engine.release",
         "app.engine.scorer",
+        "app.engine.signals",
         "app.engine.store",
         "app.engine.batching",
         "app.engine.coroutines",
@@ -185,7 +206,13 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.guards",
         "app.engine.reasons",
         "app.engine.rulings",
+        "app.engine.letter_case",
+        "app.engine.signals",
+        "app.engine.text",
+        "app.engine.text_form",
     },
+    "app.engine.letter_case": set(),
+    "app.engine.signals": {"app.engine.models", "app.engine.text_form"},
     "app.engine.reasons": {"app.engine.rulings"},
     "app.engine.rulings": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
     "app.engine.scorer": set(),
@@ -199,7 +226,8 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.review": {"app.engine.components"},
     "app.engine.components": {"app.engine.text"},
     "app.engine.training_contract": {"app.engine.files", "app.engine.text", "app.settings"},
-    "app.engine.release": {"app.engine.scorer", "app.engine.files"},
+    "app.engine.text_form": {"app.engine.text"},
+    "app.engine.release": {"app.engine.scorer", "app.engine.files", "app.engine.text_form"},
     "app.engine.batching": set(),
     "app.engine.coroutines": set(),
     "app.engine.files": set(),
@@ -213,9 +241,11 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.data",
         "app.engine.files",
         "app.engine.rows",
+        "app.engine.text_form",
     },
     "app.engine.index": {
         "app.engine.index",
+        "app.engine.text_form",
         "app.engine.scorer",
         "app.engine.store",
         "app.engine.files",
@@ -234,6 +264,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.models",
         "app.engine.release",
         "app.engine.scorer",
+        "app.engine.signals",
         "app.engine.verdicts",
         "app.engine.review",
         "app.engine.components",
@@ -242,6 +273,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.files",
         "app.engine.rows",
         "app.engine.text",
+        "app.engine.text_form",
     },
 }
 

@@ -42,7 +42,7 @@ BAD = [
     ("/questions", {"questions": [{"id": "", "text": TEXT}]}, 422),
     (
         "/labels",
-        {"labels": [{"questions": [TEXT, TEXT.upper()], "is_duplicate": True, "by": "anna"}]},
+        {"labels": [{"questions": [TEXT, TEXT], "is_duplicate": True, "by": "anna"}]},
         422,
     ),
     ("/labels", {"labels": [{"questions": [TEXT], "is_duplicate": True, "by": "anna"}]}, 422),

@@ -11,14 +11,17 @@ import pyarrow.parquet as parquet
 import pytest
 from numpy.typing import NDArray
 
-from app import mining
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.rulings import Ruling
 from app.engine.scorer import similarity
+from app.engine.signals import Reader
+from app.engine.text import WordedPair
 from app.errors import CommandError
-from app.mining import Models, Source, Wanted, mine
+from app.mining import job
+from app.mining.job import Models, Source, Wanted, mine
+from app.mining.sources import ids_by_text
 from tests.conftest import publish_release
 from tests.tiny_model import DIMENSION, build_tiny_classifier
 
@@ -28,7 +31,7 @@ TEXTS = [
     for thing in ("fly", "pay", "stay")
     for end in "ab"
 ]
-TEXTS += ["How  do I PAY a?"]  # as one of them, after normalisation
+TEXTS += ["how  do I pay a?"]  # as one of them, after normalisation
 IDS = [f"q{i}" for i in range(len(TEXTS))]
 
 
@@ -44,14 +47,17 @@ def classified(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 
 @pytest.fixture
-def models(classified: Release) -> Models:
+def models(classified: Release, tiny_encoder: Encoder) -> Models:
     classifier = PairClassifier.open(classified.path / "classifier", "cpu")
-    return Models(classified.digest, DIMENSION, classified.scorer("0.90"), classifier)
+    reader = Reader(tiny_encoder, classifier)
+    return Models(classified.digest, DIMENSION, classified.scorer("0.90"), classifier, reader)
 
 
 @pytest.fixture
 def source(tiny_encoder: Encoder) -> Source:
-    return Source(IDS, TEXTS, lambda start, end: tiny_encoder.encode(TEXTS[start:end]))
+    return Source(
+        [[id_] for id_ in IDS], TEXTS, lambda start, end: tiny_encoder.encode(TEXTS[start:end])
+    )
 
 
 def found(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -153,8 +159,9 @@ def test_labels_overrule(tmp_path: Path, source: Source, models: Models) -> None
         (TEXTS[8], TEXTS[12]): Ruling(1, False, "anna", "2026-01-01T00:00:00Z", contradicted=False)
     }
 
-    def ruled(pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Ruling]:
-        return {pair: said[pair] for pair in pairs if pair in said}
+    def ruled(pairs: Sequence[WordedPair]) -> Mapping[tuple[str, str], Ruling]:
+        texts = [(one.text, other.text) for one, other in pairs]
+        return {pair: said[pair] for pair in texts if pair in said}
 
     all_pairs = mined(
         tmp_path / "pairs.ndjson", replace(source, ruled=ruled), models, Wanted(similarity=0.1)
@@ -163,6 +170,45 @@ def test_labels_overrule(tmp_path: Path, source: Source, models: Models) -> None
     assert ("q8", "q12") not in mined(
         tmp_path / "few.ndjson", replace(source, ruled=ruled), models, Wanted()
     )
+
+
+def test_a_text_under_many_ids_is_judged_once_and_makes_one_line(
+    tmp_path: Path, tiny_encoder: Encoder, models: Models
+) -> None:
+    texts = {
+        "Who pays?": 30,
+        "Who may pay?": 1,
+        "Who\u200b pays?": 2,
+        "Ｗｈｏ pays?": 1,
+        "Who pays": 1,
+    }
+    rows = [(f"{text}-{n}", text) for text, count in texts.items() for n in range(count)]
+    by_text = ids_by_text(reversed(rows))
+    distinct = list(by_text)
+    source = Source(
+        list(by_text.values()),
+        distinct,
+        lambda start, end: tiny_encoder.encode(distinct[start:end]),
+    )
+    count = mine(source, models, tmp_path / "p.ndjson", Wanted(similarity=0.99), lambda *_: None)
+    lines = [json.loads(line) for line in (tmp_path / "p.ndjson").read_text("utf-8").splitlines()]
+    assert len(lines) == count
+    of_one = {line["text1"]: line for line in lines if line["text1"] == line["text2"]}
+    assert {text: line["id_count1"] for text, line in of_one.items()} == {
+        "Who pays?": 30,
+        "Who\u200b pays?": 2,
+    }
+    many = of_one["Who pays?"]
+    ids = [f"Who pays?-{n}" for n in range(29, -1, -1)]
+    assert (many["ids1"], many["ids2"]) == (ids[:20], ids[:20])
+    assert (many["id1"], many["id2"], many["verdict"]) == (ids[0], ids[1], "duplicate")
+    same = {
+        frozenset((line["text1"], line["text2"])) for line in lines if line["similarity"] > 0.9999
+    }
+    alike = [text for text in texts if text.endswith(" pays?")]
+    assert same == {frozenset((one, other)) for one in alike for other in alike} - {
+        frozenset((text,)) for text in alike if texts[text] == 1
+    }
 
 
 def test_parquet_holds_the_same(tmp_path: Path, source: Source, models: Models) -> None:
@@ -182,7 +228,7 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("EMBEDDED_AT_ONCE", "SCORED_AT_ONCE"):
-        monkeypatch.setattr(mining, name, 4)
+        monkeypatch.setattr(job, name, 4)
     mine(source, models, tmp_path / f"whole.{ending}", Wanted(similarity=0.5), lambda *_: None)
     out, embedded = tmp_path / f"pairs.{ending}", list[int]()
 
@@ -249,5 +295,5 @@ def test_nothing_and_unknown_kinds_are_refused(
 
 
 def test_one_question_has_no_pair(tmp_path: Path, source: Source, models: Models) -> None:
-    one = replace(source, ids=IDS[:1], texts=TEXTS[:1])
+    one = replace(source, ids=[IDS[:1]], texts=TEXTS[:1])
     assert mined(tmp_path / "pairs.ndjson", one, models, Wanted(similarity=0.1)) == {}

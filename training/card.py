@@ -39,7 +39,7 @@ ROWS = {
 PURPOSE = """## What it is for
 
 To tell people who moderate questions which stored question a new one may repeat, and how sure that is. It is advice: \
-nothing should be closed, merged or deleted by it alone. Pairs that are equal after normalisation never reach the \
+nothing should be closed, merged or deleted by it alone. Pairs of the same visible words never reach the \
 models and are left out of all figures."""
 
 FAILURES = """## Known failures

@@ -118,7 +118,7 @@ def evaluate(
 ) -> Figures:
     """A release's figures on labelled pairs, and of finding duplicates in a corpus, through the code that serves.
 
-    Pairs that are equal after normalisation are left out: the service answers them without a model.
+    Pairs of the same visible words are left out: the service answers them without a model.
     """
     encoder, classifier = open_models(release, device, backend)
     measured = open_pairs(pairs)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.models.encoder import Encoder
-from app.engine.text import digest, pair_digest
+from app.engine.text import folded_digest, folded_pair_digest
 from training.pairs import LabelledPair, both_texts, duplicates_of, rows_of, texts_of
 from training.splits import components
 
@@ -105,13 +105,13 @@ def mine_pairs(
     """
     _, nearest = _index(vectors).search(vectors, min(NEAR, len(texts)))
     own = zip(texts, texts, strict=True)
-    known = set(starmap(pair_digest, [*both_texts(pairs), *own]))
+    known = set(starmap(folded_pair_digest, [*both_texts(pairs), *own]))
     mined: list[LabelledPair] = []
     for column in nearest.T.tolist():
         for row, other in enumerate(column):
             if other < 0 or len(mined) == count:
                 continue
-            named = pair_digest(texts[row], texts[other])
+            named = folded_pair_digest(texts[row], texts[other])
             if named not in known:
                 known.add(named)
                 mined.append(LabelledPair(texts[row], texts[other], is_duplicate=False))
@@ -130,5 +130,5 @@ def _components_of(texts: Sequence[str], pairs: Sequence[LabelledPair]) -> list[
     numbers: dict[bytes, int] = {}
     for number, pair in zip(components(duplicates).tolist(), duplicates, strict=True):
         for text in pair.texts:
-            numbers[digest(text)] = number
-    return [numbers.setdefault(digest(text), -1 - row) for row, text in enumerate(texts)]
+            numbers[folded_digest(text)] = number
+    return [numbers.setdefault(folded_digest(text), -1 - row) for row, text in enumerate(texts)]

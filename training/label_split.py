@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app.engine.text import digest
+from app.engine.text import folded_digest
 from app.engine.training_contract import GivenLabel
 from training.pairs import LabelledPair
 
@@ -56,12 +56,12 @@ def take_sides(labels: Sequence[GivenLabel]) -> Sides:
     tied = _Components()
     learnt: set[bytes] = set()
     for label in labels:
-        ends = digest(label.question1), digest(label.question2)
+        ends = folded_digest(label.question1), folded_digest(label.question2)
         if tied.tie(*ends) != "evaluation":
             learnt.update(ends)
     sides = Sides()
     for label in labels:
-        ends = digest(label.question1), digest(label.question2)
+        ends = folded_digest(label.question1), folded_digest(label.question2)
         side = tied.side(ends[0])
         may_be_known = side == "evaluation" and not learnt.isdisjoint(ends)
         if label.counts and not may_be_known:

@@ -12,7 +12,7 @@ from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
 
 from app.engine.rows import Row, read_rows, truth
-from app.engine.text import digest, normalize
+from app.engine.text import folded_digest, normalize
 from app.errors import CommandError
 
 COLUMNS = ("question1", "question2", "is_duplicate")
@@ -100,7 +100,7 @@ def cleaned(
     """Each pair once, in its first form, without those that are labelled both ways; and a report of it."""
     by_texts: dict[frozenset[bytes], list[LabelledPair]] = {}
     for pair in pairs:
-        texts = frozenset((digest(pair.question1), digest(pair.question2)))
+        texts = frozenset((folded_digest(pair.question1), folded_digest(pair.question2)))
         by_texts.setdefault(texts, []).append(pair)
     kept: list[LabelledPair] = []
     contradictions: list[tuple[str, str]] = []
@@ -116,7 +116,7 @@ def cleaned(
 
 
 def open_pairs(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """The pairs that are not equal after normalisation: the service answers the others without a model."""
+    """The pairs whose visible words are not the same: the service answers the others without a model."""
     return [pair for pair in pairs if normalize(pair.question1) != normalize(pair.question2)]
 
 

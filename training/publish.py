@@ -10,6 +10,7 @@ from typing import Any
 
 from app.engine.files import new_folder, sha256
 from app.engine.release import FORMAT, Release
+from app.engine.text_form import TEXT_FORM
 from app.errors import CommandError
 
 PACKAGES = ("sameask", "torch", "sentence-transformers", "transformers")
@@ -22,8 +23,8 @@ def publish(
 ) -> Release:
     """Write a release folder from contents, or from files to copy; no half of it is ever visible.
 
-    `manifest` lacks the fields that are known only here: name, format, date, versions and digests. Raises
-    CommandError if `out` exists.
+    `manifest` lacks the fields that are known only here: name, format, form of texts, date, versions and digests.
+    Raises CommandError if `out` exists.
     """
     refuse_existing(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +33,7 @@ def publish(
             _write(aside / name, content)
         complete = {
             "format": FORMAT,
+            "text_form": TEXT_FORM,
             "name": out.name,
             **manifest,
             "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

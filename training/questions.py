@@ -19,7 +19,7 @@ from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
-from app.engine.text import digest
+from app.engine.text import folded_digest
 from app.errors import CommandError
 from training.build import Recipe, Scales, Source, make_release
 from training.calibration import open_from
@@ -230,11 +230,11 @@ def _recipe(
 
 def _unseen(source: Source, learnt: Sequence[LabelledPair]) -> Source:
     """The pairs of a set of which no question was learnt from."""
-    known = {digest(text) for pair in learnt for text in (pair.question1, pair.question2)}
+    known = {folded_digest(text) for pair in learnt for text in (pair.question1, pair.question2)}
     pairs = [
         pair
         for pair in source.pairs
-        if known.isdisjoint((digest(pair.question1), digest(pair.question2)))
+        if known.isdisjoint((folded_digest(pair.question1), folded_digest(pair.question2)))
     ]
     left_out = len(source.pairs) - len(pairs)
     if left_out:

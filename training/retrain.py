@@ -12,7 +12,7 @@ from typing import Any
 
 from app.engine.release import Release
 from app.engine.review import most_helpful
-from app.engine.text import pair_digest
+from app.engine.text import folded_pair_digest
 from app.engine.training_contract import (
     LABELS,
     PROGRESS,
@@ -278,7 +278,7 @@ def _data_set(folder: Path | None, labels: Sequence[GivenLabel]) -> Sides:
     labelled = set()
     for label in labels:
         if label.active:
-            labelled.add(pair_digest(label.question1, label.question2))
+            labelled.add(folded_pair_digest(label.question1, label.question2))
     train = _part(folder, "train")
     if train is None:
         raise CommandError(
@@ -289,7 +289,7 @@ def _data_set(folder: Path | None, labels: Sequence[GivenLabel]) -> Sides:
     parts = []
     for file in (train, tune, report):
         pairs = read_pairs(file) if file else []
-        parts.append([pair for pair in pairs if pair_digest(*pair.texts) not in labelled])
+        parts.append([pair for pair in pairs if folded_pair_digest(*pair.texts) not in labelled])
     return Sides(*parts)
 
 

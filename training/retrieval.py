@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.evaluation import (
 )
 
 from app.engine.models.encoder import Encoder
-from app.engine.text import normalize
+from app.engine.text import folded
 from training.figures import Figures
 from training.pairs import (
     LabelledPair,
@@ -93,9 +93,9 @@ def _answers(
     scores: NDArray[np.float32],
 ) -> Iterator[dict[str, object]]:
     """Answers to a query as sentence-transformers' evaluator takes them, without the query itself."""
-    own = normalize(query)
+    own = folded(query)
     for row, score in zip(rows, scores, strict=True):
-        if normalize(texts[row]) != own:
+        if folded(texts[row]) != own:
             yield {"corpus_id": texts[row], "score": float(score)}
 
 

@@ -16,6 +16,7 @@ from scipy.stats import beta
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.scorer import Scorer
+from app.engine.signals import Reader
 from app.engine.text import Words
 from app.engine.training_contract import Calls, ServedSet, UnlabelledPair
 from app.engine.verdicts import Judge, Pair, unread
@@ -73,7 +74,7 @@ class Caller:
         if self.classifier and len(near):
             texts = [pairs[row] for row in near.tolist()]
             logits[near] = in_slices(self.classifier.score, texts, self.progress)
-        judged = Judge(self.scorer).judge(
+        judged = Judge(self.scorer, Reader(self.encoder, self.classifier)).judge(
             [Pair(Words.of(first), Words.of(second)) for first, second in pairs],
             by_encoder,
             logits,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.components import components as engine_components
-from app.engine.text import digest
+from app.engine.text import folded_digest
 from app.errors import CommandError
 from training.pairs import LabelledPair, both_texts, has_both_classes
 
@@ -73,11 +73,11 @@ def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> lis
 
 
 def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
-    """Raise CommandError where a question of one set stands in another, after normalisation."""
+    """Raise CommandError where a question of one set stands in another, both folded."""
     owner: dict[bytes, str] = {}
     for name, pairs in sets.items():
         for text in _texts(pairs):
-            other = owner.setdefault(digest(text), name)
+            other = owner.setdefault(folded_digest(text), name)
             if other != name:
                 raise CommandError(
                     f"a question stands both in {other} and in {name}: sets must share none"
@@ -101,7 +101,7 @@ def _texts(pairs: Sequence[LabelledPair]) -> Iterable[str]:
 
 def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
     """A component's place in the order: a hash of the seed and of its least question."""
-    least = min(map(digest, _texts(group)))
+    least = min(map(folded_digest, _texts(group)))
     return hashlib.blake2b(least, key=seed.to_bytes(8, "big"), digest_size=16).digest()
 
 

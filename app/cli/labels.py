@@ -11,7 +11,7 @@ from app.cli.download import print_all
 from app.cli.options import AsJsonLines, InCollection, InFile, KeyFile, SkipBad, Url
 from app.cli.upload import Item, Upload, upload
 from app.engine.rows import Row, read_rows, truth
-from app.engine.text import digest, pair_digest
+from app.engine.text import Words, pair_digest
 from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem
 from app.settings import Settings
 
@@ -76,7 +76,8 @@ def _checked_rows(file: Path, by: str | None) -> Iterator[CheckedRow]:
         if not problem:
             label = _label(row, by)
             content = (label["is_duplicate"], label.get("note"))
-            key = hash((pair_digest(*row.values[:2]), label["by"]))
+            one, other = (Words.of(text) for text in row.values[:2])
+            key = hash((pair_digest(one, other), label["by"]))
             first_line, first_content = firsts.setdefault(key, (row.line, content))
             if content != first_content:
                 problem = f"says otherwise than line {first_line} of the same pair"
@@ -106,6 +107,6 @@ def _problem(row: Row, by: str | None, max_characters: int) -> str | None:
     problem = problem or cell_problem("by", by or row.values[3], PERSON)
     if not problem and note:
         problem = text_problem("note", note, max_characters)
-    if not problem and digest(one) == digest(other):
-        problem = "is a pair of a question with itself"
+    if not problem and one == other:
+        problem = "is a pair of a text with itself"
     return problem

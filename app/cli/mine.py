@@ -1,6 +1,9 @@
 """`sameask mine`: all duplicate pairs of a file or a collection, into a file. The models run in this process."""
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +13,13 @@ from rich.progress import Progress, TaskID
 from app.cli.client import assert_data_directory
 from app.cli.options import IdColumn, TextColumn
 from app.cli.questions import read_questions
-from app.cli.terminal import print_line, progress_bar
+from app.cli.terminal import err, print_line, print_note, progress_bar
 from app.errors import CommandError
-from app.mining import Wanted, mine_collection, mine_file
+from app.mining.job import Advance, Wanted, check_out
+from app.mining.sources import mine_collection, mine_file
 from app.settings import Settings
+
+SECONDS_BETWEEN_LINES = 10.0
 
 
 def mine(
@@ -39,22 +45,25 @@ def mine(
         bool, typer.Option("--resume", help="Go on where an earlier run was killed.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Mine the good rows of a file with broken ones.")
+    ] = False,
 ) -> None:
     """Find all duplicate pairs of a file or a collection, the most similar first.
 
-    Without bounds, all pairs but those called `different`. The data directory of a collection is opened here: of one
-    that a server holds, mine what `export` prints.
+    Without bounds, all pairs but those called `different`. A text under many ids is one text, and one line. The data
+    directory of a collection is opened here: of one that a server holds, mine what `export` prints.
     """
     if (file is None) == (collection is None):
         raise CommandError("name either a FILE or a --collection")
     wanted = Wanted(similarity, probability, verify)
     wanted.check()
     _assert_writable(out_file)
+    check_out(out_file, resume=resume, overwrite=overwrite)
     settings = Settings()
-    with progress_bar() as progress:
-        advance = _Bars(progress)
+    with _progress() as advance:
         if file:
-            questions = read_questions(file, (id_column, text_column))
+            questions = read_questions(file, (id_column, text_column), skip_bad=skip_bad)
             count = mine_file(
                 questions, out_file, wanted, settings, advance, resume=resume, overwrite=overwrite
             )
@@ -81,6 +90,30 @@ def _assert_writable(out_file: Path) -> None:
         raise CommandError(f"can't write {out_file}: {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise CommandError(f"can't write {out_file}: {there} is not writable")
+
+
+@contextmanager
+def _progress() -> Iterator[Advance]:
+    """Bars on a terminal, and lines where standard error is none."""
+    if not err.is_terminal:
+        yield _Lines()
+        return
+    with progress_bar() as progress:
+        yield _Bars(progress)
+
+
+class _Lines:
+    """A line when a phase begins or ends, and every ten seconds between."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._told_at = 0.0
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        is_due = time.monotonic() - self._told_at >= SECONDS_BETWEEN_LINES
+        if phase != self._phase or done == total or is_due:
+            self._phase, self._told_at = phase, time.monotonic()
+            print_note(f"{phase}: {done:,} of {total:,}")
 
 
 class _Bars:

@@ -15,7 +15,8 @@ from app.cli.options import (
     TextColumn,
     Url,
 )
-from app.cli.upload import Upload, upload
+from app.cli.terminal import print_note
+from app.cli.upload import SHOWN_PROBLEMS, Upload, upload
 from app.errors import CommandError
 from app.row_checks import checked_questions
 from app.settings import Settings
@@ -62,11 +63,22 @@ def export(
     )
 
 
-def read_questions(file: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
-    """(id, text) of every row. Raises CommandError for a broken one."""
+def read_questions(
+    file: Path, columns: tuple[str, str], *, skip_bad: bool = False
+) -> list[tuple[str, str]]:
+    """(id, text) of every row. Raises CommandError for a broken one, unless told to skip: the first are shown then."""
     questions = []
+    bad = 0
     for row, problem in checked_questions(file, columns, Settings().max_characters):
-        if problem:
-            raise CommandError(f"{file}:{row.line}: {problem}")
-        questions.append((row.values[0], row.values[1]))
+        if problem is None:
+            questions.append((row.values[0], row.values[1]))
+            continue
+        words = f"{file}:{row.line}: {problem}"
+        if not skip_bad:
+            raise CommandError(words)
+        bad += 1
+        if bad <= SHOWN_PROBLEMS:
+            print_note(words, style="yellow")
+    if bad:
+        print_note(f"{bad:,} broken rows skipped", style="yellow")
     return questions

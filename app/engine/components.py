@@ -1,6 +1,6 @@
 """Connected components of questions: what any chain of pairs ties together.
 
-Two questions with the same normalised text are one question here.
+Two questions with the same folded text (`text.folded`) are one question here.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from app.engine.text import digest
+from app.engine.text import folded_digest
 
 
 def components(pairs: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
@@ -19,7 +19,7 @@ def components(pairs: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
     ends = np.empty((len(pairs), 2), dtype=np.int64)
     for number, texts in enumerate(pairs):
         for side, text in enumerate(texts):
-            ends[number, side] = rows.setdefault(digest(text), len(rows))
+            ends[number, side] = rows.setdefault(folded_digest(text), len(rows))
     first, second = ends.T
     shape = (len(rows), len(rows))
     graph = coo_array((np.ones(len(pairs)), (first, second)), shape=shape)

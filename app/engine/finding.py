@@ -1,41 +1,52 @@
-"""Texts in, findings out; pairs in, judgements out: the work of one request, from its look-up to its answer.
+"""Texts in, findings out: the work of one request for duplicates, from its look-up to its answer.
 
 The coroutines run in the askers' threads (`app.engine.coroutines`): between two of their awaits they may block.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.asked import Asked, Vectors
 from app.engine.asking import Models, Phases
 from app.engine.index.hit import Hit
 from app.engine.live_release import LiveRelease
 from app.engine.query import Bounds, Query
 from app.engine.reasons import Reason
-from app.engine.rulings import Ruling, rulings, rulings_of_pairs
+from app.engine.rulings import Ruling, by_other
 from app.engine.scorer import Verdict, similarity
-from app.engine.store import Collection, Question, Store
-from app.engine.text import TextPair, Words
+from app.engine.store import Collection, Copies, Question, Store
+from app.engine.text import Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import FieldError, InvalidRequest
 
-Vectors = NDArray[np.float32]
+MORE = 4  # times as many hits are looked at, where copies of a text take the places of others
+MOST_HITS = 2048
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An indexed question offered for an incoming one, and the judgement of the two."""
+    """An indexed text offered for an incoming one, the questions that it stands under, and the judgement of the two."""
 
     question: Question
     judgement: Judgement
+    copies: Copies
 
     @property
     def id(self) -> str:
-        return self.question.id
+        return self.copies.ids[0]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.copies.ids
+
+    @property
+    def id_count(self) -> int:
+        return self.copies.count
 
     @property
     def text(self) -> str:
@@ -54,6 +65,14 @@ class Candidate:
         return self.judgement.verdict
 
     @property
+    def read(self) -> bool:
+        return self.judgement.is_read
+
+    @property
+    def truncated(self) -> bool:
+        return self.judgement.truncated2
+
+    @property
     def reasons(self) -> tuple[Reason, ...]:
         return self.judgement.reasons
 
@@ -63,7 +82,7 @@ class Candidate:
 
     def without_names(self) -> "Candidate":
         """The same, for those who are not to know who labels."""
-        return Candidate(self.question, self.judgement.without_names())
+        return replace(self, judgement=self.judgement.without_names())
 
 
 @dataclass(frozen=True)
@@ -95,43 +114,11 @@ class Findings:
         return replace(self, results=results)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The answer of `Score`: one judgement for each pair."""
-
-    release: str
-    scores: list[Judgement]
-    phases: Phases
-
-    def without_names(self) -> "Scores":
-        """The same, for those who are not to know who labels."""
-        return replace(self, scores=[judgement.without_names() for judgement in self.scores])
-
-
-@dataclass(eq=False)
-class Asked:
-    """One distinct text of a request, and all that is known of it by now."""
-
-    words: Words
-    place: str  # of the field that holds it
-    exact: list[Question] = field(default_factory=list)  # stored questions of the same words
-    rulings: Mapping[bytes, Ruling] = field(default_factory=dict)  # by the other's digest
-    truncated: bool = False
-    vector: Vectors | None = None
-    hits: list[Hit] = field(default_factory=list)
-    logits: dict[int, float] = field(default_factory=dict)  # of the hits that were read, by place
-
-    @property
-    def linked(self) -> list[bytes]:
-        """The digests of the questions that labels link to it."""
-        return [other for other, of_pair in self.rulings.items() if of_pair.links]
-
-
 class Find:
     """One request for duplicates: texts in, findings out.
 
-    A text that stands in the collection word for word (after normalisation) is answered with its exact matches and
-    the questions that labels link to it, before any model call. The others are open: they are embedded and searched.
+    A text whose visible words stand in the collection is answered with these questions and what labels link to it,
+    before any model call. The others are open: they are embedded and searched.
     """
 
     def __init__(self, store: Store, live: LiveRelease, query: Query, bounds: Bounds) -> None:
@@ -141,12 +128,13 @@ class Find:
         self._query = query
         self._depth = _depth(live, query, bounds.verify_depth)
         self._bounds = bounds
-        self._judge = Judge(live.scorer)  # until the collection is looked up
+        self._judge = Judge(live.scorer, live.reader)  # until the collection is looked up
         self._phases = Phases()
         self._models = Models(live, self._phases, bounds.tokens("questions"))
         self._asked: dict[str, Asked] = {}  # by text
         self._excluded: set[int] = set()  # revisions
         self._stored: dict[int, Question] = {}  # by revision, the questions that were hit
+        self._copies: dict[str, Copies] = {}  # by the text of a candidate
 
     def refuse_if_full(self) -> None:
         """Raise Overloaded if its texts and pairs would not fit now."""
@@ -156,7 +144,9 @@ class Find:
     async def answer(self) -> Findings:
         """The answer. Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest."""
         collection = self._look_up()
-        self._judge = Judge(self._live.scorer, self._live.thresholds(collection.key))
+        self._judge = Judge(
+            self._live.scorer, self._live.reader, self._live.thresholds(collection.key)
+        )
         texts = list(self._asked.values())
         open_texts = [asked for asked in texts if not asked.exact]
         is_linked = any(asked.linked for asked in texts)
@@ -171,6 +161,7 @@ class Find:
         self._refuse_if_large()
         if self._depth:
             await self._read(open_texts)
+        self._count_copies(collection.key, texts)
         findings = {asked.words.text: self._finding(asked) for asked in texts}
         return Findings(
             release=self._live.release.name,
@@ -191,12 +182,22 @@ class Find:
                     self._asked[text] = Asked(Words.of(text), f"questions.{number}")
             digests = {asked.words.digest for asked in self._asked.values()}
             matches = self._store.questions.with_digests(collection.key, list(digests))
-            by_text = rulings(self._store.labels.on(collection.key, texts))
+            words = [asked.words for asked in self._asked.values()]
+            labels = self._store.labels.on(collection.key, words)
         self._excluded.update(excluded.values())
         for text, asked in self._asked.items():
-            asked.exact = self._kept(matches.get(asked.words.digest, []))
-            asked.rulings = by_text.get(text, {})
+            asked.labels = by_other(asked.words, labels.get(text, ()))
+            asked.exact = self._same_words(asked, matches.get(asked.words.digest, ()))
         return collection
+
+    def _same_words(self, asked: Asked, matches: Sequence[Question]) -> list[Question]:
+        """Those of the same visible words that nobody calls different, the same bytes first, then the oldest."""
+        same: dict[str, Question] = {}  # one of each text
+        for question in self._kept(matches):
+            ruling = asked.ruling(question)
+            if ruling is None or ruling.links:
+                same.setdefault(question.text, question)
+        return sorted(same.values(), key=lambda question: question.text != asked.words.text)
 
     async def _embed(self, open_texts: Sequence[Asked]) -> None:
         tokens = self._models.tokenize([asked.words.text for asked in open_texts])
@@ -212,13 +213,14 @@ class Find:
             digests: set[bytes] = set()
             for asked in texts:
                 digests.update(asked.linked)
-            linked = self._store.questions.with_digests(key, list(digests))
+            linked = self._store.questions.with_digests(key, list(digests), "loose")
             questions = list(chain(*linked.values()))
             for asked in texts:
                 questions += asked.exact
             indexed = self._live.index(key).vectors([question.revision for question in questions])
         for asked in texts:
             self._add_links(asked, linked, indexed)
+            asked.hits = list(asked.links)
 
     def _add_links(
         self,
@@ -232,32 +234,53 @@ class Find:
             own = indexed.get(question.revision, own)
         if own is None:
             return
+        offered = {question.text for question in asked.exact}
         for other in asked.linked:
             for question in self._kept(linked.get(other, ())):
+                ruling = asked.ruling(question)
                 vector = indexed.get(question.revision)
-                if vector is not None:
+                is_linked = ruling is not None and ruling.links
+                if is_linked and question.text not in offered and vector is not None:
+                    offered.add(question.text)
                     near = similarity(own[None], vector[None])
-                    asked.hits.append(Hit(question.revision, float(near[0])))
+                    asked.links.append(Hit(question.revision, float(near[0])))
                     self._stored[question.revision] = question
 
     def _search(self, key: int, open_texts: Sequence[Asked]) -> int:
-        """Add the nearest questions that are there and not excluded to each text; returns the revision searched."""
+        """Add the nearest texts that are there and not excluded to each text; returns the revision searched.
+
+        Where copies of a text take the places of others, more are searched for.
+        """
+        ruled = max(len(asked.labels) for asked in open_texts)  # these take no other's place
+        count = self._query.top_k + len(self._excluded) + min(ruled, self._query.top_k)
+        lacking, revision = self._search_for(key, open_texts, count)
+        while lacking and count < MOST_HITS:
+            count = min(MORE * count, MOST_HITS)
+            lacking, _ = self._search_for(key, lacking, count)
+        return revision
+
+    def _search_for(
+        self, key: int, open_texts: Sequence[Asked], count: int
+    ) -> tuple[list[Asked], int]:
+        """Choose among the `count` nearest of each text; those that lack some although there are more, and the
+        revision searched."""
         vectors = np.stack([asked.vector for asked in open_texts if asked.vector is not None])
-        top_k = self._query.top_k
-        ruled = max(len(asked.rulings) for asked in open_texts)  # these take no other's place
         with self._phases.timed("search"):
-            count = top_k + len(self._excluded) + min(ruled, top_k)
             revision, found = self._live.index(key).search(vectors, count)
         near: list[list[Hit]] = []
         for hits in found:
             offered = [hit for hit in hits if hit.revision not in self._excluded]
-            near.append(offered[: top_k + min(ruled, top_k)])
+            near.append(offered[: count - len(self._excluded)])
         with self._phases.timed("read"):
             revisions = [hit.revision for hits in near for hit in hits]
-            self._stored.update(self._bounds.read(self._store, key, revisions))
-        for asked, hits in zip(open_texts, near, strict=True):
-            asked.hits = self._chosen(asked, hits)
-        return revision
+            unread_yet = [revision for revision in revisions if revision not in self._stored]
+            self._stored.update(self._bounds.read(self._store, key, unread_yet))
+        lacking = []
+        for asked, hits, all_hits in zip(open_texts, near, found, strict=True):
+            asked.hits, is_filled = self._chosen(asked, hits)
+            if not is_filled and len(all_hits) == count:
+                lacking.append(asked)
+        return lacking, revision
 
     def _refuse_if_large(self) -> None:
         """Raise AnswerTooLarge if the candidates' texts are more than an answer may hold."""
@@ -268,28 +291,29 @@ class Find:
             offered += questions[: self._query.top_k]
         self._bounds.refuse_if_large(offered)
 
-    def _chosen(self, asked: Asked, near: Sequence[Hit]) -> list[Hit]:
-        """The hits of an open text that are judged, most similar first: all that labels link to it and the nearest
-        others, up to `top_k` together.
+    def _chosen(self, asked: Asked, near: Sequence[Hit]) -> tuple[list[Hit], bool]:
+        """The hits of an open text that are judged, most similar first, each of another text: all that labels link to
+        it and the nearest others, up to `top_k` together; and whether there are as many.
 
         Beside them are the nearest that labels call different, so that these take no other's place.
         """
-        chosen = list(asked.hits)
-        linked = {self._stored[hit.revision].id for hit in chosen}
+        chosen = list(asked.links)
+        texts = {self._stored[hit.revision].text for hit in chosen}
         room = self._query.top_k - len(chosen)
         looked_at = 0
         for hit in near:
             question = self._stored.get(hit.revision)
-            if question is None or question.id in linked:
+            if question is None or question.text in texts:
                 continue
-            if asked.rulings and question.digest in asked.rulings:
+            texts.add(question.text)
+            if asked.ruling(question):
                 if looked_at < self._query.top_k:
                     chosen.append(hit)
             elif room > 0:
                 chosen.append(hit)
                 room -= 1
             looked_at += 1
-        return sorted(chosen, key=lambda hit: -hit.similarity)
+        return sorted(chosen, key=lambda hit: -hit.similarity), room <= 0
 
     async def _read(self, open_texts: Sequence[Asked]) -> None:
         """Let the pair classifier read the nearest hits, or all: never more than the queue was asked about, however
@@ -316,9 +340,10 @@ class Find:
 
     def _finding(self, asked: Asked) -> Finding:
         same = []
-        for question in asked.exact:
-            judgement = self._judge.judge_same_words(Pair(asked.words, question))
-            same.append(Candidate(question, judgement))
+        for question in asked.exact[: self._query.top_k]:
+            judgement = self._judge.judge_same_words(self._pair(asked, question))
+            same.append(self._candidate(question, judgement))
+        same.sort(key=lambda candidate: candidate.judgement.rank)
         candidates = [*same, *self._judged(asked)][: self._query.top_k]
         best = candidates[0].verdict if candidates else "different"
         verdict = "new" if best == "different" else best
@@ -334,71 +359,27 @@ class Find:
         for place, logit in asked.logits.items():
             logits[place] = logit
         judgements = self._judge.judge(pairs, _similarities(asked.hits), logits)
-        candidates = list(map(Candidate, questions, judgements))
+        candidates = list(map(self._candidate, questions, judgements))
         return sorted(candidates, key=lambda candidate: candidate.judgement.rank)
 
+    def _count_copies(self, key: int, texts: Sequence[Asked]) -> None:
+        """Look up the questions that each text which is offered stands under."""
+        offered: list[Question] = []
+        for asked in texts:
+            offered += asked.exact[: self._query.top_k]
+            offered += [self._stored[hit.revision] for hit in asked.hits]
+        with self._phases.timed("read"):
+            self._copies = self._store.questions.copies(key, offered, self._excluded)
+
+    def _candidate(self, question: Question, judgement: Judgement) -> Candidate:
+        copies = self._copies.get(question.text) or Copies((question.id,), 1)
+        return Candidate(question, judgement, copies)
+
     def _pair(self, asked: Asked, question: Question) -> Pair:
-        ruling = asked.rulings.get(question.digest) if asked.rulings else None
-        return Pair(asked.words, question, ruling)
+        return Pair(asked.words, question, asked.ruling(question))
 
     def _kept(self, questions: Sequence[Question]) -> list[Question]:
         return [question for question in questions if question.revision not in self._excluded]
-
-
-class Score:
-    """One request for the scores of pairs: pairs in, judgements out."""
-
-    def __init__(
-        self,
-        store: Store,
-        live: LiveRelease,
-        pairs: Sequence[TextPair],
-        collection: str,
-        bounds: Bounds,
-    ) -> None:
-        self._store = store
-        self._live = live
-        self._collection = collection
-        self._phases = Phases()
-        self._models = Models(live, self._phases, bounds.tokens("pairs"))
-        self._pairs = [Pair(Words.of(first), Words.of(second)) for first, second in pairs]
-        self._different = [i for i, pair in enumerate(self._pairs) if not pair.is_same_words]
-        self._places: dict[str, str] = {}  # the field of each text that has to be embedded
-        for i in self._different:
-            first, second = pairs[i]
-            self._places.setdefault(first, f"pairs.{i}.question1")
-            self._places.setdefault(second, f"pairs.{i}.question2")
-
-    def refuse_if_full(self) -> None:
-        """Raise Overloaded if its texts and pairs would not fit now."""
-        self._live.refuse_if_full(len(self._places), len(self._different))
-
-    async def answer(self) -> Scores:
-        """The answer. Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest."""
-        texts = [(pair.first.text, pair.second.text) for pair in self._pairs]
-        different = [texts[i] for i in self._different]
-        key, ruled = self._look_up(different)
-        tokens = self._models.tokenize(list(self._places))
-        vectors = await self._models.embed(tokens, list(self._places.values()))
-        similarities = np.ones(len(texts), dtype=np.float32)
-        logits = unread(len(texts))
-        if different:
-            row = {text: i for i, text in enumerate(self._places)}
-            first = vectors[[row[text] for text, _ in different]]
-            second = vectors[[row[text] for _, text in different]]
-            similarities[self._different] = similarity(first, second)
-            logits[self._different] = await self._models.read(different)
-        for i in self._different:
-            self._pairs[i] = replace(self._pairs[i], ruling=ruled.get(texts[i]))
-        judge = Judge(self._live.scorer, self._live.thresholds(key))
-        judgements = judge.judge(self._pairs, similarities, logits)
-        return Scores(self._live.release.name, judgements, self._phases)
-
-    def _look_up(self, pairs: Sequence[TextPair]) -> tuple[int, dict[TextPair, Ruling]]:
-        """The collection's key, and the rulings on these pairs. Raises CollectionNotFound."""
-        with self._phases.timed("lookup"), self._store.view():
-            key = self._store.collections.get(self._collection).key
-            return key, rulings_of_pairs(self._store.labels.of(key, pairs))
 
 
 def _depth(live: LiveRelease, query: Query, verify_depth: int) -> int:

@@ -8,6 +8,7 @@ notes nothing in the store.
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.scorer import CollectionThresholds
+from app.engine.signals import Reader
 from app.engine.store import Changes, Collection, Question, Store
 from app.errors import ModelFailing, SameaskError, StorageFull
 
@@ -55,6 +57,22 @@ class ServingOptions:
     device: str = "cpu"
     backend: str = TORCH
     models_dir: Path | None = None  # of converted models; None: they are not kept
+
+
+class TokenCount:
+    """How many tokens of what is asked were read, and how many stood for what can't be read. Safe from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.tokens = self.unknown = 0
+
+    def add(self, tokens: Sequence[Tokens]) -> None:
+        """Count the tokens of some texts."""
+        read = sum(of_text.count for of_text in tokens)
+        unknown = sum(of_text.unknown for of_text in tokens)
+        with self._lock:
+            self.tokens += read
+            self.unknown += unknown
 
 
 class Quarantine:
@@ -126,6 +144,8 @@ class LiveRelease:
         self.encoder = encoder
         self.classifier = classifier
         self.scorer = release.scorer(options.target_precision)
+        self.reader = Reader(encoder, classifier)
+        self.asked = TokenCount()
         self.batcher = _batcher(encoder, options)
         self.pair_batcher = _pair_batcher(classifier, options) if classifier else None
         self.recent = RecentVectors(options.max_cached_embeddings)
@@ -193,6 +213,7 @@ class LiveRelease:
 
     async def embed_asked(self, tokens: Sequence[Tokens]) -> Outcomes:
         """Like `embed`, but the vectors of texts that were asked lately are kept, and given again to the bit."""
+        self.asked.add(tokens)
         known = self.recent.get(tokens)
         missing = [of_text for of_text, vector in zip(tokens, known, strict=True) if vector is None]
         outcomes = await Awaited(self.embed(missing))

@@ -20,7 +20,7 @@ Verify = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True)
 class Query:
-    """Texts to find duplicates of in a collection: at most `top_k` candidates for each.
+    """Texts to find duplicates of in a collection: at most `top_k` other texts for each.
 
     `verify` says which candidates the pair classifier reads: the nearest, all, or none.
     """

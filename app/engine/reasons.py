@@ -3,7 +3,7 @@
 The judge (`verdicts`) alone attaches reasons. This module holds those that need no look at what differs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -18,7 +18,7 @@ MONTHS = (
 
 Span = tuple[int, int]  # start and end in a text, in code points; the end is not part of it
 Spans = tuple[Span, ...]
-Code = Literal["label", "same_words", "unreadable", "cut", "unread"]
+Code = Literal["label", "same_words", "likeness", "case", "unreadable", "cut", "unread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ def label(ruling: Ruling) -> Reason:
 def same_words() -> Reason:
     """The texts are the same to the eye."""
     return Reason("same_words", "the same words")
+
+
+def likeness(differs_in: Sequence[str]) -> Reason:
+    """The texts are the same words, written otherwise."""
+    return Reason("likeness", f"the same words but for {' and '.join(differs_in)}")
+
+
+def case(one: str, other: str, spans1: Spans, spans2: Spans) -> Reason:
+    """The texts differ in letter case where that can carry meaning; `one` and `other` are the first such words."""
+    return Reason("case", f"letter case can carry meaning here: {one} → {other}", spans1, spans2)
 
 
 def unreadable(spans1: Spans = (), spans2: Spans = ()) -> Reason:

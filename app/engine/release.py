@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from app.engine.files import sha256
 from app.engine.scorer import Calibration, Scale, Scorer, Thresholds
+from app.engine.text_form import TEXT_FORM
 from app.errors import ModelRefused, ReleaseRefused
 
 FORMAT = 1
@@ -67,6 +68,9 @@ class _Manifest:
     dimension: Annotated[int, Field(gt=0)]
     files: Mapping[str, str]
     created_at: str | None = None
+    text_form: int = (
+        TEXT_FORM  # that its models read; releases of before there were forms read the first
+    )
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -120,6 +124,10 @@ class Release:
                 f"{path / MANIFEST} has format {document.get('format')!r}; this version reads {FORMAT}"
             )
         manifest = _parse(path / MANIFEST, content, THE_MANIFEST)
+        if manifest.text_form != TEXT_FORM:
+            raise ReleaseRefused(
+                f"{path / MANIFEST} has text_form {manifest.text_form}; this version reads {TEXT_FORM}"
+            )
         if missing := REQUIRED - manifest.files.keys():
             raise ReleaseRefused(f"{path / MANIFEST} has no digest of {', '.join(sorted(missing))}")
         verify_files(path, manifest.files, ReleaseRefused)

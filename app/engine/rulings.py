@@ -1,15 +1,17 @@
 """Labels in, rulings out: what the labels of a pair come to. The judge (`verdicts`) lets that overrule the model.
 
-Where people contradict each other nothing is averaged: the verdict is `review` until one of them gives way. See
-docs/decisions/0007.
+A label holds for the pair whose bytes it names; else for a pair of the same visible words; else for one of loosely the
+same words. Of the labels that speak of a pair, those of the most exact level count. Where people contradict each other
+there, nothing is averaged: the verdict is `review` until one of them gives way. See docs/decisions/0007 and 0022.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from app.engine.scorer import Verdict
 from app.engine.store import Label
-from app.engine.text import DIGEST_BYTES, TextPair, digest
+from app.engine.text import TextPair, Worded, WordedPair, digest
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,93 @@ class Ruling:
         return self.verdict != "different"
 
 
+class Level(IntEnum):
+    """How far two texts are the same, the most exact level first."""
+
+    BYTES = 0
+    WORDS = 1
+    LOOSELY = 2
+    NOT = 3
+
+
 def ruling(labels: Sequence[Label]) -> Ruling:
-    """What the active labels of one pair come to; there is at least one, and one at most of each person."""
-    latest = max(labels, key=lambda label: label.id)
-    contradicted = any(label.is_duplicate != latest.is_duplicate for label in labels)
+    """What labels come to of which each is active and speaks of the same pair; there is at least one.
+
+    Of each person the latest word counts.
+    """
+    by_person = {label.by: label for label in sorted(labels, key=lambda label: label.id)}
+    latest = max(by_person.values(), key=lambda label: label.id)
+    contradicted = any(label.is_duplicate != latest.is_duplicate for label in by_person.values())
     return Ruling(latest.id, latest.is_duplicate, latest.by, latest.at, contradicted)
 
 
-def rulings_of_pairs(labels: Mapping[TextPair, Sequence[Label]]) -> dict[TextPair, Ruling]:
-    """For each pair of texts, from the active labels on it: the ruling."""
-    return {pair: ruling(of_pair) for pair, of_pair in labels.items()}
-
-
-def rulings(labels: Mapping[str, Sequence[Label]]) -> dict[str, dict[bytes, Ruling]]:
-    """For each text, from the active labels on it: the rulings on its pairs, by the digest of the other question."""
-    return {text: _by_other(digest(text), of_text) for text, of_text in labels.items()}
-
-
-def _by_other(own: bytes, labels: Sequence[Label]) -> dict[bytes, Ruling]:
-    by_other: dict[bytes, list[Label]] = {}
+def ruling_on(one: Worded, other: Worded, labels: Sequence[Label]) -> Ruling | None:
+    """What labels on loosely the same pairs come to for this one; None where they say nothing of it."""
+    by_level: dict[Level, list[Label]] = {}
     for label in labels:
-        first, second = label.pair[:DIGEST_BYTES], label.pair[DIGEST_BYTES:]
-        other = second if first == own else first
-        by_other.setdefault(other, []).append(label)
-    return {other: ruling(of_pair) for other, of_pair in by_other.items()}
+        level = _level(label, one, other)
+        if level < _own_level(label):
+            by_level.setdefault(level, []).append(label)
+    return ruling(by_level[min(by_level)]) if by_level else None
+
+
+def rulings_of_pairs(
+    pairs: Sequence[WordedPair], labels: Mapping[TextPair, Sequence[Label]]
+) -> dict[TextPair, Ruling]:
+    """For each pair of texts, from the active labels on loosely the same pairs: the ruling; none: absent."""
+    rulings = {}
+    for one, other in pairs:
+        texts = one.text, other.text
+        if texts in labels and (found := ruling_on(one, other, labels[texts])):
+            rulings[texts] = found
+    return rulings
+
+
+def by_other(own: Worded, labels: Sequence[Label]) -> dict[bytes, list[Label]]:
+    """The labels on pairs of which one is loosely the own text, by the loose digest of the other."""
+    others: dict[bytes, list[Label]] = {}
+    for label in labels:
+        first, second = label.loose
+        others.setdefault(second if first == own.loose else first, []).append(label)
+    return others
+
+
+def _level(label: Label, one: Worded, other: Worded) -> Level:
+    """How far the label's pair is this one, whichever text comes first: as far as the less alike of its two texts."""
+    first, second = _sides(label)
+    straight = max(_likeness(first, one), _likeness(second, other))
+    turned = max(_likeness(first, other), _likeness(second, one))
+    return min(straight, turned)
+
+
+def _own_level(label: Label) -> Level:
+    """How far the label's own two texts are the same: it parts or joins them, and says nothing of what is no more
+    exact than that."""
+    first, second = _sides(label)
+    return _likeness(first, second)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One text of a label; its visible words are looked at only where the loose ones agree."""
+
+    text: str
+    loose: bytes
+
+    @property
+    def digest(self) -> bytes:
+        return digest(self.text)
+
+
+def _sides(label: Label) -> tuple[_Side, _Side]:
+    first, second = label.questions
+    return _Side(first, label.loose[0]), _Side(second, label.loose[1])
+
+
+def _likeness(one: Worded, other: Worded) -> Level:
+    """The most exact level on which two texts are the same."""
+    if one.loose != other.loose:
+        return Level.NOT
+    if one.text == other.text:
+        return Level.BYTES
+    return Level.WORDS if one.digest == other.digest else Level.LOOSELY

@@ -90,9 +90,8 @@ def read_pairs(store: Store, collection_key: int, pairs: Collection[Revisions]) 
         first, second = map(stored.get, revisions)
         if first and second and first.digest != second.digest:
             there.append((first, second))
-    texts = [(first.text, second.text) for first, second in there]
-    ruled = rulings_of_pairs(store.labels.of(collection_key, texts))
-    rulings = [ruled.get(of_pair) for of_pair in texts]
+    ruled = rulings_of_pairs(there, store.labels.of(collection_key, there))
+    rulings = [ruled.get((first.text, second.text)) for first, second in there]
     return [StoredPair(*both, ruling) for both, ruling in zip(there, rulings, strict=True)]
 
 

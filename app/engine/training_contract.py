@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from app.engine.files import replace_file, write_synced
-from app.engine.text import digest
+from app.engine.text import folded_digest
 from app.errors import CommandError
 from app.settings import TargetPrecision
 
@@ -74,7 +74,7 @@ class GivenLabel:
         """Whether it is a pair to learn from or to measure on."""
         if not self.active or self.contradicted:
             return False
-        return digest(self.question1) != digest(self.question2)
+        return folded_digest(self.question1) != folded_digest(self.question2)
 
 
 @dataclass(frozen=True)

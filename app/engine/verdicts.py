@@ -7,36 +7,33 @@ A judgement is made in this order, and a later step overrules an earlier one:
 2. Thresholds. The probability reaches `duplicate`, `review` or `different`: by the collection's own thresholds where
    its labels support some, else by the release's. What the classifier has not read is `review` at most, where there is
    a classifier.
-3. Equality. Texts of the same words are a duplicate with probability 1, whatever the models say.
-4. Labels. What people said of the pair is its verdict. Similarity and probability stay.
+3. Signals. Texts that differ where the model sees no difference, or that it has not read to their end, are `review` at
+   most; so are the same words where their letter case can carry meaning.
+4. Likeness. Texts that differ in letter case that carries no meaning, in the punctuation at the end or in the form of
+   characters alone are a duplicate with probability 1.
+5. Identity. So are texts of the same visible words.
+6. Labels. What people said of the pair is its verdict. Similarity and probability stay.
 
 Each judgement has its reasons (`reasons`), the most important first.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import reasons
+from app.engine import letter_case, reasons
+from app.engine.letter_case import Difference
 from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
 from app.engine.scorer import CollectionThresholds, Scorer, Verdict
+from app.engine.signals import NOTHING, Reader, Signals
+from app.engine.text import Worded, normalize, without_ends
+from app.engine.text_form import readable
 
 NAMELESS = "a person"
 STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
-
-
-class Worded(Protocol):
-    """A text, and the digest that it shares with every text of the same words: a stored question, or `Words`."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def digest(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +46,39 @@ class Pair:
 
     @property
     def is_same_words(self) -> bool:
-        """Whether the texts are equal after normalisation."""
+        """Whether the visible words of the texts are the same."""
         return self.first.digest == self.second.digest
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether the texts differ in letter case or end punctuation alone."""
+        return self.first.loose == self.second.loose and not self.is_same_words
+
+    @property
+    def is_same_form(self) -> bool:
+        """Whether the texts are read as one but for letter case, as with bold letters or full width."""
+        one, other = self.first.text, self.second.text
+        if one.isascii() and other.isascii():
+            return False
+        first, second = (without_ends(readable(text)).casefold() for text in (one, other))
+        return first == second
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Whether two texts are one question whatever the models say; where their letter case can carry meaning; and in
+    what the same words are written otherwise."""
+
+    is_one_question: bool = False
+    case: Sequence[Difference] = ()
+    differs_in: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Similarity, probability and verdict of a pair; the order of its texts makes no difference.
 
-    A `label` is what people said of the pair: the verdict is theirs then.
+    A `label` is what people said of the pair: the verdict is theirs then. `is_read`: the pair classifier has read it.
     """
 
     similarity: float
@@ -65,6 +86,23 @@ class Judgement:
     verdict: Verdict
     label: Ruling | None = None
     reasons: tuple[Reason, ...] = ()
+    is_read: bool = False
+    signals: Signals = NOTHING
+
+    @property
+    def read(self) -> bool:
+        """Whether the pair classifier has read the pair."""
+        return self.is_read
+
+    @property
+    def truncated1(self) -> bool:
+        """Whether the first text is not read to its end."""
+        return self.signals.cut1 is not None
+
+    @property
+    def truncated2(self) -> bool:
+        """Whether the second text is not read to its end."""
+        return self.signals.cut2 is not None
 
     @property
     def rank(self) -> tuple[int, float, float]:
@@ -83,9 +121,12 @@ class Judgement:
 class Judge:
     """Makes every judgement by one release, for one collection or for one target precision."""
 
-    def __init__(self, scorer: Scorer, thresholds: CollectionThresholds | None = None) -> None:
+    def __init__(
+        self, scorer: Scorer, reader: Reader, thresholds: CollectionThresholds | None = None
+    ) -> None:
         """`thresholds` are those of the pairs' collection; without them, the release's own hold."""
         self._scorer = scorer
+        self._reader = reader
         self._thresholds = thresholds or scorer.thresholds()
 
     def judge(
@@ -121,27 +162,79 @@ class Judge:
     def _judgement(
         self, pair: Pair, similarity: float, probability: float, is_read: bool
     ) -> Judgement:
-        if pair.is_same_words:
-            probability = 1.0
-        verdict = self._verdict_of(pair, probability, is_read)
-        why = most_important(self._reasons(pair, is_read))
-        return Judgement(similarity, probability, verdict, pair.ruling, why)
-
-    def _verdict_of(self, pair: Pair, probability: float, is_read: bool) -> Verdict:
+        verdict = self.verdict(probability, is_read=is_read)
+        signals = self._signals(pair, verdict, is_read)
+        likeness = _likeness(pair)
+        if verdict == "duplicate" and (signals.is_unreadable or signals.is_cut or likeness.case):
+            verdict = "review"
+        if likeness.is_one_question:
+            verdict, probability = "duplicate", 1.0
         if pair.ruling:
-            return pair.ruling.verdict
-        if pair.is_same_words:
-            return "duplicate"
-        return self.verdict(probability, is_read=is_read)
+            verdict = pair.ruling.verdict
+        why = most_important(self._reasons(pair, signals, likeness, is_read))
+        return Judgement(similarity, probability, verdict, pair.ruling, why, is_read, signals)
 
-    def _reasons(self, pair: Pair, is_read: bool) -> Iterator[Reason]:
+    def _signals(self, pair: Pair, verdict: Verdict, is_read: bool) -> Signals:
+        """All signals of a pair that could be a duplicate; of another, what is cut.
+
+        Of what is `review` anyway, signals are only told: not of plain ASCII, where there hardly are any.
+        """
+        texts = pair.first.text, pair.second.text
+        is_plain = all(text.isascii() for text in texts)
+        is_settled = verdict == "different" or (verdict == "review" and is_plain)
+        if is_settled or pair.is_same_words:
+            return self._reader.cuts(*texts, is_read=is_read)
+        return self._reader.signals(*texts, is_read=is_read)
+
+    def _reasons(
+        self, pair: Pair, signals: Signals, likeness: Likeness, is_read: bool
+    ) -> Iterator[Reason]:
         """All that hold, the most important first."""
         if pair.ruling:
             yield reasons.label(pair.ruling)
         if pair.is_same_words:
             yield reasons.same_words()
-        elif self._scorer.by_pair and not is_read:
+            return
+        if likeness.case:
+            yield _case(pair, likeness.case)
+        if likeness.differs_in:
+            yield reasons.likeness(likeness.differs_in)
+            return
+        if signals.is_unreadable:
+            yield reasons.unreadable(signals.unread1, signals.unread2)
+        if signals.is_cut:
+            cuts = [(cut,) if cut else () for cut in (signals.cut1, signals.cut2)]
+            yield reasons.cut(signals.max_tokens, *cuts)
+        if self._scorer.by_pair and not is_read:
             yield reasons.unread()
+
+
+def _case(pair: Pair, differences: Sequence[Difference]) -> Reason:
+    spans1, spans2 = zip(*differences, strict=True)
+    first, second = (slice(*spans[0]) for spans in (spans1, spans2))
+    return reasons.case(pair.first.text[first], pair.second.text[second], spans1, spans2)
+
+
+def _likeness(pair: Pair) -> Likeness:
+    if pair.is_same_words:
+        return Likeness(is_one_question=True)
+    if not (pair.is_alike or pair.is_same_form):
+        return Likeness()
+    case = letter_case.differences(pair.first.text, pair.second.text)
+    return Likeness(not case, case, _differs_in(pair))
+
+
+def _differs_in(pair: Pair) -> list[str]:
+    """In what the same words are written otherwise."""
+    if not pair.is_alike:
+        return ["the form of characters"]
+    one, other = normalize(pair.first.text), normalize(pair.second.text)
+    differs_in = []
+    if without_ends(one) != without_ends(other):
+        differs_in.append("letter case")
+    if one.casefold() != other.casefold():
+        differs_in.append("end punctuation")
+    return differs_in
 
 
 def unread(count: int) -> NDArray[np.float32]:

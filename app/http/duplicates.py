@@ -37,7 +37,10 @@ class DuplicatesQuery(Body):
     questions: Annotated[list[Text], Field(min_length=1), FirstErrors()]
     collection: CollectionName = "default"
     top_k: Annotated[
-        int, Field(ge=1, strict=True, description="Most candidates for each question.")
+        int,
+        Field(
+            ge=1, strict=True, description="Most candidates, each another text, for each question."
+        ),
     ] = 5
     verify: Annotated[
         Literal["auto", "always", "never"],
@@ -54,12 +57,20 @@ class DuplicatesQuery(Body):
 
 
 class Candidate(BaseModel):
-    """An indexed question offered for an incoming one."""
+    """An indexed text offered for an incoming one."""
 
-    id: str
+    id: str = Field(description="Of the oldest question with this text.")
+    ids: list[str] = Field(
+        description="Of the questions with this text, the oldest first; 20 at most."
+    )
+    id_count: int = Field(description="How many questions have this text.")
     text: str
+    truncated: bool = Field(
+        description="Whether the text was longer than the model reads, and cut."
+    )
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
+    read: bool = Field(description="Whether the release's pair classifier has read the pair.")
     verdict: Literal["duplicate", "review", "different"]
     reasons: list[PairReason] = Field(
         description="Why, the most important first; three at most. None where nothing stands out."
@@ -107,7 +118,7 @@ async def find_duplicates(
 ) -> object:
     """Find stored questions that ask the same.
 
-    A question that stands in the collection word for word (but for case, white space and Unicode form) is
+    A question that stands in the collection word for word (but for white space, invisible characters and quotes) is
     answered with its exact matches, and what labels link to them, alone. Nothing is closed, merged or deleted:
     the verdict is advice.
     """

@@ -194,8 +194,9 @@ async def label_pairs(
     The next answers of `/duplicates` and `/pair-score` keep to it, for exactly these pairs: a question that is
     called a duplicate is offered even if no search finds it, and one that is called none never gets the verdict
     `duplicate`. While people contradict each other, the verdict of their pair is `review`. A pair is known by its
-    texts but for case, white space and Unicode form, so a question that is written again under another id keeps
-    its labels.
+    texts, so a question that is written again under another id keeps its labels. They hold for the same bytes first,
+    then for the same visible words (whatever white space, invisible characters and quotes), then for words that differ
+    in letter case or end punctuation alone.
 
     What a person says of a pair replaces what the same person said before; saying it again changes nothing.
     """

@@ -40,6 +40,8 @@ GAUGES: Mapping[str, str] = {
 COUNTERS: Mapping[str, str] = {
     "embedding_cache_hits": "Texts that the live release had the embedding of.",
     "embedding_cache_misses": "Texts that the live release had to embed.",
+    "asked_tokens": "Tokens of texts asked, as the live release's bi-encoder reads them.",
+    "asked_tokens_unknown": "Of these, tokens that stand for characters or words that it can't read.",
     "rows_damaged": "Stored rows that were found to fail their checksum, and are passed over.",
 }
 PREFIX = "sameask_"
@@ -109,6 +111,8 @@ def _of_models(detector: Detector) -> dict[str, float]:
         "embeddings_cached": len(live.recent),
         "embedding_cache_hits": live.recent.hits,
         "embedding_cache_misses": live.recent.misses,
+        "asked_tokens": live.asked.tokens,
+        "asked_tokens_unknown": live.asked.unknown,
     }
 
 

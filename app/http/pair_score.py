@@ -51,7 +51,12 @@ class Score(BaseModel):
 
     similarity: float = Field(description="Cosine of the two embeddings; higher is closer.")
     probability: float = Field(description="Calibrated P(duplicate).")
+    read: bool = Field(description="Whether the release's pair classifier has read the pair.")
     verdict: Literal["duplicate", "review", "different"]
+    truncated1: bool = Field(
+        description="Whether the first text was longer than the model reads, and cut."
+    )
+    truncated2: bool = Field(description="Whether the second one was.")
     reasons: list[PairReason] = Field(
         description="Why, the most important first; three at most. None where nothing stands out."
     )

@@ -16,7 +16,7 @@ from app.engine.evidence import stratum_of
 from app.engine.live_release import LiveRelease
 from app.engine.store import Question, Store
 from app.engine.stored_pairs import NEAR, neighbours, read_pairs, similarities
-from app.engine.text import digest, pair_digest
+from app.engine.text import Words, digest, pair_digest
 
 AT_ONCE = 32  # questions whose pairs are looked for at a time
 GROWTH = 1000  # questions that the pool takes in at first, and whenever hardly any good pair is left in it
@@ -132,7 +132,7 @@ class Pool:
         index = self._release.index(self._key)
         near = await asyncio.to_thread(neighbours, index, questions, NEAR)
         stored = await asyncio.to_thread(read_pairs, self._store, self._key, near)
-        new = [pair for pair in stored if _digest(pair.first, pair.second) not in self._pairs]
+        new = [pair for pair in stored if pair_digest(pair.first, pair.second) not in self._pairs]
         revisions = [pair.revisions for pair in new]
         likeness = await asyncio.to_thread(similarities, index, revisions)
         there = np.flatnonzero(~np.isnan(likeness)).tolist()
@@ -193,14 +193,10 @@ def _pair(first: tuple[str | None, str], second: Question, near: float) -> NearP
         similarity=near,
         logit=float("nan"),
         probability=0.0,
-        digest=pair_digest(*texts),
+        digest=pair_digest(Words.of(first[1]), second),
     )
 
 
 def strata(pairs: Sequence[NearPair]) -> NDArray[np.int64]:
     """The stratum (n,) of each pair."""
     return stratum_of(np.array([pair.probability for pair in pairs], dtype=np.float64))
-
-
-def _digest(first: Question, second: Question) -> bytes:
-    return pair_digest(first.text, second.text)

@@ -273,7 +273,8 @@ class Promises:
         return all(texts.get(id_) == stored[id_] for id_ in ids)
 
     def _look(self, kept: Kept, one: OfferedPair) -> Look:
-        judge = Judge(kept.release.scorer, kept.release.thresholds(kept.key))
+        release = kept.release
+        judge = Judge(release.scorer, release.reader, release.thresholds(kept.key))
         (judgement,) = judge.judge(
             [Pair(Words.of(one.near.texts[0]), Words.of(one.near.texts[1]))],
             np.array([one.near.similarity], dtype=np.float32),

@@ -96,7 +96,7 @@ async def _judge(
     indexed = [pairs[place] for place in np.flatnonzero(is_indexed).tolist()]
     texts = [(pair.first.text, pair.second.text) for pair in indexed]
     logits = await read_open(release, texts, near[is_indexed])
-    judge = Judge(release.scorer, release.thresholds(collection_key))
+    judge = Judge(release.scorer, release.reader, release.thresholds(collection_key))
     judgements = judge.judge([pair.pair for pair in indexed], near[is_indexed], logits)
     revisions = [pair.revisions for pair in indexed]
     return dict(zip(revisions, judgements, strict=True))

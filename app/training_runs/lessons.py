@@ -38,7 +38,7 @@ def unlabelled_pairs(
     try:
         near = near_pairs(run.collection, MAX_NEAR_PAIRS)
         texts = [(text1, text2) for (_, text1), (_, text2) in near]
-        labelled = store.labels.of(run.collection_key, texts)
+        labelled = store.labels.of_words(run.collection_key, texts)
     except Exception as error:
         log.error("training run %d goes without pairs to label: %s", run.id, type(error).__name__)
         return []

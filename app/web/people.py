@@ -32,7 +32,7 @@ async def said_of(page: Page, pairs: Sequence[TextPair]) -> dict[TextPair, Said]
     if not pairs or page.visitor.lacks(KeyScope.READ):
         return {}
     key = (await page.read(page.store.collections.get, page.collection)).key
-    labels = await page.read(page.store.labels.of, key, pairs)
+    labels = await page.read(page.store.labels.of_words, key, pairs)
     return {pair: _said(of_pair, page.visitor.name) for pair, of_pair in labels.items()}
 
 

@@ -81,8 +81,8 @@ def test_labels_of_a_file_without_names_are_those_of_the_one_who_imports_it(
         ("One?,Two?,2,anna,", "is_duplicate must be 0 or 1"),
         ("One?,Two?,1,,", "by must not be empty"),
         ("One?,Two?,1,anna", "has 4 columns, the header has 5"),
-        ("One?, ONE? ,1,anna,", "is a pair of a question with itself"),
-        ("first?,FIRST OTHER?,0,anna,", "says otherwise than line 2 of the same pair"),
+        ("One?,One?,1,anna,", "is a pair of a text with itself"),
+        ("First?, first other?,0,anna,", "says otherwise than line 2 of the same pair"),
         (
             f"One?,Two?,1,anna,{'x' * 10_001}",
             "note has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
@@ -94,7 +94,7 @@ def test_a_broken_row_of_labels_is_named_by_file_and_line(
 ) -> None:
     file = tmp_path / "labels.csv"
     header = ",".join(LABEL_HEADER)
-    file.write_text(f"{header}\nfirst other?,First?,1,anna,\n{row}\nfirst?,first other?,0,bob,\n")
+    file.write_text(f"{header}\nfirst other?,First?,1,anna,\n{row}\nFirst?,first other?,0,bob,\n")
     refused = sameask("labels", "import", file)
     assert (refused.code, refused.err.splitlines()) == (
         1,

@@ -9,7 +9,7 @@ from tests.cli.commands import Sameask, assert_one_line, label_file, question_fi
 def test_a_collection_and_a_file_are_mined_to_the_same_pairs(
     sameask: Sameask, tmp_path: Path
 ) -> None:
-    texts = ["Can I cancel my order?", "Can I cancel  MY order?", "Who pays?", "Who may pay?"]
+    texts = ["Can I cancel my order?", "Can I cancel  my order?", "Who pays?", "Who may pay?"]
     file = question_file(tmp_path, rows=list(zip("abcd", texts, strict=True)))
     labels = label_file(tmp_path / "labels.csv", [(*texts[2:], "1", "anna", "")])
     assert sameask("import", file).code == 0
@@ -54,3 +54,43 @@ def test_mining_is_refused_for_what_it_can_not_do(sameask: Sameask, tmp_path: Pa
     refused = sameask("mine", "-c", "default", "--out", "there.ndjson")
     assert (refused.code, "exists: --overwrite replaces it" in refused.err) == (1, True)
     assert (tmp_path / "there.ndjson").read_text() == "precious"
+
+
+def test_broken_rows_are_passed_over_on_request(sameask: Sameask, tmp_path: Path) -> None:
+    rows = [("a", "Who pays?"), ("b", "\u200b \u00ad"), ("c", "Who pays?"), ("a", "Twice?")]
+    file = question_file(tmp_path, rows=rows)
+    refused = sameask("mine", file, "--out", "pairs.ndjson")
+    assert refused.err.strip() == f"sameask: {file}:3: text must not be blank"
+    mined = sameask("mine", file, "--out", "pairs.ndjson", "--skip-bad")
+    assert mined.out == "1 pairs in pairs.ndjson\n"
+    lines = mined.err.splitlines()
+    assert lines[:3] == [
+        f"{file}:3: text must not be blank",
+        f"{file}:5: id stands on line 2 already",
+        "2 broken rows skipped",
+    ]
+    (pair,) = map(json.loads, (tmp_path / "pairs.ndjson").read_text().splitlines())
+    assert (pair["id1"], pair["id2"], pair["ids1"], pair["id_count2"]) == ("a", "c", ["a", "c"], 2)
+
+
+def test_progress_is_told_where_standard_error_is_no_terminal(
+    sameask: Sameask, tmp_path: Path
+) -> None:
+    file = question_file(tmp_path)
+    told = sameask("mine", file, "--out", "pairs.ndjson", "--similarity", 0.1).err.splitlines()
+    phases = list(dict.fromkeys(line.partition(":")[0] for line in told))
+    assert phases == ["embedding", "searching", "judging"]
+    assert told[0] == "embedding: 0 of 3"
+    assert "embedding: 3 of 3" in told
+
+
+def test_what_is_there_is_seen_before_a_model_is_loaded(sameask: Sameask, tmp_path: Path) -> None:
+    file = question_file(tmp_path)
+    (tmp_path / "there.ndjson").write_text("precious")
+    for name, words in {
+        "there.ndjson": "exists: --overwrite replaces it",
+        "pairs.xlsx": "must end in .ndjson, .jsonl, .parquet",
+    }.items():
+        refused = sameask("mine", file, "--out", name)
+        assert (refused.code, words in refused.err) == (1, True)
+        assert len(refused.err.splitlines()) == 1  # no phase was begun

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.engine.rulings import Ruling, ruling, rulings
+from app.engine.rulings import Ruling, by_other, ruling, ruling_on
 from app.engine.store import Given, Label, Labelled, NewLabel, Store
-from app.engine.store.schema import metadata, migrate
-from app.engine.store.sqlite import configure
-from app.engine.text import digest, pair_digest
+from app.engine.text import Words, pair_digest
 from app.errors import (
     CollectionNotFound,
     FieldError,
@@ -56,8 +53,24 @@ def listed(
 
 def verdict(store: Store, key: int, pair: tuple[str, str] = PAIR) -> str | None:
     """What the labels of a pair come to; None without any."""
-    labels = store.labels.of(key, [pair]).get(pair)
-    return ruling(labels).verdict if labels else None
+    found = ruled(store, key, pair)
+    return found.verdict if found else None
+
+
+def ruled(store: Store, key: int, pair: tuple[str, str]) -> Ruling | None:
+    """The ruling on a pair; the same whether it is looked up by pair or by one of its texts."""
+    one, other = (Words.of(text) for text in pair)
+    labels = store.labels.of(key, [(one, other)]).get(pair, [])
+    found = ruling_on(one, other, labels)
+    on_one = by_other(one, store.labels.on(key, [one]).get(one.text, []))
+    assert ruling_on(one, other, on_one.get(other.loose, [])) == found
+    return found
+
+
+def digests(pair: tuple[str, str]) -> tuple[bytes, tuple[bytes, bytes]]:
+    """By which a label of the pair is known, and found."""
+    one, other = (Words.of(text) for text in pair)
+    return pair_digest(one, other), (one.loose, other.loose)
 
 
 def behind_its_back(path: Path, statement: str, *values: object) -> None:
@@ -85,7 +98,7 @@ def test_a_ruling_is_the_latest_word_and_review_where_people_disagree(
     words: list[tuple[str, bool]], verdict: str, by: str, contradicted: bool
 ) -> None:
     labels = [
-        Label(id_, PAIR, is_duplicate, who, f"at {id_}", None, False, None, pair_digest(*PAIR))
+        Label(id_, PAIR, is_duplicate, who, f"at {id_}", None, False, None, *digests(PAIR))
         for id_, (who, is_duplicate) in enumerate(words, 1)
     ]
     for order in (labels, labels[::-1]):
@@ -94,23 +107,86 @@ def test_a_ruling_is_the_latest_word_and_review_where_people_disagree(
         assert (found.verdict, found.links) == (verdict, verdict != "different")
 
 
-def test_rulings_are_by_text_and_by_the_digest_of_the_other(store: Store, key: int) -> None:
-    store.labels.write(
-        "default",
-        [
-            said("anna", True),
-            said("anna", False, (OTHER[0], PAIR[0].upper())),
-            said("bob", True, OTHER),
-        ],
-    )
-    found = rulings(store.labels.on(key, [PAIR[0], OTHER[1], "Never labelled?"]))
-    assert {
-        text: {other: (r.id, r.is_duplicate, r.by) for other, r in of_text.items()}
-        for text, of_text in found.items()
-    } == {
-        PAIR[0]: {digest(PAIR[1]): (1, True, "anna"), digest(OTHER[0]): (2, False, "anna")},
-        OTHER[1]: {digest(OTHER[0]): (3, True, "bob")},
-    }
+WORD = "How do I reset it?"
+LEVELS = {
+    "the same bytes": (PAIR, 0),
+    "turned": (PAIR[::-1], 0),
+    "white space": ((f" {PAIR[0]}", PAIR[1].replace(" ", "  ")), 1),
+    "an invisible character": ((f"{PAIR[0]}\u200b", PAIR[1]), 1),
+    "without the question mark": ((PAIR[0], PAIR[1].rstrip("?")), 2),
+    "shouted": ((PAIR[0].upper(), PAIR[1]), 2),
+    "both at once": ((f"{PAIR[1].lower()}!", f"{PAIR[0]} ??"), 2),
+}
+
+
+@pytest.mark.parametrize(("pair", "level"), LEVELS.values(), ids=LEVELS.keys())
+@pytest.mark.parametrize("is_duplicate", [False, True])
+def test_a_label_holds_for_loosely_the_same_texts_and_the_most_exact_one_wins(
+    store: Store, key: int, pair: tuple[str, str], level: int, is_duplicate: bool
+) -> None:
+    said_so = "duplicate" if is_duplicate else "different"
+    opposite = "different" if is_duplicate else "duplicate"
+    say(store, said("anna", is_duplicate))
+    assert verdict(store, key, pair) == said_so
+    shouted = (PAIR[0].upper(), PAIR[1].upper())
+    say(store, said("bob", not is_duplicate, shouted))  # loosely the same, and nothing else
+    assert verdict(store, key, pair) == (said_so if level < 2 else "review")
+    assert verdict(store, key, shouted) == opposite
+    say(store, said("carl", not is_duplicate, pair))
+    assert verdict(store, key, pair) == (opposite if level else "review")
+    assert verdict(store, key) == (said_so if level else "review")
+
+
+def test_within_a_level_the_latest_word_of_a_person_counts(store: Store, key: int) -> None:
+    say(store, said("anna", False), said("anna", True, (PAIR[0].upper(), PAIR[1])))
+    asked = (PAIR[0], PAIR[1].rstrip("?"))
+    assert ruled(store, key, asked) == ruled(store, key, (PAIR[0].lower(), PAIR[1]))
+    assert verdict(store, key, asked) == "duplicate"
+    assert verdict(store, key) == "different"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "elsewhere"),
+    [
+        ("What does grep -o do?", "What does grep -O do?", ["what does GREP -o do", "x?"]),
+        (WORD, f"{WORD}\u200b", [f" {WORD}", WORD.upper()]),
+        (WORD, WORD.rstrip("?"), [WORD.lower(), f"{WORD}!"]),
+        ("2\u2075?", "25?", []),
+    ],
+)
+def test_any_two_texts_that_differ_can_be_labelled_and_that_says_nothing_of_looser_pairs(
+    store: Store, key: int, one: str, other: str, elsewhere: list[str]
+) -> None:
+    say(store, said("anna", False, (one, other)))
+    assert verdict(store, key, (one, other)) == verdict(store, key, (other, one)) == "different"
+    for text in elsewhere:
+        assert verdict(store, key, (one, text)) is None
+        assert verdict(store, key, (one, one)) is None
+
+
+@given(
+    words=st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0, 3)), max_size=6),
+    asked=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+def test_a_label_of_the_same_bytes_always_wins(
+    store: Store, words: list[tuple[str, bool, int]], asked: tuple[int, int]
+) -> None:
+    key = store.collections.create("levels", 10)[0].key
+    spellings = ["One?", "One? ", "one", "ONE!"]
+    for by, is_duplicate, spelling in words:
+        pair = (spellings[spelling], "Another")
+        store.labels.write("levels", [said(by, is_duplicate, pair)])
+    pair = (spellings[asked[0]], ["Another", "another", "Another.", " Another"][asked[1]])
+    first = verdict(store, key, pair)
+    assert verdict(store, key, pair[::-1]) == first
+    assert (first is None) == (not words)
+    for is_duplicate in (True, False):
+        store.labels.write("levels", [said(by, is_duplicate, pair) for by in "ab"])
+        assert verdict(store, key, pair) == ("duplicate" if is_duplicate else "different")
+    store.collections.delete("levels")
 
 
 PEOPLE = ["anna", "bob", "carl"]
@@ -149,9 +225,7 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
         else:
             by, pair, is_duplicate = step
             place = (frozenset(pair), by)
-            store.labels.write(
-                "modelled", [said(by, is_duplicate, [text.upper() for text in pair])]
-            )
+            store.labels.write("modelled", [said(by, is_duplicate, [f" {text}" for text in pair])])
             owners += [place] * (words.get(place) is not is_duplicate)
             words[place] = is_duplicate
     for pair in (("one", "two"), ("three", "one"), ("two", "three")):
@@ -164,11 +238,12 @@ def test_labels_keep_to_a_model_of_ten_lines(store: Store, steps: list[Any]) -> 
             else None
         )
         assert verdict(store, key, pair) == verdict(store, key, pair[::-1]) == expected
-        for label in store.labels.of(key, [pair]).get(pair, []):
+        worded = [(Words.of(pair[0]), Words.of(pair[1]))]
+        for label in store.labels.of(key, worded).get(pair, []):
             assert label.contradicted is (expected == "review")
     assert len(store.labels.page("modelled", 0, 100, history=True)) == len(owners)
     assert {
-        (frozenset(t.lower() for t in label.questions), label.by): label.is_duplicate
+        (frozenset(t.strip() for t in label.questions), label.by): label.is_duplicate
         for label in store.labels.page("modelled", 0, 100)
     } == words
     store.collections.delete("modelled")
@@ -193,7 +268,7 @@ def test_labels_are_written_by_texts_and_by_ids(store: Store) -> None:
         None,
     )
     assert first.at.endswith("Z")
-    assert first.pair == pair_digest(*PAIR)
+    assert (first.pair, first.loose) == digests(PAIR)
 
 
 def test_a_label_makes_no_revision(store: Store) -> None:
@@ -208,8 +283,8 @@ def test_a_label_makes_no_revision(store: Store) -> None:
     [
         PAIR,
         PAIR[::-1],
-        (PAIR[0].upper(), f" {PAIR[1]}\t"),
-        ("ｈow do I reset my password?", PAIR[1]),
+        (f"{PAIR[0]}\u200b", f" {PAIR[1]}\t"),
+        (f"\ufeff{PAIR[0]}", PAIR[1]),
     ],
 )
 def test_saying_the_same_again_changes_nothing(store: Store, pair: tuple[str, str]) -> None:
@@ -300,15 +375,15 @@ def test_unknown_ids_are_all_named_and_nothing_is_written(store: Store) -> None:
     assert listed(store, history=True) == []
 
 
-def test_a_pair_of_one_question_is_refused_by_field_and_nothing_is_written(store: Store) -> None:
-    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[0].upper())])
-    itself = "is a pair of a question with itself"
+def test_a_text_with_itself_is_refused_by_field_and_nothing_is_written(store: Store) -> None:
+    store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[0])])
+    itself = "is a pair of a text with itself"
     with pytest.raises(InvalidRequest) as refused:
         store.labels.write(
             "default",
             [
                 said("anna", True),
-                said("anna", True, (PAIR[0], f" {PAIR[0]} ")),
+                said("anna", True, (PAIR[0], PAIR[0])),
                 NewLabel(True, "anna", ids=("a", "a")),
                 NewLabel(False, "anna", ids=("a", "b")),
             ],
@@ -467,17 +542,17 @@ def test_training_reads_each_pair_once_and_none_that_is_disputed(store: Store) -
     say(
         store,
         said("anna", True),
-        said("bob", True, (PAIR[1].upper(), PAIR[0])),
+        said("bob", True, (f" {PAIR[1]}", PAIR[0])),
         said("anna", False, OTHER),
         said("bob", True, third),
         said("anna", False, third),
     )
     found = {(label.questions, label.is_duplicate) for label in store.labels.agreed("default")}
-    assert found == {((PAIR[1].upper(), PAIR[0]), True), (OTHER, False)}
+    assert found == {((f" {PAIR[1]}", PAIR[0]), True), (OTHER, False)}
     store.labels.undo("default", 4, "anna")
     store.labels.undo("default", 3, "anna")
     found = {(label.questions, label.is_duplicate) for label in store.labels.agreed("default")}
-    assert found == {((PAIR[1].upper(), PAIR[0]), True), (third, False)}
+    assert found == {((f" {PAIR[1]}", PAIR[0]), True), (third, False)}
 
 
 def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) -> None:
@@ -494,10 +569,10 @@ def test_more_pairs_are_labelled_than_one_query_takes(store: Store, key: int) ->
         ).unchanged
         == 1200
     )
-    found = store.labels.of(key, pairs)
+    found = store.labels.of(key, [(Words.of(one), Words.of(other)) for one, other in pairs])
     assert [found[pair][0].is_duplicate for pair in pairs] == [n % 2 == 0 for n in range(1200)]
-    assert len(store.labels.on(key, ["The canonical one"])["The canonical one"]) == 1200
-    assert len(store.labels.on(key, [pair[0] for pair in pairs])) == 1200
+    assert len(store.labels.on(key, [Words.of("The canonical one")])["The canonical one"]) == 1200
+    assert len(store.labels.on(key, [Words.of(pair[0]) for pair in pairs])) == 1200
 
 
 def test_one_of_many_same_requests_at_once_does_the_work(store: Store) -> None:
@@ -534,7 +609,7 @@ def test_a_damaged_label_is_passed_over_and_told(
     assert (verdict(store, key), verdict(store, key, OTHER)) == (None, "different")
     assert [label.id for label in store.labels.page("default", 0, 1)] == [2]
     assert [label.id for label in store.labels.agreed("default")] == [2]
-    assert store.labels.on(key, PAIR) == {}
+    assert store.labels.on(key, [Words.of(text) for text in PAIR]) == {}
     with pytest.raises(LabelNotFound):
         store.labels.undo("default", 1, "anna")
     assert store.database.damaged == 1
@@ -566,47 +641,6 @@ def test_sound_labels_are_not_damaged(store: Store, key: int) -> None:
 # Schema, many at once, speed
 
 
-def test_a_store_from_before_labels_keeps_its_questions(path: Path) -> None:
-    with closing(Store(path)) as store:
-        store.questions.upsert("default", [("a", "one")])
-        before = store.collections.all()
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-    sa.event.listen(engine, "connect", configure)
-    with engine.begin() as connection:
-        for table in metadata.tables.keys() - {"collections", "questions"}:
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
-        migrate(connection, "0001")
-    engine.dispose()
-    with closing(Store(path)) as store:
-        assert store.collections.all() == before
-        assert store.questions.get("default", "a").text == "one"
-        assert say(store, said("anna", True)) == [1]
-
-
-def test_a_store_that_kept_answers_to_label_requests_keeps_its_labels(path: Path) -> None:
-    with closing(Store(path)) as store:
-        store.collections.create("faq", 10)
-        say(store, said("anna", True), collection="faq")
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-    sa.event.listen(engine, "connect", configure)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "CREATE TABLE label_requests (key TEXT NOT NULL PRIMARY KEY,"
-            " collection_key INTEGER NOT NULL REFERENCES collections (key))"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO label_requests SELECT 'a key', key FROM collections WHERE name = 'faq'"
-        )
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
-    engine.dispose()
-    with closing(Store(path)) as store:
-        assert listed(store, "faq") == [(1, "anna", True)]
-        store.collections.delete("faq")
-        tables = sa.inspect(store.database._engine).get_table_names()
-        assert "label_requests" not in tables
-
-
 def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) -> None:
     def label(person: int) -> list[int]:
         chance = random.Random(person)
@@ -619,7 +653,8 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
         ids = [id_ for mine in threads.map(label, range(8)) for id_ in mine]
     assert sorted(ids) == list(range(1, 81))
     for n in range(10):
-        labels = store.labels.of(key, [(f"one {n}", f"other {n}")])[f"one {n}", f"other {n}"]
+        pair = (Words.of(f"one {n}"), Words.of(f"other {n}"))
+        labels = store.labels.of(key, [pair])[f"one {n}", f"other {n}"]
         assert len(labels) == 8
         assert {label.contradicted for label in labels} == {
             len({label.is_duplicate for label in labels}) == 2
@@ -641,9 +676,10 @@ def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
             {"history": True},
         ):
             store.labels.page("default", 1, 10, **filters)
-        store.labels.on(key, PAIR)
-        store.labels.on(key, PAIR[:1])
-        store.labels.of(key, [PAIR, OTHER])
+        words = [Words.of(text) for text in (*PAIR, *OTHER)]
+        store.labels.on(key, words)
+        store.labels.on(key, words[:1])
+        store.labels.of(key, [(words[0], words[1]), (words[2], words[3])])
         store.labels.contradicted()
     steps = [step for statement in statements for step in plan(store, statement)]
     read = [step for step in steps if " labels " in step]

@@ -26,6 +26,7 @@ from app.engine.release import (
     verify_files,
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
+from app.engine.signals import Reader
 from app.engine.verdicts import Judge
 from app.errors import ModelRefused, ReleaseRefused
 from tests.conftest import RELEASES
@@ -135,11 +136,11 @@ def test_what_training_writes_is_what_the_service_reads(folder: Path) -> None:
     assert release.open_from == 0.125
 
 
-def test_the_scorer_is_the_releases_own(tiny_release: Release) -> None:
+def test_the_scorer_is_the_releases_own(tiny_release: Release, tiny_encoder: Encoder) -> None:
     scorer = tiny_release.scorer("0.95")
     (probability,) = scorer.probability(np.array([0.9], dtype=np.float32))
     assert probability == pytest.approx(0.5, abs=1e-5)
-    judge = Judge(scorer)
+    judge = Judge(scorer, Reader(tiny_encoder, None))
     verdicts = [judge.verdict(p, is_read=False) for p in (0.9, 0.89, 0.49)]
     assert verdicts == ["duplicate", "review", "different"]
 

@@ -1,18 +1,26 @@
 """Judgements by value: what evidence, thresholds, equality and labels each decide, and in which order."""
 
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.engine import reasons
+from app.engine.models.encoder import Encoder
 from app.engine.rulings import Ruling
 from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
+from app.engine.signals import Reader
 from app.engine.text import Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
+from tests.tiny_model import build_tiny_model
 
 PAIR = Pair(Words.of("How old are you?"), Words.of("What is your age?"))
-SAME = Pair(Words.of("How old are you?"), Words.of(" how OLD are you? "))
+SAME = Pair(Words.of("How old are you?"), Words.of(" How old\u200b are you? "))
 SAID_DIFFERENT = Ruling(1, False, "anna", "2026-01-01T00:00:00Z", contradicted=False)
 SAID_DUPLICATE = Ruling(2, True, "anna", "2026-01-01T00:00:00Z", contradicted=False)
 CONTRADICTED = Ruling(3, True, "anna", "2026-01-01T00:00:00Z", contradicted=True)
@@ -24,8 +32,15 @@ def scorer(duplicate_from: float | None, review_from: float = 0.5, target: str =
     return Scorer(Scale(Calibration([1.0], 0.0), Thresholds(thresholds, review_from)), None, target)
 
 
+@cache
+def reader() -> Reader:
+    """Of a tiny model without a classifier."""
+    with TemporaryDirectory() as folder:
+        return Reader(Encoder.open(build_tiny_model(Path(folder) / "tiny"), "cpu"), None)
+
+
 def judge(duplicate_from: float | None, review_from: float = 0.5, target: str = "0.95") -> Judge:
-    return Judge(scorer(duplicate_from, review_from, target))
+    return Judge(scorer(duplicate_from, review_from, target), reader())
 
 
 def judge_of_both() -> Judge:
@@ -34,7 +49,7 @@ def judge_of_both() -> Judge:
     by_pair = Scale(
         Calibration([1.0, 1.0], 0.0), Thresholds({"0.95": Threshold(0.9, 0.95, 0.5, 100)}, 0.3)
     )
-    return Judge(Scorer(by_similarity, by_pair, "0.95"))
+    return Judge(Scorer(by_similarity, by_pair, "0.95"), reader())
 
 
 def logistic(value: float) -> float:
@@ -106,7 +121,7 @@ def test_each_pair_is_judged_by_the_evidence_that_there_is_of_it() -> None:
 def test_the_same_words_are_a_duplicate_whatever_the_models_say() -> None:
     (unlike,) = judge_of_both().judge([SAME], floats(0.1), floats(-9.0))
     why = (reasons.same_words(),)
-    assert unlike == Judgement(unlike.similarity, 1.0, "duplicate", None, why)
+    assert unlike == Judgement(unlike.similarity, 1.0, "duplicate", None, why, is_read=True)
     assert unlike.similarity == pytest.approx(0.1)
     assert judge(None).judge_same_words(SAME) == Judgement(1.0, 1.0, "duplicate", None, why)
 
@@ -164,3 +179,100 @@ def test_the_strongest_verdict_ranks_first_then_the_probability_then_the_similar
     ]
     shuffled = [ranked[place] for place in (3, 1, 4, 0, 2)]
     assert sorted(shuffled, key=lambda one: one.rank) == ranked
+
+
+# What the model can't tell
+
+
+def worded(one: str, other: str) -> Pair:
+    return Pair(Words.of(one), Words.of(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "code"),
+    [
+        ("¿Cuántos años?", "¿Cuántos anos?", "unreadable"),
+        ("Is ☠ safe?", "Is ☣ safe?", "unreadable"),
+        ("กขค", "งจฉ", "unreadable"),
+        ("Is it safe?", "Is it safe? 🍕", "unreadable"),
+        (f"{'x' * 60} one?", f"{'x' * 60} two?", "cut"),
+        ("What is \\d?", "What is \\D?", "case"),
+        ("Does IT help?", "Does it help?", "case"),
+        ("Is it 5 MB?", "Is it 5 Mb?", "case"),
+        ("Will Polish help me?", "Will polish help me?", "case"),
+    ],
+)
+def test_what_the_model_can_not_tell_is_review_at_most_and_says_so(
+    one: str, other: str, code: str
+) -> None:
+    for pair in (worded(one, other), worded(other, one)):
+        (judged,) = judge(0.1).judge([pair], floats(1.0), unread(1))
+        assert (judged.verdict, judged.reasons[0].code) == ("review", code)
+        for reason in judged.reasons:
+            for spans, text in (
+                (reason.spans1, pair.first.text),
+                (reason.spans2, pair.second.text),
+            ):
+                assert all(0 <= start <= end <= len(text) for start, end in spans)
+        (labelled,) = judge(0.1).judge(
+            [replace(pair, ruling=SAID_DUPLICATE)], floats(1.0), unread(1)
+        )
+        assert labelled.verdict == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "sentence"),
+    [
+        ("How old are you?", "How old are you", "the same words but for end punctuation"),
+        ("How old are you?", "how OLD are you?", "the same words but for letter case"),
+        (
+            "How old are you?",
+            "HOW OLD ARE YOU",
+            "the same words but for letter case and end punctuation",
+        ),
+        (
+            "Ｈｏｗ old are you?",
+            "How old are you?",
+            "the same words but for the form of characters",
+        ),
+        ("𝗛𝗼𝘄 old are you?", "how old are you?", "the same words but for the form of characters"),
+        ("On page Ⅻ?", "on page XII?", "the same words but for the form of characters"),
+    ],
+)
+def test_another_way_to_write_the_same_words_is_read_and_named(
+    one: str, other: str, sentence: str
+) -> None:
+    (judged,) = judge(0.1).judge([worded(one, other)], floats(1.0), unread(1))
+    assert (judged.verdict, judged.reasons[0].sentence) == ("duplicate", sentence)
+
+
+def test_the_share_of_unknown_tokens_is_a_signal() -> None:
+    pairs = [worded("a ☠ b ☠?", "a ☠ c ☠?"), worded("abc?", "abd?")]
+    judged = judge(0.1).judge(pairs, floats(1.0, 1.0), unread(2))
+    assert [one.signals.unknown_share for one in judged] == [2 / 5, 0.0]
+    assert [one.verdict for one in judged] == ["duplicate", "duplicate"]
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(deadline=None, max_examples=200)
+@given(one=ANY_TEXT, other=ANY_TEXT, similarity=st.floats(-1, 1, width=32), noise=st.booleans())
+def test_judging_any_texts_is_symmetric_and_a_label_always_wins(
+    one: str, other: str, similarity: float, noise: bool
+) -> None:
+    if noise:
+        other = f"\u200b{one.upper()}☠"
+    pair = worded(one, other)
+    (there,) = judge(0.6).judge([pair], floats(similarity), unread(1))
+    (back,) = judge(0.6).judge([Pair(pair.second, pair.first)], floats(similarity), unread(1))
+    assert (there.verdict, there.probability) == (back.verdict, back.probability)
+    assert (there.truncated1, there.truncated2) == (back.truncated2, back.truncated1)
+    assert [r.code for r in there.reasons] == [r.code for r in back.reasons]
+    for reason, turned in zip(there.reasons, back.reasons, strict=True):
+        assert (reason.spans1, reason.spans2) == (turned.spans2, turned.spans1)
+        for spans, text in ((reason.spans1, one), (reason.spans2, other)):
+            assert all(0 <= start <= end <= len(text) for start, end in spans)
+    for ruling in (SAID_DIFFERENT, SAID_DUPLICATE, CONTRADICTED):
+        (ruled,) = judge(0.6).judge([replace(pair, ruling=ruling)], floats(similarity), unread(1))
+        assert ruled.verdict == ruling.verdict

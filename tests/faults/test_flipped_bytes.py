@@ -34,7 +34,8 @@ from app.engine.store import (
     Store,
 )
 from app.engine.store.schema import latest_schema
-from app.engine.text import digest, normalize
+from app.engine.text import Words, normalize
+from app.engine.text_form import readable
 from app.errors import DataDamaged, DataDirectoryUnusable, Unembeddable
 
 P = ParamSpec("P")
@@ -86,8 +87,9 @@ class RememberingEncoder(Encoder):
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) unit vectors."""
-        self.encode_tokens(self.tokenize([text for text in texts if text not in self._vectors]))
-        return self._known(texts)
+        forms = [readable(text) for text in texts]
+        self.encode_tokens(self.tokenize([form for form in forms if form not in self._vectors]))
+        return self._known(forms)
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """As the encoder does, save for texts with UNEMBEDDABLE in them."""
@@ -443,12 +445,15 @@ class Examination:
             )
         texts = sorted({text for label in shelf.labels.values() for text in label.questions})
         found = self._attempt(
-            f"labels on texts of {name}", self._store.labels.on, shelf.collection.key, texts
+            f"labels on texts of {name}",
+            self._store.labels.on,
+            shelf.collection.key,
+            [Words.of(text) for text in texts],
         )
         if found is not None:
             for text in texts:
                 equal = {
-                    label.id: label for label in shelf.active if digest(text) in _digests(label)
+                    label.id: label for label in shelf.active if Words.of(text).loose in label.loose
                 }
                 self._expect_all(
                     f"labels on {text[:20]!r}",
@@ -509,10 +514,6 @@ class Examination:
         """What is found is true; what is true and not found is missing."""
         self._expect(asked, found, {key: value for key, value in expected.items() if key in found})
         self.outcome.missing += [f"{asked}: {key!r}" for key in expected if key not in found]
-
-
-def _digests(label: Label) -> set[bytes]:
-    return {digest(text) for text in label.questions}
 
 
 def outcome_of(flip: Flip, world: World, folder: Path) -> Outcome:

@@ -46,6 +46,9 @@ PLACES: dict[str, tuple[str, Callable[[object], object], str]] = {
 BAD_TEXTS = {
     "empty": ("", "must not be empty"),
     "blank": (" \t\r\n\u3000\u2003", "must not be blank"),
+    "invisible": ("\u200b\u00ad\u3164", "must not be blank"),
+    "blank Braille": ("\u2800", "must not be blank"),
+    "a lone mark": (" \u0301", "must not be blank"),
     "too long": (
         MARKER + "x" * 9_996,
         "has 10,001 characters; at most 10,000 (SAMEASK_MAX_CHARACTERS)",
@@ -230,9 +233,9 @@ BAD_LABELS: dict[str, tuple[dict[str, object], str, str]] = {
         "is no field of this request",
     ),
     "a pair with itself": (
-        {"questions": [MARKER, f" {MARKER.upper()} "]},
+        {"questions": [MARKER, MARKER]},
         "labels.1",
-        "a question with itself",
+        "a text with itself",
     ),
     "the opposite": (
         {"questions": ["Which?", "Fine?"], "is_duplicate": False},

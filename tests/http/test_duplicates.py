@@ -101,20 +101,23 @@ def test_an_empty_collection_answers_new(client: TestClient) -> None:
     "asked",
     [
         "How do I change my password?",
-        "  how DO i\tchange\n my password? ",
-        "Ｈｏｗ do I change my password？",  # full-width letters are equal under NFKC
-        "How do I change my pa\u017f\u017fword?",  # the long s folds to s
+        "  How do I\tchange\n my password? ",
+        "How do I change my pass\u00adword?\u200b",  # a soft hyphen, a zero-width space
     ],
 )
-def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(
+def test_a_question_of_the_same_visible_words_is_a_duplicate_with_similarity_1(
     client: TestClient, asked: str
 ) -> None:
     write(client, **STORED)
     found = {
         "id": "change",
+        "ids": ["change"],
+        "id_count": 1,
         "text": STORED["change"],
+        "truncated": False,
         "similarity": 1.0,
         "probability": 1.0,
+        "read": False,
         "verdict": "duplicate",
         "reasons": [SAME_WORDS],
         "label": None,
@@ -125,23 +128,19 @@ def test_a_question_equal_after_normalisation_is_a_duplicate_with_similarity_1(
 
 
 def test_every_exact_match_is_offered_the_oldest_first_up_to_top_k(client: TestClient) -> None:
-    write(client, z="Same old?", m="same OLD?", a="SAME old?", other="Another one?")
-    assert [c["id"] for c in ask(client, "same old?")["results"][0]["candidates"]] == [
-        "z",
-        "m",
-        "a",
-    ]
-    assert [c["id"] for c in ask(client, "same old?", top_k=2)["results"][0]["candidates"]] == [
-        "z",
-        "m",
-    ]
+    write(client, z="Same old?", m="Same  old?", a="Same old? ", other="Another one?")
+    for asked, ids in {" Same old?": ["z", "m", "a"], "Same old? ": ["a", "z", "m"]}.items():
+        found = ask(client, asked)["results"][0]["candidates"]
+        assert [c["id"] for c in found] == ids  # the same bytes first
+        found = ask(client, asked, top_k=2)["results"][0]["candidates"]
+        assert [c["id"] for c in found] == ids[:2]
 
 
 def test_exact_matches_are_found_while_the_model_fails(client: TestClient) -> None:
     write(client, **STORED)
     with watched_model() as model:
         model.failing = True
-        result = ask(client, STORED["where"].upper())["results"][0]
+        result = ask(client, f" {STORED['where']}")["results"][0]
         other = client.post("/duplicates", json={"questions": [ASKED]})
     assert [(c["id"], c["similarity"], c["verdict"]) for c in result["candidates"]] == [
         ("where", 1.0, "duplicate")
@@ -176,7 +175,7 @@ def test_a_stored_question_can_exclude_itself(client: TestClient, tiny_encoder: 
 
 
 def test_another_exact_match_stays_when_one_is_excluded(client: TestClient) -> None:
-    write(client, one=ASKED, two=ASKED.lower())
+    write(client, one=ASKED, two=f"{ASKED} ")
     candidates = ask(client, ASKED, exclude_ids=["one"])["results"][0]["candidates"]
     assert [(c["id"], c["similarity"]) for c in candidates] == [("two", 1.0)]
 
@@ -226,9 +225,74 @@ def test_truncated_says_that_the_model_did_not_read_all(
     most = (
         tiny_encoder.max_tokens or 0
     ) - 2  # the tiny tokenizer makes a token of each letter, and two special ones
-    results = ask(client, "x" * most, "x" * (most + 1))["results"]
-    assert [r["truncated"] for r in results] == [False, True]
-    assert results[0]["candidates"] == results[1]["candidates"]
+    asked = ["x" * (most - 1) + "?", "x" * (most + 1), "x" * (most + 2)]
+    results = ask(client, *asked)["results"]
+    assert [r["truncated"] for r in results] == [False, True, True]
+    assert [c["similarity"] for c in results[1]["candidates"]] == [
+        c["similarity"] for c in results[2]["candidates"]
+    ]
+
+
+def test_texts_of_which_the_model_reads_the_same_are_review_at_most(client: TestClient) -> None:
+    long = 50 * "x"
+    write(
+        client, cut=f"{long}to the end", years="¿Cuántos años?", bottle="Is a bottle with ☠ safe?"
+    )
+    asked = [f"{long}to the beginning", "¿Cuántos anos?", "Is a bottle with ☣ safe?"]
+    for result, id_, code in zip(
+        ask(client, *asked)["results"],
+        ["cut", "years", "bottle"],
+        ["cut", "unreadable", "unreadable"],
+        strict=True,
+    ):
+        best = result["candidates"][0]
+        assert (best["id"], best["verdict"], result["verdict"]) == (id_, "review", "review")
+        assert best["similarity"] == pytest.approx(1.0, abs=1e-6)
+        assert best["reasons"][0]["code"] == code
+        assert best["truncated"] == result["truncated"] == (id_ == "cut")
+    (cut, _, skull) = (r["candidates"][0]["reasons"][0] for r in ask(client, *asked)["results"])
+    assert cut["sentence"] == "read only to token 48"
+    assert (cut["spans1"], cut["spans2"]) == (
+        [[46, len(asked[0])]],
+        [[46, len(f"{long}to the end")]],
+    )
+    assert (skull["spans1"], skull["spans2"]) == ([[17, 18]], [[17, 18]])
+
+
+def test_a_missing_question_mark_and_letter_case_take_nothing_from_a_stored_question(
+    client: TestClient,
+) -> None:
+    write(client, **STORED)
+    for text in STORED.values():
+        for asked in (text.rstrip("?"), text.lower(), f"{text}!", text.upper()):
+            best = ask(client, asked)["results"][0]["candidates"][0]
+            assert (best["text"], best["verdict"]) == (text, "duplicate")
+            assert best["reasons"][0]["code"] == "likeness"
+
+
+def test_letter_case_that_can_carry_meaning_is_review_at_most(client: TestClient) -> None:
+    write(
+        client, only="What does grep -o do?", digit="What is \\d in a pattern?", it="Can IT help?"
+    )
+    for asked in ("What does grep -O do?", "What is \\D in a pattern?", "Can it help?"):
+        best = ask(client, asked)["results"][0]["candidates"][0]
+        assert (best["verdict"], best["reasons"][0]["code"]) == ("review", "case")
+        assert best["text"].lower() == asked.lower()
+
+
+def test_one_text_under_many_ids_is_one_candidate(client: TestClient) -> None:
+    ids = [f"copy-{number:02}" for number in range(30)]
+    write(client, **dict.fromkeys(ids, STORED["can"]), **STORED)
+    found = ask(client, ASKED, top_k=3)["results"][0]["candidates"]
+    assert [(c["id"], c["id_count"]) for c in found] == [
+        ("copy-00", 31),
+        ("where", 1),
+        ("change", 1),
+    ]
+    assert found[0]["ids"] == ids[:20]
+    same = ask(client, STORED["can"], exclude_ids=[*ids[:2], "can"])["results"][0]["candidates"]
+    assert [(c["id"], c["ids"], c["id_count"]) for c in same] == [("copy-02", ids[2:22], 28)]
+    assert len(ask(client, ASKED, top_k=100)["results"][0]["candidates"]) == len(STORED)
 
 
 def test_an_unknown_collection_is_404(client: TestClient) -> None:
@@ -263,9 +327,13 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
         for candidate in result["candidates"]:
             assert list(candidate) == [
                 "id",
+                "ids",
+                "id_count",
                 "text",
+                "truncated",
                 "similarity",
                 "probability",
+                "read",
                 "verdict",
                 "reasons",
                 "label",

@@ -201,6 +201,14 @@ def test_metrics_count_what_was_asked_before(client: TestClient) -> None:
     assert [_sample(client, f"sameask_{name}") for name in names] == [3, 2, 3]
 
 
+def test_metrics_count_tokens_that_can_not_be_read(client: TestClient) -> None:
+    names = ("asked_tokens_total", "asked_tokens_unknown_total")
+    ask(client, "abc?")
+    assert [_sample(client, f"sameask_{name}") for name in names] == [6, 0]
+    ask(client, "☠ or ☣?", "abc?")
+    assert [_sample(client, f"sameask_{name}") for name in names] == [6 + 7 + 6, 2]
+
+
 def test_metrics_hold_route_templates_and_nothing_that_clients_wrote(client: TestClient) -> None:
     client.put(f"/collections/{MARKER}")
     write(client, MARKER, **{f"{MARKER}/1": f"What is {MARKER}?"})

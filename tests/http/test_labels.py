@@ -225,7 +225,7 @@ def test_beside_an_exact_match_what_labels_link_to_it_is_offered(
     label(client, (NEAREST, STORED["where"]), False)
     with watched_model() as model:
         model.failing = True  # it is not asked
-        found = candidates(client, NEAREST.upper())
+        found = candidates(client, f"{NEAREST} ")
     assert {id_: c["verdict"] for id_, c in found.items()} == {
         "can": "duplicate",
         "france": "duplicate",

@@ -89,12 +89,12 @@ def test_a_pair_and_its_turn_in_one_request_score_alike(client: TestClient) -> N
     ("question1", "question2"),
     [
         ("How do I reset my password?", "How do I reset my password?"),
-        ("How do I reset my password?", " HOW do i\u2003reset\nmy PASSWORD? "),
-        ("Wo ist die Straße?", "WO IST DIE STRASSE?"),
-        ("caf\u00e9?", "CAFE\u0301?"),
+        ("How do I reset my password?", " How do I\u2003reset\nmy password? "),
+        ("What’s “this”?", 'What\'s "this"?'),
+        ("caf\u00e9?", "cafe\u0301?\u200b"),
     ],
 )
-def test_a_pair_equal_after_normalisation_is_1_without_the_model(
+def test_a_pair_of_the_same_visible_words_is_1_without_the_model(
     client: TestClient, question1: str, question2: str
 ) -> None:
     with watched_model() as model:
@@ -104,7 +104,10 @@ def test_a_pair_equal_after_normalisation_is_1_without_the_model(
         {
             "similarity": 1.0,
             "probability": 1.0,
+            "read": False,
             "verdict": "duplicate",
+            "truncated1": False,
+            "truncated2": False,
             "reasons": [SAME_WORDS],
             "label": None,
         }
@@ -113,12 +116,15 @@ def test_a_pair_equal_after_normalisation_is_1_without_the_model(
 
 
 def test_equal_and_unequal_pairs_keep_their_places(client: TestClient) -> None:
-    pairs = [(TEXTS[0], TEXTS[1]), ("Same?", "same?"), (TEXTS[0], TEXTS[4]), (TEXTS[0], TEXTS[1])]
+    pairs = [(TEXTS[0], TEXTS[1]), ("Same?", " Same?"), (TEXTS[0], TEXTS[4]), (TEXTS[0], TEXTS[1])]
     scores = _score(client, *pairs)
     assert scores[1] == {
         "similarity": 1.0,
         "probability": 1.0,
+        "read": False,
         "verdict": "duplicate",
+        "truncated1": False,
+        "truncated2": False,
         "reasons": [SAME_WORDS],
         "label": None,
     }
@@ -145,6 +151,14 @@ def test_it_says_what_duplicates_says_of_the_same_pair(client: TestClient) -> No
     assert [s["verdict"] for s in scores] == [c["verdict"] for c in candidates]
 
 
+def test_truncated_says_which_text_the_model_did_not_read_to_its_end(client: TestClient) -> None:
+    short, long = TEXTS[0], TEXTS[-1]
+    scores = _score(client, (short, long), (long, short), (long, f"{long} more"), (short, TEXTS[1]))
+    flags = [(score["truncated1"], score["truncated2"]) for score in scores]
+    assert flags == [(False, True), (True, False), (True, True), (False, False)]
+    assert scores[2]["verdict"] == "review"
+
+
 def test_while_the_model_fails_an_unequal_pair_is_503(client: TestClient) -> None:
     body = {"pairs": [{"question1": TEXTS[0], "question2": TEXTS[1]}]}
     with watched_model() as model:
@@ -162,7 +176,10 @@ def test_the_answer_has_the_keys_of_the_contract_and_no_others(client: TestClien
     assert list(answer) == ["release", "scores"]
     assert answer["release"] == "tiny"
     assert [list(score) for score in answer["scores"]] == 2 * [
-        ["similarity", "probability", "verdict", "reasons", "label"]
+        [
+            *("similarity", "probability", "read", "verdict"),
+            *("truncated1", "truncated2", "reasons", "label"),
+        ]
     ]
 
 

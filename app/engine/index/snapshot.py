@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from app.engine.files import new_folder, sha256
 from app.engine.index.faiss_index import Body, Index
 from app.engine.store import Contents
+from app.engine.text_form import TEXT_FORM
 
 FORMAT = 1
 MIN_TAIL = 4096  # entries that may follow a base before a new base is written
@@ -223,9 +224,10 @@ def remove_snapshots(folder: Path, digest: str) -> None:
 
 
 def vectors_of(digest: str, dtype: str) -> str:
-    """What an index's vectors are bound to: the release, and int8 where that made them, as it makes them a little
-    different (a cosine of 0.998, where halves have 0.99999)."""
-    return f"int8-{digest}" if dtype == "int8" else digest
+    """What an index's vectors are bound to: the release, the form of the texts that it reads, and int8 where that made
+    them, as it makes them a little different (a cosine of 0.998, where halves have 0.99999)."""
+    bound_to = f"{digest}-form-{TEXT_FORM}"
+    return f"int8-{bound_to}" if dtype == "int8" else bound_to
 
 
 def _write(aside: Path, manifest: dict[str, Any], body: Body, removed: NDArray[np.int64]) -> None:

@@ -18,8 +18,9 @@ from sentence_transformers import SentenceTransformer
 from app.engine.models.forward import BATCH_SIZE, Forward, TorchForward
 from app.engine.models.safe_loading import SAFELY, choose_device, loading
 from app.engine.models.tokenizer import ModelTokenizer
-from app.engine.models.tokens import Tokens, in_batches, padded
+from app.engine.models.tokens import Span, TextTokens, Tokens, in_batches, padded
 from app.engine.models.weight_delta import apply_difference
+from app.engine.text_form import readable
 from app.errors import Unembeddable
 
 BLOCK = 8192  # texts that are sorted by length and cut into batches
@@ -98,7 +99,22 @@ class Encoder:
         """Model inputs for each text, cut to `max_tokens`. Safe from any thread."""
         if self._tokenizer:
             return self._tokenizer.tokenize(texts)
-        return [Tokens(text, {}, 1 + len(text) // 4, truncated=False) for text in texts]
+        forms = map(readable, texts)
+        return [Tokens(form, {}, 1 + len(form) // 4, truncated=False) for form in forms]
+
+    def see(self, text: str) -> TextTokens:
+        """All tokens of a text; of a model that pads nothing, its characters. Safe from any thread."""
+        if self._tokenizer:
+            return self._tokenizer.see(text)
+        form = readable(text)
+        return TextTokens(form, tuple(map(ord, form)))
+
+    def unread(self, text: str) -> Span | None:
+        """The place in a text's form that is cut off when it is embedded. Safe from any thread."""
+        if not self._tokenizer:
+            return None
+        (span,) = self._tokenizer.unread(text)
+        return span
 
     def encode_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised texts -> (n, dimension) float32, every row of norm 1.

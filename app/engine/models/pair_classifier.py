@@ -10,8 +10,9 @@ from sentence_transformers import CrossEncoder
 from app.engine.models.forward import BATCH_SIZE, Forward, TorchForward
 from app.engine.models.safe_loading import SAFELY, choose_device, loading
 from app.engine.models.tokenizer import ModelTokenizer
-from app.engine.models.tokens import Tokens, in_batches, padded
+from app.engine.models.tokens import Span, TextTokens, Tokens, in_batches, padded
 from app.engine.models.weight_delta import apply_difference
+from app.engine.text_form import readable
 from app.errors import ModelRefused, Unembeddable
 
 PROBE_PAIR = ("Has this question been asked before?", "Did somebody ask this already?")
@@ -20,7 +21,7 @@ MAX_TOKENS = 256  # of a pair; of a longer one, the longer text is cut first
 
 def in_order(a: str, b: str) -> tuple[str, str]:
     """The order in which the classifier reads two texts, whichever came first."""
-    return (a, b) if a <= b else (b, a)
+    return (a, b) if readable(a) <= readable(b) else (b, a)
 
 
 def most_tokens(model: CrossEncoder, wanted: int) -> int:
@@ -94,6 +95,16 @@ class PairClassifier:
         """Model inputs for each pair, in the one order. Safe from any thread."""
         return self._tokenizer.tokenize([in_order(*pair) for pair in pairs])
 
+    def see(self, text: str) -> TextTokens:
+        """All tokens of a text. Safe from any thread."""
+        return self._tokenizer.see(text)
+
+    def unread(self, pair: tuple[str, str]) -> tuple[Span | None, Span | None]:
+        """Of each text, the place in its form that is cut off when the pair is read. Safe from any thread."""
+        one, other = pair
+        first, second = self._tokenizer.unread(in_order(one, other))
+        return (first, second) if in_order(one, other) == pair else (second, first)
+
     def score_tokens(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """One forward pass: n tokenised pairs -> (n,) float32 logits. Raises Unembeddable for what is not finite."""
         logits = self._forward(padded(batch, self._model.tokenizer.pad_token_id or 0)).reshape(-1)
@@ -110,6 +121,12 @@ class PairClassifier:
         """
         if not pairs:
             return np.empty(0, dtype=np.float32)
-        return in_batches(
-            self.score_tokens, self.tokenize(pairs), batch_size or BATCH_SIZE[self.device]
-        )
+        return self.score_all(self.tokenize(pairs), batch_size)
+
+    def score_all(
+        self, tokens: Sequence[Tokens], batch_size: int | None = None
+    ) -> NDArray[np.float32]:
+        """The same of tokenised pairs."""
+        if not tokens:
+            return np.empty(0, dtype=np.float32)
+        return in_batches(self.score_tokens, tokens, batch_size or BATCH_SIZE[self.device])

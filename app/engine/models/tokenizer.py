@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from app.engine.models.tokens import Tokens
+from app.engine.models.tokens import Span, TextTokens, Tokens
+from app.engine.text_form import readable
 
 Item = str | tuple[str, str]
 Ids = NDArray[np.int64]
@@ -26,6 +27,7 @@ FEW = 10  # texts that are not worth waking other cores for
 MAX_CHARACTERS = (
     131_072  # that are tokenised at a time, which bounds memory: a token is a character or more
 )
+NO_ID = -1
 MARGIN = 128  # tokens beyond the cut that a tokenizer gets to see: how it ends may change the last word's
 TRICKY_TEXTS = (
     "Has this question been asked before?",
@@ -51,16 +53,40 @@ class ModelTokenizer:
         self._model = model
         self._max_tokens = max_tokens
         self._lock = threading.Lock()  # a tokenizer keeps how to cut and pad in itself
+        self._unknown_id = _unknown_id(model.tokenizer)
+        self._room = _room(model.tokenizer, max_tokens, pairs=pairs)
         self.core = self._same_core(pairs=pairs)
 
     def tokenize(self, items: Sequence[Item]) -> list[Tokens]:
         """Model inputs of each item."""
         if not items:
             return []
-        return self.core.tokenize(items) if self.core else self.by_the_model(items)
+        forms = [_readable(item) for item in items]
+        return self.core.tokenize(forms) if self.core else self.by_the_model(forms)
+
+    def see(self, text: str) -> TextTokens:
+        """All tokens of a text, however long it is."""
+        form = readable(text)
+        ids, spans = self._encoded(form)
+        unknown = [span for id_, span in zip(ids, spans, strict=True) if id_ == self._unknown_id]
+        return TextTokens(form, tuple(ids), tuple(unknown))
+
+    def unread(self, item: Item) -> tuple[Span | None, ...]:
+        """Of the text, or of each of a pair, the place in its form that is cut off; None where it is read whole."""
+        forms = _texts(_readable(item))
+        bytes_of_all = sum(len(form.encode()) for form in forms)
+        if self._room is None or bytes_of_all <= self._room:  # a token is a byte or more
+            return (None,) * len(forms)
+        spans = [self._encoded(form)[1] for form in forms]
+        kept = shares([len(of_text) for of_text in spans], self._room)
+        keeps_end = self._model.tokenizer.truncation_side == "left"
+        return tuple(
+            _cut_off(of_text, share, keeps_end=keeps_end)
+            for of_text, share in zip(spans, kept, strict=True)
+        )
 
     def by_the_model(self, items: Sequence[Item]) -> list[Tokens]:
-        """The same by the model's own `preprocess`."""
+        """The same of texts in their form, by the model's own `preprocess`."""
         tokens = []
         with self._lock:
             shortened = [self._shortened(item) for item in items]
@@ -68,7 +94,8 @@ class ModelTokenizer:
             for item, row in zip(items, rows, strict=True):
                 count = len(row["input_ids"])
                 is_cut = self._is_cut(item, count)
-                tokens.append(Tokens(_text(item), row, count, truncated=is_cut))
+                unknown = int(np.count_nonzero(row["input_ids"] == self._unknown_id))
+                tokens.append(Tokens(_text(item), row, count, is_cut, unknown))
         return tokens
 
     def _same_core(self, *, pairs: bool) -> "TokenizerCore | None":
@@ -98,16 +125,29 @@ class ModelTokenizer:
         one = self._start(one, spans_of_one, limit + is_longer)
         return one, self._start(other, spans_of_other, limit + (not is_longer))
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
-        """The first character of each token of a text, and the one after its last."""
-        encoding = self._model.tokenizer(
+    def _encoded(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
+        """The ids and places of all tokens of a text in its form; a slow tokenizer places each anywhere."""
+        if self.core:
+            return self.core.encode(text)
+        with self._lock:
+            encoding = self._encoding(text)
+        ids = encoding["input_ids"]
+        return ids, encoding.get("offset_mapping", [(0, len(text))] * len(ids))
+
+    def _encoding(self, text: str) -> Mapping[str, Any]:
+        """All tokens of a text, without special ones."""
+        encoding: Mapping[str, Any] = self._model.tokenizer(
             text,
             add_special_tokens=False,
             truncation=False,
-            return_offsets_mapping=True,
+            return_offsets_mapping=self._model.tokenizer.is_fast,
             verbose=False,
         )
-        return list(encoding["offset_mapping"])
+        return encoding
+
+    def _spans(self, text: str) -> list[Span]:
+        """The first character of each token of a text, and the one after its last."""
+        return list(self._encoding(text)["offset_mapping"])
 
     def _start(self, text: str, spans: Sequence[tuple[int, int]], limit: int) -> str:
         """The text up to so many tokens, or its end from so many, if it is cut at the beginning."""
@@ -172,6 +212,7 @@ class _Text:
 
     ids: Ids
     count: int
+    unknown: int
 
 
 class TokenizerCore:
@@ -185,13 +226,16 @@ class TokenizerCore:
         max_tokens: int | None,
         *,
         keeps_end: bool = False,
+        unknown_id: int = NO_ID,
     ) -> None:
-        """`core` neither cuts nor pads; `names` are the model's inputs. `keeps_end`: a text is cut at its beginning."""
+        """`core` neither cuts nor pads; `names` are the model's inputs. `keeps_end`: a text is cut at its beginning.
+        `unknown_id` is that of a token for what can't be read."""
         self._core = core
         self._names = names
         self._frame = frame
         self._room = None if max_tokens is None else max(0, max_tokens - frame.count)
         self._keeps_end = keeps_end
+        self._unknown_id = unknown_id
 
     @classmethod
     def of(cls, tokenizer: Any, max_tokens: int | None, *, pairs: bool) -> "TokenizerCore | None":
@@ -206,7 +250,8 @@ class TokenizerCore:
         if frame is None:
             return None
         keeps_end = tokenizer.truncation_side == "left"
-        return cls(core, names, frame, max_tokens, keeps_end=keeps_end)
+        unknown_id = _unknown_id(tokenizer)
+        return cls(core, names, frame, max_tokens, keeps_end=keeps_end, unknown_id=unknown_id)
 
     def tokenize(self, items: Sequence[Item]) -> list[Tokens]:
         """Model inputs of each item."""
@@ -220,8 +265,14 @@ class TokenizerCore:
             for text, encoding in zip(block, self._encoded(block), strict=True):
                 ids = encoding.ids
                 kept = self._cut(np.array(ids, dtype=np.int64), self._room)
-                texts[text] = _Text(kept.copy() if len(kept) < len(ids) else kept, len(ids))
+                kept = kept.copy() if len(kept) < len(ids) else kept
+                texts[text] = _Text(kept, len(ids), ids.count(self._unknown_id))
         return texts
+
+    def encode(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
+        """The ids and places of all tokens of a text, without special ones."""
+        encoding = self._core.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
 
     def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
         """Of a few without a look at the other cores: they would take longer to wake."""
@@ -246,13 +297,36 @@ class TokenizerCore:
                 features[name] = np.repeat(self._frame.types, lengths)
             else:  # nothing is padded here
                 features[name] = np.ones(count, dtype=np.int64)
-        return Tokens(_text(item), features, count, truncated=kept != counts)
+        unknown = sum(text.unknown for text in texts)
+        return Tokens(_text(item), features, count, truncated=kept != counts, unknown=unknown)
 
     def _cut(self, ids: Ids, count: int | None) -> Ids:
         """At most `count` of the ids, where there is a limit."""
         if count is None or len(ids) <= count:
             return ids
         return ids[len(ids) - count :] if self._keeps_end else ids[:count]
+
+
+def _unknown_id(tokenizer: Any) -> int:
+    """The id of the token for what can't be read; one that no token has, where there is none."""
+    id_ = getattr(tokenizer, "unk_token_id", None)
+    return NO_ID if id_ is None else int(id_)
+
+
+def _room(tokenizer: Any, max_tokens: int | None, *, pairs: bool) -> int | None:
+    """How many tokens of a text, or of both of a pair, are read beside the special ones."""
+    if max_tokens is None:
+        return None
+    return max(0, max_tokens - int(tokenizer.num_special_tokens_to_add(pair=pairs)))
+
+
+def _cut_off(spans: Sequence[Span], kept: int, *, keeps_end: bool) -> Span | None:
+    """The place of the tokens that are not kept."""
+    if kept >= len(spans):
+        return None
+    if keeps_end:
+        return 0, spans[len(spans) - kept - 1][1]
+    return spans[kept][0], spans[-1][1]
 
 
 def shares(counts: Sequence[int], room: int | None) -> list[int]:
@@ -309,6 +383,13 @@ def _rows(batch: Mapping[str, Any]) -> list[dict[str, NDArray[np.int64]]]:
     for place, is_token in enumerate(mask):
         rows.append({name: array[place][is_token] for name, array in arrays.items()})
     return rows
+
+
+def _readable(item: Item) -> Item:
+    if isinstance(item, str):
+        return readable(item)
+    one, other = item
+    return readable(one), readable(other)
 
 
 def _texts(item: Item) -> tuple[str, ...]:

@@ -6,15 +6,36 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Span = tuple[int, int]  # start and end in code points
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """One tokenised text or pair: its model inputs without padding, how many, and whether it was cut."""
+    """One tokenised text or pair: its model inputs without padding, how many, and whether it was cut.
+
+    `text` is what the model reads: of a pair, both texts. `unknown` of the tokens stand for what the model can't read.
+    """
 
     text: str
     features: Mapping[str, NDArray[np.int64]]  # name -> (count,); empty for models that pad nothing
     count: int
     truncated: bool
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """How a tokenizer sees all of one text: the form that it is given, the tokens' ids without special ones, and the
+    places of those that stand for what it can't read."""
+
+    form: str
+    ids: tuple[int, ...]
+    unknown: tuple[Span, ...] = ()
+
+    @property
+    def unknown_words(self) -> list[str]:
+        """What it can't read, in any order of the text; letter case aside."""
+        return sorted(self.form[start:end].casefold() for start, end in self.unknown)
 
 
 def padded(batch: Sequence[Tokens], pad_id: int) -> dict[str, NDArray[np.int64]]:

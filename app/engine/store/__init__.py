@@ -9,9 +9,9 @@ from app.engine.store.collections import DEFAULT_COLLECTION, Collection, Stored
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.derived import Derived
 from app.engine.store.keys import Key
-from app.engine.store.labels import Ending, Given, Label, Labelled, NewLabel
+from app.engine.store.label_records import Ending, Given, Label, Labelled, NewLabel
 from app.engine.store.offers import Answered, NewOffer, Offer
-from app.engine.store.questions import Changes, Contents, Question, Written
+from app.engine.store.question_records import Changes, Contents, Copies, Question, Written
 from app.engine.store.run_rows import State, TrainingRun
 from app.engine.store.store import Store
 
@@ -22,6 +22,7 @@ __all__ = [
     "Changes",
     "Collection",
     "Contents",
+    "Copies",
     "Deliveries",
     "Delivery",
     "Derived",

@@ -1,10 +1,11 @@
 """Labels: what one person says of one pair.
 
-A label knows the pair by its normalised texts and takes no revision: no index has to learn of it. It ends when it is
-undone or replaced, and stays for the record.
+A label knows the pair by its visible words and takes no revision: no index has to learn of it. It is found by all texts
+that are loosely the same; `rulings` says for which of them it holds. It ends when it is undone or replaced, and stays
+for the record.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,10 +14,18 @@ import sqlalchemy as sa
 
 from app.engine.store.collections import Collection, Collections
 from app.engine.store.database import TIME, Database, now
+from app.engine.store.label_records import Ending, Given, Label, Labelled, NewLabel
 from app.engine.store.mapper import Mapper, Row, is_sound
 from app.engine.store.questions import Questions
 from app.engine.store.schema import metadata
-from app.engine.text import DIGEST_BYTES, digest, pair_digest
+from app.engine.text import (
+    TextPair,
+    Worded,
+    WordedPair,
+    Words,
+    loose_pair_digest,
+    pair_digest,
+)
 from app.errors import FieldError, InvalidRequest, LabelNotFound, LabelReplaced, QuestionNotFound
 
 labels = sa.Table(
@@ -38,6 +47,7 @@ labels = sa.Table(
     sa.Column("replaced_by", sa.BigInteger),
     sa.Column("contradicted", sa.Boolean),
     sa.Column("checksum", sa.BigInteger),
+    sa.Column("loose_pair", sa.LargeBinary),
 )
 
 ACTIVE = labels.c.ended_at.is_(None)
@@ -47,67 +57,11 @@ Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
-class NewLabel:
-    """What somebody says of a pair, named either by two ids of the collection or by two texts."""
-
-    is_duplicate: bool
-    by: str
-    note: str | None = None
-    ids: Sequence[str] | None = None
-    questions: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Who ended a label, and when: undone, or replaced by a later label of the same person."""
-
-    by: str
-    at: str
-    replaced_by: int | None
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a person said of a pair: active until it is `ended`, `contradicted` while others say the opposite.
-
-    `questions` are the texts as they were given; `pair` is their digest, by which the pair is known.
-    """
-
-    id: int
-    questions: tuple[str, str]
-    is_duplicate: bool
-    by: str
-    at: str
-    note: str | None
-    contradicted: bool
-    ended: Ending | None
-    pair: bytes
-
-
-@dataclass(frozen=True)
-class Given:
-    """The label that now stands for what was said, and whether others say the opposite."""
-
-    id: int
-    contradicted: bool
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What labelling did; `labels` has one for each pair, in the order they were given."""
-
-    added: int
-    replaced: int
-    unchanged: int
-    labels: Sequence[Given]
-
-
-@dataclass(frozen=True)
 class _Given:
-    """A label that somebody gives, the two texts of its pair, and their digests side by side."""
+    """A label that somebody gives, the two texts of its pair, and the digest by which the pair is known."""
 
     new: NewLabel
-    texts: tuple[str, str]
+    words: WordedPair
     pair: bytes
 
 
@@ -126,13 +80,15 @@ class Labels:
         """Write labels, all or none; what a person says of a pair replaces what the same person said before.
 
         Saying the same again changes nothing, nor does leaving out a note. Raises CollectionNotFound,
-        QuestionNotFound (every unknown id), InvalidRequest (a pair of one question, a pair labelled both ways).
+        QuestionNotFound (every unknown id), InvalidRequest (a text with itself, a pair labelled both ways).
         """
-        texts = dict.fromkeys(text for label in new for text in label.questions or ())
-        digests = {text: digest(text) for text in texts}  # before others wait for this write
+        words: dict[str, Words] = {}
+        for label in new:
+            for text in label.questions or ():
+                words[text] = words.get(text) or Words.of(text)  # before others wait for this write
         with self._database.writing() as connection:
             collection = self._collections.find(connection, collection_name)
-            given = self._given(connection, collection, new, digests)
+            given = self._given(connection, collection, new, words)
             _refuse_inconsistent(given)
             return self._write(connection, collection.key, given)
 
@@ -187,15 +143,28 @@ class Labels:
             within = query.where(labels.c.collection_key == key)
             return self._mapper.page(connection, within, limit, max_bytes)
 
-    def on(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Label]]:
-        """For each text, the active labels of the pairs that it is one of; none: absent."""
-        return self._by_digest(collection_key, ("digest1", "digest2"), texts, digest)
+    def on(self, collection_key: int, texts: Sequence[Worded]) -> dict[str, list[Label]]:
+        """For each text, the active labels of pairs of which one is loosely the same; none: absent."""
+        digests = {words.text: words.loose for words in texts}
+        by_digest = self._active(collection_key, ("digest1", "digest2"), digests.values())
+        return _found(digests, by_digest)
 
-    def of(
-        self, collection_key: int, pairs: Sequence[tuple[str, str]]
-    ) -> dict[tuple[str, str], list[Label]]:
-        """For each pair, its active labels; none: absent. The order of its questions makes no difference."""
-        return self._by_digest(collection_key, ("pair",), pairs, lambda pair: pair_digest(*pair))
+    def of(self, collection_key: int, pairs: Sequence[WordedPair]) -> dict[TextPair, list[Label]]:
+        """For each pair of texts, the active labels of pairs that are loosely the same; none: absent.
+
+        The order of a pair's texts makes no difference.
+        """
+        digests = {(one.text, other.text): loose_pair_digest(one, other) for one, other in pairs}
+        return _found(digests, self._active(collection_key, ("loose_pair",), digests.values()))
+
+    def of_words(
+        self, collection_key: int, pairs: Sequence[TextPair]
+    ) -> dict[TextPair, list[Label]]:
+        """For each pair of texts, the active labels of pairs of the same visible words; none: absent."""
+        digests = {}
+        for one, other in pairs:
+            digests[one, other] = pair_digest(Words.of(one), Words.of(other))
+        return _found(digests, self._active(collection_key, ("pair",), digests.values()))
 
     def agreed(self, collection_name: str) -> list[Label]:
         """The labels that training may learn from: of each pair whose active labels agree, the latest."""
@@ -220,30 +189,25 @@ class Labels:
 
     # Inside
 
-    def _by_digest(
-        self,
-        collection_key: int,
-        columns: Sequence[str],
-        asked: Sequence[Asked],
-        digest_of: Callable[[Asked], bytes],
-    ) -> dict[Asked, list[Label]]:
-        """For each text or pair, the active labels that have its digest in one of the columns; none: absent."""
-        digests = {item: digest_of(item) for item in asked}
-        distinct = list(set(digests.values()))
-        active: dict[bytes, list[Label]] = {}
+    def _active(
+        self, collection_key: int, columns: Sequence[str], digests: Iterable[bytes]
+    ) -> dict[bytes, list[Label]]:
+        """By digest, the active labels that have it in one of the columns, each once, in the order they were given."""
+        distinct = list(set(digests))
+        active: dict[bytes, dict[int, Label]] = {}
         with self._database.reading() as connection:
             for column in columns:
                 rows = self._mapper.any_of(connection, collection_key, column, distinct, ACTIVE)
                 for row in self._mapper.sound(rows):
-                    active.setdefault(row[column], []).append(_as_label(row))
-        return {item: active[key] for item, key in digests.items() if key in active}
+                    active.setdefault(row[column], {})[row["id"]] = _as_label(row)
+        return {digest: [by_id[id_] for id_ in sorted(by_id)] for digest, by_id in active.items()}
 
     def _given(
         self,
         connection: sa.Connection,
         collection: Collection,
         new: Sequence[NewLabel],
-        digests: Mapping[str, bytes],
+        words: Mapping[str, Words],
     ) -> list[_Given]:
         """The labels with their texts, which are given or those of their ids. Raises QuestionNotFound."""
         ids = list(dict.fromkeys(id_ for label in new for id_ in label.ids or ()))
@@ -254,14 +218,13 @@ class Labels:
             raise QuestionNotFound(collection.name, *missing)
         given = []
         for label in new:
+            one: Worded
+            other: Worded
             if label.questions:
-                one, other = label.questions
-                pair = sorted((digests[one], digests[other]))
+                one, other = (words[text] for text in label.questions)
             else:
-                first, second = (stored[id_] for id_ in label.ids or ())
-                one, other = first.text, second.text
-                pair = sorted((first.digest, second.digest))
-            given.append(_Given(label, (one, other), b"".join(pair)))
+                one, other = (stored[id_] for id_ in label.ids or ())
+            given.append(_Given(label, (one, other), pair_digest(one, other)))
         return given
 
     def _write(
@@ -328,15 +291,23 @@ class Labels:
                 self._mapper.rewrite(connection, current)
 
 
+def _found(
+    digests: Mapping[Asked, bytes], labels: Mapping[bytes, list[Label]]
+) -> dict[Asked, list[Label]]:
+    """For each text or pair, the labels by its digest; none: absent."""
+    return {asked: labels[digest] for asked, digest in digests.items() if digest in labels}
+
+
 def _refuse_inconsistent(given: Sequence[_Given]) -> None:
-    """Raise InvalidRequest for a pair of one question, and for one labelled both ways."""
+    """Raise InvalidRequest for a text with itself, and for a pair that is labelled both ways."""
     first: dict[tuple[bytes, str], int] = {}
     errors = []
     for i, label in enumerate(given):
         before = first.setdefault((label.pair, label.new.by), i)
         earlier = given[before].new
-        if label.pair[:DIGEST_BYTES] == label.pair[DIGEST_BYTES:]:
-            errors.append(FieldError(f"labels.{i}", "is a pair of a question with itself"))
+        one, other = label.words
+        if one.text == other.text:
+            errors.append(FieldError(f"labels.{i}", "is a pair of a text with itself"))
         elif (label.new.is_duplicate, label.new.note) != (earlier.is_duplicate, earlier.note):
             errors.append(
                 FieldError(f"labels.{i}", f"says otherwise than labels.{before} of the same pair")
@@ -347,14 +318,16 @@ def _refuse_inconsistent(given: Sequence[_Given]) -> None:
 
 def _label_row(collection_key: int, id_: int, label: _Given) -> dict[str, Any]:
     """The row of a label, save for its checksum."""
+    one, other = label.words
     return {
         "collection_key": collection_key,
         "id": id_,
         "pair": label.pair,
-        "digest1": label.pair[:DIGEST_BYTES],
-        "digest2": label.pair[DIGEST_BYTES:],
-        "question1": label.texts[0],
-        "question2": label.texts[1],
+        "loose_pair": loose_pair_digest(one, other),
+        "digest1": one.loose,
+        "digest2": other.loose,
+        "question1": one.text,
+        "question2": other.text,
         "is_duplicate": label.new.is_duplicate,
         "said_by": label.new.by,
         "said_at": now(),
@@ -408,4 +381,5 @@ def _as_label(row: Row) -> Label:
         contradicted=row["contradicted"],
         ended=ended,
         pair=row["pair"],
+        loose=(row["digest1"], row["digest2"]),
     )

@@ -6,20 +6,20 @@ an index knows a text: it never means anything else again. A replaced version ke
 for indexes that have not caught up; a deleted one loses it at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
-from app.engine.store.collections import Collection, Collections
+from app.engine.store.collections import Collections
 from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row, is_sound
 from app.engine.store.pairs_to_label import PairsToLabel
+from app.engine.store.question_records import Changes, Contents, Copies, Question, Written
 from app.engine.store.schema import metadata
-from app.engine.text import DIGEST_BYTES, digest
+from app.engine.store.sqlite import Prepared
+from app.engine.text import DIGEST_BYTES, Worded, Words, digest
 from app.errors import DataDamaged, QuestionNotFound
 
 PAGE = 1000  # questions that `every` holds at a time
@@ -35,60 +35,26 @@ questions = sa.Table(
     sa.Column("superseded_by", sa.BigInteger),
     sa.Column("quarantined", sa.Text),
     sa.Column("checksum", sa.BigInteger),
+    sa.Column("loose", sa.LargeBinary),
 )
 
+MOST_IDS = 20  # that are told of one text
 ANY_VERSION = sa.true()
 CURRENT = questions.c.superseded_by.is_(None)
 NOT_DELETED = questions.c.text != ""
+OF_TEXT = (
+    questions.c.collection_key == sa.bindparam("key"),
+    questions.c.digest == sa.bindparam("of_words"),
+    questions.c.text == sa.bindparam("of_text"),
+    CURRENT,
+)
+# Sorted by no index: SQLite would look through all revisions rather than sort a few.
+BY_REVISION = questions.c.revision + sa.literal_column("0")
+COPIES = Prepared(
+    questions, *OF_TEXT, ascending=BY_REVISION, limit=sa.bindparam("most", type_=sa.Integer)
+)
+COUNT = sa.select(sa.func.count()).select_from(questions).where(*OF_TEXT)
 QUARANTINED = CURRENT & questions.c.quarantined.is_not(None)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One version of a question.
-
-    `quarantined` says why it could not be embedded, if it could not. `digest` is that of its normalised text.
-    """
-
-    id: str
-    text: str
-    revision: int
-    quarantined: str | None
-    digest: bytes
-
-
-@dataclass(frozen=True)
-class Written:
-    """The outcome of a write. `revision` is the collection's revision after it."""
-
-    collection: Collection
-    revision: int
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-
-
-@dataclass(frozen=True)
-class Changes:
-    """The difference between an index's revision and `revision`: texts to add, and revisions to remove."""
-
-    revision: int
-    added: Sequence[Question]
-    removed: Sequence[int]
-    complete: bool
-
-
-@dataclass(frozen=True)
-class Contents:
-    """The questions that an index may hold: ids (n,) ascending, digests of their texts (n, 16), and which it must hold.
-
-    It may lack a version that was superseded since: one that caught up in chunks never saw it; and one that is
-    quarantined.
-    """
-
-    ids: NDArray[np.int64]
-    required: NDArray[np.bool_]
-    digests: NDArray[np.uint8]
 
 
 class Questions:
@@ -104,7 +70,7 @@ class Questions:
 
     def upsert(self, collection_name: str, texts: Sequence[tuple[str, str]]) -> Written:
         """Write (id, text) pairs with distinct ids, all or none; a text equal to the stored one changes nothing."""
-        digests = [digest(text) for _, text in texts]  # before others have to wait for this write
+        words = [Words.of(text) for _, text in texts]  # before others have to wait for this write
         ids = [id_ for id_, _ in texts]
         with self._database.writing() as connection:
             collection = self._collections.find(connection, collection_name)
@@ -113,12 +79,12 @@ class Questions:
             }
             added: list[Row] = []
             replaced: set[str] = set()
-            for (id_, text), of_text in zip(texts, digests, strict=True):
+            for id_, of_text in zip(ids, words, strict=True):
                 row = stored.get(id_)
-                if row and row["text"] == text and is_sound(row):
+                if row and row["text"] == of_text.text and is_sound(row):
                     continue
                 revision = collection.revision + len(added) + 1
-                added.append(_version(collection.key, revision, id_, text, of_text))
+                added.append(_version(collection.key, revision, id_, of_text))
                 if row:
                     self._supersede(connection, row, revision)
                     replaced.add(id_)
@@ -237,22 +203,45 @@ class Questions:
             return {question.id: question.text for question in named}
 
     def exact_matches(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Question]]:
-        """For each text, the current questions that equal it after normalisation, oldest first; none: absent."""
+        """For each text, the current questions of the same visible words, oldest first; none: absent."""
         digests = {text: digest(text) for text in texts}
         matches = self.with_digests(collection_key, list(set(digests.values())))
         return {text: matches[key] for text, key in digests.items() if key in matches}
 
     def with_digests(
-        self, collection_key: int, digests: Sequence[bytes]
+        self,
+        collection_key: int,
+        digests: Sequence[bytes],
+        column: Literal["digest", "loose"] = "digest",
     ) -> dict[bytes, list[Question]]:
-        """By digest, the current questions whose normalised text has it, oldest first; none: absent."""
+        """By digest, the current questions that have it in the column, oldest first; none: absent."""
         matches: dict[bytes, list[Question]] = {}
         with self._database.reading() as connection:
-            for question in self.current(connection, collection_key, "digest", digests):
-                matches.setdefault(question.digest, []).append(question)
+            for question in self.current(connection, collection_key, column, digests):
+                matches.setdefault(getattr(question, column), []).append(question)
         for equal in matches.values():
             equal.sort(key=lambda question: question.revision)
         return matches
+
+    def copies(
+        self, collection_key: int, worded: Iterable[Worded], excluded: Set[int] = frozenset()
+    ) -> dict[str, Copies]:
+        """Of each text, its current questions but for those with excluded revisions; none: absent."""
+        found = {}
+        most = MOST_IDS + 1 + len(excluded)
+        with self._database.reading() as connection:
+            for text, digest_ in {words.text: words.digest for words in worded}.items():
+                named = {"key": collection_key, "of_words": digest_, "of_text": text}
+                rows = list(COPIES.rows(connection, {**named, "most": most}))
+                kept = [row for row in self._mapper.sound(rows) if row["revision"] not in excluded]
+                count = len(kept)
+                if len(rows) == most:
+                    counted = COUNT.where(questions.c.revision.not_in(excluded))
+                    count = connection.execute(counted, named).scalar_one()
+                if kept:
+                    ids = tuple(row["id"] for row in kept[:MOST_IDS])
+                    found[text] = Copies(ids, count)
+        return found
 
     def read(self, collection_key: int, revisions: Sequence[int]) -> dict[int, Question]:
         """The versions with these revisions, replaced ones included; deleted ones are absent."""
@@ -354,7 +343,7 @@ class Questions:
     ) -> None:
         """Mark a version as replaced by a revision, if it was not before. Of a damaged one nothing else is kept."""
         if not is_sound(row):
-            row = _version(row["collection_key"], row["revision"], "", "", digest(""))
+            row = _version(row["collection_key"], row["revision"], "", Words.of(""))
         superseded_by = row["superseded_by"] or revision
         text = "" if erase else row["text"]
         changed = {**row, "text": text, "superseded_by": superseded_by}
@@ -365,20 +354,26 @@ def _within(collection_key: int) -> sa.ColumnElement[bool]:
     return questions.c.collection_key == collection_key
 
 
-def _version(
-    collection_key: int, revision: int, id_: str, text: str, of_text: bytes
-) -> dict[str, Any]:
-    """The row of a new version, save for its checksum; `of_text` is the text's digest."""
+def _version(collection_key: int, revision: int, id_: str, words: Words) -> dict[str, Any]:
+    """The row of a new version, save for its checksum."""
     return {
         "collection_key": collection_key,
         "revision": revision,
         "id": id_,
-        "text": text,
-        "digest": of_text,
+        "text": words.text,
+        "digest": words.digest,
+        "loose": words.loose,
         "superseded_by": None,
         "quarantined": None,
     }
 
 
 def _as_question(row: Row) -> Question:
-    return Question(row["id"], row["text"], row["revision"], row["quarantined"], row["digest"])
+    return Question(
+        id=row["id"],
+        text=row["text"],
+        revision=row["revision"],
+        quarantined=row["quarantined"],
+        digest=row["digest"],
+        loose=row["loose"],
+    )

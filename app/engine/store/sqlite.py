@@ -274,9 +274,16 @@ class CommitCounter:
 class Prepared:
     """A selection of whole rows, compiled by SQLAlchemy once and run by the driver."""
 
-    def __init__(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> None:
-        """The conditions hold `sa.bindparam`s with names for what is given later."""
-        compiled = sa.select(table).where(*conditions).compile(dialect=DIALECT)
+    def __init__(
+        self,
+        table: sa.Table,
+        *conditions: sa.ColumnElement[bool],
+        ascending: sa.ColumnElement[Any] | None = None,
+        limit: sa.BindParameter[int] | None = None,
+    ) -> None:
+        """The conditions, and the limit, hold `sa.bindparam`s with names for what is given later."""
+        query = sa.select(table).where(*conditions).order_by(ascending).limit(limit)
+        compiled = query.compile(dialect=DIALECT)
         self._sql = str(compiled)
         self._places = compiled.positiontup or ()
         self._constants = {

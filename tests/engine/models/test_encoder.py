@@ -27,6 +27,7 @@ from transformers import AutoModel, AutoTokenizer
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokenizer import equal
 from app.engine.release import WEIGHTS, find_base
+from app.engine.text_form import readable
 from app.errors import ModelRefused, Unembeddable
 from tests.tiny_model import MAX_TOKENS, PIECES, build_tiny_model
 
@@ -293,10 +294,8 @@ def test_tokens_are_made_without_detours_and_the_same(
         words(3000),
     ]
     for asked in (texts, *([text] for text in texts)):
-        for tokens, expected in zip(
-            encoder.tokenize(asked), encoder._tokenizer.by_the_model(asked), strict=True
-        ):
-            assert equal(tokens, expected)
+        by_the_model = encoder._tokenizer.by_the_model([readable(text) for text in asked])
+        assert all(map(equal, encoder.tokenize(asked), by_the_model))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -305,9 +304,8 @@ def test_any_text_has_the_tokens_that_the_model_makes_of_it(
     tiny_encoder: Encoder, texts: list[str]
 ) -> None:
     assert tiny_encoder._tokenizer
-    assert all(
-        map(equal, tiny_encoder.tokenize(texts), tiny_encoder._tokenizer.by_the_model(texts))
-    )
+    by_the_model = tiny_encoder._tokenizer.by_the_model([readable(text) for text in texts])
+    assert all(map(equal, tiny_encoder.tokenize(texts), by_the_model))
 
 
 def test_a_model_that_does_more_to_texts_than_tokenize_them_does_all_of_it(

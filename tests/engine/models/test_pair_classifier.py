@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from app.engine.models.pair_classifier import PairClassifier, in_order
 from app.engine.models.tokenizer import equal, shares
+from app.engine.text_form import readable
 from app.errors import ModelRefused
 from tests.tiny_model import build_tiny_classifier
 
@@ -93,6 +94,12 @@ def test_long_pairs_are_cut(classifier: PairClassifier) -> None:
     assert np.isfinite(classifier.score_tokens([tokens])).all()
 
 
+def forms(pair: tuple[str, str]) -> tuple[str, str]:
+    """What the model reads of a pair."""
+    one, other = in_order(*pair)
+    return readable(one), readable(other)
+
+
 def test_tokens_of_pairs_are_made_without_detours_and_the_same(classifier: PairClassifier) -> None:
     tokenizer = classifier._tokenizer
     assert tokenizer.core
@@ -108,7 +115,7 @@ def test_tokens_of_pairs_are_made_without_detours_and_the_same(classifier: PairC
     ]
     pairs = [(a, b) for a in texts for b in texts]
     for asked in (pairs, *([pair] for pair in pairs)):
-        in_one_order = [in_order(*pair) for pair in asked]
+        in_one_order = [forms(pair) for pair in asked]
         assert all(map(equal, classifier.tokenize(asked), tokenizer.by_the_model(in_one_order)))
     cut = {
         pair: tokens.truncated
@@ -122,7 +129,7 @@ def test_tokens_of_pairs_are_made_without_detours_and_the_same(classifier: PairC
 def test_any_pair_has_the_tokens_that_the_model_makes_of_it(
     classifier: PairClassifier, pairs: list[tuple[str, str]]
 ) -> None:
-    expected = classifier._tokenizer.by_the_model([in_order(*pair) for pair in pairs])
+    expected = classifier._tokenizer.by_the_model([forms(pair) for pair in pairs])
     assert all(map(equal, classifier.tokenize(pairs), expected))
 
 
@@ -144,10 +151,10 @@ def test_a_cut_pair_has_the_tokens_that_its_tokenizer_leaves(
     folder: Path, classifier: PairClassifier, pair: tuple[str, str]
 ) -> None:
     reference = AutoTokenizer.from_pretrained(folder)
-    expected = reference([in_order(*pair)], truncation="longest_first", max_length=64)
-    whole = reference([in_order(*pair)], verbose=False)
+    expected = reference([forms(pair)], truncation="longest_first", max_length=64)
+    whole = reference([forms(pair)], verbose=False)
     (tokens,) = classifier.tokenize([pair])
-    (by_the_model,) = classifier._tokenizer.by_the_model([in_order(*pair)])
+    (by_the_model,) = classifier._tokenizer.by_the_model([forms(pair)])
     assert tokens.features["input_ids"].tolist() == expected["input_ids"][0]
     assert by_the_model.features["input_ids"].tolist() == expected["input_ids"][0]
     assert tokens.features["token_type_ids"].tolist() == expected["token_type_ids"][0]

@@ -10,7 +10,7 @@ from alembic import op
 from app.engine.store.mapper import is_sound, sealed
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 ADDED = ("target_precision", "review_recall", "url_template")
 

@@ -1,7 +1,8 @@
 """Questions in, all their duplicate pairs out, in a file that grows as they are found, the most similar first.
 
-What a run has done stands in a folder beside the file, `<file>.mining`: vectors as they are made, the near pairs once
-they are known, and how many of those are in the file. Killed, it goes on from there; done, the folder goes.
+A text that stands under many ids is one text, judged against each other one once. What a run has done stands in a
+folder beside the file, `<file>.mining`: vectors as they are made, the near pairs once they are known, and how many of
+those are in the file. Killed, it goes on from there; done, the folder goes.
 """
 
 import hashlib
@@ -9,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -20,26 +20,20 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from app.data_directory import locked
 from app.engine.files import replace_file, replacing
 from app.engine.index.all_pairs import Pairs, near_pairs
-from app.engine.live_release import LiveRelease
-from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
-from app.engine.release import Release
-from app.engine.rulings import Ruling, rulings_of_pairs
+from app.engine.models.tokens import Tokens
+from app.engine.rulings import Ruling
 from app.engine.scorer import CollectionThresholds, Scorer, Verdict
-from app.engine.store import Store
-from app.engine.text import TextPair, Words
+from app.engine.signals import Reader
+from app.engine.text import TextPair, WordedPair, Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import CommandError
-from app.releases.at_start import open_chosen
-from app.releases.catalogue import Catalogue, shipped
-from app.releases.opening import opener
-from app.settings import Settings
 
 NDJSON = (".ndjson", ".jsonl")
 PARQUET = ".parquet"
+MOST_IDS = 20  # of one text, that a line names
 EMBEDDED_AT_ONCE = 4096  # questions; what a kill may cost
 SCORED_AT_ONCE = 1024  # pairs
 PARQUET_ROWS = 65_536
@@ -49,10 +43,18 @@ Advance = Callable[[str, int, int], None]  # phase, how many of it are done, how
 
 @dataclass(frozen=True)
 class MinedPair:
-    """Two questions of the set and their judgement; a line of the file."""
+    """Two texts of the set and their judgement; a line of the file.
+
+    Each has the first of its ids, the first 20, and how many there are. A text under many ids makes a pair with itself,
+    of its first two ids.
+    """
 
     id1: str
     id2: str
+    ids1: Sequence[str]
+    ids2: Sequence[str]
+    id_count1: int
+    id_count2: int
     text1: str
     text2: str
     similarity: float
@@ -61,7 +63,10 @@ class MinedPair:
 
 
 SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("id1", "id2", "text1", "text2")]
+    [(name, pa.string()) for name in ("id1", "id2")]
+    + [(name, pa.list_(pa.string())) for name in ("ids1", "ids2")]
+    + [(name, pa.int64()) for name in ("id_count1", "id_count2")]
+    + [(name, pa.string()) for name in ("text1", "text2")]
     + [(name, pa.float64()) for name in ("similarity", "probability")]
     + [("verdict", pa.string())]
 )
@@ -91,12 +96,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Models:
-    """The models that judge pairs: the pair classifier if there is one, and the scorer, both of one release."""
+    """What judges pairs: the pair classifier if there is one, the scorer and the tokenizers, all of one release."""
 
     release: str  # its digest
     dimension: int
     scorer: Scorer
     classifier: PairClassifier | None
+    reader: Reader
     thresholds: CollectionThresholds | None = None  # of the collection that is mined
 
     def least(self, wanted: Wanted) -> float:
@@ -106,19 +112,19 @@ class Models:
 
 @dataclass(frozen=True)
 class Source:
-    """n questions: their ids and texts, the vectors (rows, d) of a range of rows, and what people said of pairs."""
+    """n distinct texts and the ids of each, vectors (rows, d) of a range of texts, and what people said of pairs."""
 
-    ids: Sequence[str]
+    ids: Sequence[Sequence[str]]
     texts: Sequence[str]
     vectors: Callable[[int, int], NDArray[np.float32]]  # from a row to another
-    ruled: Callable[[Sequence[TextPair]], Mapping[TextPair, Ruling]] = lambda _: {}
+    ruled: Callable[[Sequence[WordedPair]], Mapping[TextPair, Ruling]] = lambda _: {}
 
     @property
     def fingerprint(self) -> str:
         """Of all ids and texts."""
         digest = hashlib.sha256()
-        for id_, text in zip(self.ids, self.texts, strict=True):
-            digest.update(json.dumps([id_, text]).encode())
+        for ids, text in zip(self.ids, self.texts, strict=True):
+            digest.update(json.dumps([*ids, text]).encode())
         return digest.hexdigest()
 
 
@@ -162,7 +168,7 @@ class _Job:
         self._wanted = wanted
         self._work = work
         self._advance = advance
-        self._judge = Judge(models.scorer, models.thresholds)
+        self._judge = Judge(models.scorer, models.reader, models.thresholds)
 
     def embed(self) -> NDArray[np.float32]:
         """All vectors (n, d), in a file that is mapped into memory."""
@@ -185,9 +191,9 @@ class _Job:
         """Rows and similarities of all near pairs, the most similar first; found once, and kept."""
         file = self._work / "near.npz"
         if not file.exists():
-            first, second, similarities = near_pairs(
-                vectors, self._models.least(self._wanted), self._count_searched(len(vectors))
-            )
+            least = self._models.least(self._wanted)
+            near = near_pairs(vectors, least, self._count_searched(len(vectors)))
+            first, second, similarities = _with_repeated(self._source.ids, near)
             with replacing(file, durable=False) as aside:
                 np.savez(aside, first=first, second=second, similarities=similarities)
         with np.load(file) as near:
@@ -247,9 +253,14 @@ class _Job:
 
     def _mined_pair(self, rows: tuple[int, int], pair: Pair, judgement: Judgement) -> MinedPair:
         first, second = rows
+        ids1, ids2 = self._source.ids[first], self._source.ids[second]
         return MinedPair(
-            id1=self._source.ids[first],
-            id2=self._source.ids[second],
+            id1=ids1[0],
+            id2=ids2[first == second],
+            ids1=ids1[:MOST_IDS],
+            ids2=ids2[:MOST_IDS],
+            id_count1=len(ids1),
+            id_count2=len(ids2),
             text1=pair.first.text,
             text2=pair.second.text,
             similarity=judgement.similarity,
@@ -261,7 +272,7 @@ class _Job:
         """The texts of pairs of rows, and the rulings on them."""
         texts = self._source.texts
         words = {row: Words.of(texts[row]) for row in set(chain(*rows))}
-        rulings = self._source.ruled([(texts[i], texts[j]) for i, j in rows])
+        rulings = self._source.ruled([(words[i], words[j]) for i, j in rows])
         return [Pair(words[i], words[j], rulings.get((texts[i], texts[j]))) for i, j in rows]
 
     def _read_pairs(
@@ -273,27 +284,65 @@ class _Job:
             is_same = np.array([pair.is_same_words for pair in pairs], dtype=np.bool_)
             open_rows = np.flatnonzero(self._models.scorer.is_open(similarities) & ~is_same)
             texts = [(pairs[i].first.text, pairs[i].second.text) for i in open_rows.tolist()]
-            logits[open_rows] = self._models.classifier.score(texts)
+            logits[open_rows] = _scores(self._models.classifier, texts)
         return logits
+
+
+def _with_repeated(ids: Sequence[Sequence[str]], near: Pairs) -> Pairs:
+    """The pairs, and before them each text that stands under many ids, with itself."""
+    repeated = [row for row, of_text in enumerate(ids) if len(of_text) > 1]
+    rows = np.array(repeated, dtype=np.int64)
+    first, second, similarities = near
+    ones = np.ones(len(rows), dtype=np.float32)
+    return (
+        np.concatenate([rows, first]),
+        np.concatenate([rows, second]),
+        np.concatenate([ones, similarities]),
+    )
+
+
+def _scores(classifier: PairClassifier, texts: Sequence[TextPair]) -> NDArray[np.float32]:
+    """The logits (n,) of pairs; those of which the classifier sees the same are read once."""
+    distinct: dict[bytes, Tokens] = {}
+    keys = []
+    for tokens in classifier.tokenize(texts):
+        key = b"".join(values.tobytes() for values in tokens.features.values())
+        distinct.setdefault(key, tokens)
+        keys.append(key)
+    read = classifier.score_all(list(distinct.values()))
+    logits = dict(zip(distinct, read.tolist(), strict=True))
+    return np.array([logits[key] for key in keys], dtype=np.float32)
+
+
+def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise CommandError where the file can't be begun, as far as that is known before any model is loaded."""
+    if out.suffix not in (*NDJSON, PARQUET):
+        raise CommandError(f"{out} must end in {', '.join((*NDJSON, PARQUET))}")
+    work = _work(out)
+    if overwrite:
+        return
+    if work.exists() and not resume:
+        raise CommandError(
+            f"{out} was begun by an earlier run: --resume goes on with it, --overwrite begins anew"
+        )
+    if out.exists() and not work.exists():
+        raise CommandError(f"{out} exists: --overwrite replaces it")
+
+
+def _work(out: Path) -> Path:
+    return out.with_name(f"{out.name}.mining")
 
 
 def _begin(
     out: Path, source: Source, models: Models, wanted: Wanted, *, resume: bool, overwrite: bool
 ) -> Path:
     """The folder of the work, new or left by an earlier run of the same kind."""
-    if out.suffix not in (*NDJSON, PARQUET):
-        raise CommandError(f"{out} must end in {', '.join((*NDJSON, PARQUET))}")
-    work = out.with_name(f"{out.name}.mining")
+    check_out(out, resume=resume, overwrite=overwrite)
+    work = _work(out)
     begun, order = work / "told.json", _order(source, models, wanted)
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         out.unlink(missing_ok=True)
-    elif work.exists() and not resume:
-        raise CommandError(
-            f"{out} was begun by an earlier run: --resume goes on with it, --overwrite begins anew"
-        )
-    elif not work.exists() and out.exists():
-        raise CommandError(f"{out} exists: --overwrite replaces it")
     elif work.exists() and _read(begun) not in (order, None):
         raise CommandError(
             f"{out} was begun with other questions, bounds or another release: --overwrite begins anew"
@@ -330,66 +379,3 @@ def _read(file: Path) -> Any:
 
 def _note(file: Path, content: object) -> None:
     replace_file(file, json.dumps(content), durable=False)
-
-
-def mine_file(
-    questions: Sequence[tuple[str, str]],
-    out: Path,
-    wanted: Wanted,
-    settings: Settings,
-    advance: Advance,
-    **how: bool,
-) -> int:
-    """Mine (id, text) pairs with the release of the settings, as `mine` does."""
-    release = Release.open(shipped(settings.release))
-    encoder, classifier = open_models(
-        release, settings.device, settings.backend, settings.data_dir / "models"
-    )
-    ids = [id_ for id_, _ in questions]
-    texts = [text for _, text in questions]
-    source = Source(ids, texts, lambda start, end: encoder.encode(texts[start:end]))
-    scorer = release.scorer(settings.target_precision)
-    models = Models(release.digest, encoder.dimension, scorer, classifier)
-    return mine(source, models, out, wanted, advance, **how)
-
-
-def mine_collection(
-    name: str, out: Path, wanted: Wanted, settings: Settings, advance: Advance, **how: bool
-) -> int:
-    """Mine a collection of the data directory with the release that is live there, as `mine` does; its labels overrule.
-
-    Raises CollectionNotFound, DataDirectoryInUse.
-    """
-    catalogue = Catalogue(settings.release, settings.data_dir / "releases", settings.former_release)
-    with locked(settings.data_dir) as store:
-        live = open_chosen(catalogue, store, opener(settings, store), is_server=False)
-        with closing(live):
-            source = _collection(name, store, live)
-            models = Models(
-                live.release.digest,
-                live.encoder.dimension,
-                live.scorer,
-                live.classifier,
-                live.thresholds(store.collections.get(name).key),
-            )
-            return mine(source, models, out, wanted, advance, **how)
-
-
-def _collection(name: str, store: Store, live: LiveRelease) -> Source:
-    """The questions of a collection, with their vectors by the live release. Raises CollectionNotFound."""
-    key = store.collections.get(name).key
-    live.catch_up(key)
-    index = live.index(key)
-    stored = [question for question in store.questions.every(name) if not question.quarantined]
-    revisions = [question.revision for question in stored]
-
-    def vectors(start: int, end: int) -> NDArray[np.float32]:
-        by_revision = index.vectors(revisions[start:end])
-        return np.stack([by_revision[revision] for revision in revisions[start:end]])
-
-    def ruled(pairs: Sequence[TextPair]) -> Mapping[TextPair, Ruling]:
-        return rulings_of_pairs(store.labels.of(key, pairs))
-
-    ids = [question.id for question in stored]
-    texts = [question.text for question in stored]
-    return Source(ids, texts, vectors, ruled)

@@ -1,0 +1,45 @@
+"""One distinct text of a request for duplicates, and all that is known of it by now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.index.hit import Hit
+from app.engine.rulings import Ruling, ruling_on
+from app.engine.store import Label, Question
+from app.engine.text import Words
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class Asked:
+    """One distinct text of a request, and all that is known of it by now."""
+
+    words: Words
+    place: str  # of the field that holds it
+    exact: list[Question] = field(default_factory=list)  # of each stored text of the same words
+    labels: Mapping[bytes, Sequence[Label]] = field(
+        default_factory=dict
+    )  # by the other's loose digest
+    truncated: bool = False
+    vector: Vectors | None = None
+    links: list[Hit] = field(default_factory=list)  # texts that labels link to it
+    hits: list[Hit] = field(default_factory=list)  # all that are judged
+    logits: dict[int, float] = field(default_factory=dict)  # of the hits that were read, by place
+
+    @property
+    def linked(self) -> list[bytes]:
+        """The loose digests of questions that labels may link to it."""
+        linked = []
+        for other, labels in self.labels.items():
+            if any(label.is_duplicate for label in labels):
+                linked.append(other)
+        return linked
+
+    def ruling(self, question: Question) -> Ruling | None:
+        """What people said of it and the question."""
+        labels = self.labels.get(question.loose)
+        return ruling_on(self.words, question, labels) if labels else None

@@ -1,0 +1,42 @@
+"""A text in, the form of it out that models read: whatever is typed otherwise and means the same, they see once.
+
+The form has a number, which a release names in its manifest. Of another form its models would see other texts, so that
+an index is bound to it. See docs/decisions/0022.
+"""
+
+import unicodedata
+from functools import cache
+
+from app.engine.text import in_order, normalize
+
+TEXT_FORM = 1
+PLANES_WITH_FORMS = range(0x80, 0x20000)
+# Compatibility forms whose letters, put side by side with others, would read as something else: 2⁵, 2½, ①②.
+RAISED, APART = "<super>", ("<fraction>", "<circle>")
+DIGITS = "0123456789+-=()"
+
+
+def readable(text: str) -> str:
+    """The visible words, with compatibility forms (bold letters, full width, ligatures) as plain letters.
+
+    A raised digit is written with a caret, a fraction or a number in a circle with spaces around it.
+    """
+    words = normalize(text)
+    if words.isascii():
+        return words
+    plain = unicodedata.normalize("NFKC", in_order(words.translate(_plain_letters())))
+    return normalize(plain)
+
+
+@cache
+def _plain_letters() -> dict[int, str]:
+    """By code point, what is put in place of a character before NFKC makes plain letters of all others."""
+    letters = {}
+    for character in map(chr, PLANES_WITH_FORMS):
+        kind, *_ = unicodedata.decomposition(character).split() or [""]
+        plain = unicodedata.normalize("NFKC", character)
+        if kind in APART:
+            letters[ord(character)] = f" {plain} "
+        elif kind == RAISED and all(letter in DIGITS for letter in plain):
+            letters[ord(character)] = f"^{plain}"
+    return letters
