@@ -174,7 +174,7 @@ def pair_of(first: str, second: str) -> Pair:
     [
         (pair_of("Does it run on iOS 15?", "Does it run on iOS 16?"), "review", ["version"]),
         (pair_of("How do I turn it on?", "How do I turn it off?"), "review", ["opposite"]),
-        (pair_of("Wann öffnet ihr das Bad?", "Wann schließt ihr es?"), "review", ["language"]),
+        (pair_of("Wann macht ihr das Bad auf?", "Wann macht ihr es zu?"), "review", ["language"]),
         (pair_of("Where is my order?", "When is my order?"), "duplicate", ["question"]),
         (pair_of("Where is my order?", "Where's the order I made?"), "duplicate", []),
     ],
@@ -194,7 +194,7 @@ def test_what_a_guard_sees_is_a_reason_and_mostly_no_duplicate(
 
 def test_a_release_of_other_languages_has_nothing_against_them() -> None:
     both = Judge(replace(scorer_of_both(), is_english=False), reader())
-    pair = pair_of("Wann öffnet ihr das Bad?", "Um wie viel Uhr macht das Bad auf?")
+    pair = pair_of("Wann macht ihr das Bad auf?", "Um wie viel Uhr macht das Bad auf?")
     (judged,) = both.judge([pair], floats(1.0), floats(9.0))
     assert (judged.verdict, judged.reasons) == ("duplicate", ())
 
