@@ -133,8 +133,6 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.following",
         "app.engine.coroutines",
         "app.engine.stored_pairs",
-        "app.engine.reasons",
-        "app.engine.verdicts",
         "app.engine.live_release",
         "app.engine.store",
     },
