@@ -107,7 +107,7 @@ def test_one_item_larger_than_an_answer_is_a_page_of_its_own() -> None:
 def test_bytes_of_a_text_are_those_of_its_json(text: str) -> None:
     encoded = json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass")
     assert json_bytes(text) == len(encoded) - 2
-    question = Question("id", text, 1, None, b"")
+    question = Question("id", text, 1, None, b"", b"")
     assert text_bytes(question) == 2 + json_bytes(text)
     assert fit([text], json_bytes(text))
     assert not fit([text], json_bytes(text) - 1)
