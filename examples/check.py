@@ -32,9 +32,9 @@ class Bar:
 
 
 BARS = (
-    Bar("paraphrase", "duplicate", least=35),
+    Bar("paraphrase", "duplicate", least=8),
     Bar("near_miss", "duplicate", most=2),
-    Bar("near_miss", "new", least=25),
+    Bar("near_miss", "new", least=7),
     Bar("elsewhere", "new", least=12),
 )
 
