@@ -73,6 +73,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         case SameaskError():
             return refuse(request, error)
         case HTTPException():
-            return problem(request, error.status_code, error.detail, "there is no such page")
+            status, title = error.status_code, error.detail
+            words = "there is no such page" if status == 404 else title
+            return problem(request, status, title, words, headers=error.headers)
         case _:
             raise error
