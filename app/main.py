@@ -36,7 +36,7 @@ from app.http import (
 from app.http.access import AskForKey, guarded
 from app.http.body_limit import LimitBody
 from app.http.browsers import ANSWER_HEADERS, METHODS, REQUEST_HEADERS, SecurityHeaders, names_of
-from app.http.dependencies import ClientLeft, Reading
+from app.http.dependencies import Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
@@ -45,6 +45,7 @@ from app.http.problems import FieldProblem, answer, problem
 from app.http.starting import WhileStarting
 from app.importing import Imports
 from app.keys import Keys
+from app.leaving import ClientLeft
 from app.promises.activity import Activity
 from app.promises.promises import Promises
 from app.releases.at_start import open_chosen

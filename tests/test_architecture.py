@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
         "app.http",
         "app.door",
         "app.fields",
+        "app.leaving",
         "app.detector",
         "app.promises",
         "app.releases",
@@ -44,6 +45,7 @@ ARROWS: dict[str, set[str]] = {
         "app.web",
         "app.door",
         "app.fields",
+        "app.leaving",
         "app.importing",
         "app.file_preview",
         "app.detector",
@@ -57,6 +59,7 @@ ARROWS: dict[str, set[str]] = {
     },
     # what both doors share
     "app.door": {"app.keys", "app.scopes"},
+    "app.leaving": set(),
     "app.fields": {"app.settings", "app.engine.text"},
     # files of questions
     "app.row_checks": {"app.fields", "app.engine.rows"},

@@ -1,8 +1,7 @@
 """What endpoints ask for, as types: an endpoint's signature reads as a sentence."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Annotated, Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Annotated, ParamSpec, TypeVar, cast
 
 from fastapi import Depends, Query, Request, Response
 
@@ -19,10 +18,6 @@ from app.training_runs.queue import TrainingRuns
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class ClientLeft(Exception):
-    """The client closed the connection; its work was cancelled."""
 
 
 class Reading:
@@ -79,31 +74,6 @@ TheTrainingRuns = Annotated[TrainingRuns, Depends(_training_runs)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, unless the client leaves first: then it is cancelled, and what waits for the model is dropped."""
-    working = asyncio.current_task()
-    assert working
-    left = over = False
-
-    def leave(_: object) -> None:
-        nonlocal left
-        if not over:  # the two may end in one turn of the loop
-            left = True
-            working.cancel()
-
-    leaving = asyncio.create_task(_disconnected(request))
-    leaving.add_done_callback(leave)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if left and not working.uncancel():  # nobody else cancelled it too
-            raise ClientLeft from None
-        raise
-    finally:
-        over = True
-        leaving.cancel()
-
-
 def may_see_names(request: Request) -> bool:
     """Whether the answer may name those who label: not to a key that is for asking alone."""
     caller: Caller | None = getattr(request.state, "caller", None)
@@ -120,8 +90,3 @@ def report(response: Response, seconds: Mapping[str, float]) -> None:
     response.headers["Server-Timing"] = ", ".join(
         f"{phase};dur={taken * 1000:.2f}" for phase, taken in seconds.items()
     )
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

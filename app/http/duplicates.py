@@ -14,12 +14,12 @@ from app.http.dependencies import (
     TheSettings,
     may_see_names,
     report,
-    while_connected,
 )
 from app.http.labels import PairLabel
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.http.reasons import PairReason
+from app.leaving import while_connected
 from app.settings import Settings
 
 router = APIRouter(route_class=StrictRoute, tags=["asking"])

@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import CollectionNotFound, Overloaded
 from app.fields import CollectionName, Limits, Text
 from app.http.bodies import Body, FirstErrors, counted
-from app.http.dependencies import TheDetector, TheSettings, may_see_names, report, while_connected
+from app.http.dependencies import TheDetector, TheSettings, may_see_names, report
 from app.http.labels import PairLabel
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.http.reasons import PairReason
+from app.leaving import while_connected
 
 router = APIRouter(route_class=StrictRoute, tags=["asking"])
 

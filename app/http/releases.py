@@ -21,11 +21,12 @@ from app.errors import (
 from app.fields import MAX_ID_CHARACTERS, StoredId, Text
 from app.http.bodies import Body, counted
 from app.http.collections import Thresholds
-from app.http.dependencies import InCollection, TheReleases, TheSettings, while_connected
+from app.http.dependencies import InCollection, TheReleases, TheSettings
 from app.http.paging import Limit, page_size
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.http.promises import PromiseOfTarget
+from app.leaving import while_connected
 
 router = APIRouter(route_class=StrictRoute, tags=["releases"])
 

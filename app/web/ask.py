@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from app.detector import Candidate, Finding
 from app.engine.store import Question
+from app.leaving import while_connected
 from app.scopes import KeyScope
 from app.web.page import Page, ThePage
 from app.web.people import Said, said_of, say, take_back
@@ -85,7 +86,7 @@ async def ask(page: ThePage) -> HTMLResponse:
         return page.part("ask_nothing.html", examples=await _examples(page))
     question = page.fields.text("question")
     page.fields.check()
-    answer = await _answer(page, question)
+    answer = await while_connected(page.request, _answer(page, question))  # or who types on left
     return page.part("ask_answer.html", answer=answer, marks=await marks_of(page))
 
 

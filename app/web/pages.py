@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import NotReady, SameaskError
+from app.leaving import ClientLeft
 from app.web import ask, compare, health, imports, questions, releases, review, sign_in, static
 from app.web.access import SCOPES, check_visitor, path_in
 from app.web.problems import problem, refuse
@@ -33,7 +34,7 @@ def create_pages(state: State) -> FastAPI:
         names.update(str(route.name) for route in room.router.routes)
     if wrong := names ^ SCOPES.keys():
         raise LookupError(f"app/web/access.py must give each page a scope: {sorted(wrong)}")
-    for kind in (SameaskError, HTTPException):
+    for kind in (SameaskError, HTTPException, ClientLeft):
         pages.add_exception_handler(kind, _answer_error)
     return pages
 
@@ -72,7 +73,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     match error:
         case SameaskError():
             return refuse(request, error)
+        case ClientLeft():
+            return Response(status_code=499)  # nobody reads it
         case HTTPException():
-            return problem(request, error.status_code, error.detail, "there is no such page")
+            status, title = error.status_code, error.detail
+            words = "there is no such page" if status == 404 else title
+            return problem(request, status, title, words, headers=error.headers)
         case _:
             raise error

@@ -1,12 +1,14 @@
 """Errors out, to people: the sentences of the problem document, as a part of the page that asked, or as a page."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from app.errors import FieldError, InvalidRequest, KeyMissing, KeyRefused, SameaskError
-from app.web.templates import address, is_part, render
+from app.web.templates import address, is_part, render, wants_html
 
 log = logging.getLogger(__name__)
 
@@ -15,12 +17,13 @@ def refuse(request: Request, error: SameaskError) -> Response:
     """The answer to a request that failed. Who is not signed in, and wants a page, is led to where one signs in."""
     if error.status >= 500:
         log.error("%s: %s", type(error).__name__, error)
-    wants_page = request.method == "GET" and not is_part(request)
+    wants_page = request.method == "GET" and wants_html(request) and not is_part(request)
     if wants_page and isinstance(error, KeyMissing | KeyRefused):
         return _sign_in_first(request)
     fields = error.errors if isinstance(error, InvalidRequest) else ()
     detail = "nothing was done" if fields else str(error)
-    return problem(request, error.status, error.title, detail, fields, _seconds(error))
+    challenge = {"WWW-Authenticate": 'Bearer realm="sameask"'} if error.status == 401 else {}
+    return problem(request, error.status, error.title, detail, fields, _seconds(error), challenge)
 
 
 def problem(
@@ -28,22 +31,41 @@ def problem(
     status: int,
     title: str,
     detail: str,
-    fields: tuple[FieldError, ...] = (),
+    fields: Sequence[FieldError] = (),
     retry_after_seconds: int | None = None,
-) -> HTMLResponse:
-    """A problem as a part of a page, or as a page; `fields` are told beside their fields."""
-    template = "problem.html" if is_part(request) else "problem_page.html"
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem as a part of a page, or as a page; `fields` are told beside their fields. As a problem document (RFC
+    9457) to who asks for no HTML."""
+    told = dict(headers or {})
+    if retry_after_seconds:
+        told["Retry-After"] = str(retry_after_seconds)
+    if not wants_html(request):
+        return _document(status, title, detail, fields, told)
     html = render(
         request,
-        template,
+        "problem.html" if is_part(request) else "problem_page.html",
         status=status,
         title=title,
         detail=detail,
         fields=fields,
         retry_after_seconds=retry_after_seconds,
     )
-    headers = {"Retry-After": str(retry_after_seconds)} if retry_after_seconds else {}
-    return HTMLResponse(html, status, headers)
+    return HTMLResponse(html, status, told)
+
+
+def _document(
+    status: int, title: str, detail: str, fields: Sequence[FieldError], headers: Mapping[str, str]
+) -> Response:
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    if fields:
+        document["errors"] = [asdict(field) for field in fields]
+    return JSONResponse(document, status, headers, "application/problem+json")
 
 
 def _sign_in_first(request: Request) -> Response:

@@ -28,6 +28,11 @@ def is_part(request: Request) -> bool:
     return "hx-request" in headers and "hx-history-restore-request" not in headers
 
 
+def wants_html(request: Request) -> bool:
+    """Whether a browser asks, or htmx in it; others are told of problems in JSON, as everywhere else."""
+    return is_part(request) or "text/html" in request.headers.get("accept", "")
+
+
 def address(request: Request, path: str, **parameters: object) -> str:
     """The address of a page: behind a proxy with its path in front; parameters that are empty are left out."""
     outer = str(request.scope.get("root_path", "")).rstrip("/")

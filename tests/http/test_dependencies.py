@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from app.http.dependencies import ClientLeft, while_connected
+from app.leaving import ClientLeft, while_connected
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NONE_HERE = (
@@ -65,6 +65,7 @@ class Watched:
 @contextmanager
 def launched() -> Iterator[Browser]:
     """A browser without a window."""
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
@@ -93,10 +94,8 @@ def watched(
             seen.faults.append(f"asked {request.url}")
 
     def note_message(message: Any) -> None:
-        is_refusal = (
-            "Failed to load resource" in message.text
-        )  # of an answer of 4xx, which is meant
-        if message.type in ("error", "warning") and not is_refusal:
+        is_meant = any(words in message.text for words in MEANT)
+        if message.type in ("error", "warning") and not is_meant:
             seen.faults.append(message.text)
 
     page.on("request", note_request)

@@ -24,4 +24,5 @@ def pages(page_settings: Settings) -> Iterator[TestClient]:
     """The running service, one for a module, that no key was made for."""
     with TestClient(create_app(page_settings), follow_redirects=False) as client:
         wait_until_ready(client)
+        client.headers["Accept"] = "text/html"
         yield client

@@ -39,6 +39,7 @@ class House:
         """Another browser, with no cookie."""
         browser = TestClient(app_of(self.client), follow_redirects=False)
         browser.portal = self.client.portal
+        browser.headers["Accept"] = "text/html"
         return browser
 
     def signed_in(self, holder: str) -> TestClient:

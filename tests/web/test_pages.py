@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from app.web.static import FILES
+from tests.serving import PROBLEM
 from tests.web.browsing import HTMX, post, shown, texts
 from tests.web.markup import parsed
 
@@ -127,7 +128,7 @@ def test_the_chosen_theme_comes_with_the_page(pages: TestClient) -> None:
 def test_while_the_service_starts_the_page_says_so_and_loads_itself_again(
     page_settings: Settings,
 ) -> None:
-    response = TestClient(create_app(page_settings)).get("/")
+    response = TestClient(create_app(page_settings)).get("/", headers={"Accept": "text/html"})
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     page = parsed(response.text)
     assert page.one("meta", http_equiv="refresh")["content"] == "1"
@@ -151,3 +152,17 @@ def test_no_template_has_a_script_or_a_style_of_its_own() -> None:
     for template in TEMPLATES.iterdir():
         text = template.read_text("utf-8")
         assert not re.search(r"<style|\sstyle=|<script>|\son\w+=|hx-on|javascript:", text), template
+
+
+def test_who_asks_for_no_html_is_told_of_a_problem_in_json(pages: TestClient) -> None:
+    json = {"Accept": "*/*"}
+    for response, status in (
+        (pages.get("/page/nowhere", headers=json), 404),
+        (pages.delete("/", headers=json), 405),
+        (pages.get("/?collection=faq", headers=json), 404),
+    ):
+        assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
+        assert response.json()["status"] == status
+        assert ("allow" in response.headers) is (status == 405)
+    refused = pages.get("/?collection=..", headers=json).json()
+    assert [error["field"] for error in refused["errors"]] == ["collection"]
