@@ -195,6 +195,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.scorer",
         "app.engine.index",
         "app.engine.store",
+        "app.engine.text",
     },
     "app.engine.live_release": {
         "app.engine.models",

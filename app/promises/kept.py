@@ -15,6 +15,7 @@ from app.promises.labelled import LabelledPairs
 from app.promises.pool import Pool
 from app.promises.queue import Claims, Queue
 
+GROWN, FEW = 1.2, 10  # times and pairs by which a pool may grow before thresholds are derived anew
 ASKED_AT_MOST = 2000  # texts of those asked lately that the pool takes in
 
 
@@ -57,8 +58,10 @@ class Kept:
 
     @property
     def is_current(self) -> bool:
-        """Whether what was derived last was derived for what is wished now."""
+        """Whether what was derived last was derived for what is wished now, and of nearly as many near pairs."""
         if self.standing is None:
+            return False
+        if self.pool.size > GROWN * len(self.standing.evidence.population) + FEW:
             return False
         before = self.standing.collection
         return (before.target_precision, before.review_recall) == (

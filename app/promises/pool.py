@@ -73,6 +73,11 @@ class Pool:
         return list(self._pairs.values())
 
     @property
+    def size(self) -> int:
+        """How many are known by now."""
+        return len(self._pairs)
+
+    @property
     def to_read(self) -> int:
         """How many questions' pairs have yet to be looked for."""
         return max(0, min(self._wanted, len(self._order)) - self._done) + len(self._asked)
