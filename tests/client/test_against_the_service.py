@@ -100,7 +100,7 @@ def _walk_health(speak: Speak) -> None:
     assert speak("livez") == s.Alive(status="alive")
     ready = speak("readyz")
     assert (ready.ready, ready.failure, ready.release, ready.collections) == (True, None, "tiny", 1)
-    assert "sameask_requests" in speak("metrics")
+    assert "sameask_request_seconds" in speak("metrics")
 
 
 def _walk_questions(speak: Speak) -> None:
