@@ -54,6 +54,12 @@ SCORES: dict[str, Any] = {
         }
     ],
 }
+EMBEDDINGS: dict[str, Any] = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8, 0]}],
+    "model": "tiny",
+    "usage": {"prompt_tokens": 4, "total_tokens": 4},
+}
 WRITTEN = {"collection": "default", "revision": 2, "added": 1, "updated": 1, "unchanged": 0}
 QUESTION = {"id": "a/b", "text": "One?", "revision": 1, "quarantined": None}
 DELETED = {"collection": "default", "revision": 3}

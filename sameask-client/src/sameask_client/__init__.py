@@ -19,6 +19,7 @@ from sameask_client.asking import (
 from sameask_client.async_client import AsyncClient
 from sameask_client.client import Client
 from sameask_client.collections import Collection, Thresholds
+from sameask_client.embeddings import Embedding, Embeddings, Usage
 from sameask_client.errors import (
     Conflict,
     InvalidRequest,
@@ -86,6 +87,8 @@ __all__ = [
     "CurvePoint",
     "Deleted",
     "Duplicates",
+    "Embedding",
+    "Embeddings",
     "Ending",
     "Evidence",
     "Finding",
@@ -130,6 +133,7 @@ __all__ = [
     "Thresholds",
     "TrainingProgress",
     "TrainingRun",
+    "Usage",
     "Verdict",
     "Written",
     "__version__",

@@ -10,6 +10,7 @@ import httpx
 from sameask_client import (
     asking,
     collections,
+    embeddings,
     health,
     labels,
     promises,
@@ -83,6 +84,7 @@ class Client:
 
     find_duplicates = _asks(asking.find_duplicates)
     score_pairs = _asks(asking.score_pairs)
+    embed_texts = _asks(embeddings.embed_texts)
 
     upsert_questions = _asks(questions.upsert_questions)
     import_questions = _uploads(questions.import_questions)
