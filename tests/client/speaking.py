@@ -73,5 +73,7 @@ def speaking_async(url: str, asked: Asked) -> Iterator[Speak]:
         def speak(name: str, /, *args: object, **kwargs: object) -> Any:
             return runner.run(call(name, *args, **kwargs))
 
-        yield speak
-        runner.run(client.aclose())
+        try:
+            yield speak
+        finally:
+            runner.run(client.aclose())
