@@ -11,6 +11,8 @@ import pytest
 import answers
 import sameask_client as s
 from both_clients import URL, Call, Service
+from sameask_client.following import Events
+from sameask_client.training_runs import follow_training_run
 
 
 def _page(*ids: str, cursor: str | None) -> httpx.Response:
@@ -236,6 +238,17 @@ def test_an_event_of_several_lines_is_one_state(call: Call) -> None:
     text = "".join(f"data:{line}\n" for line in lines) + "\n"
     (run,) = call(Service(httpx.Response(200, text=text)), "follow_training_run", 4)
     assert run.is_over
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_stream_may_be_cut_anywhere(size: int, end: str) -> None:
+    document = json.dumps({**answers.RUN, "log": "one\u2028two\x85three"}, ensure_ascii=False)
+    text = f": ping{end}{end}data: {document}{end}{end}" * 2
+    events = Events(follow_training_run(4))
+    parts = [text[start : start + size] for start in range(0, len(text), size)]
+    runs = [run for part in parts for run in events.states(part)]
+    assert [run.log for run in runs] == ["one\u2028two\x85three"] * 2
 
 
 def test_a_stream_of_something_else_is_told_apart(call: Call) -> None:

@@ -248,9 +248,8 @@ class AsyncClient:
             if not response.is_success:
                 await response.aread()
                 response.raise_for_status()
-            async for line in response.aiter_lines():
-                state = events.state(line)
-                if state is not None:
+            async for text in response.aiter_text():
+                for state in events.states(text):
                     yield state
 
 

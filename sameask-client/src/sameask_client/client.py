@@ -219,7 +219,5 @@ class Client:
             if not response.is_success:
                 response.read()
                 response.raise_for_status()
-            for line in response.iter_lines():
-                state = events.state(line)
-                if state is not None:
-                    yield state
+            for text in response.iter_text():
+                yield from events.states(text)

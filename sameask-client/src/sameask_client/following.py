@@ -35,17 +35,24 @@ class Stream(Generic[T]):
 
 
 class Events(Generic[T]):
-    """Lines of a stream -> states."""
+    """Parts of a stream's text -> states.
+
+    Lines are cut here and not by httpx, which also cuts at characters that may stand in a state, such as U+2028.
+    """
 
     def __init__(self, stream: Stream[T]) -> None:
         self._kind = stream.kind
-        self._data: list[str] = []
+        self._line = ""  # that has begun
+        self._data: list[str] = []  # of the event that has begun
 
-    def state(self, line: str) -> T | None:
-        """The state that ends with this line; None inside one, and for what keeps the connection alive.
+    def states(self, text: str) -> list[T]:
+        """The states that end in this part. Raises NotSameask."""
+        *lines, self._line = (self._line + text).split("\n")
+        states = [self._state(line.removesuffix("\r")) for line in lines]
+        return [state for state in states if state is not None]
 
-        Raises NotSameask.
-        """
+    def _state(self, line: str) -> T | None:
+        """The state that ends with this line; None inside one, and for what keeps the connection alive."""
         if line:
             name, _, value = line.partition(":")
             if name == "data":
