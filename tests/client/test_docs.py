@@ -14,6 +14,7 @@ from tests.serving import served
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "client.md"
+README = ROOT / "README.md"
 CLIENT_README = ROOT / "sameask-client" / "README.md"
 
 PRINTED = """duplicate faq-1
@@ -61,3 +62,4 @@ def test_the_readme_s_lines_work_against_the_demo(
     printed = capsys.readouterr().out
     assert f"`{printed.strip()}` is what it prints" in CLIENT_README.read_text("utf-8")
     assert len(block.strip().splitlines()) == 4  # three, and a blank one
+    assert blocks(README) == [block]
