@@ -91,7 +91,7 @@ def _owns(module: ModuleType, name: str) -> bool:
 def _missing(schema: Schema, kind: Any, schemas: Mapping[str, Schema]) -> Iterator[str]:
     """Fields that the schema has and the dataclass has not, there and in what they hold; constants say nothing."""
     kind = _held(kind)
-    if not is_dataclass(kind):
+    if not isinstance(kind, type) or not is_dataclass(kind):
         return
     hints = typing.get_type_hints(kind)
     known = {field.name for field in fields(kind)}
