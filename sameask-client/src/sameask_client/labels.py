@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sameask_client.operation import Listing, Operation, delete_and_read, post
 from sameask_client.uploading import MAX_BYTES, MAX_ITEMS, Upload
@@ -72,7 +73,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What somebody said of a pair: its two texts. `ended`: None while the label is active."""
+    """What somebody said of a pair: its two texts. `ended`: None while the label is active.
+
+    `offered_by`, `offered_probability`: how the review queue drew the pair; None for one that it never drew.
+    """
 
     id: int
     questions: tuple[str, ...]
@@ -82,6 +86,8 @@ class Label:
     note: str | None
     contradicted: bool
     ended: Ending | None
+    offered_by: Literal["chosen", "random"] | None = None
+    offered_probability: float | None = None
 
 
 def label_pairs(labels: Iterable[NewLabel], *, collection: str = "default") -> Operation[Labelled]:
