@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
+from app.engine.asking import Embed, Embeddings
 from app.engine.coroutines import run
 from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
 from app.engine.finding import Find, Findings
@@ -130,6 +131,16 @@ class Detector:
             score = Score(self.store, live, pairs, collection, self._bounds)
             score.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, score.answer()))
+
+    async def embed(self, texts: Sequence[str], release: str | None = None) -> Embeddings:
+        """Unit vectors of texts, by the live release, which must be `release` if that is given.
+
+        Raises ReleaseNotLive, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
+        """
+        with self.live.in_use() as live:
+            embed = Embed(live, texts, release, self._bounds)
+            embed.refuse_if_full()
+            return await asyncio.wrap_future(run(self._askers, embed.answer()))
 
     # Writing
 

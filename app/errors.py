@@ -30,6 +30,7 @@
     │   ├── HostRefused            421
     │   ├── KeyNotFound            404
     │   ├── ReleaseNotFound        404
+    │   ├── ReleaseNotLive         404  names the one that is
     │   ├── NoShadow               404
     │   ├── ReleaseUnusable        409  refused, says why
     │   ├── GateNotPassed          409
@@ -382,6 +383,18 @@ class ReleaseNotFound(RequestError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no release {name!r}: GET /admin/releases lists them")
+
+
+class ReleaseNotLive(RequestError):
+    """Vectors were asked of a release that is not live: those of two releases can't be compared."""
+
+    status = 404
+    title = "Release not live"
+
+    def __init__(self, name: str | None, live: str) -> None:
+        super().__init__(
+            f"the release {name!r} is not live: {live!r} is, and `sameask` means whichever is live"
+        )
 
 
 class NoShadow(RequestError):

@@ -25,6 +25,7 @@ from app.fields import sentence
 from app.http import (
     collections,
     duplicates,
+    embeddings,
     health,
     labels,
     pair_score,
@@ -40,6 +41,7 @@ from app.http.dependencies import Reading
 from app.http.docs import mount_docs
 from app.http.faults import AnswerFaults
 from app.http.metrics import MeasureRequests, Metrics
+from app.http.openai_clients import TellOpenAiClients
 from app.http.paths import PlainPaths
 from app.http.problems import FieldProblem, answer, problem
 from app.http.starting import WhileStarting
@@ -98,6 +100,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
     for resource in (
         duplicates,
         pair_score,
+        embeddings,
         questions,
         labels,
         collections,
@@ -123,6 +126,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_pl
     if not in_place:
         app.add_middleware(ServePages, pages=_pages(app.state, settings))
     app.add_middleware(AnswerFaults)
+    app.add_middleware(TellOpenAiClients, root_path=settings.root_path or "")
     if settings.cors_origins:  # a browser asks first whether it may ask, without a key
         app.add_middleware(
             CORSMiddleware,

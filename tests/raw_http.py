@@ -251,6 +251,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "exclude_ids": ["a"],
     },
     "/pair-score": {"pairs": [{"question1": "Where is it?", "question2": "Where?"}]},
+    "/v1/embeddings": {"model": "sameask", "input": ["Where is it?", "Who?"], "dimensions": 32},
     "/questions": {
         "collection": "default",
         "questions": [{"id": "a", "text": "Why?"}, {"id": "b", "text": "How?"}],

@@ -128,6 +128,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.files",
     },
     "app.detector": {
+        "app.engine.asking",
         "app.engine.query",
         "app.engine.finding",
         "app.engine.pair_scores",

@@ -26,6 +26,7 @@ TEXT = f"What does {MARKER} mean?"
 
 FIND = ("/duplicates", {"questions": [TEXT, f"Who said {MARKER}?"]})
 SCORE = ("/pair-score", {"pairs": [{"question1": TEXT, "question2": f"Who said {MARKER}?"}]})
+EMBED = ("/v1/embeddings", {"model": "sameask", "input": [TEXT, f"Who said {MARKER}?"]})
 LABEL = (
     "/labels",
     {"labels": [{"questions": [TEXT, f"Who said {MARKER}?"], "is_duplicate": True, "by": "anna"}]},
@@ -39,6 +40,8 @@ BAD = [
     ("/duplicates", {"questions": TEXT}, 422),
     ("/duplicates", {"questions": [TEXT + "\x00"]}, 422),
     ("/pair-score", {"pairs": [{"question1": TEXT}]}, 422),
+    ("/v1/embeddings", {"model": MARKER, "input": TEXT}, 404),
+    ("/v1/embeddings", {"model": "sameask", "input": [TEXT, 5]}, 422),
     ("/questions", {"questions": [{"id": "", "text": TEXT}]}, 422),
     (
         "/labels",
@@ -95,7 +98,7 @@ def client(settings: Settings, log: Log) -> Iterator[httpx.Client]:  # noqa: ARG
 
 
 def test_good_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
-    for path, body in (WRITE, LABEL, FIND, SCORE, WRITE):
+    for path, body in (WRITE, LABEL, FIND, SCORE, EMBED, WRITE):
         assert client.post(path, json=body).status_code == 200
     assert client.get("/questions").json()["questions"][0]["text"] == TEXT
     assert client.delete("/questions/a").status_code == 200
@@ -119,7 +122,7 @@ def test_bad_requests_leave_no_text_in_the_log(client: httpx.Client, log: Log) -
 def test_a_failing_model_leaves_no_text_in_the_log(client: httpx.Client, log: Log) -> None:
     with watched_model() as model:
         model.failing = True
-        for path, body in (FIND, SCORE, WRITE):
+        for path, body in (FIND, SCORE, EMBED, WRITE):
             assert client.post(path, json=body).status_code == 503
     wait_until(lambda: client.get("/readyz").status_code == 200)
     log.assert_silent()

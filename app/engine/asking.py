@@ -1,4 +1,7 @@
-"""The models of the live release, as one request asks them, and the time that each phase of it takes."""
+"""The models of the live release, as one request asks them, and the time that each phase of it takes.
+
+A request for vectors alone is made here, since it needs nothing else.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +14,10 @@ from numpy.typing import NDArray
 from app.engine.coroutines import Awaited
 from app.engine.live_release import LiveRelease, logits_of
 from app.engine.models.tokens import Tokens
-from app.engine.query import TokenBudget
+from app.engine.query import Bounds, TokenBudget
 from app.engine.text import TextPair
 from app.engine.verdicts import unread
-from app.errors import FieldError, InvalidRequest, SameaskError, Unembeddable
+from app.errors import FieldError, InvalidRequest, ReleaseNotLive, SameaskError, Unembeddable
 
 
 @dataclass
@@ -80,6 +83,43 @@ class Models:
             outcomes = await Awaited(self._live.read_pairs(tokens))
         logits[: len(tokens)] = logits_of(outcomes)
         return logits
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The answer of `Embed`: (n, d) float32 unit vectors by one release, and the tokens that its model read."""
+
+    release: str
+    vectors: NDArray[np.float32]
+    tokens: int
+    phases: Phases
+
+
+class Embed:
+    """One request for vectors: texts in, unit vectors out, in their order."""
+
+    def __init__(
+        self, live: LiveRelease, texts: Sequence[str], release: str | None, bounds: Bounds
+    ) -> None:
+        """`release`: the one that is asked for; None: whichever is live. Raises ReleaseNotLive."""
+        if release not in (None, live.release.name):
+            raise ReleaseNotLive(release, live.release.name)
+        self._live = live
+        self._texts = texts
+        self._phases = Phases()
+        self._models = Models(live, self._phases, bounds.tokens("input"))
+
+    def refuse_if_full(self) -> None:
+        """Raise Overloaded if its texts would not fit now."""
+        self._live.refuse_if_full(len(self._texts), 0)
+
+    async def answer(self) -> Embeddings:
+        """The answer. Raises Overloaded, ModelFailing, InvalidRequest."""
+        tokens = self._models.tokenize(self._texts)
+        places = [f"input.{number}" for number in range(len(tokens))]
+        vectors = await self._models.embed(tokens, places)
+        count = sum(of_text.count for of_text in tokens)
+        return Embeddings(self._live.release.name, vectors, count, self._phases)
 
 
 def _blame(outcomes: Sequence[object], places: Sequence[str]) -> Exception:

@@ -26,6 +26,7 @@ NO_KEY = None
 SCOPES: Mapping[str, KeyScope | None] = {
     "find_duplicates": KeyScope.ASK,
     "score_pairs": KeyScope.ASK,
+    "embed_texts": KeyScope.READ,
     "list_questions": KeyScope.READ,
     "read_question": KeyScope.READ,
     "list_collections": KeyScope.READ,

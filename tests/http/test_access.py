@@ -54,6 +54,7 @@ EXPECTED = {
     "GET /metrics": "read",
     "POST /duplicates": "ask",
     "POST /pair-score": "ask",
+    "POST /v1/embeddings": "read",
     "GET /questions": "read",
     "GET /questions/{id:path}": "read",
     "GET /collections": "read",

@@ -260,6 +260,7 @@ NOT_JSON = {
 METHODS = {
     "/duplicates": "POST",
     "/pair-score": "POST",
+    "/v1/embeddings": "POST",
     "/questions": "GET, HEAD, POST",
     "/labels": "GET, HEAD, POST",
     "/labels/1": "DELETE",
