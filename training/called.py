@@ -77,10 +77,9 @@ def verdict_figures(
 def _figures(verdicts: NDArray[np.str_], labels: NDArray[np.bool_]) -> Figures:
     called = verdicts == "duplicate"
     right = int((called & labels).sum())
-    shares = {verdict: float((verdicts == verdict).mean()) for verdict in VERDICTS}
-    return {
-        "pairs": len(labels),
-        **shares,
-        "precision": right / int(called.sum()) if called.any() else None,
-        "recall": right / int(labels.sum()) if labels.any() else None,
-    }
+    figures: Figures = {"pairs": len(labels)}
+    for verdict in VERDICTS:
+        figures[verdict] = float((verdicts == verdict).mean())
+    figures["precision"] = right / int(called.sum()) if called.any() else None
+    figures["recall"] = right / int(labels.sum()) if labels.any() else None
+    return figures
