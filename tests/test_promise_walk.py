@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from app.main import create_app
-from app.settings import SHIPPED_RELEASE, Settings
+from app.settings import Settings
 from examples.promise import DOMAINS, Walk, import_questions, label_until_kept, meanings_of
 from tests.serving import served
 
@@ -25,18 +25,3 @@ def test_the_walk_labels_what_the_queue_offers_and_says_what_is_lacking(
     rows = [row for row in capsys.readouterr().out.splitlines() if row.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == ["| 0", "| 20", "| 40"]
     assert " | 0.900 | release | " in rows[1]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_walk_ends_at_a_promise_of_95_in_100(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shipped = settings.model_copy(update={"release": SHIPPED_RELEASE.resolve()})
-    meanings = meanings_of(DOMAINS, 1000)
-    walk = Walk("support-desk", 0.95, most=1000)
-    with served(create_app(shipped)) as url, httpx.Client(base_url=url, timeout=60) as client:
-        import_questions(client, walk, list(meanings))
-        assert label_until_kept(client, walk, meanings)
-    *_, last = capsys.readouterr().out.splitlines()
-    assert " | collection | 0.95" in last

@@ -98,7 +98,8 @@ class Point:
 @dataclass(frozen=True)
 class Promise:
     """A target precision: where `duplicate` begins, with the lower bound of the precision there, the recall and the
-    labels at or above. Without a threshold: about how many labels are lacking, None where no number would do."""
+    labels at or above. Without a threshold: about how many labels are lacking, None where no number would do, or where
+    the near pairs are fewer."""
 
     target_precision: float
     duplicate: float | None
@@ -291,9 +292,14 @@ class Evidence:
         return np.sort(self.drawn.probabilities)
 
     def _lacking(self, target: float, least: float) -> int | None:
-        """About how many more labels of the queue would support the target."""
+        """About how many more labels of the queue would support the target; None where there are too few pairs."""
         starts = [start for start in STARTS if start >= least]
-        fewest = min(self.lacking_at(starts, target), default=np.inf)
+        pairs = self.pairs_above(starts)
+        labels = self._labels_above(starts)
+        fewest = np.inf
+        for place, lacking in enumerate(self.lacking_at(starts, target)):
+            if lacking <= pairs[place] - labels[place]:
+                fewest = min(fewest, lacking)
         return round(fewest / FOCUSED) if np.isfinite(fewest) else None
 
 

@@ -36,7 +36,7 @@ class PromiseOfTarget(BaseModel):
     recall: float | None = Field(description="An estimate of the duplicates' share that is found.")
     labels: int = Field(description="Labelled pairs at or above the threshold.")
     lacking: int | None = Field(
-        description="About how many labels of the queue are lacking; null: no number would do, as it looks now."
+        description="About how many labels of the queue are lacking; null: no number would do, or pairs are too few."
     )
 
 

@@ -128,12 +128,16 @@ class Kept:
         return Standing(self.collection, thresholds, promise, evidence, wanted_next)
 
     def _population(self) -> NDArray[np.float64]:
-        """The near pairs' probabilities: of the pool, or until it has come as far, those that were kept."""
+        """The near pairs' probabilities: of the pool, or until it has come as far, those that were kept.
+
+        Where questions are deleted to be written again, the pool is all but empty for a while: what was kept stands.
+        """
         known = self.pool.probabilities()
-        if self._noted is None or not self.pool.to_read:
+        if self._noted is None:
             return known
         kept = self._noted.population
-        return known if len(known) >= len(kept) else kept.astype(np.float64)
+        enough = len(kept) if self.pool.to_read else len(kept) / 2
+        return known if len(known) >= enough else kept.astype(np.float64)
 
     def _note(self, standing: Standing) -> None:
         population = standing.evidence.population.astype(np.float32)
