@@ -11,9 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from app.errors import FieldError, InvalidRequest, Overloaded, ReleaseNotLive
 from app.fields import Limits, StoredId, Text
 from app.http.bodies import Body, FirstErrors, counted
-from app.http.dependencies import TheDetector, TheSettings, report, while_connected
+from app.http.dependencies import TheDetector, TheSettings, report
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
+from app.leaving import while_connected
 
 router = APIRouter(route_class=StrictRoute, tags=["asking"])
 
