@@ -108,7 +108,7 @@ def test_a_label_is_given_and_undone_from_the_keyboard(seen: Watched) -> None:
     seen.open("/")
     page.keyboard.press("/")
     page.keyboard.type(ASKED)
-    expect(page.locator("article.candidate").first).to_be_visible()
+    expect(page.locator("#found > input[name=question]")).to_have_value(ASKED)
     page.keyboard.press("Tab")
     page.keyboard.press("j")
     first = page.locator("#c1")
@@ -306,12 +306,13 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) ->
     expect(page.locator("#diff")).to_contain_text("would change", timeout=PATIENCE)
     assert seen.serious() == []
     seen.picture("releases")
-    page.get_by_role("button", name="Make minilm-quora live…").click()
+    page.locator("#swap").get_by_role("button", name="Make minilm-quora live…").click()
     page.get_by_label("Reason, for the record").fill("a try")
-    page.get_by_role("button", name="Make minilm-quora live", exact=True).click()
+    asked = page.locator("#question-asked")
+    asked.get_by_role("button", name="Make minilm-quora live").click()
     expect(page.locator(".facts")).to_contain_text("minilm-quora is live", timeout=PATIENCE)
     page.get_by_role("button", name="Roll back…").click()
-    page.get_by_role("button", name="Roll back", exact=True).click()
+    asked.get_by_role("button", name="Roll back").click()
     expect(page.locator(".facts")).to_contain_text("minilm-questions is live", timeout=PATIENCE)
 
 
