@@ -17,10 +17,11 @@ from app.fields import MAX_NUMBER, Person
 from app.http.bodies import Body, counted
 from app.http.collections import ThisCollection, Thresholds
 from app.http.dependencies import TheDetector, ThePromises
+from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.promises.report import Look, Report
 
-router = APIRouter(tags=["promises"])
+router = APIRouter(route_class=StrictRoute, tags=["promises"])
 
 MOST_OFFERED = 20
 

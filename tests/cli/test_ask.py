@@ -36,7 +36,7 @@ def test_pair_as_json_is_the_answer_of_the_http_contract(sameask: Sameask, url: 
 
 def test_find_prints_a_table_of_candidates(sameask: Sameask, tmp_path: Path) -> None:
     sameask("import", question_file(tmp_path))
-    found = sameask("find", "CAN i cancel my order?")
+    found = sameask("find", "Can I  cancel my order?")
     assert found.code == 0
     assert "verdict: duplicate" in found.out
     (line,) = [line for line in found.out.splitlines() if "Can I cancel" in line]
@@ -66,7 +66,7 @@ def test_find_prints_a_text_as_it_stands(sameask: Sameask, tmp_path: Path, text:
 
 
 def test_pair_prints_a_table(sameask: Sameask) -> None:
-    shown = sameask("pair", "Same?", "same?")
+    shown = sameask("pair", "Same?", " Same?")
     assert shown.code == 0
     assert [line.strip("│ ").split() for line in shown.out.splitlines() if "1.000" in line] == [
         ["duplicate", "│", "1.000", "│", "1.000", "│", "the", "same", "words"]

@@ -211,6 +211,7 @@ def test_a_name_that_can_not_be_shown_is_refused(sameask: Sameask, name: str) ->
 
 def _serve_refused(tmp_path: Path, **settings: str) -> Outcome:
     """How `sameask serve` ends, in a process of its own, over an empty data directory."""
+    (tmp_path / "data").mkdir(mode=0o700)
     settings |= {"SAMEASK_DATA_DIR": str(tmp_path / "data"), "SAMEASK_PORT": str(free_port())}
     ended = subprocess.run(
         [*COMMAND, "serve"],
