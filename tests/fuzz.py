@@ -91,8 +91,8 @@ OVERRIDES = (
     ),
     Override(
         422,
-        r"^is a pair of a question with itself$",
-        "a schema can't say that two texts differ in normal form",
+        r"^is a pair of a text with itself$",
+        "a schema can't say that two texts differ",
     ),
     Override(
         422,
@@ -114,6 +114,21 @@ OVERRIDES = (
         422,
         r"^is 'always', but the live release has no pair classifier$",
         "no schema says which release is live",
+    ),
+    Override(
+        422,
+        r"^may be at most [\d,]+",
+        "a limit is a setting, or what the database can hold",
+    ),
+    Override(
+        422,
+        r"^may only be \d+, the release's$",
+        "no schema says which release is live",
+    ),
+    Override(
+        422,
+        r"^must (not contain|hold|be an? (http|address))",
+        "described in words: a pattern of addresses would be a riddle",
     ),
     Override(
         422,

@@ -220,7 +220,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.text_form",
     },
     "app.engine.letter_case": set(),
-    "app.engine.signals": {"app.engine.models", "app.engine.text_form"},
+    "app.engine.signals": {"app.engine.models", "app.engine.text", "app.engine.text_form"},
     "app.engine.reasons": {"app.engine.rulings"},
     "app.engine.rulings": {"app.engine.scorer", "app.engine.store", "app.engine.text"},
     "app.engine.scorer": set(),

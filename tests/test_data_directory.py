@@ -14,15 +14,14 @@ from app.engine.store import Store
 from app.errors import DataDirectoryInUse, DataDirectoryUnusable
 from app.keys import make_key
 from app.scopes import KeyScope
+from tests.engine.test_migrations import before, insert_question
 
 BEFORE_KEYS = import_module("app.engine.store.migrations.versions.0003_keys").down_revision
 
 
 def age(folder: Path) -> None:
-    """Let the database be of the version that came before keys."""
+    """Let the database say that it is of the version that came before keys."""
     with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
-        for table in ("keys", "training_runs", "activations", "deliveries"):
-            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = ?", (BEFORE_KEYS,))
 
 
@@ -52,9 +51,8 @@ def test_one_that_is_not_there_is_made(tmp_path: Path) -> None:
 
 
 def test_one_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    with locked(tmp_path) as store:
-        store.questions.upsert("default", [("a", "one")])
-    age(tmp_path)
+    with before(tmp_path / DATABASE, BEFORE_KEYS) as connection:
+        insert_question(connection, 1, "one", id="a")
     with shared(tmp_path) as store:
         assert (store.keys.all(), store.questions.get("default", "a").text) == ([], "one")
 

@@ -1,6 +1,6 @@
 """One request for duplicates: what it asks, how much may be read for it, and how large its answer may be."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,16 +54,18 @@ class Bounds:
         questions: dict[int, Question] = {}
         for start in range(0, len(distinct), READ_AT_ONCE):
             questions |= store.questions.read(key, distinct[start : start + READ_AT_ONCE])
-            self._refuse(list(questions.values()), READ_SHARE * self.max_answer_bytes)
+            distinct_texts = {
+                question.text for question in questions.values()
+            }  # copies are one candidate
+            self._refuse(distinct_texts, READ_SHARE * self.max_answer_bytes)
         return questions
 
     def refuse_if_large(self, questions: Sequence[Question]) -> None:
         """Raise AnswerTooLarge if the texts of these questions are more than an answer may hold."""
-        self._refuse(questions, self.max_answer_bytes)
+        self._refuse([question.text for question in questions], self.max_answer_bytes)
 
-    def _refuse(self, questions: Sequence[Question], max_bytes: int) -> None:
-        # Copies of a text are one candidate.
-        if not fit({question.text for question in questions}, max_bytes):
+    def _refuse(self, texts: Collection[str], max_bytes: int) -> None:
+        if not fit(texts, max_bytes):
             raise AnswerTooLarge(self.max_answer_bytes)
 
 

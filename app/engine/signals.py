@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.models.tokens import Span, TextTokens
+from app.engine.text import without_ends
 from app.engine.text_form import readable
 
 Spans = tuple[Span, ...]
@@ -115,7 +116,7 @@ def _unread(own: TextTokens, other: TextTokens, text: str) -> Spans:
                 words.append(word)
     else:
         known = set(other.form.casefold().split())
-        words = [word for word in own.form.split() if word.casefold() not in known]
+        words = [without_ends(w) for w in own.form.split() if w.casefold() not in known]
     return tuple(_found(words, text))
 
 

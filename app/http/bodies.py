@@ -5,6 +5,7 @@ to report, while every other request waits.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,15 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
-from app.errors import InvalidJson, UnsupportedBody
+from app.errors import FieldError, InvalidJson, InvalidRequest, UnsupportedBody
 from app.fields import Limits
 from app.http.problems import MAX_ERRORS
 
+MAX_CONTAINERS = (
+    20_000  # objects and lists in a body: each takes fifty times the memory of its two characters
+)
+# Up to the next brace or bracket that stands in no string.
+TO_NEXT_CONTAINER = re.compile(rb'[^"{\[]*+(?:"(?:[^"\\]++|\\.)*+"[^"{\[]*+)*+[{\[]', re.DOTALL)
 ITEMS_AT_ONCE = 10  # so few that their errors are soon made, so many that a good list costs no more
 
 
@@ -84,6 +90,21 @@ def counted(**limits: str) -> Any:
         counts.check()
 
     return Depends(count)
+
+
+def refuse_heap(content: bytes) -> None:
+    """Raise InvalidRequest for more objects and lists than any request needs. In texts, braces are only counted where
+    there are so many that it may matter."""
+    if content.count(b"{") + content.count(b"[") <= MAX_CONTAINERS:
+        return
+    place = 0
+    for _ in range(MAX_CONTAINERS + 1):
+        found = TO_NEXT_CONTAINER.match(content, place)
+        if not found:
+            return
+        place = found.end()
+    why = f"has more than {MAX_CONTAINERS:,} objects and lists"
+    raise InvalidRequest(FieldError("body", why))
 
 
 def _is_json(content_type: str) -> bool:

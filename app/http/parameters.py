@@ -11,17 +11,22 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from app.errors import FieldError, InvalidRequest
+from app.http.bodies import refuse_heap
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses query parameters that it does not know. A dependency would do it, and is dearer."""
+    """A route that refuses query parameters that it does not know, and bodies that would fill the memory.
+
+    A dependency would be dearer, and comes after the body is read.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's own handler, after a look at the parameters."""
+        """The route's own handler, after a look at the parameters and the body."""
         handle = super().get_route_handler()
 
         async def handle_known(request: Request) -> Response:
             _refuse_unknown_parameters(request)
+            refuse_heap(await request.body())  # before FastAPI reads it
             return await handle(request)
 
         return handle_known

@@ -28,7 +28,7 @@ class CountingEncoder:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.embedded = 0
-        self.poison = "\x01"
+        self.poison = "poison"
         self.broken = False
         self.dimension, self.device, self.dtype = encoder.dimension, encoder.device, encoder.dtype
         self.tokenize = encoder.tokenize
@@ -238,7 +238,7 @@ def test_a_text_that_can_not_be_embedded_is_asked_for_again(
     encoder.poison = "wo"
     (one, two) = asked(live, "One?", "Two?")
     assert (type(one), type(two)) == (np.ndarray, Unembeddable)
-    encoder.poison = "\x01"
+    encoder.poison = "poison"
     assert [type(o) for o in asked(live, "One?", "Two?")] == [np.ndarray, np.ndarray]
     assert (live.recent.hits, live.recent.misses) == (1, 3)
     live.close()

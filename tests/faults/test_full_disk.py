@@ -21,6 +21,7 @@ from app.engine.models.encoder import PROBE_TEXTS, Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
 from app.engine.store import Store, sqlite
+from app.engine.text_form import readable
 from app.errors import DataDirectoryUnusable, Unembeddable
 from app.main import create_app
 from app.settings import Settings
@@ -87,7 +88,7 @@ def assert_answers(client: TestClient, texts: dict[str, str]) -> None:
     assert client.get("/readyz").json()["questions_indexed"] == len(texts)
     id_, text = next(reversed(texts.items()))
     assert client.get(f"/questions/{id_}").json()["text"] == text
-    exact, near = ask(client, text.upper(), f"{text[:-1]}?", top_k=3)["results"]
+    exact, near = ask(client, f"  {text}", f"{text[:-1]}?", top_k=3)["results"]
     assert (exact["verdict"], [c["id"] for c in exact["candidates"]]) == ("duplicate", [id_])
     assert len(near["candidates"]) == min(3, len(texts))
     assert all(texts[c["id"]] == c["text"] for c in near["candidates"])
@@ -246,7 +247,7 @@ def test_a_snapshot_without_room_at_the_end_costs_embedding_at_the_start(
     assert "can't be saved, a restart would embed 50 questions again" in caplog.text
     disk.make_room()
     with watched_model() as model, running(on_disk) as client:
-        assert embedded(model) == sorted(texts.values())
+        assert embedded(model) == sorted(map(readable, texts.values()))
         assert_answers(client, texts)
     with watched_model() as model, running(on_disk) as client:
         assert embedded(model) == []

@@ -550,7 +550,7 @@ def test_a_worker_beside_a_server_takes_runs_from_the_same_queue(
         worker.send_signal(signal.SIGTERM)
         _, said = worker.communicate(timeout=60)
         assert (worker.returncode, "Traceback" in said) == (0, False)
-    assert "training run 1 has succeeded" in said
+    assert "training run 1 has ended: succeeded" in said
 
 
 @contextmanager
