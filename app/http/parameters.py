@@ -5,10 +5,12 @@ A misspelt name would else act on what is meant when it is left out: `DELETE /qu
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from app.errors import FieldError, InvalidRequest
 from app.http.bodies import refuse_heap
@@ -26,7 +28,9 @@ class StrictRoute(APIRoute):
 
         async def handle_known(request: Request) -> Response:
             _refuse_unknown_parameters(request)
-            refuse_heap(await request.body())  # before FastAPI reads it
+            if self.body_field:
+                with suppress(ClientDisconnect):  # of which FastAPI finds out, too
+                    refuse_heap(await request.body())  # before FastAPI reads it
             return await handle(request)
 
         return handle_known

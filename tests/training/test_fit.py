@@ -153,6 +153,7 @@ def test_an_objective_learns_and_its_release_serves(
     assert (release.by_pair is not None) == (part == CLASSIFIER)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_distilled_into_both_parts(
     base: Path,
     pairs_file: Path,
@@ -242,6 +243,7 @@ def test_a_classifier_of_another_base_stands_beside_a_parents_bi_encoder(
     assert not (tmp_path / ".other.training").exists()
 
 
+@pytest.mark.slow
 def test_a_model_of_the_older_layout_is_trained_and_served(
     pairs_file: Path, held_out: list[LabelledPair], tmp_path: Path
 ) -> None:
