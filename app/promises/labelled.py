@@ -55,11 +55,11 @@ class LabelledPairs:
             self._scores = self._store.derived.scores(self._key, self._release.release.digest)
 
     def renew(self, pairs: Sequence[bytes]) -> None:
-        """Read anew what came of these pairs."""
-        answers = self._store.offers.answered(self._key, pairs)
-        for pair in pairs:
-            self._answers.pop(pair, None)
-        self._answers.update(answers)
+        """Read anew what came of these pairs. Who looks meanwhile sees what was known, or all that is new."""
+        asked = set(pairs)
+        renewed = self._store.offers.answered(self._key, pairs)
+        others = {pair: said for pair, said in self._answers.items() if pair not in asked}
+        self._answers = others | renewed
 
     def is_answered(self, pair: bytes) -> bool:
         """Whether the pair was offered, and labelled or skipped."""

@@ -6,7 +6,7 @@ All of it works beside requests: whoever asks meets the thresholds that were der
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from app.background import background_tasks, log_failure, repeat
@@ -38,6 +38,7 @@ class Promises:
         self._prepared: dict[str, dict[int, Kept]] = {}  # by the digest of a release on its way
         self._claims: dict[int, Claims] = defaultdict(dict)  # by collection
         self._labelled: dict[str, set[int]] = defaultdict(set)  # by collection, labels not seen yet
+        self._learnt: dict[str, set[bytes]] = defaultdict(set)  # pairs that no shadow has seen yet
         self._wished: set[str] = set()  # collections whose wishes have changed
         self._opening = asyncio.Lock()
 
@@ -99,8 +100,7 @@ class Promises:
         with self._detector.live.in_use() as live:
             kept = await self._of(name, live)
             async with kept.lock:
-                if labels := self._labelled.pop(name, None):
-                    await self._learn(kept, labels)
+                if await self._learn(kept):
                     self._wished.add(name)
                 standing = await self._standing(kept)
                 looks, counted = await self._offering.offer(kept, standing.plan, by, limit)
@@ -120,8 +120,9 @@ class Promises:
         collection = await self._detector.read(self._store.collections.get, name)
         kept = self._kept.get(collection.key)
         if kept:
-            await self._detector.read(kept.labelled.renew, [offer.pair])
-            kept.queue.give_back([offer.pair])
+            async with kept.lock:
+                await self._detector.read(kept.labelled.renew, [offer.pair])
+                kept.queue.give_back([offer.pair])
         self._wished.add(name)
 
     async def figures(self) -> Figures:
@@ -226,30 +227,28 @@ class Promises:
 
     async def _keep_up(self) -> None:
         """Derive the thresholds of collections whose labels or wishes have changed."""
-        labelled, self._labelled = self._labelled, defaultdict(set)
         wished, self._wished = self._wished, set()
-        for name in sorted(labelled.keys() | wished):
+        for name in sorted(self._labelled.keys() | wished):
             try:
-                await self._renew(name, sorted(labelled.get(name, ())))
+                await self._renew(name)
             except CollectionNotFound:
-                continue
+                self._labelled.pop(name, None)
             except NotReady:
-                self._again(name, labelled)
+                self._wished.add(name)
             except SameaskError as error:
                 log.warning("the thresholds of %s can't be derived: %s", name, error)
-                self._again(name, labelled)
+                self._wished.add(name)
             except Exception as error:
+                self._labelled.pop(name, None)
                 log_failure(f"the thresholds of {name} can't be derived", error)
 
-    def _again(self, name: str, labelled: dict[str, set[int]]) -> None:
-        self._wished.add(name)
-        self._labelled[name].update(labelled.get(name, ()))
-
-    async def _renew(self, name: str, label_ids: Sequence[int]) -> None:
+    async def _renew(self, name: str) -> None:
         with self._detector.live.in_use() as live:
             kept = await self._of(name, live)
-            pairs = await self._learn(kept, label_ids) if label_ids else []
+            async with kept.lock:
+                await self._learn(kept)
             await kept.derive()
+            pairs = sorted(self._learnt.pop(name, ()))
             for prepared in list(self._prepared.values()):
                 shadow = prepared.get(kept.key)
                 if shadow and shadow.release is not live:
@@ -264,13 +263,25 @@ class Promises:
         except SameaskError as error:
             log.warning("a release on its way can't follow labels: %s", error)
 
-    async def _learn(self, kept: Kept, label_ids: Collection[int]) -> list[bytes]:
-        """Read what labels say, and whose pairs nobody needs to look at any more; the pairs' digests."""
+    async def _learn(self, kept: Kept) -> bool:
+        """Read what new labels say, and which pairs nobody needs to look at any more; whether there were any.
+
+        The caller holds the lock of what is kept: nobody is offered a pair whose label is being read.
+        """
+        name = kept.collection.name
+        label_ids = self._labelled.pop(name, set())
+        if not label_ids:
+            return False
         read = self._detector.read
-        pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
-        await read(kept.labelled.renew, pairs)
+        try:
+            pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
+            await read(kept.labelled.renew, pairs)
+        except BaseException:
+            self._labelled[name].update(label_ids)  # they are read another time
+            raise
         kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
-        return pairs
+        self._learnt[name].update(pairs)
+        return True
 
     async def _look_further(self) -> bool:
         """Take a few more questions into the pools that want some; whether there were any."""

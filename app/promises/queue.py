@@ -17,6 +17,11 @@ HARDLY_ANY = 10  # pairs above one half, from which on the pool grows
 GOOD = 3  # the lowest stratum above one half
 
 
+def lots() -> np.random.Generator:
+    """What pairs are drawn by: chance, that nobody can foresee."""
+    return np.random.default_rng()
+
+
 @dataclass(frozen=True)
 class OfferedPair:
     """A pair that somebody looks at, until when, and its offer."""
@@ -58,7 +63,7 @@ class Queue:
         self._is_answered = is_answered
         self._claims = claims
         self.clock = clock
-        self._lots = np.random.default_rng()
+        self._lots = lots()
 
     def use(self, pool: Pool) -> None:
         """Draw from another pool from now on."""

@@ -1,11 +1,15 @@
 """A promise over HTTP: wishes, the review queue, labels, and thresholds that follow them."""
 
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.promises.labelled import LabelledPairs
 from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.promises.corpus import (
@@ -19,7 +23,7 @@ from tests.promises.corpus import (
     queue,
     thresholds,
 )
-from tests.serving import PROBLEM, ask, wait_until, write
+from tests.serving import PATIENCE_SECONDS, PROBLEM, ask, wait_until, write
 
 RANGE = "must be above 0.5 and at most 0.999"
 WISH = {"target_precision": 0.8}
@@ -272,3 +276,27 @@ def test_an_unknown_collection_has_no_evidence(client: TestClient) -> None:
     for address in ("evidence", "review-queue?by=anna"):
         answer = client.get(f"/collections/none/{address}")
         assert (answer.status_code, answer.json()["title"]) == (404, "Collection not found")
+
+
+def test_a_labelled_pair_is_not_offered_again_while_its_label_is_being_read(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thresholds' task has taken the label, and has not read it yet."""
+    fill(client, 30)
+    (pair,) = queue(client, limit=1)["pairs"]
+    is_reading, may_read, renew = threading.Event(), threading.Event(), LabelledPairs.renew
+
+    def wait_and_renew(labelled: LabelledPairs, pairs: Sequence[bytes]) -> None:
+        is_reading.set()
+        assert may_read.wait(PATIENCE_SECONDS)
+        renew(labelled, pairs)
+
+    monkeypatch.setattr(LabelledPairs, "renew", wait_and_renew)
+    label(client, pair, is_duplicate=True)
+    assert is_reading.wait(PATIENCE_SECONDS)
+    with ThreadPoolExecutor(1) as asking:
+        offered = asking.submit(queue, client, limit=1)
+        time.sleep(0.2)  # enough for an answer that waits for nothing
+        may_read.set()
+        (following,) = offered.result(PATIENCE_SECONDS)["pairs"]
+    assert following["id"] != pair["id"]

@@ -106,7 +106,6 @@ def test_a_release_keeps_a_promise_from_its_first_answer_on_and_back(client: Tes
     assert thresholds(client) == before
 
 
-@pytest.mark.slow
 def test_labels_given_while_a_release_waits_count_when_it_goes_live(client: TestClient) -> None:
     fill(client)
     client.put("/collections/default", json=WISH)
