@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.detector import READING_THREADS, Detector
-from app.engine.finding import Candidate
+from app.engine.findings import Candidate
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.store import Written

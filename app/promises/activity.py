@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.finding import Findings
+from app.engine.findings import Findings
 from app.engine.store import Store
 from app.errors import CollectionNotFound, SameaskError
 

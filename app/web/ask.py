@@ -7,7 +7,7 @@ from time import perf_counter
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from app.detector import Candidate, Finding
+from app.engine.findings import Candidate, Finding
 from app.engine.store import Question
 from app.leaving import while_connected
 from app.scopes import KeyScope

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from app.detector import Judgement
 from app.engine.store import Label, Question
+from app.engine.verdicts import Judgement
 from app.errors import QuestionNotFound
 from app.scopes import KeyScope
 from app.web.page import Page, ThePage

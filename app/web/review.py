@@ -6,8 +6,8 @@ from typing import cast
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from app.detector import Judgement
 from app.engine.store import NewLabel
+from app.engine.verdicts import Judgement
 from app.errors import FieldError, InvalidRequest, NotReady
 from app.promises.promises import Promises
 from app.promises.report import Look

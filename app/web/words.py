@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Literal
 
-from app.detector import Reason
+from app.engine.reasons import Reason
 
 How = Literal["same", "other", "turns"]
 Span = tuple[int, int]  # from a character, up to another
