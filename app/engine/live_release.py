@@ -107,7 +107,7 @@ class Quarantine:
         if self._is_held_back or not unnoted:
             return
         try:
-            self._store.questions.quarantine(collection_key, unnoted)
+            self._store.revisions.quarantine(collection_key, unnoted)
             unnoted.clear()
         except StorageFull as error:
             log.warning(
@@ -314,7 +314,7 @@ class LiveRelease:
         self, collection_key: int, revision: int
     ) -> "tuple[Changes, Future[Outcomes]] | None":
         """The changes after `revision`, and their vectors on the way; None when the collection is gone."""
-        changes = self._store.questions.changes_since(collection_key, revision, CATCH_UP_CHUNK)
+        changes = self._store.revisions.changes_since(collection_key, revision, CATCH_UP_CHUNK)
         if changes is None:
             return None
         tokens = self.encoder.tokenize([question.text for question in changes.added])
@@ -372,7 +372,7 @@ class LiveRelease:
     def go_live(self) -> None:
         """Stop being a shadow: note in the store which texts this release can't embed, and which it can."""
         self._quarantine.go_live()
-        quarantined = self._store.questions.quarantined_revisions()
+        quarantined = self._store.revisions.quarantined()
         for key in quarantined.keys() | self._quarantine.unnoted_keys():
             index = self.indexes[key]
             with index.catching_up:

@@ -125,7 +125,7 @@ async def _of_questions(detector: Detector, reading: Reading) -> dict[str, float
         "questions_indexed": readiness.questions_indexed,
         "index_recall": readiness.recall,
         "labels_contradicted": await reading(store.labels.contradicted),
-        "questions_quarantined": await reading(store.questions.quarantined),
+        "questions_quarantined": await reading(store.revisions.quarantined_count),
         "rows_damaged": store.database.damaged,
     }
 

@@ -95,7 +95,7 @@ async def _figures(page: Page) -> dict[str, object]:
         "queues": _queues(page),
         "indexes": [_line(page, collection) for collection in collections],
         "damaged": page.store.database.damaged,
-        "quarantined": await page.read(page.store.questions.quarantined),
+        "quarantined": await page.read(page.store.revisions.quarantined_count),
         "contradicted": await page.read(page.store.labels.contradicted),
         "runs": await page.training_runs.page(None, 1),
         "free_gib": disk.free / GIB,

@@ -224,7 +224,7 @@ def assert_holds(
         unembeddable = sum(
             UNEMBEDDABLE in text for shelf in state.values() for text in shelf.questions.values()
         )
-        assert store.questions.quarantined() == unembeddable
+        assert store.revisions.quarantined_count() == unembeddable
         assert store.database.damaged == 0
         # No snapshot was ever found to be half written, or at odds with the store: here, or by the process killed.
         assert list(data_dir.rglob("*.set-aside")) == []
@@ -241,7 +241,7 @@ def _assert_index_is_right(
     index = live.index(collection.key)
     embeddable = {id_: text for id_, text in truth.items() if UNEMBEDDABLE not in text}
     ids = sorted(store.questions.revisions(collection.key, list(embeddable)).values())
-    contents = store.questions.contents(collection.key, collection.revision)
+    contents = store.revisions.contents(collection.key, collection.revision)
     assert contents
     assert index.ids().tolist() == ids == contents.ids[contents.required].tolist()
     questions = store.questions.read(collection.key, ids)

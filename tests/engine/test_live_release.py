@@ -135,7 +135,7 @@ def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(
     assert live.catch_up(1) == 3
     assert live.index(1).ids().tolist() == [1, 3]
     assert store.questions.get(DEFAULT_COLLECTION, "b").quarantined == "Unembeddable: poison"
-    assert store.questions.quarantined() == 1
+    assert store.revisions.quarantined_count() == 1
     live.close()
     store.close()
     store, live = open_live()  # and its snapshot agrees with the store
@@ -143,7 +143,7 @@ def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(
     assert (live.catch_up(1), encoder.embedded) == (3, 0)
     store.questions.upsert(DEFAULT_COLLECTION, [("b", "mended")])
     live.catch_up(1)
-    assert (live.index(1).ids().tolist(), store.questions.quarantined()) == ([1, 3, 4], 0)
+    assert (live.index(1).ids().tolist(), store.revisions.quarantined_count()) == ([1, 3, 4], 0)
     live.close()
     store.close()
 
@@ -154,7 +154,7 @@ def test_a_broken_model_quarantines_nothing(open_live: Open, encoder: CountingEn
     encoder.broken = True
     with pytest.raises(ModelFailing):
         live.catch_up(1)
-    assert (store.questions.quarantined(), live.state(1).revision) == (0, 0)
+    assert (store.revisions.quarantined_count(), live.state(1).revision) == (0, 0)
     encoder.broken = False
     assert (live.catch_up(1), live.state(1).size) == (3, 3)
     live.close()

@@ -445,7 +445,7 @@ async def test_a_text_that_only_the_shadow_cannot_embed_stays_the_live_ones(
     await fill(detector)
     await releases.open_shadow(WIDE)
     await until(releases, "ready")
-    assert await detector.read(detector.store.questions.quarantined) == 0
+    assert await detector.read(detector.store.revisions.quarantined_count) == 0
     await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)
     assert (
@@ -454,7 +454,7 @@ async def test_a_text_that_only_the_shadow_cannot_embed_stays_the_live_ones(
     assert await found(detector) == {id_: text for id_, text in TEXTS.items() if id_ != "c"}
     await swap(releases, TINY)
     assert await found(detector) == TEXTS
-    assert await detector.read(detector.store.questions.quarantined) == 0
+    assert await detector.read(detector.store.revisions.quarantined_count) == 0
 
 
 async def test_the_service_ends_in_the_middle_and_goes_on_later(

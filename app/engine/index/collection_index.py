@@ -45,7 +45,7 @@ class CollectionIndex:
         self._dimension = dimension
         self._store = store
         self._snapshots = snapshots
-        self._contents = partial(store.questions.contents, collection_key)
+        self._contents = partial(store.revisions.contents, collection_key)
         self._tally = tally
         self._index = Index(dimension, revision=empty_at or 0)
         self._begun_at = empty_at or 0  # nothing up to there has to be embedded again
@@ -144,7 +144,7 @@ class CollectionIndex:
         if self.unsaved > 0:
             self._snapshots.save(self.key, self._index, self._contents)
             self._note()
-            self._store.questions.purge(self.key, self._snapshots.floor(self.key))
+            self._store.revisions.purge(self.key, self._snapshots.floor(self.key))
 
     def reserve(self) -> None:
         """Keep other releases from purging what this index has yet to learn of. Raises OSError."""
