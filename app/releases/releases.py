@@ -146,7 +146,7 @@ class Releases:
         key = (await asyncio.to_thread(self._store.collections.get, collection)).key
         with live.in_use(), opened.in_use():
             diff = await compare(self._store, live, opened, key, self._diff_questions)
-            change = await self._promises.change(opened, key)
+            change = await self._promises.kept.change(opened, key)
         return live.release.name, diff, change
 
     # Changing

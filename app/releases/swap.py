@@ -137,7 +137,7 @@ class Shadow:
 
     async def _promise(self, opened: LiveRelease) -> None:
         """Derive each collection's thresholds by its scores, and say which promises it can't keep."""
-        changes = await self._promises.prepare(opened)
+        changes = await self._promises.kept.prepare(opened)
         self._broken = [change.collection for change in changes if change.is_broken]
         for name in self._broken:
             log.warning(
@@ -224,7 +224,7 @@ class Shadow:
         held, self._held = self._held, None
         if held:
             self._detector.following.part(held)
-            self._promises.let_go(held)
+            self._promises.kept.let_go(held)
             await asyncio.to_thread(held.close)
 
 

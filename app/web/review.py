@@ -126,7 +126,7 @@ async def set_promise(page: ThePage) -> HTMLResponse:
     wishes = {"target_precision": float(wanted) if wanted else None}
     most = page.settings.max_collections
     await page.detector.create_collection(page.collection, most, wishes)
-    promises.wishes_changed(page.collection)
+    promises.upkeep.renew_soon(page.collection)
     report = await promises.evidence(page.collection)
     return page.part("review_evidence.html", report=report, curve=curve_of(report))
 
