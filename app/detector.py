@@ -87,8 +87,7 @@ class Detector:
             ):
                 yield
         finally:
-            for batcher in self.live.batchers:
-                batcher.close()
+            self.live.models.close()
             for pool in (self._askers, self._readers, self._writers, self._upkeep):
                 pool.shutdown()
             self.live.close()
@@ -227,7 +226,7 @@ class Detector:
         ready = min(
             indexed.ready, stored.collections
         )  # one that is deleted is forgotten a little later
-        failure = live.failure
+        failure = live.models.failure
         return Readiness(
             ready=failure is None and ready == stored.collections,
             failure=failure,

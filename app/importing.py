@@ -240,7 +240,8 @@ class Imports:
         """How many of these texts the model does not read to their end."""
         if not texts:
             return 0
-        return sum(tokens.truncated for tokens in self._detector.live.encoder.tokenize(texts))
+        encoder = self._detector.live.models.encoder
+        return sum(tokens.truncated for tokens in encoder.tokenize(texts))
 
 
 def _next(rows: Iterator[CheckedRow], count: int) -> list[CheckedRow]:

@@ -191,6 +191,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "app.engine.asking": {
         "app.engine.live_release",
+        "app.engine.served_models",
         "app.engine.verdicts",
         "app.engine.coroutines",
         "app.engine.models",
@@ -199,6 +200,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "app.engine.background_reading": {
         "app.engine.live_release",
+        "app.engine.served_models",
         "app.engine.verdicts",
         "app.engine.scorer",
         "app.engine.text",
@@ -216,13 +218,16 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.text",
     },
     "app.engine.live_release": {
+        "app.engine.served_models",
         "app.engine.models",
         "app.engine.index",
         "app.engine.release",
         "app.engine.scorer",
         "app.engine.signals",
-        "app.engine.text_form",
         "app.engine.store",
+    },
+    "app.engine.served_models": {
+        "app.engine.models",
         "app.engine.batching",
         "app.engine.coroutines",
     },

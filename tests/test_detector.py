@@ -158,7 +158,7 @@ async def test_a_find_that_is_cancelled_gives_its_place_back(
 
 
 async def _is_waiting(detector: Detector, texts: int) -> bool:
-    return detector.live.batcher.waiting == texts
+    return detector.live.models.batcher.waiting == texts
 
 
 @pytest.mark.usefixtures("picky_model")

@@ -37,7 +37,7 @@ class Find:
         self._bounds = bounds
         self._judge = Judge(live.scorer, live.reader)  # until the collection is looked up
         self._phases = Phases()
-        self._models = Models(live, self._phases, bounds.tokens("questions"))
+        self._models = Models(live.models, self._phases, bounds.tokens("questions"))
         self._asked: dict[str, Asked] = {}  # by text
         self._excluded: set[int] = set()  # revisions
         self._copies: dict[str, Copies] = {}  # by the text of a candidate
@@ -45,7 +45,7 @@ class Find:
     def refuse_if_full(self) -> None:
         """Raise Overloaded if its texts and pairs would not fit now."""
         count = len(self._query.texts)
-        self._live.refuse_if_full(count, count * self._depth)
+        self._live.models.refuse_if_full(count, count * self._depth)
 
     async def answer(self) -> Findings:
         """The answer. Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest."""
@@ -211,7 +211,7 @@ class Find:
 
 def _depth(live: LiveRelease, query: Query, verify_depth: int) -> int:
     """How many candidates of a text the classifier may have to read. Raises InvalidRequest if there is none."""
-    if live.classifier:
+    if live.models.classifier:
         depths = {"always": query.top_k, "auto": min(query.top_k, verify_depth), "never": 0}
         return depths[query.verify]
     if query.verify == "always":

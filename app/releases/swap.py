@@ -120,7 +120,7 @@ class Shadow:
     async def _run(self) -> None:
         try:
             opened = await in_thread(self._thread, self._load)
-            opened.give_way(self._detector.live)
+            opened.models.give_way(self._detector.live.models)
             self.phase = "indexing"
             self._detector.following.take_changed()  # all of it is looked at now
             await in_thread(self._thread, opened.follow_all)
@@ -129,7 +129,7 @@ class Shadow:
             lacking = await self._follow(opened)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
-            opened.give_way(None)  # what is left is little, and soon done
+            opened.models.give_way(None)  # what is left is little, and soon done
             await self._come_nearer(opened, lacking)
             await self._swap(opened)
         except Exception as error:

@@ -129,9 +129,9 @@ def _p95(periods: Sequence[Period]) -> list[float]:
 
 def _queues(page: Page) -> list[Queue]:
     live, settings = page.detector.live, page.settings
-    texts = live.batcher
+    texts = live.models.batcher
     queues = [Queue("bi-encoder", texts.waiting, settings.max_waiting_texts, texts.busy_seconds)]
-    if pairs := live.pair_batcher:
+    if pairs := live.models.pair_batcher:
         most = settings.max_waiting_pairs
         queues.append(Queue("pair classifier", pairs.waiting, most, pairs.busy_seconds))
     return queues

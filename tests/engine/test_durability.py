@@ -249,7 +249,7 @@ def _assert_index_is_right(
     assert {question.id: question.text for question in questions.values()} == embeddable
     if not questions:
         return
-    expected = live.encoder.encode([questions[id_].text for id_ in ids])
+    expected = live.models.encoder.encode([questions[id_].text for id_ in ids])
     with index.faiss_index.reading() as (_, body):
         _, vectors = body.living_after(-1, len(body))
     assert np.abs(vectors - expected).max() < max(1e-3, WITHIN)

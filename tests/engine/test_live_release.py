@@ -97,7 +97,7 @@ def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
     for start in range(0, 330, 30):
         write(store, 30, start)
         live.catch_up(1)
-    live.batcher.close()  # no save
+    live.models.batcher.close()  # no save
     store.close()
     encoder.embedded = 0
     store, live = open_live()
@@ -214,7 +214,7 @@ def no_room() -> None:
 def asked(live: LiveRelease, *texts: str) -> list[NDArray[np.float32] | Exception]:
     """What comes of texts that are asked."""
     with ThreadPoolExecutor(1) as pool:
-        return run(pool, live.embed_asked(live.encoder.tokenize(texts))).result()
+        return run(pool, live.models.embed_asked(live.models.encoder.tokenize(texts))).result()
 
 
 def test_what_was_asked_is_not_embedded_again(open_live: Open, encoder: CountingEncoder) -> None:
@@ -240,7 +240,7 @@ def test_a_text_that_can_not_be_embedded_is_asked_for_again(
     assert (type(one), type(two)) == (np.ndarray, Unembeddable)
     encoder.poison = "poison"
     assert [type(o) for o in asked(live, "One?", "Two?")] == [np.ndarray, np.ndarray]
-    assert (live.recent.hits, live.recent.misses) == (1, 3)
+    assert (live.models.recent.hits, live.models.recent.misses) == (1, 3)
     live.close()
     store.close()
 
@@ -250,7 +250,7 @@ def test_what_is_written_takes_no_place_of_what_was_asked(open_live: Open) -> No
     asked(live, "One?")
     write(store, 300)
     live.catch_up(1)
-    assert (len(live.recent), live.recent.misses) == (1, 1)
+    assert (len(live.models.recent), live.models.recent.misses) == (1, 1)
     live.close()
     store.close()
 
