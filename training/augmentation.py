@@ -98,10 +98,8 @@ class Augmentation:
         word = OPPOSITE.search(pair.question1)
         if not pair.is_duplicate or not word:
             return None
-        before, after = (
-            pair.question1[: word.start()],
-            pair.question1[word.end() :],
-        )
+        before = pair.question1[: word.start()]
+        after = pair.question1[word.end() :]
         return _different(pair, before + OPPOSITES[word[0]] + after)
 
     def turned(self, pair: LabelledPair) -> LabelledPair | None:

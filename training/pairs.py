@@ -19,7 +19,9 @@ COLUMNS = ("question1", "question2", "is_duplicate")
 
 # Columns of the subsets of sentence-transformers/quora-duplicates, and of sets made like it.
 LABELLED = ("sentence1", "sentence2", "label")
-ANCHOR, POSITIVE, NEGATIVE = "anchor", "positive", "negative"
+ANCHOR = "anchor"
+POSITIVE = "positive"
+NEGATIVE = "negative"
 
 
 @dataclass(frozen=True)

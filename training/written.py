@@ -11,7 +11,11 @@ from typing import Literal
 from app.errors import CommandError
 
 WRITTEN = Path(__file__).parent / "data" / "written"
-COMMENT, QUESTION, PARAPHRASE, NEAR_MISS, TWIN = "#", "Q:", "=", "!", "~"
+COMMENT = "#"
+QUESTION = "Q:"
+PARAPHRASE = "="
+NEAR_MISS = "!"
+TWIN = "~"
 KINDS = frozenset(
     {
         *(

@@ -124,7 +124,8 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
             readiness = response.json()
             if readiness["failure"]:
                 raise CommandError(readiness["failure"])
-            done, total = readiness["questions_indexed"], readiness["questions"]
+            done = readiness["questions_indexed"]
+            total = readiness["questions"]
             status.update(f"indexing {done:,} of {total:,} questions")
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -253,7 +253,8 @@ class LiveRelease:
         self, collection_key: int, index: CollectionIndex, changes: Changes, outcomes: Outcomes
     ) -> None:
         self._quarantine.compare(collection_key, changes.added, outcomes)
-        revisions, vectors = [], [np.empty((0, self.models.encoder.dimension), np.float32)]
+        revisions = []
+        vectors = [np.empty((0, self.models.encoder.dimension), np.float32)]
         for question, outcome in zip(changes.added, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 revisions.append(question.revision)

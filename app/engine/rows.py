@@ -131,7 +131,8 @@ def _parquet_rows(path: Path, file: parquet.ParquetFile, columns: Sequence[str])
     largest_row = 1
     for group in (metadata.row_group(place) for place in range(metadata.num_row_groups)):
         for chunk in (group.column(place) for place in range(group.num_columns)):
-            unpacked, packed = chunk.total_uncompressed_size, max(chunk.total_compressed_size, 1)
+            unpacked = chunk.total_uncompressed_size
+            packed = max(chunk.total_compressed_size, 1)
             if chunk.path_in_schema not in columns:
                 continue
             if unpacked > MAX_UNPACKED_BYTES and unpacked > MAX_UNPACKED_RATIO * packed:

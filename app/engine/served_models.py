@@ -121,7 +121,8 @@ class ServedModels:
         return self.pair_batcher.submit(tokens, background=background)
 
     def _keep(self, tokens: Sequence[Tokens], outcomes: Outcomes) -> None:
-        texts, vectors = [], []
+        texts = []
+        vectors = []
         for of_text, outcome in zip(tokens, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 texts.append(of_text)

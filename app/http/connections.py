@@ -143,7 +143,8 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what the parser refused; uvicorn's words are plain text."""
-        refusal, self._refusal = self._refusal, None
+        refusal = self._refusal
+        self._refusal = None
         self._refuse(refusal or BrokenRequest("it is none of HTTP/1.1"))
 
     def on_response_complete(self) -> None:
@@ -168,8 +169,10 @@ class Connection(HttpToolsProtocol):
         """Parse a piece, unless the request has become too large by it."""
         if self._part is None:  # line feeds before a request are no request to the parser
             self._part = "head"
-        self._has_begun, self._is_new = True, False
-        part, cycle = self._part, self.cycle
+        self._has_begun = True
+        self._is_new = False
+        part = self._part
+        cycle = self.cycle
         super().data_received(data)
         if self._awaits_nothing():
             return  # the whole of a request, as nearly always
@@ -221,7 +224,9 @@ class Connection(HttpToolsProtocol):
 
     def _be_late(self) -> None:
         """The part is not whole in time. Where the service itself does not read, it has as long again."""
-        self._request_timer, late, self._due = None, self._due, None
+        self._request_timer = None
+        late = self._due
+        self._due = None
         if self.flow.read_paused:
             self._watch_request()
         elif late and self._has_begun and not self._is_answered():

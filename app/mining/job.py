@@ -172,8 +172,10 @@ class _Job:
 
     def embed(self) -> NDArray[np.float32]:
         """All vectors (n, d), in a file that is mapped into memory."""
-        file, note = self._work / "vectors.f32", self._work / "embedded.json"
-        count, dimension = len(self._source.ids), self._models.dimension
+        file = self._work / "vectors.f32"
+        note = self._work / "embedded.json"
+        count = len(self._source.ids)
+        dimension = self._models.dimension
         done = min(_read(note) or 0, count)
         with file.open("r+b" if file.exists() else "w+b") as opened:
             opened.truncate(count * dimension * np.dtype(np.float32).itemsize)
@@ -214,7 +216,8 @@ class _Job:
 
         Lines that an earlier run wrote past its last note are cut off.
         """
-        note, total = self._work / "written.json", len(pairs[0])
+        note = self._work / "written.json"
+        total = len(pairs[0])
         noted = _read(note) or {"judged": 0, "bytes": 0, "pairs": 0}
         count = int(noted["pairs"])
         with lines.open("r+b" if lines.exists() else "w+b") as file:
@@ -253,7 +256,8 @@ class _Job:
 
     def _mined_pair(self, rows: tuple[int, int], pair: Pair, judgement: Judgement) -> MinedPair:
         first, second = rows
-        ids1, ids2 = self._source.ids[first], self._source.ids[second]
+        ids1 = self._source.ids[first]
+        ids2 = self._source.ids[second]
         return MinedPair(
             id1=ids1[0],
             id2=ids2[first == second],
@@ -339,7 +343,8 @@ def _begin(
     """The folder of the work, new or left by an earlier run of the same kind."""
     check_out(out, resume=resume, overwrite=overwrite)
     work = _work(out)
-    begun, order = work / "told.json", _order(source, models, wanted)
+    begun = work / "told.json"
+    order = _order(source, models, wanted)
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         out.unlink(missing_ok=True)

@@ -132,7 +132,8 @@ class Pool:
             self._done += len(some)
             return True
         if self._asked:
-            some_asked, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
+            some_asked = self._asked[:AT_ONCE]
+            self._asked = self._asked[AT_ONCE:]
             await self._take_asked(some_asked)
             return True
         return False

@@ -62,7 +62,8 @@ class Upkeep:
 
     async def keep_up(self) -> None:
         """Derive the thresholds of collections whose labels or wishes have changed."""
-        wished, self._wished = self._wished, set()
+        wished = self._wished
+        self._wished = set()
         for name in sorted(self._labelled.keys() | wished):
             try:
                 await self._renew(name)

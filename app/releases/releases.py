@@ -139,7 +139,8 @@ class Releases:
 
         Raises ShadowNotReady, CollectionNotFound, NotReady, ModelFailing.
         """
-        live, shadow = self._detector.live, self._current_shadow()
+        live = self._detector.live
+        shadow = self._current_shadow()
         opened = shadow.opened if shadow and shadow.release.name == name else None
         if opened is None:
             raise ShadowNotReady(name)
@@ -300,6 +301,7 @@ class Releases:
         return shadow
 
     async def _end_shadow(self) -> None:
-        shadow, self._shadow = self._shadow, None
+        shadow = self._shadow
+        self._shadow = None
         if shadow:
             await shadow.end()

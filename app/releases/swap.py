@@ -221,7 +221,8 @@ class Shadow:
         await asyncio.to_thread(_give_back_memory)
 
     async def _close_held(self) -> None:
-        held, self._held = self._held, None
+        held = self._held
+        self._held = None
         if held:
             self._detector.following.part(held)
             self._promises.kept.let_go(held)

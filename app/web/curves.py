@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from app.promises.report import Report
 
-LEFT, RIGHT = 40.0, 354.0
-TOP, BOTTOM = 30.0, 180.0
+LEFT = 40.0
+RIGHT = 354.0
+TOP = 30.0
+BOTTOM = 180.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def curve_of(report: Report) -> Curve | None:
     high = [(point.threshold, point.precision_high) for point in points]
     duplicate = report.thresholds.duplicate
     target = report.collection.target_precision
-    first, last = points[0], points[-1]
+    first = points[0]
+    last = points[-1]
     return Curve(
         precision=_line([(point.threshold, point.precision) for point in points]),
         band=_line([*low, *high[::-1]]),

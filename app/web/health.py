@@ -17,7 +17,8 @@ from app.web.page import Page, ThePage
 MINUTE_SECONDS = 60.0
 LATELY_SECONDS = 300.0
 HOUR_SECONDS = 3600.0
-CHART_WIDTH, CHART_HEIGHT = 308.0, 120.0
+CHART_WIDTH = 308.0
+CHART_HEIGHT = 120.0
 MAX_COLLECTIONS = 50
 VERDICTS = ("duplicate", "review", "new")
 GIB = 2**30
@@ -128,7 +129,8 @@ def _p95(periods: Sequence[Period]) -> list[float]:
 
 
 def _queues(page: Page) -> list[Queue]:
-    live, settings = page.detector.live, page.settings
+    live = page.detector.live
+    settings = page.settings
     texts = live.models.batcher
     queues = [Queue("bi-encoder", texts.waiting, settings.max_waiting_texts, texts.busy_seconds)]
     if pairs := live.models.pair_batcher:

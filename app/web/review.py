@@ -148,7 +148,8 @@ async def _next(page: Page) -> dict[str, object]:
         offer = await _promises(page).offer(page.collection, page.visitor.name, 1)
     except NotReady:
         return {**values, "is_looking": True}
-    values["waiting"], values["is_looking"] = offer.waiting, not offer.pairs and offer.to_read > 0
+    values["waiting"] = offer.waiting
+    values["is_looking"] = not offer.pairs and offer.to_read > 0
     if offer.pairs:
         values["offered"] = await _shown(page, offer.pairs[0])
     return values

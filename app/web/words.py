@@ -64,12 +64,14 @@ def aligned(
     first: str, second: str, turning1: Sequence[Span] = (), turning2: Sequence[Span] = ()
 ) -> list[Aligned]:
     """The two texts in pieces: those of the same words, and those between them."""
-    words1, words2 = list(WORD.finditer(first)), list(WORD.finditer(second))
+    words1 = list(WORD.finditer(first))
+    words2 = list(WORD.finditer(second))
     if max(len(words1), len(words2)) > MAX_WORDS:
         return [Aligned(first, second, "other")]
     pieces: list[Aligned] = []
     for tag, start1, end1, start2, end2 in _operations(words1, words2):
-        piece1, piece2 = _span(words1, start1, end1), _span(words2, start2, end2)
+        piece1 = _span(words1, start1, end1)
+        piece2 = _span(words2, start2, end2)
         turns = _touches(piece1, turning1) or _touches(piece2, turning2)
         how: How = "turns" if turns else "same" if tag == "equal" else "other"
         pieces.append(Aligned(first[slice(*piece1)], second[slice(*piece2)], how))
@@ -78,7 +80,8 @@ def aligned(
 
 def _differing(text: str, other: str) -> list[Span]:
     """Where words of the text stand that the other has not in the same place."""
-    words, others = list(WORD.finditer(text)), list(WORD.finditer(other))
+    words = list(WORD.finditer(text))
+    others = list(WORD.finditer(other))
     if max(len(words), len(others)) > MAX_WORDS:
         return []
     spans: list[Span] = []

@@ -83,7 +83,8 @@ ALIKE = _alike()
 
 def difference(pair: Alignment) -> Difference | None:
     """Whether the questions speak of two persons or animals, or one of them of another owner."""
-    persons1, persons2 = _persons(pair.content1), _persons(pair.content2)
+    persons1 = _persons(pair.content1)
+    persons2 = _persons(pair.content2)
     if not persons1 and not persons2:
         return None
     if persons1 and persons2:
@@ -126,5 +127,6 @@ def _is_owner(reading: Reading, person: Word) -> bool:
 
 
 def _reason(pair: Alignment, first: Sequence[Word], second: Sequence[Word]) -> Difference:
-    said1, said2 = pair.first.shown(first), pair.second.shown(second)
+    said1 = pair.first.shown(first)
+    said2 = pair.second.shown(second)
     return Difference("actor", said1, said2, spans(first), spans(second))

@@ -105,7 +105,8 @@ def difference(pair: Alignment) -> Difference | None:
     """Whether the questions are of two kinds."""
     if pair.agreement < LEAST_AGREEMENT:
         return None
-    one, other = kind_of(pair.first), kind_of(pair.second)
+    one = kind_of(pair.first)
+    other = kind_of(pair.second)
     if one is None or other is None or one.name == other.name:
         return None
     kinds = frozenset((one.name, other.name))

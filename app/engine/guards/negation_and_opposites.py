@@ -123,8 +123,10 @@ def _may_oppose(pair: Alignment, one: Word, other: Word) -> bool:
     """Whether particles stand behind the same verb: "turn on", "turn off"; all other words may."""
     if one.key not in PARTICLES:
         return True
-    place1, place2 = pair.first.words.index(one), pair.second.words.index(other)
-    verb1, verb2 = pair.first.keys[place1 - 1 : place1], pair.second.keys[place2 - 1 : place2]
+    place1 = pair.first.words.index(one)
+    place2 = pair.second.words.index(other)
+    verb1 = pair.first.keys[place1 - 1 : place1]
+    verb2 = pair.second.keys[place2 - 1 : place2]
     return verb1 == verb2 and ALIKE_WITH.isdisjoint(verb1)
 
 
@@ -136,8 +138,10 @@ def _is_converse(pair: Alignment, word: Word) -> bool:
 
 
 def _opposite(pair: Alignment, one: Word, other: Word) -> Difference:
-    first, second = _with_verb(pair.first, one), _with_verb(pair.second, other)
-    said1, said2 = pair.first.shown(first), pair.second.shown(second)
+    first = _with_verb(pair.first, one)
+    second = _with_verb(pair.second, other)
+    said1 = pair.first.shown(first)
+    said2 = pair.second.shown(second)
     return Difference("opposite", said1, said2, spans(first), spans(second))
 
 
@@ -155,7 +159,8 @@ def _only_one(
     """The negation that only one of the texts has, and what the other says in its place, if it says anything."""
     own1 = [word for word in negations1 if word in pair.only1] or negations1[len(negations2) :]
     own2 = [word for word in negations2 if word in pair.only2] or negations2[len(negations1) :]
-    first, second = own1[:1], own2[:1]
+    first = own1[:1]
+    second = own2[:1]
     if first and second:
         return None
     if not first and not second:

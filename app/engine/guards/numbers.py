@@ -20,7 +20,8 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     if not pair.first.has_number or not pair.second.has_number:
         return None
-    all1, all2 = quantities(pair.first.text), quantities(pair.second.text)
+    all1 = quantities(pair.first.text)
+    all2 = quantities(pair.second.text)
     own1, own2 = apart(all1, all2)
     if not own1 or not own2:
         return None

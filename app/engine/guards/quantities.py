@@ -235,7 +235,8 @@ def _unit(reading: Reading, place: int, *, glued: bool) -> tuple[Unit, Span, int
         if len(some) < length:
             continue
         name = " ".join([part.lower for part in some])
-        start, end = some[0].start, some[-1].end
+        start = some[0].start
+        end = some[-1].end
         unit = UNITS.get(reading.text[start:end]) or UNITS.get(name)
         if unit and (glued or len(name) >= 3):
             return unit, (start, end), place + length

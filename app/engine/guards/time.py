@@ -94,7 +94,8 @@ def _tense(pair: Alignment) -> Difference | None:
     """The future of one and the past of the other, or two tenses where nothing else differs."""
     if pair.is_reordered or pair.agreement < LEAST_FOR_TENSE:
         return None
-    first, second = _tenses(pair.first, pair.only1), _tenses(pair.second, pair.only2)
+    first = _tenses(pair.first, pair.only1)
+    second = _tenses(pair.second, pair.only2)
     if not first or not second:
         return None
     tenses = {first[0][0], second[0][0]}
@@ -127,5 +128,6 @@ def _differs_by_these(pair: Alignment) -> bool:
 
 
 def _reason(pair: Alignment, first: Sequence[Word], second: Sequence[Word]) -> Difference:
-    said1, said2 = pair.first.shown(first), pair.second.shown(second)
+    said1 = pair.first.shown(first)
+    said2 = pair.second.shown(second)
     return Difference("time", said1, said2, spans(first), spans(second))

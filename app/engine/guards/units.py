@@ -27,7 +27,8 @@ def difference(pair: Alignment) -> Difference | None:
     for one, other in product(own1, own2):
         if one.value == other.value and one.unit != other.unit and one.unit and other.unit:
             return _reason(pair, _whole(one), _whole(other))
-    rates1, rates2 = dict(_rates(pair.first)), dict(_rates(pair.second))
+    rates1 = dict(_rates(pair.first))
+    rates2 = dict(_rates(pair.second))
     only1 = [span for name, span in rates1.items() if name not in rates2]
     only2 = [span for name, span in rates2.items() if name not in rates1]
     if only1 and only2:
@@ -54,5 +55,6 @@ def _whole(quantity: Quantity) -> Span:
 
 
 def _reason(pair: Alignment, one: Span, other: Span) -> Difference:
-    said1, said2 = pair.first.text[slice(*one)], pair.second.text[slice(*other)]
+    said1 = pair.first.text[slice(*one)]
+    said2 = pair.second.text[slice(*other)]
     return Difference("unit", said1, said2, (one,), (other,))

@@ -63,10 +63,12 @@ def _by_products(
             products = block @ rows[past : past + BLOCK].T
             first, second = _near_products(products, least, room)
             is_after = second + past > first + start
-            first, second = first[is_after], second[is_after]
+            first = first[is_after]
+            second = second[is_after]
             rank = np.arange(len(first)) - np.searchsorted(first, first)
             is_kept = rank < room[first]
-            first, second = first[is_kept], second[is_kept]
+            first = first[is_kept]
+            second = second[is_kept]
             room -= np.bincount(first, minlength=len(room))
             yield (first + start) * len(rows) + second + past
         advance(len(block))
@@ -120,11 +122,13 @@ def _near(
         is_full = near.all(axis=1) & (k < min(MOST_NEIGHBOURS, index.ntotal))
         done, column = np.nonzero(near & ~is_full[:, None])
         yield rows[done], others[done, column]
-        rows, k = rows[is_full], min(4 * k, index.ntotal)
+        rows = rows[is_full]
+        k = min(4 * k, index.ntotal)
 
 
 def _keys(first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """One number for each pair of two rows, whichever of them was looked from."""
     apart = first != second
-    low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
+    low = np.minimum(first, second)[apart]
+    high = np.maximum(first, second)[apart]
     return np.unique(low * count + high)

@@ -21,7 +21,8 @@ from app.errors import NotReady, ServiceError
 
 SAVE_AFTER = 3584  # changes over all collections, not on disk yet: a restart would embed them again
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
-CHECK_SAMPLE, CHECK_K = 50, 10
+CHECK_SAMPLE = 50
+CHECK_K = 10
 TELL_FROM = 1000  # questions: to rebuild fewer takes milliseconds, and each delete may ask for it
 
 log = logging.getLogger(__name__)

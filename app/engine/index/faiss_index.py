@@ -76,8 +76,10 @@ class Body:
         end = self._count + len(ids)
         if end > len(self._ids):
             room = max(end, 2 * len(self._ids), 64)
-            self._ids, self._live = np.resize(self._ids, room), np.resize(self._live, room)
-        self._ids[self._count : end], self._live[self._count : end] = ids, live
+            self._live = np.resize(self._live, room)
+            self._ids = np.resize(self._ids, room)
+        self._ids[self._count : end] = ids
+        self._live[self._count : end] = live
         self.vectors.add(vectors)
         self._count = end
         self.living += len(ids) * live
@@ -129,7 +131,8 @@ class Body:
     def _select(self) -> None:
         """What searches select the living by; nothing when all live."""
         if self.living == self._count:
-            self._bits, self._selector = None, None
+            self._bits = None
+            self._selector = None
         else:
             self._bits = np.packbits(
                 self.live, bitorder="little"
@@ -223,7 +226,8 @@ class Index:
         """The `k` most similar entries (or all there are) of each of (n, d) unit vectors, most similar first, and the
         revision searched."""
         with self._lock.reading():
-            revision, body = self._revision, self._body
+            revision = self._revision
+            body = self._body
             found = [(body.ids[row], body.reconstruct(row)) for row in body.search(queries, k)]
         return revision, [
             _hits(query, ids, vectors) for query, (ids, vectors) in zip(queries, found, strict=True)

@@ -122,11 +122,13 @@ class Snapshots:
             fingerprint = _fingerprint(ids, expected)
             removed = np.setdiff1d(saved.ids, ids, assume_unique=True)
             added = int(np.count_nonzero(ids > saved.end))
-            base, tail = saved.base, saved.tail + len(removed) + added
+            base = saved.base
+            tail = saved.tail + len(removed) + added
             if not saved.end or tail > max(MIN_TAIL, base * MAX_TAIL_SHARE):
                 self._publish(collection_key, 0, revision, body, removed, fingerprint)
                 self._remove_older(collection_key, revision)
-                base, tail = len(ids), 0
+                base = len(ids)
+                tail = 0
             else:
                 self._publish(collection_key, saved.end, revision, body, removed, fingerprint)
             self._saved[collection_key] = _Saved(revision, ids, base, tail)

@@ -109,7 +109,8 @@ class ModelTokenizer:
             items = [
                 (one, other) for one in [*TRICKY_TEXTS, long] for other in (TRICKY_TEXTS[0], long)
             ]
-        by_core, by_model = core.tokenize(items), self.by_the_model(items)
+        by_core = core.tokenize(items)
+        by_model = self.by_the_model(items)
         return core if all(map(equal, by_core, by_model)) else None
 
     def _shortened(self, item: Item) -> Item:
@@ -117,7 +118,8 @@ class ModelTokenizer:
         if isinstance(item, str) or self._max_tokens is None or not self._model.tokenizer.is_fast:
             return item
         one, other = item
-        spans_of_one, spans_of_other = self._spans(one), self._spans(other)
+        spans_of_one = self._spans(one)
+        spans_of_other = self._spans(other)
         limit = self._max_tokens + MARGIN
         # The longer one stays so: it is the first to give way.
         is_longer = len(spans_of_one) > len(spans_of_other)
@@ -187,7 +189,8 @@ class Frame:
             start = texts.index(text)
             bounds += [start, start + texts.count(text)]
         bounds.append(len(texts))
-        specials, types = [], []
+        specials = []
+        types = []
         for place, (start, end) in enumerate(pairwise(bounds)):
             is_special = place % 2 == 0
             belongs_to = None if is_special else place // 2
@@ -348,7 +351,8 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     for text in texts:
         if block and characters + len(text) > MAX_CHARACTERS:
             yield block
-            block, characters = [], 0
+            block = []
+            characters = 0
         block.append(text)
         characters += len(text)
     if block:

@@ -46,7 +46,9 @@ FILES = (
 )  # a database, its write-ahead log and the index of that, after the name
 WAIT_SECONDS = 0.2  # for readers, when the log is emptied
 # Of a database's header (https://www.sqlite.org/fileformat2.html): pages, and a number for the application's use.
-HEADER_BYTES, PAGES, USER_VERSION = 100, slice(28, 32), slice(60, 64)
+HEADER_BYTES = 100
+PAGES = slice(28, 32)
+USER_VERSION = slice(60, 64)
 IS_OPEN = 1  # as that number: the log beside the file may hold some of the content
 DIALECT = sqlite.dialect()
 
@@ -184,7 +186,8 @@ class Eraser:
             with self._changed:
                 while not (self._is_due or self._is_closing):
                     self._changed.wait()
-                was_due, self._is_due = self._is_due, False
+                was_due = self._is_due
+                self._is_due = False
             is_done = not was_due or empty_log(self._path)
             with self._changed:
                 self._is_due = self._is_due or not is_done
