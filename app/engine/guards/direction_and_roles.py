@@ -158,13 +158,15 @@ def _is_across(
     """Whether a third word stands between the two in both texts."""
     for middle in bare:
         if middle not in (one, other):
-            place1 = roles1[middle].place
-            place2 = roles2[middle].place
-            between1 = sorted((roles1[one].place, place1, roles1[other].place))[1] == place1
-            between2 = sorted((roles2[one].place, place2, roles2[other].place))[1] == place2
-            if between1 and between2:
+            is_in_first = _is_between(roles1, middle, one, other)
+            if is_in_first and _is_between(roles2, middle, one, other):
                 return True
     return False
+
+
+def _is_between(roles: Mapping[str, Role], middle: str, one: str, other: str) -> bool:
+    low, high = sorted((roles[one].place, roles[other].place))
+    return low <= roles[middle].place <= high
 
 
 def _agent(reading: Reading) -> str | None:

@@ -39,9 +39,7 @@ def difference(pair: Alignment) -> Difference | None:
     own2 = [span for code, span in codes2.items() if code not in codes1]
     if not own1 or not own2 or _is_same_number(codes1, codes2):
         return None
-    said1 = pair.first.text[slice(*own1[0])]
-    said2 = pair.second.text[slice(*own2[0])]
-    return Difference("identifier", said1, said2, (own1[0],), (own2[0],))
+    return Difference.of_parts("identifier", pair, own1[0], own2[0])
 
 
 def _is_same_number(codes1: Mapping[str, Span], codes2: Mapping[str, Span]) -> bool:

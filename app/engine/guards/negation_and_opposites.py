@@ -140,9 +140,7 @@ def _is_converse(pair: Alignment, word: Word) -> bool:
 def _opposite(pair: Alignment, one: Word, other: Word) -> Difference:
     first = _with_verb(pair.first, one)
     second = _with_verb(pair.second, other)
-    said1 = pair.first.shown(first)
-    said2 = pair.second.shown(second)
-    return Difference("opposite", said1, said2, spans(first), spans(second))
+    return Difference.of_words("opposite", pair, first, second)
 
 
 def _with_verb(reading: Reading, word: Word) -> Sequence[Word]:

@@ -32,7 +32,7 @@ def difference(pair: Alignment) -> Difference | None:
     for one in own1:
         for other in own2:
             if one.value != other.value and _may_count(pair, one, other):
-                return _reason(pair, one, other)
+                return Difference.of_parts("number", pair, one.number, other.number)
     return None
 
 
@@ -44,7 +44,7 @@ def _may_count(pair: Alignment, one: Quantity, other: Quantity) -> bool:
 
 
 def _is_article(reading: Reading, quantity: Quantity) -> bool:
-    return reading.text[slice(*quantity.number)].lower() in ARTICLES
+    return reading.part(quantity.number).lower() in ARTICLES
 
 
 def apart(
@@ -63,9 +63,3 @@ def _same_digits(first: Reading, second: Reading) -> bool:
 
 def _digits(reading: Reading) -> str:
     return "".join(word.lower for word in reading.words if word.lower[0].isdigit())
-
-
-def _reason(pair: Alignment, one: Quantity, other: Quantity) -> Difference:
-    said1 = pair.first.text[slice(*one.number)]
-    said2 = pair.second.text[slice(*other.number)]
-    return Difference("number", said1, said2, (one.number,), (other.number,))

@@ -53,9 +53,7 @@ def difference(pair: Alignment) -> Difference | None:
     own2 = [span for version, span in versions2.items() if version not in versions1]
     if not own1 or not own2:
         return None
-    said1 = pair.first.text[slice(*own1[0])]
-    said2 = pair.second.text[slice(*own2[0])]
-    return Difference("version", said1, said2, (own1[0],), (own2[0],))
+    return Difference.of_parts("version", pair, own1[0], own2[0])
 
 
 def _versions(reading: Reading) -> Iterator[tuple[str, Span]]:
