@@ -36,7 +36,8 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
 
 
 def _first_labels(small: Measurement) -> MoreLabels:
-    pairs = max(FEWEST, 2 * FEWEST - small.pairs) * (small.evaluated.growth or 1.0)
+    growth = small.evaluated.growth or 1.0
+    pairs = max(FEWEST, 2 * FEWEST - small.pairs) * growth
     return MoreLabels(
         math.ceil(pairs),
         small.wanting,
