@@ -59,6 +59,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.findings",  # the shapes of answers, to show
         "app.engine.verdicts",
         "app.engine.reasons",
+        "app.engine.evidence",
     },
     # what both doors share
     "app.door": {"app.keys", "app.scopes"},

@@ -217,7 +217,8 @@ class _Job:
         Lines that an earlier run wrote past its last note are cut off.
         """
         note = self._work / "written.json"
-        total = len(pairs[0])
+        first, second, similarities = pairs
+        total = len(first)
         noted = _read(note) or {"judged": 0, "bytes": 0, "pairs": 0}
         count = int(noted["pairs"])
         with lines.open("r+b" if lines.exists() else "w+b") as file:
@@ -226,8 +227,8 @@ class _Job:
             for start in range(noted["judged"], total, SCORED_AT_ONCE):
                 self._advance("judging", start, total)
                 end = start + SCORED_AT_ONCE
-                first, second, similarities = pairs
-                mined = self._mined(first[start:end], second[start:end], similarities[start:end])
+                chunk = slice(start, end)
+                mined = self._mined(first[chunk], second[chunk], similarities[chunk])
                 for pair in mined:
                     file.write(json.dumps(vars(pair), ensure_ascii=False).encode() + b"\n")
                 file.flush()
@@ -276,8 +277,13 @@ class _Job:
         """The texts of pairs of rows, and the rulings on them."""
         texts = self._source.texts
         words = {row: Words.of(texts[row]) for row in set(chain(*rows))}
-        rulings = self._source.ruled([(words[i], words[j]) for i, j in rows])
-        return [Pair(words[i], words[j], rulings.get((texts[i], texts[j]))) for i, j in rows]
+        worded = [(words[first], words[second]) for first, second in rows]
+        rulings = self._source.ruled(worded)
+        pairs = []
+        for one, other in worded:
+            ruling = rulings.get((one.text, other.text))
+            pairs.append(Pair(one, other, ruling))
+        return pairs
 
     def _read_pairs(
         self, pairs: Sequence[Pair], similarities: NDArray[np.float32]
@@ -287,7 +293,8 @@ class _Job:
         if self._models.classifier and self._wanted.verify:
             is_same = np.array([pair.is_same_words for pair in pairs], dtype=np.bool_)
             open_rows = np.flatnonzero(self._models.scorer.is_open(similarities) & ~is_same)
-            texts = [(pairs[i].first.text, pairs[i].second.text) for i in open_rows.tolist()]
+            open_pairs = [pairs[row] for row in open_rows.tolist()]
+            texts = [(pair.first.text, pair.second.text) for pair in open_pairs]
             logits[open_rows] = _scores(self._models.classifier, texts)
         return logits
 

@@ -166,8 +166,12 @@ async def _shown(page: Page, look: Look) -> Offered:
 
 def _tally(page: Page) -> Tally:
     """What the page says was said so far; counted for the eye alone."""
-    numbers = [page.fields.given(name) for name in ("same", "different", "skipped")]
-    return Tally(*[int(n) if n.isascii() and n.isdigit() and len(n) < 9 else 0 for n in numbers])
+    counts = []
+    for name in ("same", "different", "skipped"):
+        digits = page.fields.given(name)
+        is_count = digits.isascii() and digits.isdigit() and len(digits) < 9
+        counts.append(int(digits) if is_count else 0)
+    return Tally(*counts)
 
 
 def _promises(page: Page) -> Promises:

@@ -53,7 +53,8 @@ def marked(text: str, other: str, turning: Sequence[Span] = ()) -> list[Run]:
     for start, end in _differing(text, other):
         hows[start:end] = ["other"] * (end - start)
     for start, end in turning:
-        hows[start:end] = ["turns"] * (min(end, len(text)) - min(start, len(text)))
+        turned = range(len(text))[start:end]
+        hows[start:end] = ["turns"] * len(turned)
     runs: list[Run] = []
     for how, characters in groupby(zip(text, hows, strict=True), key=lambda pair: pair[1]):
         runs.append(Run("".join(character for character, _ in characters), how))
@@ -73,8 +74,12 @@ def aligned(
         piece1 = _span(words1, start1, end1)
         piece2 = _span(words2, start2, end2)
         turns = _touches(piece1, turning1) or _touches(piece2, turning2)
-        how: How = "turns" if turns else "same" if tag == "equal" else "other"
-        pieces.append(Aligned(first[slice(*piece1)], second[slice(*piece2)], how))
+        how: How = "same" if tag == "equal" else "other"
+        if turns:
+            how = "turns"
+        text1 = first[slice(*piece1)]
+        text2 = second[slice(*piece2)]
+        pieces.append(Aligned(text1, text2, how))
     return pieces
 
 

@@ -206,17 +206,14 @@ class Index:
         new = np.asarray(ids, dtype=np.int64)
         with self._changing:
             body = self._body
-            if len(new) and (np.any(np.diff(new) <= 0) or (len(body) and new[0] <= body.ids[-1])):
+            last = body.ids[-1:]  # none of an empty index
+            if np.any(np.diff(np.concatenate((last, new))) <= 0):
                 raise ValueError("new ids must ascend, past every id in the index")
-            for start in range(
-                0, len(new), ADD_CHUNK
-            ):  # not seen yet, and searches go on in between
+            # What is added is not seen yet, and searches go on in between.
+            for start in range(0, len(new), ADD_CHUNK):
+                chunk = slice(start, start + ADD_CHUNK)
                 with self._lock.writing():
-                    body.append(
-                        new[start : start + ADD_CHUNK],
-                        vectors[start : start + ADD_CHUNK],
-                        live=False,
-                    )
+                    body.append(new[chunk], vectors[chunk], live=False)
             with self._lock.writing():
                 body.set_live(np.sort(np.asarray(removed, dtype=np.int64)), live=False)
                 body.set_live(new, live=True)

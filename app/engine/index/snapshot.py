@@ -101,7 +101,8 @@ class Snapshots:
             log.warning("the snapshot %s is set aside: %s", folder, error)
             _set_aside(folder)
             return None
-        self._saved[collection_key] = _Saved(index.revision, ids, base, abs(len(ids) - base))
+        tail = abs(len(ids) - base)
+        self._saved[collection_key] = _Saved(index.revision, ids, base, tail)
         return index
 
     def save(
@@ -305,7 +306,8 @@ def _fingerprint(ids: NDArray[np.int64], contents: Contents) -> str:
     lacking[places] = False
     if lacking.any():
         raise Unusable("it does not hold the questions that the store holds")
-    return hashlib.sha256(ids.tobytes() + contents.digests[places].tobytes()).hexdigest()
+    texts = contents.digests[places].tobytes()
+    return hashlib.sha256(ids.tobytes() + texts).hexdigest()
 
 
 def _set_aside(folder: Path) -> None:

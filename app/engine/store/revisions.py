@@ -117,6 +117,4 @@ class Revisions:
 
     def quarantined_count(self) -> int:
         """How many current questions could not be embedded, over all collections."""
-        query = sa.select(sa.func.count()).select_from(questions).where(QUARANTINED)
-        with self._database.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+        return self._mapper.count(QUARANTINED)

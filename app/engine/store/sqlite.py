@@ -334,8 +334,11 @@ def select_any_of(
 def _any_of(table: sa.Table, column: str, condition: sa.ColumnElement[bool], room: int) -> Prepared:
     """The statement of `select_any_of` for so many values."""
     values: list[sa.BindParameter[Any]] = [sa.bindparam(f"value{i}") for i in range(room)]
-    chosen = table.c[column].in_(values) if room > 1 else table.c[column] == values[0]
-    return Prepared(table, table.c.collection_key == sa.bindparam("key"), chosen, condition)
+    chosen = table.c[column] == values[0]
+    if room > 1:
+        chosen = table.c[column].in_(values)
+    within = table.c.collection_key == sa.bindparam("key")
+    return Prepared(table, within, chosen, condition)
 
 
 def _begin(connection: sa.Connection) -> None:
