@@ -8,6 +8,7 @@ import asyncio
 import logging
 from typing import Any, ClassVar, Literal
 
+import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -50,6 +51,23 @@ class Unread:
         self._transports.pop(transport, None)
 
 
+class Body:
+    """What a second parser tells of a request whose head the first one has read."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self.is_whole = False
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._connection.on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        self.is_whole = True
+        self._connection.on_message_complete()
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection. `limited` makes the class of it that a server uses."""
 
@@ -70,6 +88,7 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0
         self._fed_bytes = 0  # of the part, save for the piece of data in which it began
         self._refusal: SameaskError | None = None  # why a callback made the parser stop
+        self._body: Body | None = None  # of a request that asked for another protocol: the last one
         self._due: Part | None = None  # the part that the timer of the request is for
         self._request_timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
@@ -135,7 +154,9 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is whole. The parser says so of one that asks for another protocol before its body."""
+        if self._body is None and self.parser.should_upgrade():
+            return
         self._part = None
         super().on_message_complete()
 
@@ -173,13 +194,42 @@ class Connection(HttpToolsProtocol):
         self._is_new = False
         part = self._part
         cycle = self.cycle
-        super().data_received(data)
+        self._parse(data)
         if self._awaits_nothing():
             return  # the whole of a request, as nearly always
         if part == self._part and cycle is self.cycle:
             self._fed_bytes += len(data)
         self._check_size()
         self._watch_request()
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn does, save that a request for another protocol keeps its body."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if (
+                self._body is None or not self._body.is_whole
+            ):  # what follows the last request is not read
+                self.send_400_response(str(error))
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Have a second parser read the body of a request that asks for another protocol; the first one would skip it.
+
+        The service speaks no other. The connection ends with the answer.
+        """
+        self.cycle.keep_alive = False
+        framing = [
+            name + b": " + value + b"\r\n"
+            for name, value in self.headers
+            if name in (b"content-length", b"transfer-encoding")
+        ]
+        self._body = Body(self)
+        self.parser = httptools.HttpRequestParser(self._body)
+        head = b"".join([b"POST / HTTP/1.1\r\nconnection: close\r\n", *framing, b"\r\n"])
+        self._parse(head + rest)
 
     def _awaits_nothing(self) -> bool:
         return self._part is None and self._due is None

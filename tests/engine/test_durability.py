@@ -38,7 +38,7 @@ from tests.durability import (
     run_in_fork,
 )
 
-ROUNDS = int(os.environ.get("ROUNDS", "30"))
+ROUNDS = int(os.environ.get("ROUNDS", "12"))
 ROUNDS_IN_ONE_DIRECTORY = 6
 SECONDS_FOR_A_CHILD = 60.0
 
