@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 PATIENCE = 180_000  # milliseconds, for what embeds all questions
+expect.set_options(timeout=30_000)  # on a busy machine
 EXAMPLES = Path("examples/questions.csv")
 ASKED = "How do I give a client outside our company access to a folder?"
 SCREENS = ["/", "/?id=support-065", "/page/compare?a=support-065&b=support-066"]
