@@ -17,7 +17,6 @@ from tests.web.browser import CHROMIUM, NONE_HERE, Scheme, Watched, launched, wa
 from training.written import read_clusters
 
 pytestmark = [
-    pytest.mark.slow,  # a real browser over the real release: minutes on a busy machine
     pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE),
     pytest.mark.timeout(600),
 ]

@@ -24,6 +24,11 @@ NEGATORS = words("""
 DENYING_TO = words("refuse refuses refused fail fails failed")
 DENYING_FROM = words("stop stops prevent prevents keep keeps")
 DENYING = NEGATORS | DENYING_TO | DENYING_FROM
+# Words that say without a negation what another text says with one: "missing", "not shown".
+IMPLYING = DENYING | words("""
+    avoid missing lost lose stuck free broken absent gone empty disappear disappears disappeared unavailable failing
+    blocked locked
+""")
 AUXILIARIES = words("""
     am is are was were do does did have has had will would shall should can could may might must need ought
 """)
@@ -162,6 +167,8 @@ def _only_one(
     if first and second:
         return None
     if not first and not second:
+        return None
+    if any(word.lower in IMPLYING for word in (pair.only2 if first else pair.only1)):
         return None
     said1, said2 = ("".join(word.lower for word in own) for own in (first, second))
     return Difference("negation", said1, said2, spans(first), spans(second))
