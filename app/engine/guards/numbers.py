@@ -29,11 +29,22 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     own1 = [one for one in own1 if not _is_article(pair.first, one)]
     own2 = [other for other in own2 if not _is_article(pair.second, other)]
-    for one in own1:
-        for other in own2:
-            if one.value != other.value and _may_count(pair, one, other):
-                return Difference.of_parts("number", pair, one.number, other.number)
-    return None
+    candidates = [
+        (one, other)
+        for one in own1
+        for other in own2
+        if one.value != other.value and _may_count(pair, one, other)
+    ]
+    if not candidates:
+        return None
+    one, other = min(candidates, key=_is_of_two_dimensions)  # the first of one dimension, if any is
+    return Difference.of_parts("number", pair, one.number, other.number)
+
+
+def _is_of_two_dimensions(candidate: tuple[Quantity, Quantity]) -> bool:
+    """Whether two quantities have different dimensions, as metres and no unit."""
+    one, other = candidate
+    return one.dimension != other.dimension
 
 
 def _may_count(pair: Alignment, one: Quantity, other: Quantity) -> bool:
