@@ -3,7 +3,7 @@
 The coroutines run in the askers' threads (`app.engine.coroutines`): between two of their awaits they may block.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
@@ -15,7 +15,7 @@ from app.engine.asked import Asked, Vectors
 from app.engine.asking import Models, Phases
 from app.engine.index.hit import Hit
 from app.engine.live_release import LiveRelease
-from app.engine.query import Bounds, Query
+from app.engine.query import READ_AT_ONCE, Bounds, Query
 from app.engine.reasons import Reason
 from app.engine.rulings import Ruling, by_other
 from app.engine.scorer import Verdict, similarity
@@ -26,6 +26,7 @@ from app.errors import FieldError, InvalidRequest
 
 MORE = 4  # times as many hits are looked at, where copies of a text take the places of others
 MOST_HITS = 2048
+LINKED_AT_ONCE = 16  # texts that labels link to one that is asked
 
 
 @dataclass(frozen=True)
@@ -180,24 +181,26 @@ class Find:
             for number, text in enumerate(texts):
                 if text not in self._asked:
                     self._asked[text] = Asked(Words.of(text), f"questions.{number}")
-            digests = {asked.words.digest for asked in self._asked.values()}
-            matches = self._store.questions.with_digests(collection.key, list(digests))
+            self._excluded.update(excluded.values())
             words = [asked.words for asked in self._asked.values()]
             labels = self._store.labels.on(collection.key, words)
-        self._excluded.update(excluded.values())
-        for text, asked in self._asked.items():
-            asked.labels = by_other(asked.words, labels.get(text, ()))
-            asked.exact = self._same_words(asked, matches.get(asked.words.digest, ()))
+            for text, asked in self._asked.items():
+                asked.labels = by_other(asked.words, labels.get(text, ()))
+            self._find_same_words(collection.key)
         return collection
 
-    def _same_words(self, asked: Asked, matches: Sequence[Question]) -> list[Question]:
-        """Those of the same visible words that nobody calls different, the same bytes first, then the oldest."""
-        same: dict[str, Question] = {}  # one of each text
-        for question in self._kept(matches):
-            ruling = asked.ruling(question)
-            if ruling is None or ruling.links:
-                same.setdefault(question.text, question)
-        return sorted(same.values(), key=lambda question: question.text != asked.words.text)
+    def _find_same_words(self, key: int) -> None:
+        """Give each text its exact matches, as many as it can be answered with. Raises AnswerTooLarge."""
+        askers: dict[bytes, list[Asked]] = {}
+        for asked in self._asked.values():
+            askers.setdefault(asked.words.digest, []).append(asked)
+        taken = 0
+        for question in self._kept(self._store.questions.with_digests(key, list(askers))):
+            for asked in askers[question.digest]:
+                taken += asked.add_same_words(question, self._query.top_k)
+            if taken >= READ_AT_ONCE:
+                taken = 0
+                self._refuse_if_large()
 
     async def _embed(self, open_texts: Sequence[Asked]) -> None:
         tokens = self._models.tokenize([asked.words.text for asked in open_texts])
@@ -210,10 +213,7 @@ class Find:
     def _link(self, key: int, texts: Sequence[Asked]) -> None:
         """Add to each text the questions that labels link to it, if they are indexed."""
         with self._phases.timed("read"):
-            digests: set[bytes] = set()
-            for asked in texts:
-                digests.update(asked.linked)
-            linked = self._store.questions.with_digests(key, list(digests), "loose")
+            linked = self._find_linked(key, texts)
             questions = list(chain(*linked.values()))
             for asked in texts:
                 questions += asked.exact
@@ -221,6 +221,28 @@ class Find:
         for asked in texts:
             self._add_links(asked, linked, indexed)
             asked.hits = list(asked.links)
+
+    def _find_linked(self, key: int, texts: Sequence[Asked]) -> dict[bytes, list[Question]]:
+        """By loose digest, the questions that labels link to a text: of each text the oldest, no more than may be
+        read for an answer."""
+        askers: dict[bytes, list[Asked]] = {}
+        for asked in texts:
+            for other in asked.linked:
+                askers.setdefault(other, []).append(asked)
+        linked: dict[str, Question] = {}
+        for question in self._kept(self._store.questions.with_digests(key, list(askers), "loose")):
+            known = linked.get(question.text)
+            if known and known.revision < question.revision:
+                continue
+            rulings = [asked.ruling(question) for asked in askers[question.loose]]
+            if any(ruling and ruling.links for ruling in rulings):
+                linked[question.text] = question
+            if len(linked) % LINKED_AT_ONCE == 0 and not self._bounds.may_read(linked):
+                break
+        by_digest: dict[bytes, list[Question]] = {}
+        for question in linked.values():
+            by_digest.setdefault(question.loose, []).append(question)
+        return by_digest
 
     def _add_links(
         self,
@@ -378,8 +400,8 @@ class Find:
     def _pair(self, asked: Asked, question: Question) -> Pair:
         return Pair(asked.words, question, asked.ruling(question))
 
-    def _kept(self, questions: Sequence[Question]) -> list[Question]:
-        return [question for question in questions if question.revision not in self._excluded]
+    def _kept(self, questions: Iterable[Question]) -> Iterator[Question]:
+        return (question for question in questions if question.revision not in self._excluded)
 
 
 def _depth(live: LiveRelease, query: Query, verify_depth: int) -> int:

@@ -205,7 +205,11 @@ class Questions:
     def exact_matches(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Question]]:
         """For each text, the current questions of the same visible words, oldest first; none: absent."""
         digests = {text: digest(text) for text in texts}
-        matches = self.with_digests(collection_key, list(set(digests.values())))
+        matches: dict[bytes, list[Question]] = {}
+        for question in self.with_digests(collection_key, list(set(digests.values()))):
+            matches.setdefault(question.digest, []).append(question)
+        for equal in matches.values():
+            equal.sort(key=lambda question: question.revision)
         return {text: matches[key] for text, key in digests.items() if key in matches}
 
     def with_digests(
@@ -213,15 +217,10 @@ class Questions:
         collection_key: int,
         digests: Sequence[bytes],
         column: Literal["digest", "loose"] = "digest",
-    ) -> dict[bytes, list[Question]]:
-        """By digest, the current questions that have it in the column, oldest first; none: absent."""
-        matches: dict[bytes, list[Question]] = {}
+    ) -> Iterator[Question]:
+        """The current questions that have one of the digests in the column, one at a time: there may be any number."""
         with self._database.reading() as connection:
-            for question in self.current(connection, collection_key, column, digests):
-                matches.setdefault(getattr(question, column), []).append(question)
-        for equal in matches.values():
-            equal.sort(key=lambda question: question.revision)
-        return matches
+            yield from self.current(connection, collection_key, column, digests)
 
     def copies(
         self, collection_key: int, worded: Iterable[Worded], excluded: Set[int] = frozenset()
