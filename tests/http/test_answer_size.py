@@ -17,7 +17,7 @@ from app.errors import AnswerTooLarge
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
-from tests.serving import ask, write
+from tests.serving import ask, detector_of, write
 from tests.statements import statements_of
 from tests.tiny_model import build_tiny_classifier
 
@@ -182,6 +182,13 @@ def test_of_many_exact_matches_no_more_are_held_than_are_answered(
         candidates = response.json()["results"][0]["candidates"]
         expected = ["v0", "v1", "v2"] if collection == "variants" else ["c0"]
         assert [candidate["id"] for candidate in candidates] == expected
+
+
+def test_of_all_questions_few_are_held_at_a_time(crowded: TestClient) -> None:
+    questions = detector_of(crowded).store.questions
+    count, peak = _peak_of(lambda: sum(1 for _ in questions.every("crowd")))
+    assert count == CROWD
+    assert peak < MOST_HELD
 
 
 def test_of_many_questions_that_a_label_links_no_more_are_held_than_an_answer_goes(

@@ -22,7 +22,7 @@ from app.engine.store.sqlite import Prepared
 from app.engine.text import DIGEST_BYTES, Worded, Words, digest
 from app.errors import DataDamaged, QuestionNotFound
 
-PAGE = 1000  # questions that `every` holds at a time
+PAGE, PAGE_BYTES = 1000, 2**20  # questions, and bytes of their texts, that `every` holds at a time
 
 questions = sa.Table(
     "questions",
@@ -186,7 +186,7 @@ class Questions:
     def every(self, collection_name: str) -> Iterator[Question]:
         """Current questions in the order of their ids, some at a time."""
         after = None
-        while page := self.page(collection_name, after, PAGE):
+        while page := self.page(collection_name, after, PAGE, max_bytes=PAGE_BYTES):
             yield from page
             after = page[-1].id
 
