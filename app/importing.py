@@ -144,7 +144,8 @@ class Imports:
         one = self.get(number)
         if one.is_under_way or not one.file.exists() or one.file.stat().st_size != one.size:
             raise ImportBusy(f"import {number} is {one.phase}: its file is not whole")
-        one.columns, one.prefix = columns, prefix
+        one.columns = columns
+        one.prefix = prefix
         one.good = one.bad = one.cut = one.stored = one.done = 0
         one.problems = []
         self._run(one, "checking", self._check(one))
@@ -198,7 +199,8 @@ class Imports:
             one.failure = str(error).replace(str(one.file), one.name)
             log.warning("an import failed: %s", type(error).__name__)
         except OSError as error:
-            one.phase, one.failure = "failed", f"its file can't be read: {error.strerror}"
+            one.phase = "failed"
+            one.failure = f"its file can't be read: {error.strerror}"
 
     async def _check(self, one: Import) -> None:
         rows = checked_questions(one.file, one.columns, self._max_characters, one.prefix)
@@ -244,7 +246,8 @@ class Imports:
         """How many of these texts the model does not read to their end."""
         if not texts:
             return 0
-        return sum(tokens.truncated for tokens in self._detector.live.encoder.tokenize(texts))
+        encoder = self._detector.live.models.encoder
+        return sum(tokens.truncated for tokens in encoder.tokenize(texts))
 
 
 def _next(rows: Iterator[CheckedRow], count: int) -> list[CheckedRow]:

@@ -1,4 +1,4 @@
-"""What the README shows is what happens. `python -m tests.test_readme` (make settings) renews the table of docs/settings.md."""
+"""What the README shows is what happens. `make settings` renews the table of docs/settings.md by this module."""
 
 import json
 import re

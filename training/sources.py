@@ -134,6 +134,7 @@ def groups(paths: Sequence[str], column: str) -> dict[LabelledPair, str]:
         for row in read_rows(Path(path), (*COLUMNS, column)):
             if row.error:
                 raise CommandError(f"{path}:{row.line}: {row.error}")
-            *pair, value = row.values
-            values[labelled_pair(Path(path), replace(row, values=pair))] = f"{column} {value}"
+            *texts, value = row.values
+            pair = labelled_pair(Path(path), replace(row, values=texts))
+            values[pair] = f"{column} {value}"
     return values

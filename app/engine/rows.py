@@ -122,7 +122,10 @@ def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -
             values = {column: batch.column(column) for column in present}
             for place in range(batch.num_rows):
                 number += 1
-                row = [values[c][place].as_py() if c in values else None for c in wanted]
+                row = []
+                for column in wanted:
+                    cell = values[column][place].as_py() if column in values else None
+                    row.append(cell)
                 yield Row(number, tuple(row))
 
 
@@ -131,9 +134,12 @@ def _parquet_rows(path: Path, file: parquet.ParquetFile, columns: Sequence[str])
     is: what a footer says of its pages is all that can be known before they are unpacked."""
     metadata = file.metadata
     largest_row = 1
-    for group in (metadata.row_group(place) for place in range(metadata.num_row_groups)):
-        for chunk in (group.column(place) for place in range(group.num_columns)):
-            unpacked, packed = chunk.total_uncompressed_size, max(chunk.total_compressed_size, 1)
+    for group_place in range(metadata.num_row_groups):
+        group = metadata.row_group(group_place)
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            unpacked = chunk.total_uncompressed_size
+            packed = max(chunk.total_compressed_size, 1)
             if chunk.path_in_schema not in columns:
                 continue
             if unpacked > MAX_UNPACKED_BYTES and unpacked > MAX_UNPACKED_RATIO * packed:

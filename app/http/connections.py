@@ -6,6 +6,7 @@ the parser hands back. A timer runs only while a request is incomplete or an ans
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import httptools
@@ -20,11 +21,13 @@ from app.settings import Settings
 
 MAX_PIPELINED = 16  # requests that one connection may send ahead of their answers
 LINE_BYTES = 4  # of a header, beside its name and value: a colon, a space, the end of the line
+FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
 MAX_FRAMING = 8  # bytes of a chunked body on the wire for each of its own: a chunk of one has six
 
 log = logging.getLogger(__name__)
 
 Part = Literal["head", "body"]
+Header = tuple[bytes, bytes]
 
 
 class Unread:
@@ -164,7 +167,8 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what the parser refused; uvicorn's words are plain text."""
-        refusal, self._refusal = self._refusal, None
+        refusal = self._refusal
+        self._refusal = None
         self._refuse(refusal or BrokenRequest("it is none of HTTP/1.1"))
 
     def on_response_complete(self) -> None:
@@ -189,8 +193,10 @@ class Connection(HttpToolsProtocol):
         """Parse a piece, unless the request has become too large by it."""
         if self._part is None:  # line feeds before a request are no request to the parser
             self._part = "head"
-        self._has_begun, self._is_new = True, False
-        part, cycle = self._part, self.cycle
+        self._has_begun = True
+        self._is_new = False
+        part = self._part
+        cycle = self.cycle
         self._parse(data)
         if self._awaits_nothing():
             return  # the whole of a request, as nearly always
@@ -207,9 +213,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if (
-                self._body is None or not self._body.is_whole
-            ):  # what follows the last request is not read
+            if self._body is None or not self._body.is_whole:  # what follows it is not read
                 self.send_400_response(str(error))
 
     def _ignore_upgrade(self, rest: bytes) -> None:
@@ -218,15 +222,9 @@ class Connection(HttpToolsProtocol):
         The service speaks no other. The connection ends with the answer.
         """
         self.cycle.keep_alive = False
-        framing = [
-            name + b": " + value + b"\r\n"
-            for name, value in self.headers
-            if name in (b"content-length", b"transfer-encoding")
-        ]
         self._body = Body(self)
         self.parser = httptools.HttpRequestParser(self._body)
-        head = b"".join([b"POST / HTTP/1.1\r\nconnection: close\r\n", *framing, b"\r\n"])
-        self._parse(head + rest)
+        self._parse(_head_of_body(self.headers) + rest)
 
     def _awaits_nothing(self) -> bool:
         return self._part is None and self._due is None
@@ -271,7 +269,9 @@ class Connection(HttpToolsProtocol):
 
     def _be_late(self) -> None:
         """The part is not whole in time. Where the service itself does not read, it has as long again."""
-        self._request_timer, late, self._due = None, self._due, None
+        self._request_timer = None
+        late = self._due
+        self._due = None
         if self.flow.read_paused:
             self._watch_request()
         elif late and self._has_begun and not self._is_answered():
@@ -306,17 +306,30 @@ class Connection(HttpToolsProtocol):
         """Answer with a problem document, where it can't be taken for the answer to another request, and close."""
         if not self.transport.is_closing() and self._may_be_answered():
             log.debug("a connection is closed: %s", refusal)
-            response = answer(refusal, {**ALWAYS, "Connection": "close"})
-            lines = [STATUS_LINE[refusal.status]]
-            for name, value in (*self.server_state.default_headers, *response.raw_headers):
-                lines.append(name + b": " + value + b"\r\n")
-            self.transport.write(b"".join([*lines, b"\r\n", bytes(response.body)]))
+            self.transport.write(_last_answer(refusal, self.server_state.default_headers))
         self._close()
 
     def _close(self) -> None:
         """Close it when what was sent is read; in time, whether or not that is so."""
         self.transport.close()
         self._watch_answer()
+
+
+def _head_of_body(headers: Iterable[Header]) -> bytes:
+    """A head by which another parser knows where the body ends that these headers frame."""
+    framing = [_line(name, value) for name, value in headers if name in FRAMING]
+    return b"".join([b"POST / HTTP/1.1\r\nconnection: close\r\n", *framing, b"\r\n"])
+
+
+def _last_answer(refusal: SameaskError, headers: Iterable[Header]) -> bytes:
+    """A problem document with its head, after which the connection closes."""
+    response = answer(refusal, {**ALWAYS, "Connection": "close"})
+    lines = [_line(name, value) for name, value in (*headers, *response.raw_headers)]
+    return b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", bytes(response.body)])
+
+
+def _line(name: bytes, value: bytes) -> bytes:
+    return name + b": " + value + b"\r\n"
 
 
 def limited(settings: Settings) -> type[Connection]:

@@ -80,7 +80,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         case RequestValidationError():  # of a path: forms are read by `Fields`
             return problem(request, 404, "Not Found", NO_SUCH_PAGE)
         case HTTPException():
-            status, title = error.status_code, error.detail
+            status = error.status_code
+            title = error.detail
             words = NO_SUCH_PAGE if status == 404 else title
             return problem(request, status, title, words, headers=error.headers)
         case _:

@@ -134,7 +134,7 @@ def open_engine(
         try:
             yield store, live
         finally:
-            live.batcher.close()
+            live.models.batcher.close()
     finally:
         store.close()
 

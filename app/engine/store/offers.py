@@ -89,9 +89,7 @@ class Offers:
         with self._database.writing() as connection:
             pairs = [offer.pair for offer in new]
             before = {row["pair"]: row for row in self._of(connection, collection_key, pairs)}
-            within = offers.c.collection_key == collection_key
-            last = connection.execute(sa.select(sa.func.max(offers.c.id)).where(within)).scalar()
-            next_id = (last or 0) + 1
+            next_id = self._mapper.last_id(connection, collection_key) + 1
             written = []
             for offer in new:
                 known = before.get(offer.pair)
@@ -199,8 +197,9 @@ def _said(
         labels.c.said_at,
         labels.c.contradicted,
     )
-    on = sa.and_(labels.c.collection_key == offers.c.collection_key, labels.c.pair == offers.c.pair)
-    query = sa.select(*columns).join(offers, on).where(ACTIVE)
+    is_there = labels.c.collection_key == offers.c.collection_key
+    is_offered = labels.c.pair == offers.c.pair
+    query = sa.select(*columns).join(offers, is_there & is_offered).where(ACTIVE)
     query = query.where(labels.c.collection_key == collection_key)
     if pairs is not None:
         query = query.where(labels.c.pair.in_(list(set(pairs))))
