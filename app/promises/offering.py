@@ -60,7 +60,7 @@ class Offering:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _note(self, kept: Kept, drawn: DrawnPair) -> Offer:
-        (offer,) = self._store.offers.write(kept.key, [drawn.new])
+        (offer,) = self._store.offers.write(kept.collection, [drawn.new])
         kept.labelled.note({offer.pair: drawn.near.probability})
         kept.labelled.renew([offer.pair])
         return offer

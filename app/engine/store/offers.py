@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
-from app.engine.store.collections import Collections
+from app.engine.store.collections import Collection, Collections
 from app.engine.store.database import Database, now
 from app.engine.store.labels import ACTIVE, labels
 from app.engine.store.mapper import Mapper, Row, fields
 from app.engine.store.schema import metadata
 from app.engine.text import TextPair
-from app.errors import OfferNotFound
+from app.errors import CollectionNotFound, OfferNotFound
 
 offers = sa.Table(
     "offers",
@@ -84,9 +84,15 @@ class Offers:
         self._collections = collections
         self._mapper = Mapper(database, offers, _as_offer)
 
-    def write(self, collection_key: int, new: Sequence[NewOffer]) -> list[Offer]:
-        """Note that these pairs are offered; one offer for each, in their order."""
+    def write(self, collection: Collection, new: Sequence[NewOffer]) -> list[Offer]:
+        """Note that these pairs are offered; one offer for each, in their order.
+
+        Raises CollectionNotFound when the collection is gone, though another may have its name now.
+        """
+        collection_key = collection.key
         with self._database.writing() as connection:
+            if self._collections.latest_revision(connection, collection_key) is None:
+                raise CollectionNotFound(collection.name)
             pairs = [offer.pair for offer in new]
             before = {row["pair"]: row for row in self._of(connection, collection_key, pairs)}
             next_id = self._mapper.last_id(connection, collection_key) + 1

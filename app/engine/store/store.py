@@ -31,7 +31,7 @@ class Store:
         self.revisions = Revisions(self.database, self.collections)
         self.labels = Labels(self.database, self.collections, self.questions)
         self.offers = Offers(self.database, self.collections)
-        self.derived = DerivedRecords(self.database)
+        self.derived = DerivedRecords(self.database, self.collections)
         self.asked = Asked(self.database, self.collections)
         self.keys = KeyRecords(self.database)
         self.deliveries = Outbox(self.database)
