@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from app.engine.parquet_footer import check_footer
 from app.engine.rows import DELIMITERS, KINDS, read_rows
 from app.errors import UnreadableFile
 
@@ -153,6 +154,7 @@ def _write_with_hole(path: Path, size: int, beginning: bytes, end: bytes) -> Non
 
 def _preview_parquet(path: Path) -> Preview:
     try:
+        check_footer(path)
         columns = parquet.read_schema(path).names
     except (OSError, pa.ArrowException) as error:
         raise UnreadableFile("it begins as Parquet, and its end is not one of Parquet") from error

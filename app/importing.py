@@ -108,13 +108,17 @@ class Imports:
         self._last_number = 0
         shutil.rmtree(self._folder, ignore_errors=True)  # of a server before
 
-    def begin(self, name: str, size: int, collection: str) -> Import:
-        """A new import. Raises UnreadableFile, ImportBusy."""
-        kind = kind_of(name)
+    def refuse_if_large(self, size: int) -> None:
+        """Raise UnreadableFile for more bytes than a file may have."""
         if size > self._max_bytes:
             raise UnreadableFile(
                 f"it has {size:,} bytes; at most {self._max_bytes:,} (SAMEASK_MAX_IMPORT_BYTES)"
             )
+
+    def begin(self, name: str, size: int, collection: str) -> Import:
+        """A new import. Raises UnreadableFile, ImportBusy."""
+        kind = kind_of(name)
+        self.refuse_if_large(size)
         self._make_room()
         self._last_number += 1
         folder = self._folder / str(self._last_number)
@@ -207,7 +211,7 @@ class Imports:
             writer.writerow(["line", "why", "id", "text"])
             while batch := await asyncio.to_thread(_next, rows, self._batch):
                 good = _good(batch)
-                await asyncio.to_thread(_note_bad, one, batch, writer)
+                await asyncio.to_thread(_note_bad, one, batch, writer, self._max_bytes)
                 one.cut += await asyncio.to_thread(self._cut, [text for _, text in good])
                 ids = [question_id for question_id, _ in good]
                 revisions = self._detector.store.questions.revisions
@@ -254,14 +258,17 @@ def _good(batch: Sequence[CheckedRow]) -> list[Question]:
     return [(row.values[0], row.values[1]) for row, problem in batch if problem is None]
 
 
-def _note_bad(one: Import, batch: Sequence[CheckedRow], writer: Any) -> None:
+def _note_bad(one: Import, batch: Sequence[CheckedRow], writer: Any, max_bytes: int) -> None:
+    """Count the bad rows, and write them down as long as there is room: a packed file may unpack to any number."""
+    has_room = one.rejected.stat().st_size < max_bytes
     for row, problem in batch:
         if problem is None:
             continue
         one.bad += 1
         if len(one.problems) < SHOWN_PROBLEMS:
             one.problems.append((row.line, problem))
-        writer.writerow([row.line, problem, *row.values])
+        if has_room:
+            writer.writerow([row.line, problem, *row.values])
 
 
 def _append(file: Path, offset: int, piece: bytes) -> None:

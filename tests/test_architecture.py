@@ -67,7 +67,7 @@ ARROWS: dict[str, set[str]] = {
     "app.fields": {"app.settings", "app.engine.text"},
     # files of questions
     "app.row_checks": {"app.fields", "app.engine.rows"},
-    "app.file_preview": {"app.engine.rows"},
+    "app.file_preview": {"app.engine.rows", "app.engine.parquet_footer"},
     "app.importing": {"app.detector", "app.file_preview", "app.row_checks", "app.settings"},
     # the service
     "app.private_files": set(),
@@ -262,7 +262,8 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.batching": set(),
     "app.engine.coroutines": set(),
     "app.engine.files": set(),
-    "app.engine.rows": set(),
+    "app.engine.rows": {"app.engine.parquet_footer"},
+    "app.engine.parquet_footer": set(),
     "app.engine.text": set(),
     "app.engine.data": set(),
     "app.engine.models": {

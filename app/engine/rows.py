@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, cast
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from app.engine.parquet_footer import check_footer
 from app.errors import UnreadableFile
 
 Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
@@ -108,6 +109,7 @@ def _read_jsonl(path: Path, columns: Sequence[str], optional: Sequence[str]) -> 
 
 def _read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     wanted = (*columns, *optional)
+    check_footer(path)
     # A text that many rows share is held once: a file of kilobytes could stand for gigabytes otherwise.
     schema = parquet.read_schema(path)
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
