@@ -40,7 +40,7 @@ durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see 
 	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \
 	  --log-cli-level=INFO --log-disable=alembic.runtime.migration
 
-fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, a quarter as many raw ones and costly ones, broken releases
+fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, a quarter as many raw ones, costly ones and files, broken releases
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(or $(REQUESTS),20000) $(if $(SEED),--seed $(SEED))
 
 BENCH_QUESTIONS ?= examples/questions.csv

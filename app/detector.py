@@ -52,6 +52,22 @@ class Readiness:
     recall: float
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the model reads of some texts."""
+
+    truncated: int = 0  # texts that it does not read to their end
+    tokens: int = 0
+    unknown: int = 0  # tokens that stand for what it can't read
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(
+            self.truncated + other.truncated,
+            self.tokens + other.tokens,
+            self.unknown + other.unknown,
+        )
+
+
 class Detector:
     """Finds and scores duplicates, and writes questions so that the next answer knows them."""
 
@@ -141,6 +157,15 @@ class Detector:
             embed = Embed(live, texts, release, self._bounds)
             embed.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, embed.answer()))
+
+    async def reading_of(self, texts: Sequence[str]) -> Reading:
+        """How the live release's encoder reads these texts: what is cut, and what it can't read."""
+        tokens = await self.read(self.live.encoder.tokenize, texts) if texts else []
+        return Reading(
+            sum(text.truncated for text in tokens),
+            sum(text.count for text in tokens),
+            sum(text.unknown for text in tokens),
+        )
 
     # Writing
 

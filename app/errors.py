@@ -55,7 +55,8 @@
     │   ├── ModelRefused
     │   └── BackendRefused              what should run the model can't, here
     ├── CommandError                    a command can't go on; printed, exit code 1
-    │   └── UnreadableFile                  a file is not what its ending says, or has no such column
+    │   └── UnreadableFile                  a file is of no kind that is read, broken, or too much unpacked
+    │       └── ColumnNotFound                  it has no such column, or several of that name
     ├── DeliveryFailed                  an event did not reach its receiver; logged, and tried again
     └── Unembeddable                    a text for which the model has no finite vector
 
@@ -570,7 +571,11 @@ class CommandError(SameaskError):
 
 
 class UnreadableFile(CommandError):
-    """A file is of no kind that is read here, is not what its ending says, or has no such column."""
+    """A file is of no kind that is read here, breaks off, or unpacks to far more than it is."""
+
+
+class ColumnNotFound(UnreadableFile):
+    """A file has no column of a wanted name, or several."""
 
 
 class DeliveryFailed(SameaskError):

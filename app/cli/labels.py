@@ -1,18 +1,28 @@
 """`sameask labels`: what people say of pairs, from a file and back into one."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.client import run
 from app.cli.download import print_all
-from app.cli.options import AsJsonLines, InCollection, InFile, KeyFile, SkipBad, Url
-from app.cli.upload import Item, Upload, upload
-from app.engine.rows import Row, read_rows, truth
+from app.cli.input_file import named_file
+from app.cli.options import (
+    AsJsonLines,
+    Delimiter,
+    Encoding,
+    InCollection,
+    InFile,
+    KeyFile,
+    Rejected,
+    SkipBad,
+    Url,
+)
+from app.cli.upload import Item, Target, Upload, upload
+from app.engine.rows import Row, TableFile, read_rows, truth
 from app.engine.text import Words, pair_digest
-from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem
+from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem, with_lines
 from app.settings import Settings
 
 COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
@@ -27,7 +37,10 @@ def import_labels(
     by: Annotated[
         str | None, typer.Option(help="Who says so; without it, the column `by` does.")
     ] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    rejected: Rejected = None,
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:
@@ -35,15 +48,17 @@ def import_labels(
 
     Importing it again changes nothing.
     """
-    wanted = Upload(
-        file,
-        items="labels",
-        max_items=Settings().max_labels,
-        rows=lambda: _checked_rows(file, by),
-        item=lambda row: _label(row, by),
-        counts=("added", "replaced", "unchanged"),
-    )
-    upload(wanted, collection, skip_bad, url, key_file)
+    with named_file(file, delimiter, encoding) as given:
+        wanted = Upload(
+            given,
+            items="labels",
+            max_items=Settings().max_labels,
+            rows=lambda: _checked_rows(given, by),
+            columns=(*_needed(by), *COLUMNS[4:]),
+            item=lambda row: _label(row, by),
+            counts=("added", "replaced", "unchanged"),
+        )
+        upload(wanted, Target(collection, url, key_file, skip_bad, rejected))
 
 
 @labels.command("export")
@@ -66,12 +81,15 @@ def export_labels(
     )
 
 
-def _checked_rows(file: Path, by: str | None) -> Iterator[CheckedRow]:
+def _needed(by: str | None) -> tuple[str, ...]:
+    return COLUMNS[:3] if by else COLUMNS[:4]
+
+
+def _checked_rows(file: TableFile, by: str | None) -> Iterator[CheckedRow]:
     """Each row of a file of labels, and what is wrong with it."""
     max_characters = Settings().max_characters
     firsts: dict[int, tuple[int, object]] = {}  # by a pair's and a person's hash: line, and label
-    needed = COLUMNS[:3] if by else COLUMNS[:4]
-    for row in read_rows(file, needed, optional=COLUMNS[4:]):
+    for row in read_rows(file, _needed(by), optional=COLUMNS[4:]):
         problem = row.error or _problem(row, by, max_characters)
         if not problem:
             label = _label(row, by)
@@ -81,7 +99,7 @@ def _checked_rows(file: Path, by: str | None) -> Iterator[CheckedRow]:
             first_line, first_content = firsts.setdefault(key, (row.line, content))
             if content != first_content:
                 problem = f"says otherwise than line {first_line} of the same pair"
-        yield row, problem
+        yield row, problem if row.error else with_lines(row, problem)
 
 
 def _label(row: Row, by: str | None) -> Item:

@@ -17,7 +17,7 @@ from app.errors import (
     QuestionNotFound,
     StorageFull,
 )
-from app.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
+from app.fields import MAX_NUMBER, CollectionName, GivenId, Limits, Person, Text
 from app.http.bodies import Body, FirstErrors, Two, counted
 from app.http.dependencies import InCollection, Reading, TheDetector, TheReading, TheSettings
 from app.http.paging import ThePage
@@ -57,7 +57,7 @@ class PairToLabel(Body):
     )
 
     ids: Annotated[
-        list[StoredId],
+        list[GivenId],
         Field(
             min_length=2,
             max_length=2,
