@@ -209,10 +209,16 @@ class Detector:
             self._tell(collection, [given.id for given in labelled.labels])
             return labelled
 
-    async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
-        """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
+    async def undo_label(
+        self, collection: str, label_id: int, by: str, *, own_only: bool = False
+    ) -> Label:
+        """End a label; `own_only`: one that `by` gave.
+
+        Raises CollectionNotFound, LabelNotFound, LabelReplaced, SpeaksForItself, Overloaded, StorageFull.
+        """
         with self._admitted_write():
-            label = await self._write(self.store.labels.undo, collection, label_id, by)
+            undo = self.store.labels.undo
+            label = await self._write(undo, collection, label_id, by, own_only=own_only)
             self._tell(collection, [label.id])
             return label
 

@@ -26,6 +26,7 @@
     │   ├── KeyMissing             401
     │   ├── KeyRefused             401  unknown or revoked
     │   ├── ScopeMissing           403  names the scope
+    │   ├── SpeaksForItself        403  names whom the key speaks for
     │   ├── TokenMissing           403  a page's post without its token
     │   ├── HostRefused            421
     │   ├── KeyNotFound            404
@@ -341,6 +342,18 @@ class ScopeMissing(RequestError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this needs a key with the scope '{scope}'")
         self.scope = scope
+
+
+class SpeaksForItself(RequestError):
+    """A key with a name labels, and undoes, in that name alone."""
+
+    status = 403
+    title = "Key speaks for itself"
+
+    def __init__(self, name: str, other: str) -> None:
+        super().__init__(
+            f"the key speaks for {name!r}, not for {other!r}: one with the scope 'admin', or without a name, does"
+        )
 
 
 class TokenMissing(RequestError):
