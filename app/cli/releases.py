@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.cli.client import call, request, run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import cell, err, out, print_json
+from app.cli.terminal import cell, err, out, print_json, print_table
 from app.errors import CommandError
 
 LOOK_SECONDS = 0.2
@@ -46,7 +46,7 @@ def list_(as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) ->
             cell(release["created_at"]),
             cell(release["last_live_at"]),
         )
-    out.print(table)
+    print_table(table)
 
 
 @releases.command()
@@ -80,7 +80,7 @@ def diff(
         texts = "\n".join(question["text"] for question in example["questions"])
         live, shadow = _judgement(example["live"]), _judgement(example["shadow"])
         table.add_row(cell(live), cell(shadow), cell(texts))
-    out.print(table)
+    print_table(table)
 
 
 @releases.command()
