@@ -78,8 +78,9 @@ static: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
-readme: $(VENV)/.installed-dev ## renew the README's table of settings
+readme: $(VENV)/.installed-dev ## renew the README's table of settings, and docs/reference.md
 	$(BIN)/python -m tests.test_readme
+	$(BIN)/python -m tests.test_reference
 
 format: $(VENV)/.installed-dev ## rewrite the code as `check` wants it
 	$(BIN)/ruff check --fix .

@@ -169,7 +169,7 @@ def main() -> None:
 def _call() -> None:
     """Call the command, and have all that it printed written: an error of that counts as one of the command."""
     try:
-        cli()
+        cli(prog_name="sameask")
     finally:
         sys.stdout.flush()
 

@@ -58,4 +58,6 @@ Rejected = Annotated[
 ]
 IdColumn = Annotated[str, typer.Option(help="Column of the ids.")]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts.")]
-SkipBad = Annotated[bool, typer.Option(help="Import the good rows of a file with broken ones.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Import the good rows of a file with broken ones.")
+]
