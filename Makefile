@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all test-backends durability fuzz bench peers pictures soak check static readme format clean
+.PHONY: demo serve test test-all test-backends durability fuzz bench peers pictures soak check static settings reference format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -78,8 +78,10 @@ static: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
-readme: $(VENV)/.installed-dev ## renew the README's table of settings, and docs/reference.md
+settings: $(VENV)/.installed-dev ## renew the table of docs/settings.md
 	$(BIN)/python -m tests.test_readme
+
+reference: $(VENV)/.installed-dev ## renew docs/reference.md
 	$(BIN)/python -m tests.test_reference
 
 format: $(VENV)/.installed-dev ## rewrite the code as `check` wants it

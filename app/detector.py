@@ -15,17 +15,14 @@ from typing import Any, ParamSpec, TypeVar
 from app.background import background_tasks, in_thread, is_cancelled, repeat, to_its_end
 from app.engine.asking import Embed, Embeddings
 from app.engine.coroutines import run
-from app.engine.finding import Candidate as Candidate  # for app.web, which knows nothing below
-from app.engine.finding import Find, Findings
-from app.engine.finding import Finding as Finding
+from app.engine.finding import Find
+from app.engine.findings import Findings
 from app.engine.following import Following
 from app.engine.live_release import LiveRelease
 from app.engine.pair_scores import Score, Scores
 from app.engine.query import Bounds, Query, Verify
-from app.engine.reasons import Reason as Reason
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
 from app.engine.stored_pairs import labels_on, unlabelled_pairs
-from app.engine.verdicts import Judgement as Judgement
 from app.errors import Overloaded
 
 P = ParamSpec("P")
@@ -106,8 +103,7 @@ class Detector:
             ):
                 yield
         finally:
-            for batcher in self.live.batchers:
-                batcher.close()
+            self.live.models.close()
             for pool in (self._askers, self._readers, self._writers, self._upkeep):
                 pool.shutdown()
             self.live.close()
@@ -160,7 +156,7 @@ class Detector:
 
     async def reading_of(self, texts: Sequence[str]) -> Reading:
         """How the live release's encoder reads these texts: what is cut, and what it can't read."""
-        tokens = await self.read(self.live.encoder.tokenize, texts) if texts else []
+        tokens = await self.read(self.live.models.encoder.tokenize, texts) if texts else []
         return Reading(
             sum(text.truncated for text in tokens),
             sum(text.count for text in tokens),
@@ -261,7 +257,7 @@ class Detector:
         ready = min(
             indexed.ready, stored.collections
         )  # one that is deleted is forgotten a little later
-        failure = live.failure
+        failure = live.models.failure
         return Readiness(
             ready=failure is None and ready == stored.collections,
             failure=failure,

@@ -97,7 +97,8 @@ def _url_template(value: str) -> str:
         raise ValueError("must hold `{id}` once, and no other braces")
     try:
         parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname
+        _ = parts.port
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or any(map(str.isspace, value)):

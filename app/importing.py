@@ -136,8 +136,10 @@ class Imports:
         one = self.get(number)
         if one.is_under_way or not one.file.exists() or one.file.stat().st_size != one.size:
             raise ImportBusy(f"import {number} is {one.phase}: its file is not whole")
-        one.columns, one.prefix = columns, prefix
-        one.tally, one.reading = Tally(), Reading()
+        one.columns = columns
+        one.prefix = prefix
+        one.tally = Tally()
+        one.reading = Reading()
         one.stored = one.done = 0
         one.problems = []
         self._run(one, "checking", self._check(one))
@@ -191,7 +193,8 @@ class Imports:
             one.failure = str(error)
             log.warning("an import failed: %s", type(error).__name__)
         except OSError as error:
-            one.phase, one.failure = "failed", f"its file can't be read: {error.strerror}"
+            one.phase = "failed"
+            one.failure = f"its file can't be read: {error.strerror}"
 
     async def _check(self, one: Import) -> None:
         key = (await self._detector.read(self._detector.store.collections.get, one.collection)).key

@@ -24,7 +24,8 @@ from app.errors import AdminKeyRefused, KeysNeeded
 from app.private_files import is_writable_by_all, warn_if_open
 from app.scopes import KeyScope
 
-ID_BYTES, SECRET_BYTES = 8, 32
+ID_BYTES = 8
+SECRET_BYTES = 32
 KEY = re.compile(f"sameask_([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
 ADMIN_KEY = re.compile("[!-~]{32,1024}")  # what a header can carry
 NO_KEY = b""  # stands for a request without one where others stand by their digest
@@ -117,7 +118,8 @@ class Keys:
         """What was read since anything was last written to the store. To be asked for before reading."""
         version = self._store.database.version()
         if version is None or version != self._version:
-            self._callers, self._version = {}, version
+            self._callers = {}
+            self._version = version
         return self._callers
 
     def _read(self, key: str, digest: bytes) -> Caller | None:

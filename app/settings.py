@@ -1,6 +1,6 @@
 """Every setting of the service: one frozen object, made once in `main`, `cli` or a test, never at import.
 
-Each field is read from the environment as `SAMEASK_<NAME>`; the table in README.md is made from the
+Each field is read from the environment as `SAMEASK_<NAME>`; the table in docs/settings.md is made from the
 descriptions here, and a test compares the two.
 """
 

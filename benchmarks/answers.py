@@ -1,4 +1,4 @@
-"""Real answers of each verdict, with their reasons, for docs/verdicts.md: right ones and wrong ones.
+"""Real answers of each verdict, right ones and wrong ones, and forty with reasons, for docs/verdicts.md.
 
     python benchmarks/answers.py                                          # print them
     python benchmarks/answers.py --release releases/minilm-questions --into docs/verdicts.md
@@ -48,6 +48,7 @@ class Answer:
     verdict: str
     probability: float
     reasons: Sequence[str]
+    is_unread: bool  # its reason is that the classifier has not read it
 
     @property
     def is_wrong(self) -> bool:
@@ -68,7 +69,8 @@ def main() -> None:
     arguments = parser.parse_args()
     answers = ask(arguments.release, drawn_pairs(arguments.side))
     name = arguments.release.name
-    text = "\n".join(section(name, verdict, answers) for verdict in VERDICTS)
+    sections = [section(name, verdict, answers) for verdict in VERDICTS]
+    text = "\n".join([*sections, reasons(name, answers)])
     if arguments.into:
         before, _, rest = arguments.into.read_text("utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)
@@ -105,7 +107,8 @@ def _ask(client: httpx.Client, pairs: Sequence[LabelledPair]) -> list[Answer]:
     answers = []
     for pair, score in zip(pairs, scores, strict=True):
         sentences = [reason["sentence"] for reason in score["reasons"]]
-        answers.append(Answer(pair, score["verdict"], score["probability"], sentences))
+        is_unread = any(reason["code"] == "unread" for reason in score["reasons"])
+        answers.append(Answer(pair, score["verdict"], score["probability"], sentences, is_unread))
     return answers
 
 
@@ -129,6 +132,24 @@ def section(release: str, verdict: str, answers: Sequence[Answer]) -> str:
             _cell(answer.pair.question2),
             same,
             f"{answer.probability:.3f}",
+            _cell("; ".join(answer.reasons)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def reasons(release: str, answers: Sequence[Answer]) -> str:
+    """The first answers that have a reason of what the two texts say, as a table."""
+    own = [answer for answer in answers if answer.reasons and not answer.is_unread]
+    lines = [
+        f"### Reasons by `{release}`: {len(own)} of {len(answers)} asked have one beside `unread`\n",
+        "| one question | the other | verdict | reasons |\n|---|---|---|---|",
+    ]
+    for answer in own[:OF_EACH]:
+        cells = [
+            _cell(answer.pair.question1),
+            _cell(answer.pair.question2),
+            answer.verdict,
             _cell("; ".join(answer.reasons)),
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -146,8 +146,8 @@ def _ask(data: Opened, texts: Sequence[str], top_k: int) -> list[list[Hit]]:
     """What the index finds for each text, embedded as the service does it."""
     found: list[list[Hit]] = []
     for start in range(0, len(texts), CHUNK):
-        tokens = data.live.encoder.tokenize(texts[start : start + CHUNK])
-        outcomes = data.live.embed(tokens, background=True).result()
+        tokens = data.live.models.encoder.tokenize(texts[start : start + CHUNK])
+        outcomes = data.live.models.embed(tokens, background=True).result()
         vectors = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
         if len(vectors) < len(outcomes):
             raise SystemExit("some questions can't be embedded")

@@ -1,8 +1,8 @@
 """Asks a running server that holds examples/questions.csv every row of examples/expected.csv.
 
-It prints how each kind of row is answered, and ends with 1 where the answers are worse than the release that ships
-gives. A paraphrase asks the same as the question that its row names; a near-miss hardly differs from it and asks
-something else; the others are asked of nothing that is stored.
+It prints how each kind of row is answered, and ends with 1 where the answers are worse than a moderator needs them.
+The release that ships does not reach all of it yet. A paraphrase asks the same as the question that its row names; a
+near-miss hardly differs from it and asks something else; the others are asked of nothing that is stored.
 """
 
 import argparse
@@ -31,10 +31,10 @@ class Bar:
     most: int = 1000
 
 
-BARS = (
-    Bar("paraphrase", "duplicate", least=8),
+BARS = (  # of fifty paraphrases, fifty near-misses, twelve others
+    Bar("paraphrase", "duplicate", least=35),
     Bar("near_miss", "duplicate", most=2),
-    Bar("near_miss", "new", least=7),
+    Bar("near_miss", "new", least=25),
     Bar("elsewhere", "new", least=12),
 )
 

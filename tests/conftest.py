@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import hypothesis
 import pytest
 from starlette.testclient import TestClient
 from transformers.utils.logging import disable_progress_bar
@@ -38,6 +39,9 @@ from tests.tiny_model import build_tiny_model
 from training.publish import document, publish
 
 disable_progress_bar()
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # no test looks at a clock
+hypothesis.settings.load_profile("unhurried")
 
 WIDE_DIMENSION = 48
 RELEASES = Path(__file__).parent.parent / "releases"

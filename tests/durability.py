@@ -236,7 +236,9 @@ class Writer:
         texts = [text for text in write.questions.values() if text and UNEMBEDDABLE not in text]
         if texts:
             key = self._keys[write.collection]
-            (vector,) = self._live.embed(self._live.encoder.tokenize(texts[:1])).result()
+            (vector,) = self._live.models.embed(
+                self._live.models.encoder.tokenize(texts[:1])
+            ).result()
             assert not isinstance(vector, Exception)
             revision, (hits,) = self._live.index(key).search(vector[None], 3)
             assert revision >= self._state[write.collection].revision

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.detector import READING_THREADS, Detector
-from app.engine.finding import Candidate
+from app.engine.findings import Candidate
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.store import Written
@@ -158,7 +158,7 @@ async def test_a_find_that_is_cancelled_gives_its_place_back(
 
 
 async def _is_waiting(detector: Detector, texts: int) -> bool:
-    return detector.live.batcher.waiting == texts
+    return detector.live.models.batcher.waiting == texts
 
 
 @pytest.mark.usefixtures("picky_model")
@@ -181,7 +181,7 @@ async def test_a_quarantined_question_says_why_and_is_counted(detector: Detector
     assert (await detector.read(detector.store.questions.get, COLLECTION, "a")).quarantined is None
     reason = (await detector.read(detector.store.questions.get, COLLECTION, "b")).quarantined
     assert reason == "Unembeddable: the model has no finite vector for this text"
-    assert await detector.read(detector.store.questions.quarantined) == 1
+    assert await detector.read(detector.store.revisions.quarantined_count) == 1
 
 
 @pytest.mark.usefixtures("picky_model")
@@ -196,11 +196,14 @@ async def test_a_text_that_is_mended_or_deleted_leaves_quarantine(detector: Dete
     await detector.add(COLLECTION, [("a", f"One {BAD} text?"), ("b", f"Another {BAD} text?")])
     await detector.add(COLLECTION, [("a", "One?")])
     assert (
-        await detector.read(detector.store.questions.quarantined),
+        await detector.read(detector.store.revisions.quarantined_count),
         (await detector.read(detector.store.questions.get, COLLECTION, "a")).quarantined,
     ) == (1, None)
     await detector.remove(COLLECTION, "b")
-    assert (await detector.read(detector.store.questions.quarantined), await _found(detector)) == (
+    assert (
+        await detector.read(detector.store.revisions.quarantined_count),
+        await _found(detector),
+    ) == (
         0,
         {"a": "One?"},
     )
@@ -272,7 +275,7 @@ async def test_many_writes_while_the_model_fails_all_say_so_and_are_all_found_la
     await _eventually(lambda: _is_ready(detector))
     await _eventually(lambda: _is_found(detector, *texts))
     assert await _found(detector) == texts
-    assert await detector.read(detector.store.questions.quarantined) == 0
+    assert await detector.read(detector.store.revisions.quarantined_count) == 0
 
 
 async def test_a_delete_while_the_model_fails_works(detector: Detector, model: Model) -> None:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,14 @@ def _service(settings: Settings, collections: int) -> Iterator[TestClient]:
 
 
 def _statements(client: TestClient, method: str, path: str, body: Any) -> int:
-    """How many statements a request runs behind a commit; the least of some tries, as others work beside it."""
+    """How many statements a request runs behind a commit: the usual number of some tries, as others work beside it."""
     counts = []
     for _ in range(TRIES):
         write(client, "c0", b=f"a text for {path} {random.random()}")
         with statements_of(detector_of(client).store) as statements:
             assert client.request(method, path, json=body).status_code == 200
         counts.append(len(statements))
-    return min(counts)
+    return mode(counts)
 
 
 def test_reports_and_polls_ask_the_store_no_more_for_many(settings: Settings) -> None:
@@ -85,7 +86,7 @@ def test_metrics_have_no_line_for_each_collection(settings: Settings) -> None:
         with _service(settings, collections) as client:
             client.get("/metrics")
             lines = client.get("/metrics").text.splitlines()
-            names.append({line.split(" ")[0] for line in lines if "_bucket" not in line})
+            names.append({line.split(" ")[0] for line in lines if "collection=" in line})
     assert names[0] == names[1]
 
 

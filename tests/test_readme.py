@@ -1,4 +1,4 @@
-"""What the README shows is what happens. `python -m tests.test_readme` (make readme) renews the settings table."""
+"""What the README shows is what happens. `make settings` renews the table of docs/settings.md by this module."""
 
 import json
 import re
@@ -15,8 +15,10 @@ from tests.conftest import wait_until_ready
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+SETTINGS = ROOT / "docs" / "settings.md"
+MOST_LINES = 120
 BEGIN, END = (
-    "<!-- settings: made by `make readme` from app/settings.py -->\n",
+    "<!-- settings: made by `make settings` from app/settings.py -->\n",
     "<!-- end of settings -->",
 )
 
@@ -31,7 +33,7 @@ def settings_table() -> str:
 
 
 def test_settings_table_is_current() -> None:
-    assert README.read_text("utf-8").split(BEGIN)[1].split(END)[0] == settings_table()
+    assert SETTINGS.read_text("utf-8").split(BEGIN)[1].split(END)[0] == settings_table()
 
 
 def test_curl_answers_as_printed(tmp_path: Path) -> None:
@@ -51,6 +53,24 @@ def test_commands_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in re.findall(r"\bmake (\w+)", README.read_text("utf-8")):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_it_is_short() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= MOST_LINES
+
+
+def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
+    pages = [README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    linked = {page: _links(page) for page in pages}
+    missing = [link for links in linked.values() for link in links if not link.exists()]
+    assert missing == []
+    assert [page for page in pages[1:] if page.resolve() not in linked[README]] == []
+
+
+def _links(page: Path) -> set[Path]:
+    """The files of the repository that a page links to."""
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text("utf-8"))
+    return {(page.parent / target).resolve() for target in targets if "://" not in target}
 
 
 def test_number_of_example_questions_is_current() -> None:
@@ -80,8 +100,8 @@ def _assert_alike(answer: Any, printed: Any) -> None:
 
 
 def _renew() -> None:
-    head, rest = README.read_text("utf-8").split(BEGIN)
-    README.write_text(head + BEGIN + settings_table() + END + rest.split(END)[1], "utf-8")
+    head, rest = SETTINGS.read_text("utf-8").split(BEGIN)
+    SETTINGS.write_text(head + BEGIN + settings_table() + END + rest.split(END)[1], "utf-8")
 
 
 if __name__ == "__main__":

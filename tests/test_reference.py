@@ -1,6 +1,6 @@
-"""docs/reference.md has every command, exit code, setting, route and metric, as the code has them.
+"""docs/reference.md has every command, exit code, route and metric, as the code has them.
 
-`python -m tests.test_reference` (make readme) renews the page.
+`python -m tests.test_reference` (make reference) renews the page.
 """
 
 import re
@@ -17,16 +17,14 @@ from app.http.access import SCOPES
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
-from tests.test_readme import settings_table
 from tests.tiny_model import DIMENSION, build_tiny_model
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """# Reference
 
-Made by `make readme` from the code; a test fails where anything is missing here. What the parts are for
-stands in the [README](../README.md), [files.md](files.md), [verdicts.md](verdicts.md), [promises.md](promises.md) and
-[training.md](training.md). `sameask COMMAND -h` says the same as here, `sameask --install-completion` makes the shell
-complete commands and options.
+Made by `make reference` from the code; a test fails where anything is missing. The settings
+stand in [settings.md](settings.md).
+`sameask COMMAND -h` says the same as here.
 """
 
 
@@ -38,8 +36,6 @@ def page(metrics: str) -> str:
         *_commands(),
         "## Exit codes\n",
         _table(("code", "is"), [(str(code), words) for code, words in EXIT_CODES.items()]),
-        "## Settings\n",
-        settings_table(),
         "## Routes\n",
         _table(("route", "needs", "does"), list(_routes())),
         "## Metrics\n",
@@ -117,10 +113,9 @@ def test_the_page_is_as_the_code_is(client: TestClient) -> None:
     assert PAGE.read_text("utf-8") == page(client.get("/metrics").text)
 
 
-def test_every_command_setting_and_route_is_there() -> None:
+def test_every_command_and_route_is_there() -> None:
     text = PAGE.read_text("utf-8")
     wanted = [f"`sameask {name}" for name in COMMANDS]
-    wanted += [f"| `SAMEASK_{name.upper()}` |" for name in Settings.model_fields]
     wanted += [f"{path}`" for path in create_app(Settings()).openapi()["paths"]]
     assert [words for words in wanted if words not in text] == []
 

@@ -98,10 +98,8 @@ class Augmentation:
         word = OPPOSITE.search(pair.question1)
         if not pair.is_duplicate or not word:
             return None
-        before, after = (
-            pair.question1[: word.start()],
-            pair.question1[word.end() :],
-        )
+        before = pair.question1[: word.start()]
+        after = pair.question1[word.end() :]
         return _different(pair, before + OPPOSITES[word[0]] + after)
 
     def turned(self, pair: LabelledPair) -> LabelledPair | None:
@@ -112,8 +110,8 @@ class Augmentation:
         one, other = (group for group in (1, 2, 3, 4) if direction[group])
         if direction[one].lower() == direction[other].lower():
             return None
-        spans = direction.span(one), direction.span(other)
-        return _different(pair, _exchanged(pair.question1, *spans))
+        turned = _exchanged(pair.question1, direction.span(one), direction.span(other))
+        return _different(pair, turned)
 
     def swapped(self, pair: LabelledPair) -> LabelledPair | None:
         """A question, and itself with two of its rare words exchanged: the same words, and something else."""
@@ -122,8 +120,11 @@ class Augmentation:
         if len(places) < 2 or SYMMETRIC.search(text):
             return None
         drawn = self.chances.sample(places, 2)
-        made = _exchanged(text, *sorted(word.span() for word in drawn))
-        return LabelledPair(made, text, is_duplicate=False) if made != text else None
+        first, second = sorted(word.span() for word in drawn)
+        made = _exchanged(text, first, second)
+        if made == text:
+            return None
+        return LabelledPair(made, text, is_duplicate=False)
 
     def same_words(self, pair: LabelledPair) -> LabelledPair | None:
         """A pair of the same words in another order, once more: rare among labelled pairs, and the hardest."""
@@ -137,13 +138,13 @@ class Augmentation:
         if len(text) < 8:
             return None
         place = self.chances.randrange(1, len(text) - 2)
-        text = text[:place] + text[place + 1] + text[place] + text[place + 2 :]
-        return replace(pair, question1=text) if text != pair.question2 else None
+        typed = _exchanged(text, (place, place + 1), (place + 1, place + 2))
+        return replace(pair, question1=typed) if typed != pair.question2 else None
 
     def _shared(self, pattern: re.Pattern[str], pair: LabelledPair) -> str | None:
         """A match of the pattern that both sides have; of words, a rare one."""
-        both = set(pattern.findall(pair.question1)) & set(pattern.findall(pair.question2))
-        shared = sorted(both)
+        first = set(pattern.findall(pair.question1))
+        shared = sorted(first.intersection(pattern.findall(pair.question2)))
         if pattern is WORD:
             shared = [word for word in shared if word.lower() in self.is_rare]
         return self.chances.choice(shared) if shared else None
@@ -215,5 +216,9 @@ def _put(old: str, new: str, text: str) -> str:
 
 def _exchanged(text: str, first: tuple[int, int], second: tuple[int, int]) -> str:
     """The text with two of its spans (start, end) exchanged."""
-    (a, b), (c, d) = first, second
-    return text[:a] + text[c:d] + text[b:c] + text[a:b] + text[d:]
+    start1, end1 = first
+    start2, end2 = second
+    before = text[:start1]
+    between = text[end1:start2]
+    behind = text[end2:]
+    return before + text[start2:end2] + between + text[start1:end1] + behind

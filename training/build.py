@@ -369,4 +369,8 @@ def _model_files(folder: Path) -> list[Path]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): sha256(file) for file in sorted(folder.rglob(WEIGHTS))}
+    digests = {}
+    for file in sorted(folder.rglob(WEIGHTS)):
+        name = str(file.relative_to(folder))
+        digests[name] = sha256(file)
+    return digests

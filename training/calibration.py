@@ -128,12 +128,17 @@ def _knots(values: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[tuple
     isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
     heights = np.sort(isotonic.fit_transform(values, labels))
     edges = np.flatnonzero(np.diff(heights)) + 1
-    means = [float(step.mean()) for step in np.split(np.sort(values), edges)]
+    steps = np.split(np.sort(values), edges)
     levels = heights[np.append(0, edges)].tolist()
-    last = len(means) - 1
-    chosen = np.unique(np.linspace(0, last, min(KNOTS, last + 1)).astype(int))
-    inner = [(means[place], levels[place]) for place in chosen if 0 < levels[place] < 1]
-    return [(0.0, 0.0), *inner, (1.0, 1.0)]
+    places = np.linspace(0, len(steps) - 1, min(KNOTS, len(steps)))
+    knots = [(0.0, 0.0)]
+    for place in np.unique(places.astype(int)):
+        level = levels[place]
+        if 0 < level < 1:
+            mean = float(steps[place].mean())
+            knots.append((mean, level))
+    knots.append((1.0, 1.0))
+    return knots
 
 
 def best_f2_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
@@ -143,8 +148,10 @@ def best_f2_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.boo
     vain costs a look.
     """
     precision, recall, thresholds = precision_recall_curve(labels, probabilities)
-    f2 = 5 * precision * recall / np.maximum(4 * precision + recall, 1e-12)
-    return float(thresholds[int(np.argmax(f2[:-1]))])
+    weighed = np.maximum(4 * precision + recall, 1e-12)
+    f2 = 5 * precision * recall / weighed
+    best = int(np.argmax(f2[:-1]))
+    return float(thresholds[best])
 
 
 def fit_threshold(
@@ -172,12 +179,15 @@ def fit_threshold(
     best = 0
     for first in FIRST_COUNTS:
         holding = _counts_that_hold(ranked, right, first, target)
-        best = max([best, *(count for count in holding if allowed[count - 1])])
+        for count in holding:
+            if allowed[count - 1]:
+                best = max(best, count)
     if not best:
         return Threshold(None, None, 0.0, 0, lacking=_lacking(right, target))
     hits = int(right[best - 1])
     bound = _lower_bound(hits, best)
-    return Threshold(float(ranked[best - 1]), bound, hits / int(labels.sum()), best)
+    recall = hits / int(labels.sum())
+    return Threshold(float(ranked[best - 1]), bound, recall, best)
 
 
 def _is_supported(ranked: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -233,8 +243,10 @@ def _lacking(right: NDArray[np.int64], target: float) -> int | None:
             break
         precision = right[first - 1] / first
         if precision > target:
-            wanted = z * z * precision * (1 - precision) / (precision - target) ** 2
-            needed.append(pairs * max(wanted / first - 1, 0.1))
+            spread = z * z * precision * (1 - precision)
+            wanted = spread / (precision - target) ** 2
+            growth = wanted / first - 1
+            needed.append(pairs * max(growth, 0.1))
     return math.ceil(min(needed)) if needed else None
 
 

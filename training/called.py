@@ -71,7 +71,10 @@ def verdict_figures(
                 members.setdefault(names[pair], []).append(place)
     labels = np.array([pair.is_duplicate for pair in pairs], dtype=np.bool_)
     given = np.array(verdicts)
-    return {name: _figures(given[places], labels[places]) for name, places in members.items()}
+    figures = {}
+    for name, places in members.items():
+        figures[name] = _figures(given[places], labels[places])
+    return figures
 
 
 def _figures(verdicts: NDArray[np.str_], labels: NDArray[np.bool_]) -> Figures:

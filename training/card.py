@@ -18,7 +18,8 @@ from training.figures import ECE_BINS, Figures
 
 matplotlib.use("agg")
 
-SIZE, DOTS_PER_INCH = (5.5, 3.6), 90
+SIZE = (5.5, 3.6)
+DOTS_PER_INCH = 90
 HISTORY = "history.json"  # the trainer's log, beside its checkpoints
 COLUMNS = {
     "base": "similarity by the base",
@@ -223,10 +224,8 @@ def _sets(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _set(used_to: str, described: Mapping[str, Any]) -> str:
-    duplicates, different = (
-        described["duplicate"],
-        described["different"],
-    )
+    duplicates = described["duplicate"]
+    different = described["different"]
     return _row(
         used_to,
         f"`{described['from']}`",
@@ -263,7 +262,8 @@ def _precision_recall(probabilities: np.ndarray, labels: np.ndarray, scale: Scal
 def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
     figure, axes = _axes("probability", "share of duplicates")
     parts = np.array_split(np.argsort(probabilities, kind="stable"), ECE_BINS)
-    means, shares = [], []
+    means = []
+    shares = []
     for rows in parts:
         means.append(probabilities[rows].mean())
         shares.append(labels[rows].mean())

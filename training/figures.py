@@ -46,8 +46,14 @@ def _best_accuracy(scores: NDArray[Any], labels: Labels) -> float:
     order = np.argsort(-scores, kind="stable")
     all_different = int(np.count_nonzero(~labels))
     right = all_different + np.cumsum(np.where(labels[order], 1, -1))
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # ties stay together
-    return max(int(right[ends].max()), all_different) / len(labels)
+    best = int(right[ends_of_ties(scores[order])].max())
+    return max(best, all_different) / len(labels)
+
+
+def ends_of_ties(ranked: NDArray[Any]) -> NDArray[np.int64]:
+    """The places (t,) of ranked scores (n,) where a threshold may stand: the last of each run of equal ones."""
+    changes = np.flatnonzero(np.diff(ranked))
+    return np.append(changes, len(ranked) - 1)
 
 
 def calibrated(probabilities: NDArray[np.float64], labels: Labels) -> Figures:

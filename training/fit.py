@@ -108,7 +108,8 @@ class _Training:
         """Train for one objective; `encoder` is the folder of the bi-encoder that mines."""
         self.progress.phase("training")
         examples = partial(self._examples, name, encoder)
-        tune, options = self.plan.tune.pairs, self.plan.steps.options
+        tune = self.plan.tune.pairs
+        options = self.plan.steps.options
         trained = train(name, start, examples, tune, options, folder, self.progress)
         with self.processes.main_process_first():  # all go on from the same weights
             return self._mixed(OBJECTIVES[name].part, start, trained)

@@ -71,10 +71,9 @@ class _Figure:
 
     def __str__(self) -> str:
         both = self.both
-        return (
-            f"{self.evaluated.name}, {WORDS[self.name]}: {both.challenger:.4f} for {both.champion:.4f}"
-            f" (gain {both.difference:+.4f}, {self.low:+.4f} to {self.high:+.4f})"
-        )
+        figure = f"{self.evaluated.name}, {WORDS[self.name]}"
+        gain = f"gain {both.difference:+.4f}, {self.low:+.4f} to {self.high:+.4f}"
+        return f"{figure}: {both.challenger:.4f} for {both.champion:.4f} ({gain})"
 
 
 def gate(
@@ -211,8 +210,11 @@ def _report(
 ) -> GateReport:
     measured = []
     for one in sets:
-        figures: dict[str, FigureOfBoth] = {str(name): both for name, both in one.figures.items()}
-        measured.append(MeasuredSet(one.evaluated.name, one.pairs, one.components, figures))
+        figures: dict[str, FigureOfBoth] = {}
+        for name, both in one.figures.items():
+            figures[str(name)] = both
+        of_set = MeasuredSet(one.evaluated.name, one.pairs, one.components, figures)
+        measured.append(of_set)
     wanted = more_labels(sets, margin) if outcome == "not enough evidence" else None
     return GateReport(outcome, reasons, margin, measured, wanted)
 

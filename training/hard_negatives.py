@@ -33,10 +33,14 @@ class _Questions:
 
     def are_tied(self, one: str, other: str) -> bool:
         """Whether a chain of duplicates ties them."""
-        return self.component[self.row[one]] == self.component[self.row[other]]
+        first = self.component[self.row[one]]
+        second = self.component[self.row[other]]
+        return first == second
 
     def similarity(self, one: str, other: str) -> float:
-        return float(self.vectors[self.row[one]] @ self.vectors[self.row[other]])
+        first = self.vectors[self.row[one]]
+        second = self.vectors[self.row[other]]
+        return float(first @ second)
 
 
 def mine_triplets(
@@ -57,7 +61,8 @@ def mine_triplets(
     labelled = _labelled_negatives(pairs, questions)
     duplicates = duplicates_of(pairs)
     anchors = [row[pair.question1] for pair in duplicates]
-    near, nearest = _index(vectors).search(vectors[anchors], min(NEIGHBOURS, len(texts)))
+    looked_at = min(NEIGHBOURS, len(texts))
+    near, nearest = _index(vectors).search(vectors[anchors], looked_at)
     triplets: list[Triplet] = []
     for pair, similarities, rows in zip(duplicates, near, nearest, strict=True):
         negatives = dict.fromkeys(labelled.get(pair.question1, []))
@@ -131,4 +136,8 @@ def _components_of(texts: Sequence[str], pairs: Sequence[LabelledPair]) -> list[
     for number, pair in zip(components(duplicates).tolist(), duplicates, strict=True):
         for text in pair.texts:
             numbers[folded_digest(text)] = number
-    return [numbers.setdefault(folded_digest(text), -1 - row) for row, text in enumerate(texts)]
+    component = []
+    for row, text in enumerate(texts):
+        own = -1 - row
+        component.append(numbers.setdefault(folded_digest(text), own))
+    return component

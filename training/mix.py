@@ -152,7 +152,8 @@ def style_of(pairs: Sequence[LabelledPair], groups: Sequence[int]) -> Style:
     by_text = make_pipeline(words, LogisticRegression(max_iter=1000))
     one_text = _auc(by_text, texts, np.tile(labels, 2), np.tile(numbers, 2))
     by_surface = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    surface = _auc(by_surface, np.array([_surface(pair) for pair in pairs]), labels, numbers)
+    surfaces = np.array([_surface(pair) for pair in pairs])
+    surface = _auc(by_surface, surfaces, labels, numbers)
     return Style(one_text, surface)
 
 

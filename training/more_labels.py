@@ -13,7 +13,8 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
     Intervals narrow with the square root of the pairs: a half-width h has to come down to the gap between the
     difference and its bound. None where no number of labels would do.
     """
-    widest, factor = None, 0.0
+    widest = None
+    factor = 0.0
     for one in sets:
         if not one.evaluated.growth:
             continue
@@ -21,7 +22,8 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
             return _first_labels(one)
         needed = _factor(one, margin)
         if needed > factor:
-            widest, factor = one, needed
+            widest = one
+            factor = needed
     if widest is None or not 1 < factor < math.inf:
         return None
     growth = widest.evaluated.growth or 1.0
@@ -34,7 +36,8 @@ def more_labels(sets: Sequence[Measurement], margin: float) -> MoreLabels | None
 
 
 def _first_labels(small: Measurement) -> MoreLabels:
-    pairs = max(FEWEST, 2 * FEWEST - small.pairs) * (small.evaluated.growth or 1.0)
+    growth = small.evaluated.growth or 1.0
+    pairs = max(FEWEST, 2 * FEWEST - small.pairs) * growth
     return MoreLabels(
         math.ceil(pairs),
         small.wanting,
@@ -44,7 +47,8 @@ def _first_labels(small: Measurement) -> MoreLabels:
 
 def _factor(one: Measurement, margin: float) -> float:
     """By how much a set has to grow, so that all its figures clear the margin and one of them 0."""
-    to_margin, to_gain = 0.0, math.inf
+    to_margin = 0.0
+    to_gain = math.inf
     for name in DECISIVE:
         figure = one.figures[name]
         to_margin = max(to_margin, _growth(figure, -margin))

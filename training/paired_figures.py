@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from app.engine.training_contract import FigureOfBoth, Wanting
 from training import bootstrap
+from training.figures import ends_of_ties
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 
@@ -137,7 +138,7 @@ def _figures(
     Equal probabilities stay together, as in scikit-learn's `average_precision_score`.
     """
     order = np.argsort(-probabilities, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(probabilities[order])), len(order) - 1)
+    ends = ends_of_ties(probabilities[order])
     ordered = weights[:, order]
     called = np.cumsum(ordered, axis=1)[:, ends]
     right = np.cumsum(ordered * labels[order], axis=1)[:, ends]

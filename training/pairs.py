@@ -23,7 +23,9 @@ COLUMNS = ("question1", "question2", "is_duplicate")
 
 # Columns of the subsets of sentence-transformers/quora-duplicates, and of sets made like it.
 LABELLED = ("sentence1", "sentence2", "label")
-ANCHOR, POSITIVE, NEGATIVE = "anchor", "positive", "negative"
+ANCHOR = "anchor"
+POSITIVE = "positive"
+NEGATIVE = "negative"
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,9 @@ def rows_of(texts: Sequence[str]) -> dict[str, int]:
 def fingerprint(pairs: Sequence[LabelledPair]) -> str:
     """SHA-256 over the pairs, whatever their order."""
     lines = [f"{pair.question1}\t{pair.question2}\t{pair.is_duplicate:d}" for pair in pairs]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    lines.sort()
+    text = "\n".join(lines)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def class_mix(pairs: Sequence[LabelledPair]) -> dict[str, int]:

@@ -135,7 +135,8 @@ def learnt_labels(release: Release) -> bool:
     parts: Mapping[str, Mapping[str, Any]] = release.manifest["training"] or {}
     for steps in parts.values():
         for settings in steps.values():
-            if str(settings.get("from")).startswith(FROM_LABELS):
+            source = str(settings.get("from"))
+            if source.startswith(FROM_LABELS):
                 return True
     return False
 

@@ -107,7 +107,8 @@ def _wanted(one: ServedSet, target: float) -> float:
 
 def _finds_less(one: ServedSet, target: float) -> bool:
     """Whether it finds too few of the duplicates that a champion finds whose calls can be believed."""
-    before, after = one.champion.right, one.challenger.right
+    before = one.champion.right
+    after = one.challenger.right
     precision = _precision(one.champion)
     if before is None or after is None or precision is None:
         return False
@@ -124,7 +125,8 @@ def _calls_many_more(one: ServedSet) -> bool:
 
 
 def _words(one: ServedSet) -> str:
-    champion, challenger = one.champion, one.challenger
+    champion = one.champion
+    challenger = one.challenger
     words = f"{one.name}: {challenger.duplicate} of {challenger.pairs} called duplicates"
     if challenger.right is not None:
         words += f", {challenger.right} of them rightly"

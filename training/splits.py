@@ -67,7 +67,8 @@ def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> lis
     for other in others:
         everything += other
     numbers = components(everything)
-    own, held = numbers[: len(pairs)], numbers[len(pairs) :]
+    own = numbers[: len(pairs)]
+    held = numbers[len(pairs) :]
     free = ~np.isin(own, held)
     return [pair for pair, is_free in zip(pairs, free, strict=True) if is_free]
 

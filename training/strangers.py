@@ -56,7 +56,8 @@ class Promise:
 
     def is_refuted(self, target: float) -> bool:
         """Whether so many wrong ones, or more, would come with that precision less than once in twenty times."""
-        return bool(binom.sf(self.wrong - 1, self.called, 1 - target) < 1 - CONFIDENCE)
+        chance = binom.sf(self.wrong - 1, self.called, 1 - target)
+        return bool(chance < 1 - CONFIDENCE)
 
 
 def fit_for_strangers(answers: Answers, limits: Limits) -> Scale:
@@ -79,9 +80,8 @@ def left_out(answers: Answers, limits: Limits) -> NDArray[np.float64]:
         own = answers.domains == domain
         others = [feature[~own] for feature in answers.features]
         calibration = fit_logistic(others, answers.labels[~own], limits)
-        probabilities[own] = calibration.probability(
-            *(feature[own] for feature in answers.features)
-        )
+        features = [feature[own] for feature in answers.features]
+        probabilities[own] = calibration.probability(*features)
     return probabilities
 
 
@@ -113,8 +113,9 @@ def duplicate_threshold(
     if not best:
         return Threshold(None, None, 0.0, 0)
     hits = int(right[best - 1])
+    lowest = float(probabilities[order[best - 1]])
     recall = hits / int(answers.is_paraphrase.sum())
-    return Threshold(float(probabilities[order[best - 1]]), _bound(hits, best), recall, best)
+    return Threshold(lowest, _bound(hits, best), recall, best)
 
 
 def _bound(hits: int, called: int) -> float:

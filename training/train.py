@@ -193,11 +193,15 @@ def averaged(part: Part, shares: Mapping[Path, float], folder: Path) -> Path:
     models", 2022).
     """
     states = [_opened(part, at).state_dict() for at in shares]
-    weights = [share / sum(shares.values()) for share in shares.values()]
+    total = sum(shares.values())
+    weights = [share / total for share in shares.values()]
     mean = dict(states[0])
     for name, value in mean.items():
         if value.is_floating_point():
-            terms = [weight * state[name] for weight, state in zip(weights, states, strict=True)]
+            terms = []
+            for weight, state in zip(weights, states, strict=True):
+                term = weight * state[name]
+                terms.append(term)
             mean[name] = torch.stack(terms).sum(dim=0)
     model = _opened(part, next(iter(shares)))
     model.load_state_dict(mean)

@@ -4,14 +4,18 @@ The data set lies beside this module, in `data/written/`; its README.md is its c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from app.errors import CommandError
 
 WRITTEN = Path(__file__).parent / "data" / "written"
-COMMENT, QUESTION, PARAPHRASE, NEAR_MISS, TWIN = "#", "Q:", "=", "!", "~"
+COMMENT = "#"
+QUESTION = "Q:"
+PARAPHRASE = "="
+NEAR_MISS = "!"
+TWIN = "~"
 KINDS = frozenset(
     {
         *(
@@ -105,7 +109,7 @@ def _cluster(file: Path, first: int, lines: Sequence[str]) -> Cluster:
         elif mark == NEAR_MISS and bar and kind.strip() in KINDS and text.strip():
             near_misses.append(NearMiss(kind.strip(), text.strip()))
         elif mark == TWIN and rest.strip() and near_misses and near_misses[-1].twin is None:
-            near_misses[-1] = NearMiss(near_misses[-1].kind, near_misses[-1].text, rest.strip())
+            near_misses[-1] = replace(near_misses[-1], twin=rest.strip())
         else:
             raise CommandError(f"{file}:{number}: no paraphrase, near-miss or twin: {line[:60]!r}")
     if not paraphrases or not near_misses:

@@ -88,8 +88,9 @@ def note_new_data_directory(settings: Settings) -> None:
     """Say where the data directory is made, if there is none: without SAMEASK_DATA_DIR that depends on the folder in
     which the command is called."""
     if not settings.data_dir.exists():
-        place = settings.data_dir.absolute()
-        print_note(f"making the data directory {place} (SAMEASK_DATA_DIR names another)")
+        is_named = "data_dir" in settings.model_fields_set
+        hint = "SAMEASK_DATA_DIR names it" if is_named else "set SAMEASK_DATA_DIR for another"
+        print_note(f"making the data directory {settings.data_dir.absolute()} ({hint})")
 
 
 def _remote(url: str, key_file: Path | None) -> httpx.AsyncClient:
@@ -123,7 +124,8 @@ async def _until_ready(service: httpx.AsyncClient) -> None:
             readiness = response.json()
             if readiness["failure"]:
                 raise CommandError(readiness["failure"])
-            done, total = readiness["questions_indexed"], readiness["questions"]
+            done = readiness["questions_indexed"]
+            total = readiness["questions"]
             status.update(f"indexing {done:,} of {total:,} questions")
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -114,7 +114,8 @@ class _Lines:
     def __call__(self, phase: str, done: int, total: int) -> None:
         is_due = time.monotonic() - self._told_at >= SECONDS_BETWEEN_LINES
         if phase != self._phase or done == total or is_due:
-            self._phase, self._told_at = phase, time.monotonic()
+            self._phase = phase
+            self._told_at = time.monotonic()
             print_note(f"{phase}: {done:,} of {total:,}")
 
 

@@ -14,8 +14,10 @@ from app.cli.terminal import cell, err, out, print_json, print_table
 from app.errors import CommandError
 
 LOOK_SECONDS = 0.2
-RELEASES, LIVE = "/admin/releases", "/admin/releases/live"
-SHADOW, ROLLBACK = "/admin/releases/shadow", "/admin/releases/live/rollback"
+RELEASES = "/admin/releases"
+LIVE = "/admin/releases/live"
+SHADOW = "/admin/releases/shadow"
+ROLLBACK = "/admin/releases/live/rollback"
 
 releases = typer.Typer(
     help="Which release is live, and how another takes its place.",
@@ -78,7 +80,8 @@ def diff(
         table.add_column(cell(heading))
     for example in answer["examples"]:
         texts = "\n".join(question["text"] for question in example["questions"])
-        live, shadow = _judgement(example["live"]), _judgement(example["shadow"])
+        live = _judgement(example["live"])
+        shadow = _judgement(example["shadow"])
         table.add_row(cell(live), cell(shadow), cell(texts))
     print_table(table)
 
@@ -143,5 +146,6 @@ def _judgement(score: dict[str, Any]) -> str:
 
 
 def _words(progress: dict[str, Any]) -> str:
-    done, total = progress["questions_indexed"], progress["questions"]
+    done = progress["questions_indexed"]
+    total = progress["questions"]
     return f"{progress['phase']}: {done:,} of {total:,} questions"

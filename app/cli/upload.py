@@ -160,7 +160,8 @@ def _batches(wanted: Upload) -> Iterator[list[Item]]:
         size = len(json.dumps(item, ensure_ascii=False).encode()) + 1
         if len(batch) == max_items or (batch and size > room):
             yield batch
-            batch, room = [], max_bytes
+            batch = []
+            room = max_bytes
         batch.append(item)
         room -= size
     if batch:

@@ -6,12 +6,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.index.hit import Hit
 from app.engine.rulings import Ruling, ruling_on
 from app.engine.store import Label, Question
 from app.engine.text import Words
 
 Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A stored question to judge an asked text with, and how similar the two are."""
+
+    question: Question
+    similarity: float
 
 
 @dataclass(eq=False)
@@ -21,14 +28,12 @@ class Asked:
     words: Words
     place: str  # of the field that holds it
     exact: list[Question] = field(default_factory=list)  # of each stored text of the same words
-    labels: Mapping[bytes, Sequence[Label]] = field(
-        default_factory=dict
-    )  # by the other's loose digest
+    labels: Mapping[bytes, Sequence[Label]] = field(default_factory=dict)  # by the other's `loose`
     truncated: bool = False
     vector: Vectors | None = None
-    links: list[Hit] = field(default_factory=list)  # texts that labels link to it
-    hits: list[Hit] = field(default_factory=list)  # all that are judged
-    logits: dict[int, float] = field(default_factory=dict)  # of the hits that were read, by place
+    links: list[Near] = field(default_factory=list)  # texts that labels link to it
+    near: list[Near] = field(default_factory=list)  # all that are judged
+    logits: dict[int, float] = field(default_factory=dict)  # of those that were read, by place
 
     @property
     def linked(self) -> list[bytes]:
@@ -38,6 +43,11 @@ class Asked:
             if any(label.is_duplicate for label in labels):
                 linked.append(other)
         return linked
+
+    @property
+    def near_questions(self) -> list[Question]:
+        """The questions that it is judged with, in their order."""
+        return [near.question for near in self.near]
 
     def ruling(self, question: Question) -> Ruling | None:
         """What people said of it and the question."""

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.coroutines import Awaited
-from app.engine.live_release import LiveRelease, logits_of
+from app.engine.live_release import LiveRelease
 from app.engine.models.tokens import Tokens
 from app.engine.query import Bounds, TokenBudget
+from app.engine.served_models import ServedModels, logits_of
 from app.engine.text import TextPair
 from app.engine.verdicts import unread
 from app.errors import FieldError, InvalidRequest, ReleaseNotLive, SameaskError, Unembeddable
@@ -39,27 +40,27 @@ class Phases:
 class Models:
     """The models of the live release, as one request asks them."""
 
-    def __init__(self, live: LiveRelease, phases: Phases, budget: TokenBudget) -> None:
-        self._live = live
+    def __init__(self, models: ServedModels, phases: Phases, budget: TokenBudget) -> None:
+        self._models = models
         self._phases = phases
         self._budget = budget
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """The encoder's tokens of each text. Raises InvalidRequest for more than one request may have."""
         with self._phases.timed("tokenize"):
-            tokens = self._live.encoder.tokenize(texts)
+            tokens = self._models.encoder.tokenize(texts)
         self._budget.spend(tokens)
         return tokens
 
     async def embed(self, tokens: Sequence[Tokens], places: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) unit vectors. A text that can't be embedded is the fault of the field in its place."""
         with self._phases.timed("encode"):
-            outcomes = await self._live.embed_asked(tokens)
+            outcomes = await self._models.embed_asked(tokens)
         vectors = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
         if len(vectors) < len(outcomes):
             raise _blame(outcomes, places)
         if not vectors:
-            return np.empty((0, self._live.encoder.dimension), np.float32)
+            return np.empty((0, self._models.encoder.dimension), np.float32)
         return np.stack(vectors)
 
     async def read(
@@ -71,16 +72,16 @@ class Models:
         InvalidRequest if they may not; ModelFailing, Overloaded.
         """
         logits = unread(len(pairs))
-        if not pairs or not self._live.classifier:
+        if not pairs or not self._models.classifier:
             return logits
         with self._phases.timed("tokenize"):
-            tokens = self._live.classifier.tokenize(pairs)
+            tokens = self._models.classifier.tokenize(pairs)
         if may_leave_some:
             tokens = tokens[: self._budget.spend_on_first(tokens)]
         else:
             self._budget.spend(tokens)
         with self._phases.timed("verify"):
-            outcomes = await Awaited(self._live.read_pairs(tokens))
+            outcomes = await Awaited(self._models.read_pairs(tokens))
         logits[: len(tokens)] = logits_of(outcomes)
         return logits
 
@@ -107,11 +108,11 @@ class Embed:
         self._live = live
         self._texts = texts
         self._phases = Phases()
-        self._models = Models(live, self._phases, bounds.tokens("input"))
+        self._models = Models(live.models, self._phases, bounds.tokens("input"))
 
     def refuse_if_full(self) -> None:
         """Raise Overloaded if its texts would not fit now."""
-        self._live.refuse_if_full(len(self._texts), 0)
+        self._live.models.refuse_if_full(len(self._texts), 0)
 
     async def answer(self) -> Embeddings:
         """The answer. Raises Overloaded, ModelFailing, InvalidRequest."""

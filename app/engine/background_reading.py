@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.live_release import LiveRelease, logits_of
+from app.engine.live_release import LiveRelease
 from app.engine.scorer import similarity
+from app.engine.served_models import logits_of
 from app.engine.text import TextPair
 from app.engine.verdicts import unread
 
@@ -24,14 +25,14 @@ async def read_open(
     NaN where there is no classifier, or the pair is not near enough for it. Raises ModelFailing.
     """
     logits = unread(len(pairs))
-    if not release.classifier:
+    if not release.models.classifier:
         return logits
     is_open = np.flatnonzero(release.scorer.is_open(near))
     for start in range(0, len(is_open), CHUNK):
         chunk = is_open[start : start + CHUNK]
         texts = [pairs[i] for i in chunk]
-        tokens = await asyncio.to_thread(release.classifier.tokenize, texts)
-        outcomes = await asyncio.wrap_future(release.read_pairs(tokens, background=True))
+        tokens = await asyncio.to_thread(release.models.classifier.tokenize, texts)
+        outcomes = await asyncio.wrap_future(release.models.read_pairs(tokens, background=True))
         logits[chunk] = logits_of(outcomes)
     return logits
 
@@ -41,8 +42,8 @@ async def embed(release: LiveRelease, texts: Sequence[str]) -> dict[str, NDArray
     vectors: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(texts), CHUNK):
         chunk = texts[start : start + CHUNK]
-        tokens = await asyncio.to_thread(release.encoder.tokenize, chunk)
-        outcomes = await asyncio.wrap_future(release.embed(tokens, background=True))
+        tokens = await asyncio.to_thread(release.models.encoder.tokenize, chunk)
+        outcomes = await asyncio.wrap_future(release.models.embed(tokens, background=True))
         vectors.update(
             (text, outcome)
             for text, outcome in zip(chunk, outcomes, strict=True)

@@ -51,7 +51,8 @@ def is_at_least(
 ) -> NDArray[np.bool_]:
     """Whether labels (n,) speak against every share of duplicates below this one."""
     is_above = duplicates > share * (duplicates + different)
-    evidence = _log_marginal(duplicates, different) - _log_likelihood(share, duplicates, different)
+    likelihood = _log_likelihood(share, duplicates, different)
+    evidence = _log_marginal(duplicates, different) - likelihood
     return np.asarray(is_above & (evidence > -np.log(error)), dtype=np.bool_)
 
 
@@ -125,10 +126,10 @@ def tally(is_duplicate: NDArray[np.bool_], weights: Numbers, pairs: float) -> Ta
 
 def _log_marginal(duplicates: Numbers, different: Numbers) -> Numbers:
     """The logarithm (n,) of the labels' probability under the priors."""
-    parts = [
-        np.log(weight) + betaln(a + duplicates, b + different) - betaln(a, b)
-        for weight, a, b in PRIORS
-    ]
+    parts = []
+    for weight, a, b in PRIORS:
+        posterior = np.log(weight) + betaln(a + duplicates, b + different)
+        parts.append(posterior - betaln(a, b))
     total: Numbers = np.logaddexp.reduce(parts)
     return total
 
@@ -143,7 +144,8 @@ def _thinned(weights: Numbers, most: float) -> NDArray[np.int64]:
     kept = []
     for weight in np.unique(weights[weights <= most]):
         places = np.flatnonzero(weights == weight)
-        kept.append(places[: int(len(places) * weight / most + 0.5)])
+        count = int(len(places) * weight / most + 0.5)
+        kept.append(places[:count])
     return np.concatenate(kept)
 
 

@@ -154,13 +154,11 @@ class Evidence:
         pairs = self.pairs_above(thresholds)
         others = len(self.population) - pairs
         error = ERROR / 4
-        low = _share(
-            pairs * least_precisions(above, error), others * greatest_precisions(below, error)
-        )
-        high = _share(
-            pairs * greatest_precisions(above, error), others * least_precisions(below, error)
-        )
-        return low, high
+        found = pairs * least_precisions(above, error)
+        lost = others * greatest_precisions(below, error)
+        most_found = pairs * greatest_precisions(above, error)
+        least_lost = others * least_precisions(below, error)
+        return _share(found, lost), _share(most_found, least_lost)
 
     def promise(self, target: float, least: float) -> Promise:
         """The lowest threshold from `least` up at which the labels support the target.
@@ -199,10 +197,11 @@ class Evidence:
         """About how many more labels would support the target at each threshold, if they come out as is to be expected
         by now; infinite where none would do."""
         expected = self.expected_precision(thresholds)
-        return [
-            _lacking(self._tally(threshold), float(share), target)
-            for threshold, share in zip(thresholds, expected, strict=True)
-        ]
+        lacking = []
+        for threshold, share in zip(thresholds, expected, strict=True):
+            labels = self._tally(threshold)
+            lacking.append(_lacking(labels, float(share), target))
+        return lacking
 
     def is_refuted(self, threshold: float, target: float) -> bool:
         """Whether the labels show that the precision at this threshold is below the target."""
@@ -253,9 +252,11 @@ class Evidence:
         weights = self.drawn.weights
         labels = _by_stratum(self._strata_of_labels, is_in)
         total = _by_stratum(self._strata_of_labels, is_in * weights)
-        right = _by_stratum(self._strata_of_labels, is_in * (weights * self.drawn.is_duplicate))
+        weights_of_right = weights * self.drawn.is_duplicate
+        right = _by_stratum(self._strata_of_labels, is_in * weights_of_right)
         share = np.divide(right, total, out=np.zeros_like(total), where=total > 0)
-        expected = (labels * share + STRENGTH * np.asarray(PRIOR)) / (labels + STRENGTH)
+        prior = STRENGTH * np.asarray(PRIOR)
+        expected = (labels * share + prior) / (labels + STRENGTH)
         pairs = _by_stratum(self._strata_of_pairs, self.population >= at)
         return np.asarray((pairs * expected).sum(axis=1), dtype=np.float64)
 

@@ -3,115 +3,22 @@
 The coroutines run in the askers' threads (`app.engine.coroutines`): between two of their awaits they may block.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.asked import Asked, Vectors
+from app.engine.asked import Asked, Near
 from app.engine.asking import Models, Phases
-from app.engine.index.hit import Hit
+from app.engine.findings import Candidate, Finding, Findings
 from app.engine.live_release import LiveRelease
 from app.engine.query import Bounds, Query
-from app.engine.reasons import Reason
-from app.engine.rulings import Ruling, by_other
-from app.engine.scorer import Verdict, similarity
+from app.engine.rulings import by_other
+from app.engine.search import Search
 from app.engine.store import Collection, Copies, Question, Store
 from app.engine.text import Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
 from app.errors import FieldError, InvalidRequest
-
-MORE = 4  # times as many hits are looked at, where copies of a text take the places of others
-MOST_HITS = 2048
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An indexed text offered for an incoming one, the questions that it stands under, and the judgement of the two."""
-
-    question: Question
-    judgement: Judgement
-    copies: Copies
-
-    @property
-    def id(self) -> str:
-        return self.copies.ids[0]
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return self.copies.ids
-
-    @property
-    def id_count(self) -> int:
-        return self.copies.count
-
-    @property
-    def text(self) -> str:
-        return self.question.text
-
-    @property
-    def similarity(self) -> float:
-        return self.judgement.similarity
-
-    @property
-    def probability(self) -> float:
-        return self.judgement.probability
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.judgement.verdict
-
-    @property
-    def read(self) -> bool:
-        return self.judgement.is_read
-
-    @property
-    def truncated(self) -> bool:
-        return self.judgement.truncated2
-
-    @property
-    def reasons(self) -> tuple[Reason, ...]:
-        return self.judgement.reasons
-
-    @property
-    def label(self) -> Ruling | None:
-        return self.judgement.label
-
-    def without_names(self) -> "Candidate":
-        """The same, for those who are not to know who labels."""
-        return replace(self, judgement=self.judgement.without_names())
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The answer for one incoming question: its best candidate's verdict, `different` being `new`."""
-
-    question: str
-    verdict: Literal["duplicate", "review", "new"]
-    truncated: bool
-    candidates: list[Candidate]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """The answer of `Find`: one finding for each question, all by one release at one revision."""
-
-    release: str
-    collection: str
-    revision: int
-    results: list[Finding]
-    phases: Phases
-
-    def without_names(self) -> "Findings":
-        """The same, for those who are not to know who labels."""
-        results = []
-        for finding in self.results:
-            nameless = [candidate.without_names() for candidate in finding.candidates]
-            results.append(replace(finding, candidates=nameless))
-        return replace(self, results=results)
 
 
 class Find:
@@ -130,34 +37,24 @@ class Find:
         self._bounds = bounds
         self._judge = Judge(live.scorer, live.reader)  # until the collection is looked up
         self._phases = Phases()
-        self._models = Models(live, self._phases, bounds.tokens("questions"))
+        self._models = Models(live.models, self._phases, bounds.tokens("questions"))
         self._asked: dict[str, Asked] = {}  # by text
         self._excluded: set[int] = set()  # revisions
-        self._stored: dict[int, Question] = {}  # by revision, the questions that were hit
         self._copies: dict[str, Copies] = {}  # by the text of a candidate
 
     def refuse_if_full(self) -> None:
         """Raise Overloaded if its texts and pairs would not fit now."""
         count = len(self._query.texts)
-        self._live.refuse_if_full(count, count * self._depth)
+        self._live.models.refuse_if_full(count, count * self._depth)
 
     async def answer(self) -> Findings:
         """The answer. Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest."""
         collection = self._look_up()
-        self._judge = Judge(
-            self._live.scorer, self._live.reader, self._live.thresholds(collection.key)
-        )
+        thresholds = self._live.thresholds(collection.key)
+        self._judge = Judge(self._live.scorer, self._live.reader, thresholds)
         texts = list(self._asked.values())
         open_texts = [asked for asked in texts if not asked.exact]
-        is_linked = any(asked.linked for asked in texts)
-        if open_texts or is_linked:
-            self._live.index(collection.key)  # or NotReady
-        await self._embed(open_texts)
-        if is_linked:
-            self._link(collection.key, texts)
-        revision = collection.revision
-        if open_texts:
-            revision = self._search(collection.key, open_texts)
+        revision = await self._offer(collection, texts, open_texts)
         self._refuse_if_large()
         if self._depth:
             await self._read(open_texts)
@@ -171,18 +68,19 @@ class Find:
             phases=self._phases,
         )
 
+    # What stands in the collection
+
     def _look_up(self) -> Collection:
         """Find the collection, and what stands there of each distinct text, all of one moment."""
-        texts = self._query.texts
         with self._phases.timed("lookup"), self._store.view():
             collection = self._store.collections.get(self._query.collection)
             excluded = self._store.questions.revisions(collection.key, self._query.exclude_ids)
-            for number, text in enumerate(texts):
+            for number, text in enumerate(self._query.texts):
                 if text not in self._asked:
                     self._asked[text] = Asked(Words.of(text), f"questions.{number}")
-            digests = {asked.words.digest for asked in self._asked.values()}
-            matches = self._store.questions.with_digests(collection.key, list(digests))
             words = [asked.words for asked in self._asked.values()]
+            digests = {of_text.digest for of_text in words}
+            matches = self._store.questions.with_digests(collection.key, list(digests))
             labels = self._store.labels.on(collection.key, words)
         self._excluded.update(excluded.values())
         for text, asked in self._asked.items():
@@ -193,11 +91,38 @@ class Find:
     def _same_words(self, asked: Asked, matches: Sequence[Question]) -> list[Question]:
         """Those of the same visible words that nobody calls different, the same bytes first, then the oldest."""
         same: dict[str, Question] = {}  # one of each text
-        for question in self._kept(matches):
+        for question in matches:
+            if question.revision in self._excluded:
+                continue
             ruling = asked.ruling(question)
             if ruling is None or ruling.links:
                 same.setdefault(question.text, question)
         return sorted(same.values(), key=lambda question: question.text != asked.words.text)
+
+    # What the index and labels offer
+
+    async def _offer(
+        self, collection: Collection, texts: Sequence[Asked], open_texts: Sequence[Asked]
+    ) -> int:
+        """Find the questions that each text is judged with; returns the revision of the collection that says so."""
+        is_linked = any(asked.linked for asked in texts)
+        if open_texts or is_linked:
+            self._live.index(collection.key)  # or NotReady
+        await self._embed(open_texts)
+        search = Search(
+            self._store,
+            self._live,
+            collection.key,
+            top_k=self._query.top_k,
+            excluded=self._excluded,
+            bounds=self._bounds,
+            phases=self._phases,
+        )
+        if is_linked:
+            search.link(texts)
+        if open_texts:
+            return search.find_nearest(open_texts)
+        return collection.revision
 
     async def _embed(self, open_texts: Sequence[Asked]) -> None:
         tokens = self._models.tokenize([asked.words.text for asked in open_texts])
@@ -207,125 +132,37 @@ class Find:
             asked.truncated = of_text.truncated
             asked.vector = vector
 
-    def _link(self, key: int, texts: Sequence[Asked]) -> None:
-        """Add to each text the questions that labels link to it, if they are indexed."""
-        with self._phases.timed("read"):
-            digests: set[bytes] = set()
-            for asked in texts:
-                digests.update(asked.linked)
-            linked = self._store.questions.with_digests(key, list(digests), "loose")
-            questions = list(chain(*linked.values()))
-            for asked in texts:
-                questions += asked.exact
-            indexed = self._live.index(key).vectors([question.revision for question in questions])
-        for asked in texts:
-            self._add_links(asked, linked, indexed)
-            asked.hits = list(asked.links)
-
-    def _add_links(
-        self,
-        asked: Asked,
-        linked: Mapping[bytes, Sequence[Question]],
-        indexed: Mapping[int, Vectors],
-    ) -> None:
-        """A text that is stored word for word has the vector of an exact match: the model is not asked."""
-        own = asked.vector
-        for question in asked.exact:
-            own = indexed.get(question.revision, own)
-        if own is None:
-            return
-        offered = {question.text for question in asked.exact}
-        for other in asked.linked:
-            for question in self._kept(linked.get(other, ())):
-                ruling = asked.ruling(question)
-                vector = indexed.get(question.revision)
-                is_linked = ruling is not None and ruling.links
-                if is_linked and question.text not in offered and vector is not None:
-                    offered.add(question.text)
-                    near = similarity(own[None], vector[None])
-                    asked.links.append(Hit(question.revision, float(near[0])))
-                    self._stored[question.revision] = question
-
-    def _search(self, key: int, open_texts: Sequence[Asked]) -> int:
-        """Add the nearest texts that are there and not excluded to each text; returns the revision searched.
-
-        Where copies of a text take the places of others, more are searched for.
-        """
-        ruled = max(len(asked.labels) for asked in open_texts)  # these take no other's place
-        count = self._query.top_k + len(self._excluded) + min(ruled, self._query.top_k)
-        lacking, revision = self._search_for(key, open_texts, count)
-        while lacking and count < MOST_HITS:
-            count = min(MORE * count, MOST_HITS)
-            lacking, _ = self._search_for(key, lacking, count)
-        return revision
-
-    def _search_for(
-        self, key: int, open_texts: Sequence[Asked], count: int
-    ) -> tuple[list[Asked], int]:
-        """Choose among the `count` nearest of each text; those that lack some although there are more, and the
-        revision searched."""
-        vectors = np.stack([asked.vector for asked in open_texts if asked.vector is not None])
-        with self._phases.timed("search"):
-            revision, found = self._live.index(key).search(vectors, count)
-        near: list[list[Hit]] = []
-        for hits in found:
-            offered = [hit for hit in hits if hit.revision not in self._excluded]
-            near.append(offered[: count - len(self._excluded)])
-        with self._phases.timed("read"):
-            revisions = [hit.revision for hits in near for hit in hits]
-            unread_yet = [revision for revision in revisions if revision not in self._stored]
-            self._stored.update(self._bounds.read(self._store, key, unread_yet))
-        lacking = []
-        for asked, hits, all_hits in zip(open_texts, near, found, strict=True):
-            asked.hits, is_filled = self._chosen(asked, hits)
-            if not is_filled and len(all_hits) == count:
-                lacking.append(asked)
-        return lacking, revision
-
     def _refuse_if_large(self) -> None:
         """Raise AnswerTooLarge if the candidates' texts are more than an answer may hold."""
         offered: list[Question] = []
         for text in self._query.texts:
             asked = self._asked[text]
-            questions = [*asked.exact, *(self._stored[hit.revision] for hit in asked.hits)]
+            questions = [*asked.exact, *asked.near_questions]
             offered += questions[: self._query.top_k]
         self._bounds.refuse_if_large(offered)
 
-    def _chosen(self, asked: Asked, near: Sequence[Hit]) -> tuple[list[Hit], bool]:
-        """The hits of an open text that are judged, most similar first, each of another text: all that labels link to
-        it and the nearest others, up to `top_k` together; and whether there are as many.
+    def _count_copies(self, key: int, texts: Sequence[Asked]) -> None:
+        """Look up the questions that each text which is offered stands under."""
+        offered: list[Question] = []
+        for asked in texts:
+            offered += asked.exact[: self._query.top_k]
+            offered += asked.near_questions
+        with self._phases.timed("read"):
+            self._copies = self._store.questions.copies(key, offered, self._excluded)
 
-        Beside them are the nearest that labels call different, so that these take no other's place.
-        """
-        chosen = list(asked.links)
-        texts = {self._stored[hit.revision].text for hit in chosen}
-        room = self._query.top_k - len(chosen)
-        looked_at = 0
-        for hit in near:
-            question = self._stored.get(hit.revision)
-            if question is None or question.text in texts:
-                continue
-            texts.add(question.text)
-            if asked.ruling(question):
-                if looked_at < self._query.top_k:
-                    chosen.append(hit)
-            elif room > 0:
-                chosen.append(hit)
-                room -= 1
-            looked_at += 1
-        return sorted(chosen, key=lambda hit: -hit.similarity), room <= 0
+    # What the pair classifier reads
 
     async def _read(self, open_texts: Sequence[Asked]) -> None:
-        """Let the pair classifier read the nearest hits, or all: never more than the queue was asked about, however
+        """Let the pair classifier read the nearest pairs, or all: never more than the queue was asked about, however
         many labels link or set aside. Each text's nearest come first: of long ones there may be too many tokens."""
         places: list[tuple[Asked, int]] = []
         for asked in open_texts:
             places += [(asked, place) for place in self._places_to_read(asked)]
-        places.sort(key=lambda of_hit: of_hit[1])
+        places.sort(key=lambda of_pair: of_pair[1])
         del places[len(open_texts) * self._depth :]
         pairs = []
         for asked, place in places:
-            question = self._stored[asked.hits[place].revision]
+            question = asked.near[place].question
             pairs.append((asked.words.text, question.text))
         is_auto = self._query.verify == "auto"
         logits = await self._models.read(pairs, may_leave_some=is_auto)
@@ -334,9 +171,11 @@ class Find:
 
     def _places_to_read(self, asked: Asked) -> list[int]:
         if self._query.verify == "always":
-            return list(range(len(asked.hits)))
-        nearest = _similarities(asked.hits[: self._depth])
+            return list(range(len(asked.near)))
+        nearest = _similarities(asked.near[: self._depth])
         return list(np.flatnonzero(self._live.scorer.is_open(nearest)))
+
+    # What is answered
 
     def _finding(self, asked: Asked) -> Finding:
         same = []
@@ -350,26 +189,17 @@ class Find:
         return Finding(asked.words.text, verdict, asked.truncated, candidates)
 
     def _judged(self, asked: Asked) -> list[Candidate]:
-        """The hits as candidates, strongest verdict first, then by probability, then by similarity."""
-        if not asked.hits:
+        """What is near as candidates, strongest verdict first, then by probability, then by similarity."""
+        if not asked.near:
             return []
-        questions = [self._stored[hit.revision] for hit in asked.hits]
+        questions = asked.near_questions
         pairs = [self._pair(asked, question) for question in questions]
         logits = unread(len(pairs))
         for place, logit in asked.logits.items():
             logits[place] = logit
-        judgements = self._judge.judge(pairs, _similarities(asked.hits), logits)
+        judgements = self._judge.judge(pairs, _similarities(asked.near), logits)
         candidates = list(map(self._candidate, questions, judgements))
         return sorted(candidates, key=lambda candidate: candidate.judgement.rank)
-
-    def _count_copies(self, key: int, texts: Sequence[Asked]) -> None:
-        """Look up the questions that each text which is offered stands under."""
-        offered: list[Question] = []
-        for asked in texts:
-            offered += asked.exact[: self._query.top_k]
-            offered += [self._stored[hit.revision] for hit in asked.hits]
-        with self._phases.timed("read"):
-            self._copies = self._store.questions.copies(key, offered, self._excluded)
 
     def _candidate(self, question: Question, judgement: Judgement) -> Candidate:
         copies = self._copies.get(question.text) or Copies((question.id,), 1)
@@ -378,21 +208,17 @@ class Find:
     def _pair(self, asked: Asked, question: Question) -> Pair:
         return Pair(asked.words, question, asked.ruling(question))
 
-    def _kept(self, questions: Sequence[Question]) -> list[Question]:
-        return [question for question in questions if question.revision not in self._excluded]
-
 
 def _depth(live: LiveRelease, query: Query, verify_depth: int) -> int:
     """How many candidates of a text the classifier may have to read. Raises InvalidRequest if there is none."""
-    if not live.classifier:
-        if query.verify == "always":
-            raise InvalidRequest(
-                FieldError("verify", "is 'always', but the live release has no pair classifier")
-            )
-        return 0
-    depths = {"always": query.top_k, "auto": min(query.top_k, verify_depth), "never": 0}
-    return depths[query.verify]
+    if live.models.classifier:
+        depths = {"always": query.top_k, "auto": min(query.top_k, verify_depth), "never": 0}
+        return depths[query.verify]
+    if query.verify == "always":
+        why = "is 'always', but the live release has no pair classifier"
+        raise InvalidRequest(FieldError("verify", why))
+    return 0
 
 
-def _similarities(hits: Sequence[Hit]) -> NDArray[np.float32]:
-    return np.array([hit.similarity for hit in hits], dtype=np.float32)
+def _similarities(near: Sequence[Near]) -> NDArray[np.float32]:
+    return np.array([one.similarity for one in near], dtype=np.float32)

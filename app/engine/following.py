@@ -65,7 +65,9 @@ class Following:
         Raises ModelFailing if a write found that it fails.
         """
         self._check_joined(release)
-        replaced, self._live, self._joined = self._live, release, None
+        replaced = self._live
+        self._live = release
+        self._joined = None
         return replaced
 
     def _check_joined(self, release: LiveRelease) -> None:
@@ -95,7 +97,8 @@ class Following:
 
     def take_changed(self) -> set[int]:
         """The collections that have changed since the last call, deleted ones too: for who follows without joining."""
-        changed, self._changed = self._changed, set()
+        changed = self._changed
+        self._changed = set()
         return changed
 
     def forget(self, collection_key: int) -> None:

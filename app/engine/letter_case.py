@@ -45,7 +45,8 @@ def differences(one: str, other: str) -> list[Difference]:
     The texts are loosely the same: their words stand for one another in order, up to the first that does not.
     """
     found: list[Difference] = []
-    words, others = list(WORD.finditer(one)), list(WORD.finditer(other))
+    words = list(WORD.finditer(one))
+    others = list(WORD.finditer(other))
     shouted = _is_shouted(words) or _is_shouted(others)
     of_names = _tells_names(words) and _tells_names(others)
     for number, (first, second) in enumerate(zip(words, others, strict=False)):

@@ -1,4 +1,4 @@
-"""A release at work: its models, its scorer and one index for each collection, as one object.
+"""A release at work: its models (`ServedModels`), its scorer and one index for each collection, as one object.
 
 Questions reach an index by one road only: `catch_up` embeds and applies whatever the store holds past the index's
 revision. A release is replaced whole, so that no request ever meets one release's model and another's index.
@@ -8,40 +8,31 @@ notes nothing in the store.
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.engine.batching import Batcher
-from app.engine.coroutines import Awaited
 from app.engine.index.collection_index import CollectionIndex, CollectionIndexes
 from app.engine.index.snapshot import vectors_of
 from app.engine.index.tally import IndexState, Totals
 from app.engine.models.backends import TORCH
-from app.engine.models.embedding_cache import RecentVectors
-from app.engine.models.encoder import PROBE_TEXTS, Encoder
+from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
-from app.engine.models.pair_classifier import PROBE_PAIR, PairClassifier
-from app.engine.models.tokens import Tokens
+from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.scorer import CollectionThresholds
+from app.engine.served_models import Outcomes, ServedModels
 from app.engine.signals import Reader
 from app.engine.store import Changes, Collection, Question, Store
-from app.errors import ModelFailing, SameaskError, StorageFull
+from app.errors import ModelFailing, StorageFull
 
 CATCH_UP_CHUNK = 512  # questions applied at a time, while the next as many are being embedded
-MAX_BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
 
 log = logging.getLogger(__name__)
-
-Outcomes = list[NDArray[np.float32] | Exception]
 
 
 @dataclass(frozen=True)
@@ -57,22 +48,6 @@ class ServingOptions:
     device: str = "cpu"
     backend: str = TORCH
     models_dir: Path | None = None  # of converted models; None: they are not kept
-
-
-class TokenCount:
-    """How many tokens of what is asked were read, and how many stood for what can't be read. Safe from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.tokens = self.unknown = 0
-
-    def add(self, tokens: Sequence[Tokens]) -> None:
-        """Count the tokens of some texts."""
-        read = sum(of_text.count for of_text in tokens)
-        unknown = sum(of_text.unknown for of_text in tokens)
-        with self._lock:
-            self.tokens += read
-            self.unknown += unknown
 
 
 class Quarantine:
@@ -107,7 +82,7 @@ class Quarantine:
         if self._is_held_back or not unnoted:
             return
         try:
-            self._store.questions.quarantine(collection_key, unnoted)
+            self._store.revisions.quarantine(collection_key, unnoted)
             unnoted.clear()
         except StorageFull as error:
             log.warning(
@@ -141,14 +116,16 @@ class LiveRelease:
         is_shadow: bool = False,
     ) -> None:
         self.release = release
-        self.encoder = encoder
-        self.classifier = classifier
+        self.models = ServedModels(
+            encoder,
+            classifier,
+            max_waiting_texts=options.max_waiting_texts,
+            max_waiting_pairs=options.max_waiting_pairs,
+            max_batch_tokens=options.max_batch_tokens,
+            max_cached_embeddings=options.max_cached_embeddings,
+        )
         self.scorer = release.scorer(options.target_precision)
         self.reader = Reader(encoder, classifier)
-        self.asked = TokenCount()
-        self.batcher = _batcher(encoder, options)
-        self.pair_batcher = _pair_batcher(classifier, options) if classifier else None
-        self.recent = RecentVectors(options.max_cached_embeddings)
         self.indexes = CollectionIndexes(
             store,
             encoder.dimension,
@@ -175,8 +152,7 @@ class LiveRelease:
 
     def close(self) -> None:
         """Finish the batch in progress, refuse what waits, save the indexes, and let go of them."""
-        for batcher in self.batchers:
-            batcher.close()
+        self.models.close()
         self.indexes.save_when_due(after=1)
         self.indexes.clear()
 
@@ -188,53 +164,6 @@ class LiveRelease:
             yield self
         finally:
             self.users -= 1
-
-    # Its models
-
-    @property
-    def batchers(self) -> Sequence[Batcher[Tokens, Any]]:
-        """Of the encoder, and of the pair classifier if there is one."""
-        return [self.batcher, self.pair_batcher] if self.pair_batcher else [self.batcher]
-
-    @property
-    def failure(self) -> str | None:
-        """Why a model answers nobody, or None while they work."""
-        return next((batcher.failure for batcher in self.batchers if batcher.failure), None)
-
-    def refuse_if_full(self, texts: int, pairs: int) -> None:
-        """Raise Overloaded if so many more would not fit now: a refusal before any work."""
-        self.batcher.refuse_if_full(texts)
-        if self.pair_batcher:
-            self.pair_batcher.refuse_if_full(pairs)
-
-    def embed(self, tokens: Sequence[Tokens], *, background: bool = False) -> "Future[Outcomes]":
-        """Unit vectors (d,) float32 of tokenised texts, or an exception in a text's place, through the batcher."""
-        return self.batcher.submit(tokens, background=background)
-
-    async def embed_asked(self, tokens: Sequence[Tokens]) -> Outcomes:
-        """Like `embed`, but the vectors of texts that were asked lately are kept, and given again to the bit."""
-        self.asked.add(tokens)
-        known = self.recent.get(tokens)
-        missing = [of_text for of_text, vector in zip(tokens, known, strict=True) if vector is None]
-        outcomes = await Awaited(self.embed(missing))
-        self._keep(missing, outcomes)
-        embedded = iter(outcomes)
-        return [next(embedded) if vector is None else vector for vector in known]
-
-    def read_pairs(
-        self, tokens: Sequence[Tokens], *, background: bool = False
-    ) -> "Future[list[np.float32 | Exception]]":
-        """Logits of tokenised pairs, or an exception in a pair's place. The release has a pair classifier."""
-        assert self.pair_batcher
-        return self.pair_batcher.submit(tokens, background=background)
-
-    def _keep(self, tokens: Sequence[Tokens], outcomes: Outcomes) -> None:
-        embedded = [
-            (of_text, outcome)
-            for of_text, outcome in zip(tokens, outcomes, strict=True)
-            if not isinstance(outcome, Exception)
-        ]
-        self.recent.keep([of_text for of_text, _ in embedded], [vector for _, vector in embedded])
 
     # Its thresholds
 
@@ -314,17 +243,18 @@ class LiveRelease:
         self, collection_key: int, revision: int
     ) -> "tuple[Changes, Future[Outcomes]] | None":
         """The changes after `revision`, and their vectors on the way; None when the collection is gone."""
-        changes = self._store.questions.changes_since(collection_key, revision, CATCH_UP_CHUNK)
+        changes = self._store.revisions.changes_since(collection_key, revision, CATCH_UP_CHUNK)
         if changes is None:
             return None
-        tokens = self.encoder.tokenize([question.text for question in changes.added])
-        return changes, self.embed(tokens, background=True)
+        tokens = self.models.encoder.tokenize([question.text for question in changes.added])
+        return changes, self.models.embed(tokens, background=True)
 
     def _apply(
         self, collection_key: int, index: CollectionIndex, changes: Changes, outcomes: Outcomes
     ) -> None:
         self._quarantine.compare(collection_key, changes.added, outcomes)
-        revisions, vectors = [], [np.empty((0, self.encoder.dimension), np.float32)]
+        revisions = []
+        vectors = [np.empty((0, self.models.encoder.dimension), np.float32)]
         for question, outcome in zip(changes.added, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 revisions.append(question.revision)
@@ -332,11 +262,6 @@ class LiveRelease:
         index.apply(changes.revision, revisions, np.concatenate(vectors), changes.removed)
 
     # As a shadow
-
-    def give_way(self, other: "LiveRelease | None") -> None:
-        """From now on, let the other release's models go first; None: take turns with everybody."""
-        for batcher in self.batchers:
-            batcher.give_way(other.batchers if other else ())
 
     def follow(self, collection_key: int) -> int:
         """Catch up beside the live release, which may purge nothing that this one has yet to learn of.
@@ -372,40 +297,9 @@ class LiveRelease:
     def go_live(self) -> None:
         """Stop being a shadow: note in the store which texts this release can't embed, and which it can."""
         self._quarantine.go_live()
-        quarantined = self._store.questions.quarantined_revisions()
+        quarantined = self._store.revisions.quarantined()
         for key in quarantined.keys() | self._quarantine.unnoted_keys():
             index = self.indexes[key]
             with index.catching_up:
                 embedded = index.vectors(quarantined.get(key, []))
                 self._quarantine.note(key, dict.fromkeys(embedded))
-
-
-def logits_of(outcomes: Sequence[np.float32 | Exception]) -> NDArray[np.float32]:
-    """The logits (n,) of pairs that were all read. Raises what one of them failed of: ModelFailing, Overloaded."""
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))
-    return np.array(outcomes, dtype=np.float32)
-
-
-def _batcher(encoder: Encoder, options: ServingOptions) -> Batcher[Tokens, NDArray[np.float32]]:
-    return Batcher(
-        lambda batch: list(encoder.encode_tokens(batch)),
-        cost=lambda tokens: tokens.count,
-        probe=encoder.tokenize(PROBE_TEXTS[:1])[0],
-        max_waiting=options.max_waiting_texts,
-        max_cost=options.max_batch_tokens or MAX_BATCH_TOKENS[encoder.device],
-    )
-
-
-def _pair_batcher(
-    classifier: PairClassifier, options: ServingOptions
-) -> Batcher[Tokens, np.float32]:
-    return Batcher(
-        lambda batch: list(classifier.score_tokens(batch)),
-        cost=lambda tokens: tokens.count,
-        probe=classifier.tokenize([PROBE_PAIR])[0],
-        max_waiting=options.max_waiting_pairs,
-        max_cost=options.max_batch_tokens or MAX_BATCH_TOKENS[classifier.device],
-        noun="pairs",
-    )

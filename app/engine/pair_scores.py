@@ -47,7 +47,7 @@ class Score:
         self._live = live
         self._collection = collection
         self._phases = Phases()
-        self._models = Models(live, self._phases, bounds.tokens("pairs"))
+        self._models = Models(live.models, self._phases, bounds.tokens("pairs"))
         words = {text: Words.of(text) for text in dict.fromkeys(chain(*pairs))}
         self._pairs = [Pair(words[first], words[second]) for first, second in pairs]
         self._different = [i for i, pair in enumerate(self._pairs) if not pair.is_same_words]
@@ -59,7 +59,7 @@ class Score:
 
     def refuse_if_full(self) -> None:
         """Raise Overloaded if its texts and pairs would not fit now."""
-        self._live.refuse_if_full(len(self._places), len(self._different))
+        self._live.models.refuse_if_full(len(self._places), len(self._different))
 
     async def answer(self) -> Scores:
         """The answer. Raises CollectionNotFound, Overloaded, ModelFailing, InvalidRequest."""
@@ -75,7 +75,7 @@ class Score:
             first = vectors[[row[text] for text, _ in different]]
             second = vectors[[row[text] for _, text in different]]
             similarities[self._different] = similarity(first, second)
-        if self._live.classifier:
+        if self._live.models.classifier:
             near = self._live.scorer.is_open(similarities)
             read = [i for i in self._different if near[i]]
             logits[read] = await self._models.read([texts[i] for i in read])

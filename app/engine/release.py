@@ -29,10 +29,13 @@ from app.errors import ModelRefused, ReleaseRefused
 
 FORMAT = 1
 ENGLISH = "en"
-ENCODER, CLASSIFIER = "encoder", "classifier"
+ENCODER = "encoder"
+CLASSIFIER = "classifier"
 DIFFERENCE = ".safetensors"  # after the part's name
 WEIGHTS = "model.safetensors"
-MANIFEST, CALIBRATION, THRESHOLDS = "manifest.json", "calibration.json", "thresholds.json"
+MANIFEST = "manifest.json"
+CALIBRATION = "calibration.json"
+THRESHOLDS = "thresholds.json"
 METRICS = "metrics.json"
 REQUIRED = {CALIBRATION, THRESHOLDS, METRICS}
 MAX_JSON_BYTES = 2**20  # a list of nothing but `[]` takes thirty times that in memory

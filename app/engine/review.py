@@ -9,7 +9,8 @@ from scipy.special import logit
 
 from app.engine.components import components
 
-MOST, MOST_OF_A_COMPONENT = 50, 2
+MOST = 50
+MOST_OF_A_COMPONENT = 2
 
 
 def most_helpful(

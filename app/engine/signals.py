@@ -65,7 +65,8 @@ class Reader:
     def signals(self, one: str, other: str, *, is_read: bool) -> Signals:
         """What the model that judges the two can't tell of them: the pair classifier where it has read them."""
         model = self._classifier if self._classifier and is_read else self._encoder
-        first, second = model.see(one), model.see(other)
+        first = model.see(one)
+        second = model.see(other)
         cut1, cut2, max_tokens = self._cuts(one, other, is_read=is_read)
         shares = [len(seen.unknown) / max(1, len(seen.ids)) for seen in (first, second)]
         is_unreadable = looks_equal(first, second)
@@ -136,5 +137,6 @@ def placed(span: Span | None, form: str, text: str) -> Span | None:
     """About where a place in a text's form, up to its end or from its beginning, lies in the text itself."""
     if span is None:
         return None
-    start, end = min(span[0], len(text)), min(span[1], len(text))
+    start = min(span[0], len(text))
+    end = min(span[1], len(text))
     return (start, len(text)) if span[1] >= len(form) else (start, max(start, end))

@@ -72,7 +72,9 @@ def similarities(index: CollectionIndex, pairs: Sequence[Revisions]) -> NDArray[
     """Of each pair: (n,) float32, NaN where one of the two is not indexed."""
     near = np.full(len(pairs), np.nan, dtype=np.float32)
     vectors = index.vectors(list(chain(*pairs)))
-    firsts, seconds, places = [], [], []
+    firsts = []
+    seconds = []
+    places = []
     for place, (first, second) in enumerate(pairs):
         if first in vectors and second in vectors:
             firsts.append(vectors[first])

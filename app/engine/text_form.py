@@ -12,7 +12,8 @@ from app.engine.text import in_order, normalize
 TEXT_FORM = 1
 PLANES_WITH_FORMS = range(0x80, 0x20000)
 # Compatibility forms whose letters, put side by side with others, would read as something else: 2⁵, 2½, ①②.
-RAISED, APART = "<super>", ("<fraction>", "<circle>")
+RAISED = "<super>"
+APART = ("<fraction>", "<circle>")
 DIGITS = "0123456789+-=()"
 
 

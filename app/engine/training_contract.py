@@ -18,8 +18,11 @@ from app.engine.text import folded_digest
 from app.errors import CommandError
 from app.settings import TargetPrecision
 
-REQUEST, LABELS, UNLABELLED = "request.json", "labels.jsonl", "unlabelled.jsonl"
-PROGRESS, RESULT = "progress.json", "result.json"
+REQUEST = "request.json"
+LABELS = "labels.jsonl"
+UNLABELLED = "unlabelled.jsonl"
+PROGRESS = "progress.json"
+RESULT = "result.json"
 MAX_BYTES = 8 * 2**20  # of a file that holds one value
 
 Kind = TypeVar("Kind")

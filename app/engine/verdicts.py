@@ -59,7 +59,8 @@ class Pair:
     @property
     def is_same_form(self) -> bool:
         """Whether the texts are read as one but for letter case, as with bold letters or full width."""
-        one, other = self.first.text, self.second.text
+        one = self.first.text
+        other = self.second.text
         if one.isascii() and other.isascii():
             return False
         first, second = (without_ends(readable(text)).casefold() for text in (one, other))
@@ -171,7 +172,8 @@ class Judge:
         if verdict == "duplicate" and (signals.is_doubt or likeness.case or _is_capped(seen)):
             verdict = "review"
         if likeness.is_one_question:
-            verdict, probability = "duplicate", 1.0
+            verdict = "duplicate"
+            probability = 1.0
         if pair.ruling:
             verdict = pair.ruling.verdict
         why = most_important(self._reasons(pair, signals, likeness, seen, is_read))
@@ -245,7 +247,8 @@ def _differs_in(pair: Pair) -> list[str]:
     """In what the same words are written otherwise."""
     if not pair.is_alike:
         return ["the form of characters"]
-    one, other = normalize(pair.first.text), normalize(pair.second.text)
+    one = normalize(pair.first.text)
+    other = normalize(pair.second.text)
     differs_in = []
     if without_ends(one) != without_ends(other):
         differs_in.append("letter case")

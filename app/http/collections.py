@@ -109,7 +109,7 @@ async def create_collection(
     changes = wishes.model_dump(exclude_unset=True) if wishes else {}
     collection, created = await detector.create_collection(name, settings.max_collections, changes)
     if changes:
-        promises.wishes_changed(name)
+        promises.upkeep.renew_soon(name)
     response.status_code = 201 if created else 200
     return _document(collection, detector)
 

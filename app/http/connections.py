@@ -6,8 +6,10 @@ the parser hands back. A timer runs only while a request is incomplete or an ans
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
+import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -19,11 +21,13 @@ from app.settings import Settings
 
 MAX_PIPELINED = 16  # requests that one connection may send ahead of their answers
 LINE_BYTES = 4  # of a header, beside its name and value: a colon, a space, the end of the line
+FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
 MAX_FRAMING = 8  # bytes of a chunked body on the wire for each of its own: a chunk of one has six
 
 log = logging.getLogger(__name__)
 
 Part = Literal["head", "body"]
+Header = tuple[bytes, bytes]
 
 
 class Unread:
@@ -50,6 +54,23 @@ class Unread:
         self._transports.pop(transport, None)
 
 
+class Body:
+    """What a second parser tells of a request whose head the first one has read."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self.is_whole = False
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._connection.on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        self.is_whole = True
+        self._connection.on_message_complete()
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection. `limited` makes the class of it that a server uses."""
 
@@ -70,6 +91,7 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0
         self._fed_bytes = 0  # of the part, save for the piece of data in which it began
         self._refusal: SameaskError | None = None  # why a callback made the parser stop
+        self._body: Body | None = None  # of a request that asked for another protocol: the last one
         self._due: Part | None = None  # the part that the timer of the request is for
         self._request_timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
@@ -135,7 +157,9 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is whole. The parser says so of one that asks for another protocol before its body."""
+        if self._body is None and self.parser.should_upgrade():
+            return
         self._part = None
         super().on_message_complete()
 
@@ -143,7 +167,8 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what the parser refused; uvicorn's words are plain text."""
-        refusal, self._refusal = self._refusal, None
+        refusal = self._refusal
+        self._refusal = None
         self._refuse(refusal or BrokenRequest("it is none of HTTP/1.1"))
 
     def on_response_complete(self) -> None:
@@ -168,15 +193,38 @@ class Connection(HttpToolsProtocol):
         """Parse a piece, unless the request has become too large by it."""
         if self._part is None:  # line feeds before a request are no request to the parser
             self._part = "head"
-        self._has_begun, self._is_new = True, False
-        part, cycle = self._part, self.cycle
-        super().data_received(data)
+        self._has_begun = True
+        self._is_new = False
+        part = self._part
+        cycle = self.cycle
+        self._parse(data)
         if self._awaits_nothing():
             return  # the whole of a request, as nearly always
         if part == self._part and cycle is self.cycle:
             self._fed_bytes += len(data)
         self._check_size()
         self._watch_request()
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn does, save that a request for another protocol keeps its body."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if self._body is None or not self._body.is_whole:  # what follows it is not read
+                self.send_400_response(str(error))
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Have a second parser read the body of a request that asks for another protocol; the first one would skip it.
+
+        The service speaks no other. The connection ends with the answer.
+        """
+        self.cycle.keep_alive = False
+        self._body = Body(self)
+        self.parser = httptools.HttpRequestParser(self._body)
+        self._parse(_head_of_body(self.headers) + rest)
 
     def _awaits_nothing(self) -> bool:
         return self._part is None and self._due is None
@@ -221,7 +269,9 @@ class Connection(HttpToolsProtocol):
 
     def _be_late(self) -> None:
         """The part is not whole in time. Where the service itself does not read, it has as long again."""
-        self._request_timer, late, self._due = None, self._due, None
+        self._request_timer = None
+        late = self._due
+        self._due = None
         if self.flow.read_paused:
             self._watch_request()
         elif late and self._has_begun and not self._is_answered():
@@ -256,17 +306,30 @@ class Connection(HttpToolsProtocol):
         """Answer with a problem document, where it can't be taken for the answer to another request, and close."""
         if not self.transport.is_closing() and self._may_be_answered():
             log.debug("a connection is closed: %s", refusal)
-            response = answer(refusal, {**ALWAYS, "Connection": "close"})
-            lines = [STATUS_LINE[refusal.status]]
-            for name, value in (*self.server_state.default_headers, *response.raw_headers):
-                lines.append(name + b": " + value + b"\r\n")
-            self.transport.write(b"".join([*lines, b"\r\n", bytes(response.body)]))
+            self.transport.write(_last_answer(refusal, self.server_state.default_headers))
         self._close()
 
     def _close(self) -> None:
         """Close it when what was sent is read; in time, whether or not that is so."""
         self.transport.close()
         self._watch_answer()
+
+
+def _head_of_body(headers: Iterable[Header]) -> bytes:
+    """A head by which another parser knows where the body ends that these headers frame."""
+    framing = [_line(name, value) for name, value in headers if name in FRAMING]
+    return b"".join([b"POST / HTTP/1.1\r\nconnection: close\r\n", *framing, b"\r\n"])
+
+
+def _last_answer(refusal: SameaskError, headers: Iterable[Header]) -> bytes:
+    """A problem document with its head, after which the connection closes."""
+    response = answer(refusal, {**ALWAYS, "Connection": "close"})
+    lines = [_line(name, value) for name, value in (*headers, *response.raw_headers)]
+    return b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", bytes(response.body)])
+
+
+def _line(name: bytes, value: bytes) -> bytes:
+    return name + b": " + value + b"\r\n"
 
 
 def limited(settings: Settings) -> type[Connection]:

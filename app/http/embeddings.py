@@ -104,7 +104,7 @@ async def embed_texts(
     for number, text in enumerate(query.input):
         limits.text(f"input.{number}", text)
     limits.check()
-    _check_dimensions(query.dimensions, detector.live.encoder.dimension)
+    _check_dimensions(query.dimensions, detector.live.models.encoder.dimension)
     release = None if query.model == WHICHEVER_IS_LIVE else query.model
     embedded = await while_connected(request, detector.embed(query.input, release))
     report(response, embedded.phases.seconds)

@@ -102,17 +102,18 @@ class Metrics:
 
 def _of_models(detector: Detector) -> dict[str, float]:
     live = detector.live
-    pairs = live.pair_batcher
+    models = live.models
+    pairs = models.pair_batcher
     return {
-        "texts_waiting": live.batcher.waiting,
-        "model_busy_seconds": live.batcher.busy_seconds,
+        "texts_waiting": models.batcher.waiting,
+        "model_busy_seconds": models.batcher.busy_seconds,
         "pairs_waiting": pairs.waiting if pairs else 0,
         "pair_classifier_busy_seconds": pairs.busy_seconds if pairs else 0.0,
-        "embeddings_cached": len(live.recent),
-        "embedding_cache_hits": live.recent.hits,
-        "embedding_cache_misses": live.recent.misses,
-        "asked_tokens": live.asked.tokens,
-        "asked_tokens_unknown": live.asked.unknown,
+        "embeddings_cached": len(models.recent),
+        "embedding_cache_hits": models.recent.hits,
+        "embedding_cache_misses": models.recent.misses,
+        "asked_tokens": models.asked.tokens,
+        "asked_tokens_unknown": models.asked.unknown,
     }
 
 
@@ -125,7 +126,7 @@ async def _of_questions(detector: Detector, reading: Reading) -> dict[str, float
         "questions_indexed": readiness.questions_indexed,
         "index_recall": readiness.recall,
         "labels_contradicted": await reading(store.labels.contradicted),
-        "questions_quarantined": await reading(store.questions.quarantined),
+        "questions_quarantined": await reading(store.revisions.quarantined_count),
         "rows_damaged": store.database.damaged,
     }
 

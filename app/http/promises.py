@@ -236,7 +236,8 @@ def _evidence(report: Report) -> dict[str, Any]:
 
 
 def _pair(look: Look) -> dict[str, Any]:
-    near, offer = look.offered.near, look.offered.offer
+    near = look.offered.near
+    offer = look.offered.offer
     questions = [{"id": id_, "text": text} for id_, text in zip(near.ids, near.texts, strict=True)]
     return {
         "id": offer.id,

@@ -172,8 +172,10 @@ class _Job:
 
     def embed(self) -> NDArray[np.float32]:
         """All vectors (n, d), in a file that is mapped into memory."""
-        file, note = self._work / "vectors.f32", self._work / "embedded.json"
-        count, dimension = len(self._source.ids), self._models.dimension
+        file = self._work / "vectors.f32"
+        note = self._work / "embedded.json"
+        count = len(self._source.ids)
+        dimension = self._models.dimension
         done = min(_read(note) or 0, count)
         with file.open("r+b" if file.exists() else "w+b") as opened:
             opened.truncate(count * dimension * np.dtype(np.float32).itemsize)
@@ -214,7 +216,9 @@ class _Job:
 
         Lines that an earlier run wrote past its last note are cut off.
         """
-        note, total = self._work / "written.json", len(pairs[0])
+        note = self._work / "written.json"
+        first, second, similarities = pairs
+        total = len(first)
         noted = _read(note) or {"judged": 0, "bytes": 0, "pairs": 0}
         count = int(noted["pairs"])
         with lines.open("r+b" if lines.exists() else "w+b") as file:
@@ -223,8 +227,8 @@ class _Job:
             for start in range(noted["judged"], total, SCORED_AT_ONCE):
                 self._advance("judging", start, total)
                 end = start + SCORED_AT_ONCE
-                first, second, similarities = pairs
-                mined = self._mined(first[start:end], second[start:end], similarities[start:end])
+                chunk = slice(start, end)
+                mined = self._mined(first[chunk], second[chunk], similarities[chunk])
                 for pair in mined:
                     file.write(json.dumps(vars(pair), ensure_ascii=False).encode() + b"\n")
                 file.flush()
@@ -253,7 +257,8 @@ class _Job:
 
     def _mined_pair(self, rows: tuple[int, int], pair: Pair, judgement: Judgement) -> MinedPair:
         first, second = rows
-        ids1, ids2 = self._source.ids[first], self._source.ids[second]
+        ids1 = self._source.ids[first]
+        ids2 = self._source.ids[second]
         return MinedPair(
             id1=ids1[0],
             id2=ids2[first == second],
@@ -272,8 +277,13 @@ class _Job:
         """The texts of pairs of rows, and the rulings on them."""
         texts = self._source.texts
         words = {row: Words.of(texts[row]) for row in set(chain(*rows))}
-        rulings = self._source.ruled([(words[i], words[j]) for i, j in rows])
-        return [Pair(words[i], words[j], rulings.get((texts[i], texts[j]))) for i, j in rows]
+        worded = [(words[first], words[second]) for first, second in rows]
+        rulings = self._source.ruled(worded)
+        pairs = []
+        for one, other in worded:
+            ruling = rulings.get((one.text, other.text))
+            pairs.append(Pair(one, other, ruling))
+        return pairs
 
     def _read_pairs(
         self, pairs: Sequence[Pair], similarities: NDArray[np.float32]
@@ -283,7 +293,8 @@ class _Job:
         if self._models.classifier and self._wanted.verify:
             is_same = np.array([pair.is_same_words for pair in pairs], dtype=np.bool_)
             open_rows = np.flatnonzero(self._models.scorer.is_open(similarities) & ~is_same)
-            texts = [(pairs[i].first.text, pairs[i].second.text) for i in open_rows.tolist()]
+            open_pairs = [pairs[row] for row in open_rows.tolist()]
+            texts = [(pair.first.text, pair.second.text) for pair in open_pairs]
             logits[open_rows] = _scores(self._models.classifier, texts)
         return logits
 
@@ -339,7 +350,8 @@ def _begin(
     """The folder of the work, new or left by an earlier run of the same kind."""
     check_out(out, resume=resume, overwrite=overwrite)
     work = _work(out)
-    begun, order = work / "told.json", _order(source, models, wanted)
+    begun = work / "told.json"
+    order = _order(source, models, wanted)
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         out.unlink(missing_ok=True)

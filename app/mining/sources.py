@@ -63,9 +63,9 @@ def mine_collection(
             source = _collection(name, store, live)
             models = Models(
                 release=live.release.digest,
-                dimension=live.encoder.dimension,
+                dimension=live.models.encoder.dimension,
                 scorer=live.scorer,
-                classifier=live.classifier,
+                classifier=live.models.classifier,
                 reader=live.reader,
                 thresholds=live.thresholds(store.collections.get(name).key),
             )

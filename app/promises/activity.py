@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.finding import Findings
+from app.engine.findings import Findings
 from app.engine.store import Store
 from app.errors import CollectionNotFound, SameaskError
 
 BINS = 200  # of probabilities
-HOUR_SECONDS, DAY_SECONDS = 3600.0, 86_400.0
+HOUR_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
 DAYS = 30
 MOST_WAITING = 10_000  # texts that wait to be written
 MOST_NAMED = 50  # collections whose verdicts are counted apart
@@ -86,7 +87,8 @@ class Activity:
 
     async def flush(self) -> None:
         """Write what was asked since the last time."""
-        waiting, self._waiting = self._waiting, defaultdict(list)
+        waiting = self._waiting
+        self._waiting = defaultdict(list)
         for name, texts in waiting.items():
             try:
                 await asyncio.to_thread(self._remember, name, texts)

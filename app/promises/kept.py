@@ -70,12 +70,6 @@ class Kept:
         )
 
     @property
-    def has_wish(self) -> bool:
-        """Whether thresholds are derived for it."""
-        wished = self.collection.target_precision, self.collection.review_recall
-        return wished != (None, None)
-
-    @property
     def key(self) -> int:
         """The collection's."""
         return self.collection.key
@@ -95,6 +89,12 @@ class Kept:
         self.labelled.use(pool)
         self.queue.use(pool)
 
+    async def current_standing(self) -> Standing:
+        """Where it stands now: as derived last, or anew where that is out of date."""
+        if self.standing and self.is_current:
+            return self.standing
+        return await self.derive()
+
     async def derive(self) -> Standing:
         """Derive thresholds from all labels, let the release hold them, and keep them over a restart."""
         await self.labelled.score()
@@ -102,7 +102,7 @@ class Kept:
         self.collection = collection
         standing = await asyncio.to_thread(self._derived)
         self.standing = standing
-        if not self.has_wish:
+        if not self.collection.has_wish:
             self.release.hold(self.key, None)
             if self._noted:
                 await asyncio.to_thread(self._store.derived.forget_thresholds, self.key)

@@ -60,7 +60,7 @@ class Offering:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _note(self, kept: Kept, drawn: DrawnPair) -> Offer:
-        (offer,) = self._store.offers.write(kept.key, [drawn.new])
+        (offer,) = self._store.offers.write(kept.collection, [drawn.new])
         kept.labelled.note({offer.pair: drawn.near.probability})
         kept.labelled.renew([offer.pair])
         return offer
@@ -75,9 +75,10 @@ class Offering:
     def _look(self, kept: Kept, one: OfferedPair) -> Look:
         release = kept.release
         judge = Judge(release.scorer, release.reader, release.thresholds(kept.key))
-        (judgement,) = judge.judge(
-            [Pair(Words.of(one.near.texts[0]), Words.of(one.near.texts[1]))],
-            np.array([one.near.similarity], dtype=np.float32),
-            np.array([one.near.logit], dtype=np.float32),
-        )
-        return Look(one, judgement.verdict, one.claimed_until(kept.queue.clock()))
+        first, second = one.near.texts
+        pair = Pair(Words.of(first), Words.of(second))
+        similarity = np.array([one.near.similarity], dtype=np.float32)
+        logit = np.array([one.near.logit], dtype=np.float32)
+        (judgement,) = judge.judge([pair], similarity, logit)
+        claimed_until = one.claimed_until(kept.queue.clock())
+        return Look(one, judgement.verdict, claimed_until)

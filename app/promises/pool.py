@@ -80,7 +80,8 @@ class Pool:
     @property
     def to_read(self) -> int:
         """How many questions' pairs have yet to be looked for."""
-        return max(0, min(self._wanted, len(self._order)) - self._done) + len(self._asked)
+        stored = min(self._wanted, len(self._order)) - self._done
+        return max(0, stored) + len(self._asked)
 
     @property
     def is_outdated(self) -> bool:
@@ -132,7 +133,8 @@ class Pool:
             self._done += len(some)
             return True
         if self._asked:
-            some_asked, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
+            some_asked = self._asked[:AT_ONCE]
+            self._asked = self._asked[AT_ONCE:]
             await self._take_asked(some_asked)
             return True
         return False
@@ -145,7 +147,10 @@ class Pool:
         revisions = [pair.revisions for pair in new]
         likeness = await asyncio.to_thread(similarities, index, revisions)
         there = np.flatnonzero(~np.isnan(likeness)).tolist()
-        couples = [((new[i].first.id, new[i].first.text), new[i].second) for i in there]
+        couples = []
+        for place in there:
+            first = new[place].first
+            couples.append(((first.id, first.text), new[place].second))
         await self._keep(couples, likeness[there])
 
     async def _take_asked(self, texts: Sequence[str]) -> None:

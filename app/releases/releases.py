@@ -139,14 +139,15 @@ class Releases:
 
         Raises ShadowNotReady, CollectionNotFound, NotReady, ModelFailing.
         """
-        live, shadow = self._detector.live, self._current_shadow()
+        live = self._detector.live
+        shadow = self._current_shadow()
         opened = shadow.opened if shadow and shadow.release.name == name else None
         if opened is None:
             raise ShadowNotReady(name)
         key = (await asyncio.to_thread(self._store.collections.get, collection)).key
         with live.in_use(), opened.in_use():
             diff = await compare(self._store, live, opened, key, self._diff_questions)
-            change = await self._promises.change(opened, key)
+            change = await self._promises.kept.change(opened, key)
         return live.release.name, diff, change
 
     # Changing
@@ -300,6 +301,7 @@ class Releases:
         return shadow
 
     async def _end_shadow(self) -> None:
-        shadow, self._shadow = self._shadow, None
+        shadow = self._shadow
+        self._shadow = None
         if shadow:
             await shadow.end()

@@ -120,7 +120,7 @@ class Shadow:
     async def _run(self) -> None:
         try:
             opened = await in_thread(self._thread, self._load)
-            opened.give_way(self._detector.live)
+            opened.models.give_way(self._detector.live.models)
             self.phase = "indexing"
             self._detector.following.take_changed()  # all of it is looked at now
             await in_thread(self._thread, opened.follow_all)
@@ -129,7 +129,7 @@ class Shadow:
             lacking = await self._follow(opened)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
-            opened.give_way(None)  # what is left is little, and soon done
+            opened.models.give_way(None)  # what is left is little, and soon done
             await self._come_nearer(opened, lacking)
             await self._swap(opened)
         except Exception as error:
@@ -137,7 +137,7 @@ class Shadow:
 
     async def _promise(self, opened: LiveRelease) -> None:
         """Derive each collection's thresholds by its scores, and say which promises it can't keep."""
-        changes = await self._promises.prepare(opened)
+        changes = await self._promises.kept.prepare(opened)
         self._broken = [change.collection for change in changes if change.is_broken]
         for name in self._broken:
             log.warning(
@@ -221,10 +221,11 @@ class Shadow:
         await asyncio.to_thread(_give_back_memory)
 
     async def _close_held(self) -> None:
-        held, self._held = self._held, None
+        held = self._held
+        self._held = None
         if held:
             self._detector.following.part(held)
-            self._promises.let_go(held)
+            self._promises.kept.let_go(held)
             await asyncio.to_thread(held.close)
 
 

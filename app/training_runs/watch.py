@@ -112,7 +112,8 @@ class Watch:
             )
         signs = self._folder.signs_of_life()
         if signs != self._signs:
-            self._signs, self._heard_at = signs, monotonic()
+            self._signs = signs
+            self._heard_at = monotonic()
         if monotonic() - self._heard_at > self._silence_seconds:
             return f"nothing was heard of it for {self._silence_seconds:,g} s (SAMEASK_TRAINING_SILENCE_SECONDS)"
         return None

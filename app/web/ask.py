@@ -7,7 +7,7 @@ from time import perf_counter
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from app.detector import Candidate, Finding
+from app.engine.findings import Candidate, Finding
 from app.engine.store import Question
 from app.leaving import while_connected
 from app.scopes import KeyScope
@@ -62,7 +62,8 @@ class Answer:
 @router.get("/")
 async def ask_page(page: ThePage) -> HTMLResponse:
     """The screen; with the stored question `id` asked already, if one is named."""
-    asked, answer = "", None
+    asked = ""
+    answer = None
     if "id" in page.fields:
         question_id = page.fields.stored_id("id")
         page.fields.check()
@@ -111,7 +112,8 @@ async def undo_candidate(page: ThePage) -> HTMLResponse:
 
 async def _after_label(page: Page) -> HTMLResponse:
     """The candidate that was labelled, in its place, and the answer as it is now."""
-    question, place = page.fields.text("question"), page.fields.text("place")
+    question = page.fields.text("question")
+    place = page.fields.text("place")
     other_id = page.fields.stored_id("other_id")
     page.fields.check()
     answer = await _answer(page, question, page.fields.given("without"))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from app.detector import Judgement
 from app.engine.store import Label, Question
+from app.engine.verdicts import Judgement
 from app.errors import QuestionNotFound
 from app.scopes import KeyScope
 from app.web.page import Page, ThePage
@@ -55,9 +55,11 @@ async def compare_page(page: ThePage) -> HTMLResponse:
 @router.post("/page/compare")
 async def compare_texts(page: ThePage) -> Response:
     """Two texts, or ids of stored questions; where both are ids, the page that names them in its address."""
-    first, second = page.fields.text("first"), page.fields.text("second")
+    first = page.fields.text("first")
+    second = page.fields.text("second")
     page.fields.check()
-    one, other = await _stored(page, first), await _stored(page, second)
+    one = await _stored(page, first)
+    other = await _stored(page, second)
     if one and other:
         return RedirectResponse(page.url("/page/compare", a=one.id, b=other.id), 303)
     return await _show(page, await _comparison(page, one or first, other or second))

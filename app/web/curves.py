@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.engine.evidence import Point
 from app.promises.report import Report
 
-LEFT, RIGHT = 40.0, 354.0
-TOP, BOTTOM = 30.0, 180.0
+LEFT = 40.0
+RIGHT = 354.0
+TOP = 30.0
+BOTTOM = 180.0
+TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,23 @@ def curve_of(report: Report) -> Curve | None:
     high = [(point.threshold, point.precision_high) for point in points]
     duplicate = report.thresholds.duplicate
     target = report.collection.target_precision
-    first, last = points[0], points[-1]
     return Curve(
         precision=_line([(point.threshold, point.precision) for point in points]),
         band=_line([*low, *high[::-1]]),
         recall=_line([(point.threshold, point.recall) for point in points]),
         threshold_x=None if duplicate is None else _x(duplicate),
         target_y=None if target is None else _y(target),
-        x_ticks=[Tick(_x(tick / 4), f"{tick / 4:g}") for tick in range(5)],
-        y_ticks=[Tick(_y(tick / 4), f"{tick / 4:g}") for tick in range(5)],
-        words=(
-            f"Precision goes from {first.precision:.2f} at threshold {first.threshold:.2f} to"
-            f" {last.precision:.2f} at {last.threshold:.2f}; recall from {first.recall:.2f} to {last.recall:.2f}."
-        ),
+        x_ticks=[Tick(_x(value), f"{value:g}") for value in TICKS],
+        y_ticks=[Tick(_y(value), f"{value:g}") for value in TICKS],
+        words=_words(points[0], points[-1]),
     )
+
+
+def _words(first: Point, last: Point) -> str:
+    """What the drawing shows, for those who don't see it."""
+    precision = f"Precision goes from {first.precision:.2f} at threshold {first.threshold:.2f}"
+    to = f"{last.precision:.2f} at {last.threshold:.2f}"
+    return f"{precision} to {to}; recall from {first.recall:.2f} to {last.recall:.2f}."
 
 
 def _line(points: Sequence[tuple[float, float]]) -> str:

@@ -17,7 +17,8 @@ from app.web.page import Page, ThePage
 MINUTE_SECONDS = 60.0
 LATELY_SECONDS = 300.0
 HOUR_SECONDS = 3600.0
-CHART_WIDTH, CHART_HEIGHT = 308.0, 120.0
+CHART_WIDTH = 308.0
+CHART_HEIGHT = 120.0
 MAX_COLLECTIONS = 50
 VERDICTS = ("duplicate", "review", "new")
 GIB = 2**30
@@ -95,7 +96,7 @@ async def _figures(page: Page) -> dict[str, object]:
         "queues": _queues(page),
         "indexes": [_line(page, collection) for collection in collections],
         "damaged": page.store.database.damaged,
-        "quarantined": await page.read(page.store.questions.quarantined),
+        "quarantined": await page.read(page.store.revisions.quarantined_count),
         "contradicted": await page.read(page.store.labels.contradicted),
         "runs": await page.training_runs.page(None, 1),
         "free_gib": disk.free / GIB,
@@ -128,10 +129,11 @@ def _p95(periods: Sequence[Period]) -> list[float]:
 
 
 def _queues(page: Page) -> list[Queue]:
-    live, settings = page.detector.live, page.settings
-    texts = live.batcher
+    live = page.detector.live
+    settings = page.settings
+    texts = live.models.batcher
     queues = [Queue("bi-encoder", texts.waiting, settings.max_waiting_texts, texts.busy_seconds)]
-    if pairs := live.pair_batcher:
+    if pairs := live.models.pair_batcher:
         most = settings.max_waiting_pairs
         queues.append(Queue("pair classifier", pairs.waiting, most, pairs.busy_seconds))
     return queues

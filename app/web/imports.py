@@ -12,7 +12,9 @@ from app.file_preview import SAMPLE_BYTES, preview
 from app.importing import Import, Imports
 from app.web.page import Page, ThePage
 
-NAME_HEADER, SIZE_HEADER, OFFSET_HEADER = "X-File-Name", "X-File-Size", "X-File-Offset"
+NAME_HEADER = "X-File-Name"
+SIZE_HEADER = "X-File-Size"
+OFFSET_HEADER = "X-File-Offset"
 
 router = APIRouter()
 
@@ -22,7 +24,8 @@ async def preview_import(page: ThePage) -> HTMLResponse:
     """What a file is, by the samples of its beginning and its end that the body is made of. Raises FileRefused."""
     name, size = _name_and_size(page.request)
     sample = await page.request.body()
-    beginning, end = sample[:SAMPLE_BYTES], sample[SAMPLE_BYTES:] or sample
+    beginning = sample[:SAMPLE_BYTES]
+    end = sample[SAMPLE_BYTES:] or sample
     try:
         seen = await run_in_threadpool(preview, name, size, beginning, end)
         one = _imports(page).begin(name, size, page.collection)

@@ -53,14 +53,16 @@ class Period:
         if not self.requests:
             return None
         wanted = share * self.requests
-        below, counted = 0.0, 0.0
+        below = 0.0
+        counted = 0.0
         for bound, count in sorted(self.buckets.items()):
             if count >= wanted:
                 if bound == float("inf"):
                     return below * 1000
                 inside = (wanted - counted) / (count - counted) if count > counted else 0.0
                 return (below + (bound - below) * inside) * 1000
-            below, counted = bound, count
+            below = bound
+            counted = count
         return below * 1000
 
 

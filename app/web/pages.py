@@ -76,7 +76,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         case ClientLeft():
             return Response(status_code=499)  # nobody reads it
         case HTTPException():
-            status, title = error.status_code, error.detail
+            status = error.status_code
+            title = error.detail
             words = "there is no such page" if status == 404 else title
             return problem(request, status, title, words, headers=error.headers)
         case _:

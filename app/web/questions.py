@@ -54,7 +54,8 @@ async def delete_form(page: ThePage) -> HTMLResponse:
 @router.post("/page/questions/add")
 async def add_question(page: ThePage) -> HTMLResponse:
     """Store a question under an id that is free."""
-    question_id, text = page.fields.new_id("id"), page.fields.text("text")
+    question_id = page.fields.new_id("id")
+    text = page.fields.text("text")
     page.fields.check()
     try:
         await page.read(page.store.questions.get, page.collection, question_id)

@@ -128,7 +128,8 @@ async def ask_before(page: ThePage) -> HTMLResponse:
 @router.post("/page/releases/activate")
 async def activate_release(page: ThePage) -> HTMLResponse:
     """Make a release live."""
-    reason, force = _words(page, "reason"), _words(page, "force")
+    reason = _words(page, "reason")
+    force = _words(page, "force")
     await page.releases.activate(_name(page), force or reason, force=bool(force))
     return await _on_its_way(page)
 

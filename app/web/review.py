@@ -6,8 +6,8 @@ from typing import cast
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from app.detector import Judgement
 from app.engine.store import NewLabel
+from app.engine.verdicts import Judgement
 from app.errors import FieldError, InvalidRequest, NotReady
 from app.promises.promises import Promises
 from app.promises.report import Look
@@ -127,7 +127,7 @@ async def set_promise(page: ThePage) -> HTMLResponse:
     wishes = {"target_precision": float(wanted) if wanted else None}
     most = page.settings.max_collections
     await page.detector.create_collection(page.collection, most, wishes)
-    promises.wishes_changed(page.collection)
+    promises.upkeep.renew_soon(page.collection)
     report = await promises.evidence(page.collection)
     return page.part("review_evidence.html", report=report, curve=curve_of(report))
 
@@ -149,7 +149,8 @@ async def _next(page: Page) -> dict[str, object]:
         offer = await _promises(page).offer(page.collection, page.visitor.name, 1)
     except NotReady:
         return {**values, "is_looking": True}
-    values["waiting"], values["is_looking"] = offer.waiting, not offer.pairs and offer.to_read > 0
+    values["waiting"] = offer.waiting
+    values["is_looking"] = not offer.pairs and offer.to_read > 0
     if offer.pairs:
         values["offered"] = await _shown(page, offer.pairs[0])
     return values
@@ -166,8 +167,12 @@ async def _shown(page: Page, look: Look) -> Offered:
 
 def _tally(page: Page) -> Tally:
     """What the page says was said so far; counted for the eye alone."""
-    numbers = [page.fields.given(name) for name in ("same", "different", "skipped")]
-    return Tally(*[int(n) if n.isascii() and n.isdigit() and len(n) < 9 else 0 for n in numbers])
+    counts = []
+    for name in ("same", "different", "skipped"):
+        digits = page.fields.given(name)
+        is_count = digits.isascii() and digits.isdigit() and len(digits) < 9
+        counts.append(int(digits) if is_count else 0)
+    return Tally(*counts)
 
 
 def _promises(page: Page) -> Promises:

@@ -60,7 +60,8 @@ async def sign_in(request: Request, sessions: TheSessions) -> Response:
     token = request.cookies.get(SIGNING_IN, "")
     if not token or not hmac.compare_digest(token.encode(), form.get("csrf", "").encode()):
         raise TokenMissing
-    back, key = _back(form.get("back", "")), form.get("key", "").strip()
+    back = _back(form.get("back", ""))
+    key = form.get("key", "").strip()
     door: Door = request.app.state.door
     try:
         await run_in_threadpool(door.caller, request, key or "none")

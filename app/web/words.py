@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Literal
 
-from app.detector import Reason
+from app.engine.reasons import Reason
 
 How = Literal["same", "other", "turns"]
 Span = tuple[int, int]  # from a character, up to another
@@ -53,7 +53,8 @@ def marked(text: str, other: str, turning: Sequence[Span] = ()) -> list[Run]:
     for start, end in _differing(text, other):
         hows[start:end] = ["other"] * (end - start)
     for start, end in turning:
-        hows[start:end] = ["turns"] * (min(end, len(text)) - min(start, len(text)))
+        turned = range(len(text))[start:end]
+        hows[start:end] = ["turns"] * len(turned)
     runs: list[Run] = []
     for how, characters in groupby(zip(text, hows, strict=True), key=lambda pair: pair[1]):
         runs.append(Run("".join(character for character, _ in characters), how))
@@ -64,21 +65,28 @@ def aligned(
     first: str, second: str, turning1: Sequence[Span] = (), turning2: Sequence[Span] = ()
 ) -> list[Aligned]:
     """The two texts in pieces: those of the same words, and those between them."""
-    words1, words2 = list(WORD.finditer(first)), list(WORD.finditer(second))
+    words1 = list(WORD.finditer(first))
+    words2 = list(WORD.finditer(second))
     if max(len(words1), len(words2)) > MAX_WORDS:
         return [Aligned(first, second, "other")]
     pieces: list[Aligned] = []
     for tag, start1, end1, start2, end2 in _operations(words1, words2):
-        piece1, piece2 = _span(words1, start1, end1), _span(words2, start2, end2)
+        piece1 = _span(words1, start1, end1)
+        piece2 = _span(words2, start2, end2)
         turns = _touches(piece1, turning1) or _touches(piece2, turning2)
-        how: How = "turns" if turns else "same" if tag == "equal" else "other"
-        pieces.append(Aligned(first[slice(*piece1)], second[slice(*piece2)], how))
+        how: How = "same" if tag == "equal" else "other"
+        if turns:
+            how = "turns"
+        text1 = first[slice(*piece1)]
+        text2 = second[slice(*piece2)]
+        pieces.append(Aligned(text1, text2, how))
     return pieces
 
 
 def _differing(text: str, other: str) -> list[Span]:
     """Where words of the text stand that the other has not in the same place."""
-    words, others = list(WORD.finditer(text)), list(WORD.finditer(other))
+    words = list(WORD.finditer(text))
+    others = list(WORD.finditer(other))
     if max(len(words), len(others)) > MAX_WORDS:
         return []
     spans: list[Span] = []

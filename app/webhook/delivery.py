@@ -22,7 +22,9 @@ from app.webhook.endpoint import Endpoint
 Event = Literal["training_run.finished", "gate.decided", "release.activated"]
 
 MAX_ATTEMPTS = 12
-FIRST_DELAY, GROWTH, LONGEST_DELAY = timedelta(seconds=5), 4, timedelta(hours=12)
+FIRST_DELAY = timedelta(seconds=5)
+GROWTH = 4
+LONGEST_DELAY = timedelta(hours=12)
 LONGEST_QUIET = timedelta(hours=24)  # a receiver that says 10 years does not mean it
 PAUSE_SECONDS = 1.0  # between looks into the outbox, where other processes may have written
 FAULT_PAUSE_SECONDS = 30.0  # after the store failed

@@ -27,7 +27,8 @@ from app.private_files import is_writable_by_all, warn_if_open
 
 TIMEOUT_SECONDS = 20.0  # the specification recommends 15 to 30
 CONNECT_SECONDS = 5.0  # to one of the addresses, before the next is tried
-MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
+MIN_SECRET_BYTES = 24
+MAX_SECRET_BYTES = 64
 SECRET_PREFIX = "whsec_"
 GLOBAL_IPV6 = IPv6Network("2000::/3")  # what is not in it is not for the internet (RFC 4291)
 TUNNELS = (
@@ -243,7 +244,8 @@ def _secret(file: Path | None) -> bytes:
             f"can't read {file} (SAMEASK_WEBHOOK_SECRET_FILE): {error.strerror}"
         ) from error
     except (UnicodeDecodeError, binascii.Error):
-        text, secret = "", b""
+        text = ""
+        secret = b""
     if (
         not text.startswith(SECRET_PREFIX)
         or not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES

@@ -270,6 +270,16 @@ def test_an_import_says_where_it_makes_a_data_directory(
 ) -> None:
     monkeypatch.delenv("SAMEASK_DATA_DIR")
     first, again = (sameask("import", question_file(tmp_path)) for _ in range(2))
-    said = f"making the data directory {tmp_path / 'data'} (SAMEASK_DATA_DIR names another)\n"
+    place = tmp_path / "data"
+    said = f"making the data directory {place} (set SAMEASK_DATA_DIR for another)\n"
     assert said in first.err
     assert said not in again.err
+
+
+def test_an_import_says_that_a_data_directory_is_the_one_that_was_named(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "named"
+    monkeypatch.setenv("SAMEASK_DATA_DIR", str(named))
+    said = f"making the data directory {named} (SAMEASK_DATA_DIR names it)\n"
+    assert said in sameask("import", question_file(tmp_path)).err

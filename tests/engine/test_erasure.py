@@ -57,7 +57,7 @@ def test_a_replaced_version_is_in_no_file_once_no_index_needs_it(
 ) -> None:
     erasing.questions.upsert("default", [("a", "my secret is 12345")])
     erasing.questions.upsert("default", [("a", "no secret")])
-    erasing.questions.purge(erasing.collections.get("default").key, upto=2)
+    erasing.revisions.purge(erasing.collections.get("default").key, upto=2)
     assert is_erased(tmp_path / "data", "12345")
 
 

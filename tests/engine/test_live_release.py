@@ -97,7 +97,7 @@ def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
     for start in range(0, 330, 30):
         write(store, 30, start)
         live.catch_up(1)
-    live.batcher.close()  # no save
+    live.models.batcher.close()  # no save
     store.close()
     encoder.embedded = 0
     store, live = open_live()
@@ -135,7 +135,7 @@ def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(
     assert live.catch_up(1) == 3
     assert live.index(1).ids().tolist() == [1, 3]
     assert store.questions.get(DEFAULT_COLLECTION, "b").quarantined == "Unembeddable: poison"
-    assert store.questions.quarantined() == 1
+    assert store.revisions.quarantined_count() == 1
     live.close()
     store.close()
     store, live = open_live()  # and its snapshot agrees with the store
@@ -143,7 +143,7 @@ def test_a_text_that_cannot_be_embedded_blocks_nobody_behind_it(
     assert (live.catch_up(1), encoder.embedded) == (3, 0)
     store.questions.upsert(DEFAULT_COLLECTION, [("b", "mended")])
     live.catch_up(1)
-    assert (live.index(1).ids().tolist(), store.questions.quarantined()) == ([1, 3, 4], 0)
+    assert (live.index(1).ids().tolist(), store.revisions.quarantined_count()) == ([1, 3, 4], 0)
     live.close()
     store.close()
 
@@ -154,7 +154,7 @@ def test_a_broken_model_quarantines_nothing(open_live: Open, encoder: CountingEn
     encoder.broken = True
     with pytest.raises(ModelFailing):
         live.catch_up(1)
-    assert (store.questions.quarantined(), live.state(1).revision) == (0, 0)
+    assert (store.revisions.quarantined_count(), live.state(1).revision) == (0, 0)
     encoder.broken = False
     assert (live.catch_up(1), live.state(1).size) == (3, 3)
     live.close()
@@ -214,7 +214,7 @@ def no_room() -> None:
 def asked(live: LiveRelease, *texts: str) -> list[NDArray[np.float32] | Exception]:
     """What comes of texts that are asked."""
     with ThreadPoolExecutor(1) as pool:
-        return run(pool, live.embed_asked(live.encoder.tokenize(texts))).result()
+        return run(pool, live.models.embed_asked(live.models.encoder.tokenize(texts))).result()
 
 
 def test_what_was_asked_is_not_embedded_again(open_live: Open, encoder: CountingEncoder) -> None:
@@ -240,7 +240,7 @@ def test_a_text_that_can_not_be_embedded_is_asked_for_again(
     assert (type(one), type(two)) == (np.ndarray, Unembeddable)
     encoder.poison = "poison"
     assert [type(o) for o in asked(live, "One?", "Two?")] == [np.ndarray, np.ndarray]
-    assert (live.recent.hits, live.recent.misses) == (1, 3)
+    assert (live.models.recent.hits, live.models.recent.misses) == (1, 3)
     live.close()
     store.close()
 
@@ -250,7 +250,7 @@ def test_what_is_written_takes_no_place_of_what_was_asked(open_live: Open) -> No
     asked(live, "One?")
     write(store, 300)
     live.catch_up(1)
-    assert (len(live.recent), live.recent.misses) == (1, 1)
+    assert (len(live.models.recent), live.models.recent.misses) == (1, 1)
     live.close()
     store.close()
 

@@ -24,7 +24,7 @@ from tests.engine.test_durability import assert_holds, read_journal, replayed
 
 ROOT = Path(__file__).parent.parent.parent
 COMPILER = shutil.which("cc")
-WRITES = 36
+WRITES = 18
 LOSSES_FOR_ONE_INDEX = (
     5  # the store is compared after each loss of power, indexes and snapshots after one of so many
 )

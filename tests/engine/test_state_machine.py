@@ -106,7 +106,7 @@ class StoreAndIndex(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """What was not saved is gone; what was committed is not."""
-        self.live.batcher.close()
+        self.live.models.batcher.close()
         self.store.close()
         self.open()
 

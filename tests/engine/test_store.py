@@ -44,7 +44,7 @@ def question(id_: str, text: str, revision: int) -> Question:
 
 def held(store: Store, key: int, revision: int) -> Contents:
     """What an index at this revision may hold."""
-    contents = store.questions.contents(key, revision)
+    contents = store.revisions.contents(key, revision)
     assert contents
     return contents
 
@@ -102,7 +102,7 @@ def test_a_deleted_collection_is_gone_with_its_questions(store: Store) -> None:
     ):
         with pytest.raises(CollectionNotFound, match="'faq'"):
             read("faq")
-    assert store.questions.changes_since(made.key, 0, 10) is None
+    assert store.revisions.changes_since(made.key, 0, 10) is None
     assert store.questions.read(made.key, [1, 2, 3]) == {}
     assert store.questions.get("default", "1") == question("1", "kept", 1)
 
@@ -258,13 +258,13 @@ def test_a_replaced_version_can_be_read_until_it_is_purged(store: Store, key: in
     store.questions.upsert("default", [("b", "dos")])
     versions = {revision: question(*said, revision) for revision, said in enumerate(VERSIONS, 1)}
     assert store.questions.read(key, [1, 2, 3, 4, 99]) == versions
-    store.questions.purge(key, 2)
+    store.revisions.purge(key, 2)
     assert store.questions.read(key, [1, 2, 3, 4]) == versions
-    store.questions.purge(key, 3)
+    store.revisions.purge(key, 3)
     assert store.questions.read(key, [1, 2, 3, 4]) == {
         revision: versions[revision] for revision in (2, 3, 4)
     }
-    store.questions.purge(key, 4)
+    store.revisions.purge(key, 4)
     assert store.questions.read(key, [1, 2, 3, 4]) == {
         revision: versions[revision] for revision in (3, 4)
     }
@@ -279,7 +279,7 @@ def test_a_purge_leaves_other_collections_alone(store: Store, key: int) -> None:
     for name in ("default", "faq"):
         store.questions.upsert(name, [("a", "one")])
         store.questions.upsert(name, [("a", "uno")])
-    store.questions.purge(key, 2)
+    store.revisions.purge(key, 2)
     assert store.questions.read(key, [1, 2]) == {2: question("a", "uno", 2)}
     assert store.questions.read(other, [1, 2]) == {
         1: question("a", "one", 1),
@@ -397,7 +397,7 @@ def test_more_texts_are_matched_than_one_query_takes(store: Store, key: int) -> 
 
 
 def test_an_empty_collection_has_no_changes(store: Store, key: int) -> None:
-    assert store.questions.changes_since(key, 0, 10) == Changes(
+    assert store.revisions.changes_since(key, 0, 10) == Changes(
         revision=0, added=[], removed=[], complete=True
     )
 
@@ -406,30 +406,30 @@ def test_changes_are_what_an_index_has_to_add_and_remove(store: Store, key: int)
     store.questions.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
     store.questions.upsert("default", [("a", "uno")])
     store.questions.delete("default", "b")
-    assert store.questions.changes_since(key, 0, 10) == Changes(
+    assert store.revisions.changes_since(key, 0, 10) == Changes(
         5, added=[question("c", "three", 3), question("a", "uno", 4)], removed=[], complete=True
     )
-    assert store.questions.changes_since(key, 3, 10) == Changes(
+    assert store.revisions.changes_since(key, 3, 10) == Changes(
         5, added=[question("a", "uno", 4)], removed=[1, 2], complete=True
     )
-    assert store.questions.changes_since(key, 4, 10) == Changes(
+    assert store.revisions.changes_since(key, 4, 10) == Changes(
         5, added=[], removed=[2], complete=True
     )
-    assert store.questions.changes_since(key, 5, 10) == Changes(
+    assert store.revisions.changes_since(key, 5, 10) == Changes(
         5, added=[], removed=[], complete=True
     )
 
 
 def test_changes_come_in_parts_when_there_are_many(store: Store, key: int) -> None:
     store.questions.upsert("default", [(f"{i}", f"text {i}") for i in range(5)])
-    first = store.questions.changes_since(key, 0, 2)
+    first = store.revisions.changes_since(key, 0, 2)
     assert first == Changes(
         2, [question("0", "text 0", 1), question("1", "text 1", 2)], [], complete=False
     )
     for id_ in ("4", "2", "0"):
         store.questions.delete("default", id_)
-    assert store.questions.changes_since(key, 5, 2) == Changes(7, [], [5, 3], complete=False)
-    assert store.questions.changes_since(key, 7, 2) == Changes(8, [], [1], complete=True)
+    assert store.revisions.changes_since(key, 5, 2) == Changes(7, [], [5, 3], complete=False)
+    assert store.revisions.changes_since(key, 7, 2) == Changes(8, [], [1], complete=True)
 
 
 @settings(
@@ -459,7 +459,7 @@ def test_an_index_that_follows_the_changes_holds_the_current_questions(
 
     def follow(limit: int) -> bool:
         nonlocal at
-        changes = store.questions.changes_since(key, at, limit)
+        changes = store.revisions.changes_since(key, at, limit)
         assert changes is not None
         assert at <= changes.revision
         assert all(at < added.revision <= changes.revision for added in changes.added)
@@ -476,7 +476,7 @@ def test_an_index_that_follows_the_changes_holds_the_current_questions(
         elif isinstance(step, int):
             follow(step)
         elif step == "purge":
-            store.questions.purge(key, at)
+            store.revisions.purge(key, at)
         elif truth.pop(str(step), None):
             store.questions.delete("followed", str(step))
     while not follow(2):
@@ -493,7 +493,7 @@ def test_contents_are_what_an_index_at_a_revision_holds(store: Store, key: int) 
     store.questions.delete("default", "b")
     expected = [[], [1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4]]
     assert [held(store, key, revision).ids.tolist() for revision in range(6)] == expected
-    store.questions.quarantine(key, {3: "no vector"})
+    store.revisions.quarantine(key, {3: "no vector"})
     contents = held(store, key, 5)
     assert contents.ids[contents.required].tolist() == [4]
     assert contents.ids.tolist() == [3, 4]  # another release's model may have a vector for it
@@ -511,7 +511,7 @@ def test_a_collection_that_is_gone_has_no_contents(store: Store) -> None:
     made, _ = store.collections.create("faq", 10)
     assert held(store, made.key, 0).ids.tolist() == []
     store.collections.delete("faq")
-    assert store.questions.contents(made.key, 0) is None
+    assert store.revisions.contents(made.key, 0) is None
 
 
 def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: int) -> None:
@@ -529,31 +529,31 @@ def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: 
 
 def test_quarantine_notes_a_reason_and_takes_it_back(store: Store, key: int) -> None:
     store.questions.upsert("default", [("a", "one"), ("b", "two")])
-    store.questions.quarantine(key, {1: "no vector", 2: "too odd"})
+    store.revisions.quarantine(key, {1: "no vector", 2: "too odd"})
     assert store.questions.get("default", "a") == replace(
         question("a", "one", 1), quarantined="no vector"
     )
     assert store.questions.get("default", "b") == replace(
         question("b", "two", 2), quarantined="too odd"
     )
-    assert store.questions.quarantined() == 2
-    store.questions.quarantine(key, {1: None})
+    assert store.revisions.quarantined_count() == 2
+    store.revisions.quarantine(key, {1: None})
     assert store.questions.get("default", "a") == question("a", "one", 1)
-    assert store.questions.quarantined() == 1
+    assert store.revisions.quarantined_count() == 1
     assert store.collections.get("default").revision == 2
 
 
 def test_only_current_questions_count_as_quarantined(store: Store, key: int) -> None:
     store.collections.create("faq", 10)
     store.questions.upsert("faq", [("a", "one")])
-    store.questions.quarantine(store.collections.get("faq").key, {1: "no vector"})
+    store.revisions.quarantine(store.collections.get("faq").key, {1: "no vector"})
     store.questions.upsert("default", [("a", "one"), ("b", "two")])
-    store.questions.quarantine(key, {1: "no vector", 2: "no vector", 99: "no such revision"})
-    assert store.questions.quarantined() == 3
+    store.revisions.quarantine(key, {1: "no vector", 2: "no vector", 99: "no such revision"})
+    assert store.revisions.quarantined_count() == 3
     store.questions.upsert("default", [("a", "uno")])
     assert store.questions.get("default", "a") == question("a", "uno", 3)
     store.questions.delete("default", "b")
-    assert store.questions.quarantined() == 1
+    assert store.revisions.quarantined_count() == 1
 
 
 # Keys
@@ -755,7 +755,7 @@ def test_the_version_is_another_after_each_commit_of_whomever(
         for change in (
             lambda: store.questions.upsert("default", [("a", "one")]),
             lambda: other.questions.upsert("default", [("a", "uno")]),
-            lambda: store.questions.quarantine(key, {2: "no vector"}),
+            lambda: store.revisions.quarantine(key, {2: "no vector"}),
             lambda: behind_its_back(
                 path, "UPDATE questions SET text = 'secret' WHERE revision = 2"
             ),
@@ -775,7 +775,7 @@ READS: dict[str, Callable[[Store, int], object]] = {
     "revisions": lambda store, key: store.questions.revisions(key, ["a", "b"]),
     "exact_matches": lambda store, key: store.questions.exact_matches(key, ["one", "two"]),
     "read": lambda store, key: store.questions.read(key, [1, 2]),
-    "changes": lambda store, key: store.questions.changes_since(key, 0, 10),
+    "changes": lambda store, key: store.revisions.changes_since(key, 0, 10),
 }
 SOUND_ONLY = {
     "list": [question("b", "two", 2)],
@@ -839,7 +839,7 @@ def test_a_sound_store_has_nothing_damaged(store: Store, key: int) -> None:
     store.questions.upsert("default", [("a", "one"), ("b", "two")])
     store.questions.upsert("default", [("a", "uno")])
     store.questions.delete("default", "b")
-    store.questions.quarantine(key, {3: "no vector"})
+    store.revisions.quarantine(key, {3: "no vector"})
     assert store.questions.read(key, [1, 2, 3]) == {
         1: question("a", "one", 1),
         3: replace(question("a", "uno", 3), quarantined="no vector"),
@@ -1066,7 +1066,7 @@ def test_writers_of_one_question_leave_one_current_version(store: Store, key: in
     collection = store.collections.get("default")
     current = store.questions.page("default", None, 10)
     assert collection.questions == len(current) <= 1
-    changes = store.questions.changes_since(key, 0, 1000)
+    changes = store.revisions.changes_since(key, 0, 1000)
     assert changes == Changes(collection.revision, current, [], complete=True)
     assert store.database.damaged == 0
 
@@ -1095,16 +1095,16 @@ def test_no_statement_reads_a_whole_collection(store: Store, key: int) -> None:
     with statements_of(store) as statements:
         store.questions.upsert("default", [("a", "one"), ("b", "two"), ("c", "three")])
         store.questions.upsert("default", [("a", "uno"), ("b", "two")])
-        store.questions.quarantine(key, {2: "no vector"})
+        store.revisions.quarantine(key, {2: "no vector"})
         store.questions.delete("default", "a")
-        store.questions.purge(key, 4)
+        store.revisions.purge(key, 4)
         store.questions.get("default", "b")
         store.questions.page("default", "a", 10)
         store.questions.revisions(key, ["b", "c"])
         store.questions.exact_matches(key, ["one", "two"])
         store.questions.read(key, [1, 2])
-        store.questions.changes_since(key, 2, 10)
-        store.questions.quarantined()
+        store.revisions.changes_since(key, 2, 10)
+        store.revisions.quarantined_count()
     assert len(statements) > 20
     for statement in statements:
         read = [detail for detail in plan(store, statement) if " questions " in f"{detail} "]

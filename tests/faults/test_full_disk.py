@@ -231,7 +231,9 @@ def test_a_snapshot_without_room_costs_no_write_and_is_made_up_for_later(
                 on_disk.data_dir, "snapshots", live.release.digest[:16], "1/0-100/graph.faiss"
             ).exists()
         ) == (exact_limit == 20)
-        monkeypatch.setattr(live, "close", live.batcher.close)  # what is saved is saved by now
+        monkeypatch.setattr(
+            live, "close", live.models.batcher.close
+        )  # what is saved is saved by now
     with watched_model() as model, running(on_disk) as client:
         assert embedded(model) == []
         assert_answers(client, texts)

@@ -19,6 +19,7 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "RESAMPLES", 10)
 
 
+@pytest.mark.slow
 def test_training_goes_on_when_there_is_room_again(disk: Disk, tmp_path: Path) -> None:
     base = build_tiny_model(tmp_path / "base", pieces=[*PIECES, *WORDS])
     pairs = write_pairs(tmp_path / "pairs.tsv", generated_pairs(500))

@@ -211,6 +211,45 @@ def test_a_body_in_chunks_of_one_byte_is_read(server: Served) -> None:
     assert response.content == b"5000"  # type: ignore[attr-defined]
 
 
+UPGRADE = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize("wait_seconds", [0, 0.05])
+@pytest.mark.parametrize("pieces", [1, 2, 7, 300])
+@pytest.mark.parametrize(
+    "framed",
+    [b"Content-Length: 30\r\n\r\n%s", b"Transfer-Encoding: chunked\r\n\r\n1e\r\n%s\r\n0\r\n\r\n"],
+    ids=["length", "chunked"],
+)
+def test_a_request_that_asks_for_another_protocol_keeps_its_body(
+    server: Served, framed: bytes, pieces: int, wait_seconds: float
+) -> None:
+    """Clients that would rather speak HTTP/2 ask so with each request. A body must not be read as the next request."""
+    body = b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\nxx"
+    sent = UPGRADE + framed % body
+    step = -(-len(sent) // pieces)
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), step):
+            connection.sendall(sent[start : start + step])
+            time.sleep(wait_seconds if pieces <= 2 else 0)
+        assert _answer(connection).content == b"30"  # type: ignore[attr-defined]
+        assert connection.recv(1) == b""  # one answer
+
+
+def test_what_follows_a_request_for_another_protocol_is_not_read(server: Served) -> None:
+    with server.connect() as connection:
+        connection.sendall(UPGRADE + b"Content-Length: 2\r\n\r\nab" + GET + b"nonsense")
+        assert _answer(connection).content == b"2"  # type: ignore[attr-defined]
+        assert connection.recv(1) == b""
+
+
+def test_a_request_for_another_protocol_without_a_body_is_answered(server: Served) -> None:
+    with server.connect() as connection:
+        connection.sendall(GET[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert _answer(connection).content == b"xxx"  # type: ignore[attr-defined]
+
+
 def test_requests_ahead_of_their_answers_are_answered_in_order(server: Served) -> None:
     with server.connect() as connection:
         connection.sendall(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % i for i in range(1, 9)))

@@ -148,7 +148,7 @@ def test_a_full_queue_refuses_texts_at_the_door(settings: Settings, model: Model
         wait_until_ready(client)
         model.hold("held")
         first = pool.submit(_embed, client, input=["held", "held too"])
-        wait_until(lambda: detector_of(client).live.batcher.waiting == 2)
+        wait_until(lambda: detector_of(client).live.models.batcher.waiting == 2)
         refused = client.post("/v1/embeddings", json={"model": "sameask", "input": "x"})
         model.release()
         assert len(first.result()["data"]) == 2

@@ -51,7 +51,7 @@ class Crowd:
     @property
     def waiting(self) -> int:
         """Texts admitted and not yet answered."""
-        return detector_of(self.client).live.batcher.waiting
+        return detector_of(self.client).live.models.batcher.waiting
 
     def post(self, path: str, body: object) -> "Future[Any]":
         """The answer to come."""
@@ -245,7 +245,7 @@ def test_a_connection_that_closes_takes_its_texts_along(settings: Settings) -> N
         model.hold(HELD)
         with _asking(url, HELD) as held:
             assert model.reached.wait(PATIENCE_SECONDS)
-            batcher = app.state.detector.live.batcher
+            batcher = app.state.detector.live.models.batcher
             with _asking(url, "Left one?", "Left two?"):
                 wait_until(lambda: batcher.waiting == 3)
             wait_until(lambda: batcher.waiting == 1)

@@ -47,7 +47,7 @@ def test_who_asks_gets_a_problem_and_who_wrote_the_revision(settings: Settings) 
             write = pool.submit(httpx.post, f"{url}/questions", json=writing, timeout=60)
             assert model.reached.wait(PATIENCE_SECONDS)
             ask = pool.submit(httpx.post, f"{url}/duplicates", json=asking, timeout=60)
-            wait_until(lambda: app.state.detector.live.batcher.waiting == 1)
+            wait_until(lambda: app.state.detector.live.models.batcher.waiting == 1)
             server.should_exit = True
             asked, written = ask.result(), write.result()
         finally:

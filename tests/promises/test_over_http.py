@@ -157,7 +157,7 @@ def test_a_claim_ends_after_a_minute(client: TestClient) -> None:
         held = queue(client, "anna", limit=20)
     assert held["pairs"]
     assert queue(client, "ben")["pairs"] == []
-    (kept,) = promises_of(client)._kept.values()
+    (kept,) = promises_of(client).kept.all()
     now = kept.queue.clock()
     kept.queue.clock = lambda: now + 61
     assert queue(client, "ben", limit=1)["pairs"]
@@ -267,7 +267,7 @@ def test_labels_that_a_release_has_learnt_from_count_for_nothing_by_it(
     run = runs.start("default", {})
     assert runs.claim("worker", 60)
     runs.end(run.id, "worker", "succeeded", release="tiny")
-    promises._kept.clear()
+    promises.kept.forget(run.collection_key)
     assert evidence(client)["promises"][0]["labels"] == 0
     assert all(point["labels"] == 0 for point in evidence(client)["curve"])
 

@@ -127,14 +127,15 @@ def test_labels_given_while_a_release_waits_count_when_it_goes_live(client: Test
 def test_what_is_kept_of_a_release_goes_with_it(client: TestClient) -> None:
     fill(client)
     client.put("/collections/default", json=WISH)
-    promises = promises_of(client)
+    kept = promises_of(client).kept
     shadow(client, "softer")
-    assert promises._prepared
+    key = detector_of(client).store.collections.get("default").key
+    assert kept.prepared(key)
     assert client.delete("/admin/releases/shadow").status_code == 204
-    assert promises._prepared == {}
+    assert kept.prepared(key) == []
     activate(client, "softer")
     live = detector_of(client).live
-    assert {kept.release for kept in promises._kept.values()} <= {live}
+    assert {one.release for one in kept.all()} <= {live}
 
 
 def test_a_promise_that_it_can_not_keep_is_named_before_the_swap(client: TestClient) -> None:

@@ -16,6 +16,9 @@ from tests.record.server import SETTINGS, Endpoint, Server, event_record, listen
 
 EVENTS = 9  # that the webhook sends: of runs that end, gates that decide, releases that go live
 SET_ASIDE = "is set aside"  # in the log, of a snapshot that can't be used
+OTHER_VECTORS = (
+    "belongs to another release or collection"  # models read texts in another form since the record
+)
 KEYS_LISTED = "sameask keys list"
 PASSED_OVER = re.compile(r'_bucket\{|_sum\{|route="/readyz"')
 NAME = re.compile(r"[a-z_]+")
@@ -55,8 +58,9 @@ def _observe(
     events = [event_record(event) for event in endpoint.wait_for(EVENTS)]
     server.stop()
     helps = [*project.help("sameask", folder, {}), *training_help.result()]
-    if SET_ASIDE in server.log.read_text("utf-8"):
-        raise RuntimeError(f"a kept snapshot can't be used:\n{server.log.read_text('utf-8')}")
+    for line in server.log.read_text("utf-8").splitlines():
+        if SET_ASIDE in line and not line.endswith(OTHER_VECTORS):
+            raise RuntimeError(f"a kept snapshot can't be used: {line}")
     return {
         "openapi.json": json.dumps(masked(openapi, version), indent=1, ensure_ascii=False) + "\n",
         "help.txt": masked_text(_shown(helps), version),

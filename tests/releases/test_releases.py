@@ -167,7 +167,7 @@ async def test_a_swap_and_a_rollback_change_the_answers_and_lose_nothing(
     await swap(releases, WIDE)
     after = await detector.find(["How do I reset it?"], COLLECTION, 4)
     assert (before.release, after.release) == (TINY, WIDE)
-    assert detector.live.encoder.dimension == WIDE_DIMENSION
+    assert detector.live.models.encoder.dimension == WIDE_DIMENSION
     for one, other in zip(before.results[0].candidates, after.results[0].candidates, strict=True):
         assert one.similarity != other.similarity
     assert await found(detector) == TEXTS
@@ -258,7 +258,7 @@ async def test_a_request_under_way_is_answered_by_the_release_it_began_with_whic
     assert (await asking).release == TINY
     await swapped(releases, WIDE)
     with pytest.raises(ModelFailing):
-        old.embed(old.encoder.tokenize(["closed?"]))
+        old.models.embed(old.models.encoder.tokenize(["closed?"]))
 
 
 async def test_what_was_replaced_is_let_go_of(detector: Detector, releases: Releases) -> None:
@@ -267,7 +267,7 @@ async def test_what_was_replaced_is_let_go_of(detector: Detector, releases: Rele
     for name in (WIDE, TINY) * 2:
         gone += [
             weakref.ref(thing)
-            for thing in (detector.live, detector.live.encoder, detector.live.index(1))
+            for thing in (detector.live, detector.live.models.encoder, detector.live.index(1))
         ]
         await swap(releases, name)
     gc.collect()
@@ -445,7 +445,7 @@ async def test_a_text_that_only_the_shadow_cannot_embed_stays_the_live_ones(
     await fill(detector)
     await releases.open_shadow(WIDE)
     await until(releases, "ready")
-    assert await detector.read(detector.store.questions.quarantined) == 0
+    assert await detector.read(detector.store.revisions.quarantined_count) == 0
     await asyncio.to_thread(detector.live.indexes.save)
     await swap(releases, WIDE)
     assert (
@@ -454,7 +454,7 @@ async def test_a_text_that_only_the_shadow_cannot_embed_stays_the_live_ones(
     assert await found(detector) == {id_: text for id_, text in TEXTS.items() if id_ != "c"}
     await swap(releases, TINY)
     assert await found(detector) == TEXTS
-    assert await detector.read(detector.store.questions.quarantined) == 0
+    assert await detector.read(detector.store.revisions.quarantined_count) == 0
 
 
 async def test_the_service_ends_in_the_middle_and_goes_on_later(

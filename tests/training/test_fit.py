@@ -280,6 +280,7 @@ def test_a_mean_weighs_the_models_by_their_shares(tmp_path: Path) -> None:
         torch.testing.assert_close(value, 0.75 * new[name] + 0.25 * old[name])
 
 
+@pytest.mark.slow
 def test_a_release_is_published_as_the_mean_of_others_and_a_share_of_its_start(
     base: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
@@ -573,6 +574,7 @@ def test_other_options_do_not_go_on_from_the_same_checkpoints(
     assert run(*command, "--limit", 200)
 
 
+@pytest.mark.slow
 def test_another_mean_does_not_go_on_from_the_same_steps(
     base: Path, pairs_file: Path, classified: Release, tmp_path: Path
 ) -> None:

@@ -580,6 +580,7 @@ def _answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kill_9_of_the_server_in_every_phase_of_a_run_loses_nothing(
     store: Store, settings: Settings, tiny_release: Release

@@ -17,12 +17,12 @@ from tests.web.browser import CHROMIUM, NONE_HERE, Scheme, Watched, launched, wa
 from training.written import read_clusters
 
 pytestmark = [
-    pytest.mark.slow,  # a real browser over the real release: minutes on a busy machine
     pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE),
     pytest.mark.timeout(600),
 ]
 
 PATIENCE = 180_000  # milliseconds, for what embeds all questions
+expect.set_options(timeout=30_000)  # on a busy machine
 EXAMPLES = Path("examples/questions.csv")
 ASKED = "How do I give a client outside our company access to a folder?"
 SCREENS = ["/", "/?id=support-065", "/page/compare?a=support-065&b=support-066"]

@@ -10,7 +10,9 @@ from starlette.testclient import TestClient
 
 from app.engine.release import Release
 from app.main import create_app
+from app.releases import swap
 from app.releases.releases import Listed
+from app.releases.swap import Shadow
 from app.settings import Settings
 from app.web.figures import FIGURES, table_of
 from tests.conftest import RELEASES, wait_until_ready
@@ -120,6 +122,30 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(client: TestClien
     assert asked.one("button", type="submit").text == "Roll back"
     post(client, asked["hx-post"])
     wait_until(lambda: live(client) == ("tiny", None))
+
+
+def test_a_release_that_was_made_live_is_asked_for_again_until_it_is(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the button may come before the release has moved at all."""
+    post(client, "/page/releases/shadow", release="wide")
+    wait_until(lambda: "follows every write" in at(client, "/page/releases/shadow").text)
+    called: list[Shadow] = []
+
+    def go_live_later(shadow: Shadow, reason: str) -> None:
+        shadow._reason = reason
+        called.append(shadow)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shadow, "go_live", go_live_later)
+        patch.setattr(swap, "LOOK_SECONDS", 1000)
+        answer = part(client, "/page/releases/activate", release="wide", reason="a try")
+    waiting = answer.one("section", id="swap")
+    assert waiting["hx-trigger"] == "load delay:1s, again"
+    assert "goes live when it has caught up" in waiting.text
+    assert "Make wide live" not in waiting.text
+    called[0]._called.set()
+    wait_until(lambda: live(client) == ("wide", None))
 
 
 def test_what_can_not_be_done_is_told_as_the_problem_document_tells_it(client: TestClient) -> None:

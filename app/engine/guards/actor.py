@@ -6,7 +6,7 @@ Persons and animals are known from a list; words of one meaning are one. "I", "y
 from collections.abc import Mapping, Sequence
 
 from app.engine.guards.alignment import Alignment
-from app.engine.guards.difference import Difference, spans
+from app.engine.guards.difference import Difference
 from app.engine.guards.reading import Reading, Word
 from app.engine.guards.vocabulary import key_of
 from app.engine.guards.word_lists import words
@@ -83,7 +83,8 @@ ALIKE = _alike()
 
 def difference(pair: Alignment) -> Difference | None:
     """Whether the questions speak of two persons or animals, or one of them of another owner."""
-    persons1, persons2 = _persons(pair.content1), _persons(pair.content2)
+    persons1 = _persons(pair.content1)
+    persons2 = _persons(pair.content2)
     if not persons1 and not persons2:
         return None
     if persons1 and persons2:
@@ -93,9 +94,9 @@ def difference(pair: Alignment) -> Difference | None:
     own1 = _own(pair.first, pair.only1, persons1)
     own2 = _own(pair.second, pair.only2, persons2)
     if persons1 and not own1 and (own2 or _is_owner(pair.first, persons1[0])):
-        return _reason(pair, persons1[:1], own2[:1])
+        return Difference.of_words("actor", pair, persons1[:1], own2[:1])
     if persons2 and not own2 and (own1 or _is_owner(pair.second, persons2[0])):
-        return _reason(pair, own1[:1], persons2[:1])
+        return Difference.of_words("actor", pair, own1[:1], persons2[:1])
     return None
 
 
@@ -107,7 +108,7 @@ def _two(pair: Alignment, persons1: Sequence[Word], persons2: Sequence[Word]) ->
     keys2 = {FORMS[word.lower] for word in persons2}
     if keys1 & keys2 or any(frozenset((a, b)) in ALIKE for a in keys1 for b in keys2):
         return None
-    return _reason(pair, persons1[:1], persons2[:1])
+    return Difference.of_words("actor", pair, persons1[:1], persons2[:1])
 
 
 def _persons(content: Sequence[Word]) -> list[Word]:
@@ -123,8 +124,3 @@ def _own(reading: Reading, only: Sequence[Word], persons: Sequence[Word]) -> lis
 def _is_owner(reading: Reading, person: Word) -> bool:
     """Whether something is said to be a person's: "my son's password"."""
     return reading.text[person.start : person.end].endswith(("'s", "’s"))
-
-
-def _reason(pair: Alignment, first: Sequence[Word], second: Sequence[Word]) -> Difference:
-    said1, said2 = pair.first.shown(first), pair.second.shown(second)
-    return Difference("actor", said1, said2, spans(first), spans(second))

@@ -59,11 +59,14 @@ def align(first: Reading, second: Reading) -> Alignment:
     agreement = _agreement(first.content, second.content)
     if agreement < LEAST_AGREEMENT:
         return Alignment(first, second, (), (), (), (), (), is_reordered=True, agreement=agreement)
-    one, other = first.keys, second.keys
+    one = first.keys
+    other = second.keys
     begin = _common(one, other)
     end = _common(one[begin:][::-1], other[begin:][::-1])
-    end1, end2 = len(one) - end, len(other) - end
-    middle1, middle2 = range(begin, end1), range(begin, end2)
+    end1 = len(one) - end
+    end2 = len(other) - end
+    middle1 = range(begin, end1)
+    middle2 = range(begin, end2)
     kept1 = _kept(one, middle1, other[begin:end2])
     kept2 = _kept(other, middle2, one[begin:end1])
     is_reordered = [one[place] for place in kept1] != [other[place] for place in kept2]
@@ -116,7 +119,8 @@ def _between(kept1: Sequence[int], kept2: Sequence[int], begin: int) -> list[Gap
     for place1, place2 in zip(kept1, kept2, strict=True):
         if place1 > start1 or place2 > start2:
             gaps.append(Gap(start1, place1, start2, place2))
-        start1, start2 = place1 + 1, place2 + 1
+        start1 = place1 + 1
+        start2 = place2 + 1
     return gaps
 
 

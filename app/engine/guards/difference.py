@@ -1,10 +1,11 @@
 """What a guard gives: how two texts differ, with the places and the words on both sides, and its sentence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.engine.guards.alignment import Alignment
 from app.engine.guards.reading import Word
-from app.engine.reasons import Code, Reason, Spans
+from app.engine.reasons import Code, Reason, Span, Spans
 
 SENTENCES: Mapping[Code, str] = {
     "language": "not in English, the only language that the release is for",
@@ -32,6 +33,22 @@ class Difference:
     said2: str
     spans1: Spans
     spans2: Spans
+
+    @classmethod
+    def of_words(
+        cls, code: Code, pair: Alignment, words1: Sequence[Word], words2: Sequence[Word]
+    ) -> "Difference":
+        """Some words of each text, shown from the first of them to the last."""
+        said1 = pair.first.shown(words1)
+        said2 = pair.second.shown(words2)
+        return cls(code, said1, said2, spans(words1), spans(words2))
+
+    @classmethod
+    def of_parts(cls, code: Code, pair: Alignment, part1: Span, part2: Span) -> "Difference":
+        """One part of each text, as it stands there."""
+        said1 = pair.first.part(part1)
+        said2 = pair.second.part(part2)
+        return cls(code, said1, said2, (part1,), (part2,))
 
     def turned(self) -> "Difference":
         """The same of the two texts in the other order."""

@@ -71,7 +71,8 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     if not SYMMETRIC.isdisjoint(pair.first.keys + pair.second.keys):
         return None
-    roles1, roles2 = _roles(pair.first), _roles(pair.second)
+    roles1 = _roles(pair.first)
+    roles2 = _roles(pair.second)
     shared = [key for key in roles1 if key in roles2][:MOST_SHARED]
     exchanged = _exchanged(pair, roles1, roles2, shared)
     if exchanged or pair.agreement < LEAST_FOR_PLACES:
@@ -122,7 +123,8 @@ def _turned(
     pair: Alignment, roles1: Mapping[str, Role], roles2: Mapping[str, Role], shared: Sequence[str]
 ) -> Difference | None:
     """Two words on the two sides of a third that have changed sides: "A bites B", "B bites A"."""
-    passive1, passive2 = _agent(pair.first), _agent(pair.second)
+    passive1 = _agent(pair.first)
+    passive2 = _agent(pair.second)
     if passive1 is passive2 is None and _is_passive(pair.first) != _is_passive(pair.second):
         return None
     is_turned = (passive1 is None) != (passive2 is None)
@@ -156,12 +158,15 @@ def _is_across(
     """Whether a third word stands between the two in both texts."""
     for middle in bare:
         if middle not in (one, other):
-            place1, place2 = roles1[middle].place, roles2[middle].place
-            between1 = sorted((roles1[one].place, place1, roles1[other].place))[1] == place1
-            between2 = sorted((roles2[one].place, place2, roles2[other].place))[1] == place2
-            if between1 and between2:
+            is_in_first = _is_between(roles1, middle, one, other)
+            if is_in_first and _is_between(roles2, middle, one, other):
                 return True
     return False
+
+
+def _is_between(roles: Mapping[str, Role], middle: str, one: str, other: str) -> bool:
+    low, high = sorted((roles[one].place, roles[other].place))
+    return low <= roles[middle].place <= high
 
 
 def _agent(reading: Reading) -> str | None:

@@ -33,13 +33,13 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     if not pair.first.has_sign or not pair.second.has_sign:
         return None
-    codes1, codes2 = dict(_codes(pair.first)), dict(_codes(pair.second))
+    codes1 = dict(_codes(pair.first))
+    codes2 = dict(_codes(pair.second))
     own1 = [span for code, span in codes1.items() if code not in codes2]
     own2 = [span for code, span in codes2.items() if code not in codes1]
     if not own1 or not own2 or _is_same_number(codes1, codes2):
         return None
-    said1, said2 = pair.first.text[slice(*own1[0])], pair.second.text[slice(*own2[0])]
-    return Difference("identifier", said1, said2, (own1[0],), (own2[0],))
+    return Difference.of_parts("identifier", pair, own1[0], own2[0])
 
 
 def _is_same_number(codes1: Mapping[str, Span], codes2: Mapping[str, Span]) -> bool:
@@ -52,10 +52,12 @@ def _is_same_number(codes1: Mapping[str, Span], codes2: Mapping[str, Span]) -> b
 
 def _codes(reading: Reading) -> Iterator[tuple[str, Span]]:
     """The codes of a text, as they are compared, with their places."""
-    before, end_before = "", -1
+    before = ""
+    end_before = -1
     for match in CHUNK.finditer(reading.text, 0, READ_CHARACTERS):
         chunk = match.group().rstrip(".:")
-        start, end = match.start(), match.start() + len(chunk)
+        start = match.start()
+        end = match.start() + len(chunk)
         if not chunk or len(chunk) > LONGEST:
             before = ""
             continue
@@ -66,7 +68,8 @@ def _codes(reading: Reading) -> Iterator[tuple[str, Span]]:
             yield chunk, (start, end)
         elif code := _code(chunk):
             yield code, (start, end)
-        before, end_before = chunk, end
+        before = chunk
+        end_before = end
 
 
 def _code(chunk: str) -> str | None:

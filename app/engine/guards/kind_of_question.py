@@ -25,6 +25,8 @@ PREPOSITIONS = words("at in on by for of to from since until with under after be
 TELLING = words(
     "know tell idea explain wonder wondering say show see out sure ask asked understand"
 )
+# Who stands behind the first word of an indirect question: "do you know where". Of others it is asked whether.
+ASKED_POLITELY = words("i you we anyone anybody someone somebody there it any")
 DEGREES = {
     "much": "how much",
     "many": "how much",
@@ -105,7 +107,8 @@ def difference(pair: Alignment) -> Difference | None:
     """Whether the questions are of two kinds."""
     if pair.agreement < LEAST_AGREEMENT:
         return None
-    one, other = kind_of(pair.first), kind_of(pair.second)
+    one = kind_of(pair.first)
+    other = kind_of(pair.second)
     if one is None or other is None or one.name == other.name:
         return None
     kinds = frozenset((one.name, other.name))
@@ -122,10 +125,12 @@ def kind_of(reading: Reading) -> Kind | None:
     words_ = _asking(reading)
     if not words_:
         return None
-    for place, word in enumerate(words_):
-        if word.key in QUESTION_WORDS and _asks(words_, place):
-            return _kind(words_, place)
-    if words_[0].key in AUXILIARIES:
+    begins_with_auxiliary = words_[0].key in AUXILIARIES
+    if not begins_with_auxiliary or (len(words_) > 1 and words_[1].lower in ASKED_POLITELY):
+        for place, word in enumerate(words_):
+            if word.key in QUESTION_WORDS and _asks(words_, place):
+                return _kind(words_, place)
+    if begins_with_auxiliary:
         if {"way", "possible"} & {word.lower for word in words_[:4]}:
             return None
         return Kind("whether", words_[:1])

@@ -94,7 +94,8 @@ ONLY_OTHER = ENGLISH.union(*OTHERS) - ENGLISH
 
 def difference(pair: Alignment) -> Difference | None:
     """Whether one of the questions is not in English."""
-    first, second = foreign(pair.first.text), foreign(pair.second.text)
+    first = foreign(pair.first.text)
+    second = foreign(pair.second.text)
     if not first and not second:
         return None
     return Difference("language", "", "", first, second)

@@ -30,7 +30,8 @@ def difference(pair: Alignment) -> Difference | None:
         names2 = names2 or list(_after(pair.second, pair.content2))
     if not names1 or not names2 or _are_one(pair, names1, names2):
         return None
-    said1, said2 = pair.first.shown(_together(names1)), pair.second.shown(_together(names2))
+    said1 = pair.first.shown(_together(names1))
+    said2 = pair.second.shown(_together(names2))
     return Difference("entity", said1, said2, spans(names1), spans(names2))
 
 
@@ -109,7 +110,8 @@ def _is_misspelt(short: str, long: str) -> bool:
     begin = 0
     while begin < len(short) and short[begin] == long[begin]:
         begin += 1
-    rest1, rest2 = short[begin:], long[begin:]
+    rest1 = short[begin:]
+    rest2 = long[begin:]
     turned = rest1[1:2] + rest1[:1] + rest1[2:]
     return rest1 == rest2[1:] or rest1[1:] == rest2[1:] or turned == rest2
 

@@ -24,6 +24,11 @@ NEGATORS = words("""
 DENYING_TO = words("refuse refuses refused fail fails failed")
 DENYING_FROM = words("stop stops prevent prevents keep keeps")
 DENYING = NEGATORS | DENYING_TO | DENYING_FROM
+# Words that say without a negation what another text says with one: "missing", "not shown".
+IMPLYING = DENYING | words("""
+    avoid missing lost lose stuck free broken absent gone empty disappear disappears disappeared unavailable failing
+    blocked locked
+""")
 AUXILIARIES = words("""
     am is are was were do does did have has had will would shall should can could may might must need ought
 """)
@@ -123,8 +128,10 @@ def _may_oppose(pair: Alignment, one: Word, other: Word) -> bool:
     """Whether particles stand behind the same verb: "turn on", "turn off"; all other words may."""
     if one.key not in PARTICLES:
         return True
-    place1, place2 = pair.first.words.index(one), pair.second.words.index(other)
-    verb1, verb2 = pair.first.keys[place1 - 1 : place1], pair.second.keys[place2 - 1 : place2]
+    place1 = pair.first.words.index(one)
+    place2 = pair.second.words.index(other)
+    verb1 = pair.first.keys[place1 - 1 : place1]
+    verb2 = pair.second.keys[place2 - 1 : place2]
     return verb1 == verb2 and ALIKE_WITH.isdisjoint(verb1)
 
 
@@ -136,9 +143,9 @@ def _is_converse(pair: Alignment, word: Word) -> bool:
 
 
 def _opposite(pair: Alignment, one: Word, other: Word) -> Difference:
-    first, second = _with_verb(pair.first, one), _with_verb(pair.second, other)
-    said1, said2 = pair.first.shown(first), pair.second.shown(second)
-    return Difference("opposite", said1, said2, spans(first), spans(second))
+    first = _with_verb(pair.first, one)
+    second = _with_verb(pair.second, other)
+    return Difference.of_words("opposite", pair, first, second)
 
 
 def _with_verb(reading: Reading, word: Word) -> Sequence[Word]:
@@ -155,10 +162,13 @@ def _only_one(
     """The negation that only one of the texts has, and what the other says in its place, if it says anything."""
     own1 = [word for word in negations1 if word in pair.only1] or negations1[len(negations2) :]
     own2 = [word for word in negations2 if word in pair.only2] or negations2[len(negations1) :]
-    first, second = own1[:1], own2[:1]
+    first = own1[:1]
+    second = own2[:1]
     if first and second:
         return None
     if not first and not second:
+        return None
+    if any(word.lower in IMPLYING for word in (pair.only2 if first else pair.only1)):
         return None
     said1, said2 = ("".join(word.lower for word in own) for own in (first, second))
     return Difference("negation", said1, said2, spans(first), spans(second))

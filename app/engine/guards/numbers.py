@@ -20,7 +20,8 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     if not pair.first.has_number or not pair.second.has_number:
         return None
-    all1, all2 = quantities(pair.first.text), quantities(pair.second.text)
+    all1 = quantities(pair.first.text)
+    all2 = quantities(pair.second.text)
     own1, own2 = apart(all1, all2)
     if not own1 or not own2:
         return None
@@ -28,11 +29,22 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     own1 = [one for one in own1 if not _is_article(pair.first, one)]
     own2 = [other for other in own2 if not _is_article(pair.second, other)]
-    for one in own1:
-        for other in own2:
-            if one.value != other.value and _may_count(pair, one, other):
-                return _reason(pair, one, other)
-    return None
+    candidates = [
+        (one, other)
+        for one in own1
+        for other in own2
+        if one.value != other.value and _may_count(pair, one, other)
+    ]
+    if not candidates:
+        return None
+    one, other = min(candidates, key=_is_of_two_dimensions)  # the first of one dimension, if any is
+    return Difference.of_parts("number", pair, one.number, other.number)
+
+
+def _is_of_two_dimensions(candidate: tuple[Quantity, Quantity]) -> bool:
+    """Whether two quantities have different dimensions, as metres and no unit."""
+    one, other = candidate
+    return one.dimension != other.dimension
 
 
 def _may_count(pair: Alignment, one: Quantity, other: Quantity) -> bool:
@@ -43,7 +55,7 @@ def _may_count(pair: Alignment, one: Quantity, other: Quantity) -> bool:
 
 
 def _is_article(reading: Reading, quantity: Quantity) -> bool:
-    return reading.text[slice(*quantity.number)].lower() in ARTICLES
+    return reading.part(quantity.number).lower() in ARTICLES
 
 
 def apart(
@@ -62,9 +74,3 @@ def _same_digits(first: Reading, second: Reading) -> bool:
 
 def _digits(reading: Reading) -> str:
     return "".join(word.lower for word in reading.words if word.lower[0].isdigit())
-
-
-def _reason(pair: Alignment, one: Quantity, other: Quantity) -> Difference:
-    said1 = pair.first.text[slice(*one.number)]
-    said2 = pair.second.text[slice(*other.number)]
-    return Difference("number", said1, said2, (one.number,), (other.number,))

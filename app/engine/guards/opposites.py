@@ -37,7 +37,7 @@ LINES = """
     new newer newest / old older oldest
     first / last
     good better best / bad worse worst
-    safe safest safer safely / dangerous risky unsafe
+    safe safest safer / dangerous risky unsafe
     easy easier easiest / hard harder hardest difficult
     cheap cheaper cheapest / expensive dear
     strong stronger / weak weaker
@@ -68,7 +68,7 @@ LINES = """
     push / pull
     hand drop / pick collect
     add added insert install / remove removed delete deleted uninstall
-    create make / delete destroy remove
+    create / delete destroy remove
     build / destroy
     connect attach join / disconnect detach leave
     join enter / leave exit quit

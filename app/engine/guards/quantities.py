@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from app.engine.guards.number_words import FRACTIONS, NUMBERS, SCALES, roman
 from app.engine.guards.reading import Reading, Word, read
@@ -17,7 +18,12 @@ from app.engine.reasons import Span
 
 ARTICLES = ("a", "an")
 ORDINAL_ENDINGS = ("st", "nd", "rd", "th")
-MORNING, EVENING = ("am",), ("pm",)
+WEAK = ("one", "single", "both", "once", "first", "second")  # where nothing else is behind them
+MINUS_SIGNS = ("-", "−")
+GROUP_GAPS = (" ", "\u00a0", "\u202f")  # between groups of three digits
+EVENING = ("pm",)
+O_CLOCK = ("o'clock", "oclock")
+CLOCK_WORDS = ("am", *EVENING, *O_CLOCK)
 GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")  # 1,000
 GROUPED_BY_POINT = re.compile(r"\d{1,3}(?:\.\d{3}){2,4}")  # 1.000.000
 CLOCK = "clock"
@@ -47,70 +53,96 @@ class Quantity:
         return self.value == other.value
 
 
+class Number(NamedTuple):
+    """A number that begins at some word of a reading."""
+
+    value: float
+    end: int  # the place after it
+    is_weak: bool = False
+
+
 @lru_cache(maxsize=256)
 def quantities(text: str) -> tuple[Quantity, ...]:
     """All quantities of a text, in their order."""
     reading = read(text)
     if not reading.has_number:
         return ()
-    words = reading.words
     found: list[Quantity] = []
     place = 0
-    while place < len(words):
+    while place < len(reading.words):
         number = _number(reading, place)
         if number is None:
             place += 1
             continue
-        value, end, is_weak = number
-        quantity, end = _with_unit(reading, place, end, value, is_weak)
-        if quantity:
-            found.append(quantity)
-        place = end
+        quantity, place = _with_unit(reading, place, number)
+        found.append(quantity)
     return tuple(_joined(found))
 
 
-def _number(reading: Reading, place: int) -> tuple[float, int, bool] | None:
-    """Value, the place after it, and whether it is weak, of the number that begins at a place."""
+def _number(reading: Reading, place: int) -> Number | None:
+    """The number that begins at a place."""
     word = reading.words[place]
     if word.lower[0].isdigit():
         return _digits(reading, place)
     if word.lower in NUMBERS:
         return _in_words(reading.words, place)
     if word.lower in FRACTIONS:
-        return FRACTIONS[word.lower], place + 1, False
+        return Number(FRACTIONS[word.lower], place + 1)
     if word.lower in ARTICLES and place + 1 < len(reading.words):
-        following = reading.words[place + 1].lower
-        if following in FRACTIONS or following in SCALES:
-            return _number(reading, place + 1) or _scale(place + 1, following)
-        return (1.0, place + 1, True) if _unit(reading, place + 1, glued=False) else None
+        return _behind_article(reading, place + 1)
     value = roman(reading.text[word.start : word.end])
-    return (value, place + 1, False) if value else None
+    if not value:
+        return None
+    return Number(value, place + 1)
 
 
-def _scale(place: int, word: str) -> tuple[float, int, bool]:
-    return float(SCALES[word]), place + 1, False
+def _behind_article(reading: Reading, place: int) -> Number | None:
+    """A half, a hundred, a day: the number of an article by the word behind it."""
+    following = reading.words[place].lower
+    if following in FRACTIONS or following in SCALES:
+        return _number(reading, place) or Number(float(SCALES[following]), place + 1)
+    if _unit(reading, place, glued=False):
+        return Number(1.0, place, is_weak=True)
+    return None
 
 
-def _digits(reading: Reading, place: int) -> tuple[float, int, bool]:
-    words, text = reading.words, reading.text
-    word = words[place]
-    digits, end = word.lower, place + 1
-    while end < len(words) and len(digits) <= 12:  # 1 000 000
-        part = words[end]
-        is_group = len(part.lower) == 3 and part.lower.isdigit()
-        if not is_group or text[words[end - 1].end : part.start] not in (" ", "\u00a0", "\u202f"):
-            break
-        digits, end = digits + part.lower, end + 1
+def _digits(reading: Reading, place: int) -> Number:
+    words = reading.words
+    digits, end = _grouped(reading, place)
     value = value_of(digits)
-    before = text[word.start - 1 : word.start] if word.start else ""
-    further = text[word.start - 2 : word.start - 1] if word.start > 1 else " "
-    if before in ("-", "−") and not further.isalnum():
+    if _is_negative(reading.text, words[place].start):
         value = -value
     if end < len(words) and words[end].lower in ORDINAL_ENDINGS and _is_glued(words, end):
         end += 1
-    if end < len(words) and words[end].lower in SCALES:
-        value, end = value * SCALES[words[end].lower], end + 1
-    return value, end, False
+    if end < len(words):
+        scale = SCALES.get(words[end].lower)
+        if scale is not None:
+            value *= scale
+            end += 1
+    return Number(value, end)
+
+
+def _grouped(reading: Reading, place: int) -> tuple[str, int]:
+    """Digits with the groups of three behind them, as in 1 000 000, and the place after them."""
+    words = reading.words
+    digits = words[place].lower
+    end = place + 1
+    while end < len(words) and len(digits) <= 12:
+        group = words[end]
+        gap = reading.text[words[end - 1].end : group.start]
+        is_group = len(group.lower) == 3 and group.lower.isdigit()
+        if not is_group or gap not in GROUP_GAPS:
+            break
+        digits += group.lower
+        end += 1
+    return digits, end
+
+
+def _is_negative(text: str, start: int) -> bool:
+    """Whether a minus stands before a number, and no hyphen between it and a word."""
+    if start == 0 or text[start - 1] not in MINUS_SIGNS:
+        return False
+    return start == 1 or not text[start - 2].isalnum()
 
 
 def value_of(digits: str) -> float:
@@ -134,122 +166,153 @@ def _float(digits: str) -> float:
         return 0.0
 
 
-def _in_words(words: Sequence[Word], place: int) -> tuple[float, int, bool]:
+def _in_words(words: Sequence[Word], start: int) -> Number:
     """A number in words: "twenty-five", "two hundred", "third"."""
-    total, last = 0.0, 0.0
-    start, is_weak = (
-        place,
-        words[place].lower in ("one", "single", "both", "once", "first", "second"),
-    )
+    place = start
+    total = last = 0.0
     while place < len(words) and words[place].lower in NUMBERS:
         value = NUMBERS[words[place].lower]
-        if place > start and not (last >= 20 and value < 10):
+        is_unit_of_tens = last >= 20 and value < 10
+        if place > start and not is_unit_of_tens:
             break
-        total, last, place = total + value, value, place + 1
+        total += value
+        last = value
+        place += 1
+    is_weak = words[start].lower in WEAK and place == start + 1
     while place < len(words) and words[place].lower in SCALES:
-        total, place = total * SCALES[words[place].lower], place + 1
+        total *= SCALES[words[place].lower]
+        place += 1
         is_weak = False
-    return total, place, is_weak and place == start + 1
+    return Number(total, place, is_weak)
 
 
-def _with_unit(
-    reading: Reading, start: int, end: int, value: float, is_weak: bool
-) -> tuple[Quantity | None, int]:
-    """The quantity of a number, with the unit or the half of the day behind it or the sign before it."""
+def _with_unit(reading: Reading, start: int, number: Number) -> tuple[Quantity, int]:
+    """The quantity of a number, with the unit or the half of the day behind it or the sign before it; and the place
+    after it."""
     words = reading.words
-    first, last = words[start], words[end - 1]
-    number = first.start - (value < 0), last.end
-    if ":" in first.lower or _says_clock(words, end):
-        return _clock(reading, start, end, value), end + (1 if _says_clock(words, end) else 0)
-    place = end
-    if value < 1:  # half a litre, a quarter of a year
-        while place < len(words) and place < end + 2 and words[place].lower in ("a", "an", "of"):
-            place += 1
-    found = _unit(reading, place, glued=place == end and first.lower[0].isdigit())
+    value, end, is_weak = number
+    first = words[start]
+    says_clock = _says_clock(words, end)
+    if ":" in first.lower or says_clock:
+        return _clock(reading, start, number), end + says_clock
+    span = first.start - (value < 0), words[end - 1].end
+    place = _of_fraction(words, end) if value < 1 else end
+    is_glued = place == end and first.lower[0].isdigit()
+    found = _unit(reading, place, glued=is_glued)
     if found:
         unit, unit_span, after = found
         base = value * unit.factor
-        return (
-            Quantity(value, unit.name, unit.dimension, base, number, unit_span, is_weak),
-            after,
-        )
-    sign = reading.text[first.start - 1 : first.start] if first.start else ""
-    if sign in UNITS and not sign.isalnum() and sign:
+        quantity = Quantity(value, unit.name, unit.dimension, base, span, unit_span, is_weak)
+        return quantity, after
+    sign = reading.text[first.start - 1] if first.start else ""
+    if sign and sign in UNITS and not sign.isalnum():
         unit = UNITS[sign]
-        span = first.start - 1, first.start
-        return Quantity(value, unit.name, unit.dimension, value * unit.factor, number, span), end
-    return Quantity(value, None, None, value, number, None, is_weak), end
+        sign_span = first.start - 1, first.start
+        base = value * unit.factor
+        return Quantity(value, unit.name, unit.dimension, base, span, sign_span), end
+    return Quantity(value, None, None, value, span, None, is_weak), end
+
+
+def _of_fraction(words: Sequence[Word], end: int) -> int:
+    """The place of what a fraction is of: half a litre, a quarter of a year."""
+    place = end
+    while place < len(words) and place < end + 2 and words[place].lower in ("a", "an", "of"):
+        place += 1
+    return place
 
 
 def _unit(reading: Reading, place: int, *, glued: bool) -> tuple[Unit, Span, int] | None:
     """The unit at a place, its span, and the place after it; short ones only behind digits (`glued`)."""
-    words, text = reading.words, reading.text
+    words = reading.words
     if place and glued:
-        end = words[place - 1].end
-        start = end + (text[end : end + 1] == " ")
-        for sign in (text[start : start + 2], text[start : start + 1]):
-            if sign[:1] and not sign[0].isalnum() and sign in UNITS:
-                after = place + (len(sign) == 2)
-                return UNITS[sign], (start, start + len(sign)), after
-    if place >= len(words):
-        return None
-    word = words[place]
+        sign = _sign(reading.text, words[place - 1].end)
+        if sign:
+            start, end = sign
+            after = place + (end - start == 2)
+            return UNITS[reading.text[start:end]], sign, after
     for length in (3, 2, 1):
         some = words[place : place + length]
-        name = " ".join(part.lower for part in some)
-        written = text[some[0].start : some[-1].end]
-        unit = UNITS.get(written) or UNITS.get(name)
-        if unit and len(some) == length and (glued or len(name) >= 3):
-            return unit, (word.start, some[-1].end), place + length
+        if len(some) < length:
+            continue
+        name = " ".join([part.lower for part in some])
+        start = some[0].start
+        end = some[-1].end
+        unit = UNITS.get(reading.text[start:end]) or UNITS.get(name)
+        if unit and (glued or len(name) >= 3):
+            return unit, (start, end), place + length
+    return None
+
+
+def _sign(text: str, end: int) -> Span | None:
+    """The place of a unit's sign right behind a number that ends there, or behind one space."""
+    start = end
+    if text[end : end + 1] == " ":
+        start += 1
+    for length in (2, 1):
+        sign = text[start : start + length]
+        if sign in UNITS and not sign[0].isalnum():
+            return start, start + len(sign)
     return None
 
 
 def _says_clock(words: Sequence[Word], place: int) -> bool:
-    return place < len(words) and words[place].lower in ("pm", "am", "o'clock", "oclock")
+    return place < len(words) and words[place].lower in CLOCK_WORDS
 
 
-def _clock(reading: Reading, start: int, end: int, value: float) -> Quantity:
+def _clock(reading: Reading, start: int, number: Number) -> Quantity:
     words = reading.words
-    minutes = value if ":" in words[start].lower else value * 60
-    said = words[end].lower if _says_clock(words, end) else ""
+    minutes = number.value
+    if ":" not in words[start].lower:
+        minutes *= 60
+    said = words[number.end].lower if _says_clock(words, number.end) else ""
     if said in EVENING and minutes < HALF_DAY:
         minutes += HALF_DAY
-    unit = None if said in ("o'clock", "oclock") else CLOCK
-    return Quantity(value, unit, CLOCK, minutes, (words[start].start, words[end - 1].end), None)
+    unit = None if said in O_CLOCK else CLOCK
+    span = words[start].start, words[number.end - 1].end
+    return Quantity(number.value, unit, CLOCK, minutes, span, None)
 
 
 def _is_same_time(one: Quantity, other: Quantity) -> bool:
     """A clock time and another one, or the number of its hour; the half of the day may be left out of one."""
-    minutes = [q.base if q.dimension == CLOCK else q.value * 60 for q in (one, other)]
+    minutes = _minutes(one)
+    other_minutes = _minutes(other)
     if one.unit == other.unit == CLOCK:
-        return minutes[0] == minutes[1]
-    return minutes[0] % HALF_DAY == minutes[1] % HALF_DAY
+        return minutes == other_minutes
+    return minutes % HALF_DAY == other_minutes % HALF_DAY
+
+
+def _minutes(quantity: Quantity) -> float:
+    if quantity.dimension == CLOCK:
+        return quantity.base
+    return quantity.value * 60
 
 
 def _joined(found: Sequence[Quantity]) -> list[Quantity]:
     """One hour 30, five foot six: two quantities that stand together as one."""
     joined: list[Quantity] = []
     for quantity in found:
-        last = joined[-1] if joined else None
-        part = _part_of(last, quantity) if last else None
-        if last and part is not None:
-            number = last.number[0], quantity.number[1]
-            joined[-1] = replace(last, value=last.value, base=last.base + part, number=number)
-        else:
+        part = _part_of(joined[-1], quantity) if joined else None
+        if part is None:
             joined.append(quantity)
+            continue
+        whole = joined[-1]
+        number = whole.number[0], quantity.number[1]
+        joined[-1] = replace(whole, base=whole.base + part, number=number)
     return joined
 
 
 def _part_of(last: Quantity, quantity: Quantity) -> float | None:
     """What a quantity right behind a larger one adds to it."""
-    end = last.unit_span[1] if last.unit_span else last.number[1]
+    _, end = last.unit_span or last.number
     if quantity.number[0] - end > 1 or last.unit not in ("hour", "foot"):
         return None
     if quantity.dimension == last.dimension:
         return quantity.base
     if quantity.unit is not None:
         return None
-    return quantity.value * (60 if last.unit == "hour" else UNITS["inch"].factor)
+    if last.unit == "hour":
+        return quantity.value * 60
+    return quantity.value * UNITS["inch"].factor
 
 
 def _is_glued(words: Sequence[Word], place: int) -> bool:

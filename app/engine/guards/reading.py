@@ -58,6 +58,11 @@ class Reading:
     has_number: bool  # in digits or in words
     has_sign: bool  # one that codes and options have
 
+    def part(self, span: Span) -> str:
+        """The part of the text from a start to an end."""
+        start, end = span
+        return self.text[start:end]
+
     def shown(self, words: Sequence[Word]) -> str:
         """The part of the text from the first of some words to the last, as it stands there; a long one is cut."""
         if not words:

@@ -7,7 +7,7 @@ differs there; what a verb form alone says ("I left") is not seen.
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.engine.guards.alignment import Alignment
-from app.engine.guards.difference import Difference, spans
+from app.engine.guards.difference import Difference
 from app.engine.guards.number_words import NUMBERS
 from app.engine.guards.reading import Reading, Word
 from app.engine.guards.word_lists import words
@@ -75,7 +75,7 @@ def difference(pair: Alignment) -> Difference | None:
         said1 = [word for word in own1 if word.lower in kind and _is_time(pair.first, word)]
         said2 = [word for word in own2 if word.lower in kind and _is_time(pair.second, word)]
         if said1 and said2 and kind[said1[0].lower] != kind[said2[0].lower]:
-            return _reason(pair, said1[:1], said2[:1])
+            return Difference.of_words("time", pair, said1[:1], said2[:1])
     return _tense(pair)
 
 
@@ -94,14 +94,15 @@ def _tense(pair: Alignment) -> Difference | None:
     """The future of one and the past of the other, or two tenses where nothing else differs."""
     if pair.is_reordered or pair.agreement < LEAST_FOR_TENSE:
         return None
-    first, second = _tenses(pair.first, pair.only1), _tenses(pair.second, pair.only2)
+    first = _tenses(pair.first, pair.only1)
+    second = _tenses(pair.second, pair.only2)
     if not first or not second:
         return None
     tenses = {first[0][0], second[0][0]}
     if tenses in ({"future", "past"}, {"future", "perfect"}):
-        return _reason(pair, (first[0][1],), (second[0][1],))
+        return Difference.of_words("time", pair, (first[0][1],), (second[0][1],))
     if tenses == {"past", "present"} and _differs_by_these(pair):
-        return _reason(pair, (first[0][1],), (second[0][1],))
+        return Difference.of_words("time", pair, (first[0][1],), (second[0][1],))
     return None
 
 
@@ -124,8 +125,3 @@ def _differs_by_these(pair: Alignment) -> bool:
     """Whether the only places where the texts differ are these verbs of tense."""
     tense = PAST | PRESENT
     return not pair.is_reordered and all(word.lower in tense for word in (*pair.only1, *pair.only2))
-
-
-def _reason(pair: Alignment, first: Sequence[Word], second: Sequence[Word]) -> Difference:
-    said1, said2 = pair.first.shown(first), pair.second.shown(second)
-    return Difference("time", said1, said2, spans(first), spans(second))

@@ -26,12 +26,13 @@ def difference(pair: Alignment) -> Difference | None:
     own1, own2 = apart(quantities(pair.first.text), quantities(pair.second.text))
     for one, other in product(own1, own2):
         if one.value == other.value and one.unit != other.unit and one.unit and other.unit:
-            return _reason(pair, _whole(one), _whole(other))
-    rates1, rates2 = dict(_rates(pair.first)), dict(_rates(pair.second))
+            return Difference.of_parts("unit", pair, _whole(one), _whole(other))
+    rates1 = dict(_rates(pair.first))
+    rates2 = dict(_rates(pair.second))
     only1 = [span for name, span in rates1.items() if name not in rates2]
     only2 = [span for name, span in rates2.items() if name not in rates1]
     if only1 and only2:
-        return _reason(pair, only1[0], only2[0])
+        return Difference.of_parts("unit", pair, only1[0], only2[0])
     return None
 
 
@@ -51,8 +52,3 @@ def _whole(quantity: Quantity) -> Span:
     """The place of a number with its unit."""
     places = [*quantity.number, *(quantity.unit_span or ())]
     return min(places), max(places)
-
-
-def _reason(pair: Alignment, one: Span, other: Span) -> Difference:
-    said1, said2 = pair.first.text[slice(*one)], pair.second.text[slice(*other)]
-    return Difference("unit", said1, said2, (one,), (other,))

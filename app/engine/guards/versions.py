@@ -47,13 +47,13 @@ def difference(pair: Alignment) -> Difference | None:
         return None
     if not pair.first.has_number or not pair.second.has_number:
         return None
-    versions1, versions2 = dict(_versions(pair.first)), dict(_versions(pair.second))
+    versions1 = dict(_versions(pair.first))
+    versions2 = dict(_versions(pair.second))
     own1 = [span for version, span in versions1.items() if version not in versions2]
     own2 = [span for version, span in versions2.items() if version not in versions1]
     if not own1 or not own2:
         return None
-    said1, said2 = pair.first.text[slice(*own1[0])], pair.second.text[slice(*own2[0])]
-    return Difference("version", said1, said2, (own1[0],), (own2[0],))
+    return Difference.of_parts("version", pair, own1[0], own2[0])
 
 
 def _versions(reading: Reading) -> Iterator[tuple[str, Span]]:

@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 from app.engine.scorer import similarity
 
 EXACT_LIMIT = 500_000  # vectors; see docs/decisions/0018
-SLACK = (
-    2**-7
-)  # by which a product in bfloat16 may err: 2 ** -9 for each factor, the product and the bound
+# By which a product in bfloat16 may err: 2 ** -9 for each factor, the product and the bound.
+SLACK = 2**-7
 BLOCK = 1024  # vectors whose products with as many others are made at a time
 GRAPH = "HNSW32_SQfp16"
-EF_CONSTRUCTION = (
-    40  # what is nearer than a bound lies close by: less search than for the ten nearest
-)
+EF_CONSTRUCTION = 40  # what is nearer than a bound lies close by: less search than for ten nearest
 EF_SEARCH = 32
 FIRST_LOOK = 8  # neighbours of each vector that are looked at; four times as many where all of them are near enough
 MOST_NEIGHBOURS = 2048
@@ -40,8 +37,10 @@ def near_pairs(
     `advance` is told how many vectors were searched for since it was last called.
     """
     search = _by_products if len(vectors) <= EXACT_LIMIT else _by_graph
-    found = [np.empty(0, dtype=np.int64), *search(vectors, least - SLACK, advance)]
-    first, second = np.divmod(np.unique(np.concatenate(found)), max(1, len(vectors)))
+    found = [np.empty(0, dtype=np.int64)]
+    found += search(vectors, least - SLACK, advance)
+    keys = np.unique(np.concatenate(found))
+    first, second = np.divmod(keys, max(1, len(vectors)))
     similarities = np.empty(len(first), dtype=np.float32)
     for start in range(0, len(first), ROWS):
         part = slice(start, start + ROWS)
@@ -63,12 +62,17 @@ def _by_products(
             products = block @ rows[past : past + BLOCK].T
             first, second = _near_products(products, least, room)
             is_after = second + past > first + start
-            first, second = first[is_after], second[is_after]
-            rank = np.arange(len(first)) - np.searchsorted(first, first)
+            first = first[is_after]
+            second = second[is_after]
+            begins = np.searchsorted(first, first)  # of a vector's pairs, which lie together
+            rank = np.arange(len(first)) - begins
             is_kept = rank < room[first]
-            first, second = first[is_kept], second[is_kept]
+            first = first[is_kept]
+            second = second[is_kept]
             room -= np.bincount(first, minlength=len(room))
-            yield (first + start) * len(rows) + second + past
+            row = first + start
+            other = second + past
+            yield row * len(rows) + other
         advance(len(block))
 
 
@@ -100,7 +104,8 @@ def _by_graph(
     for start in range(0, len(vectors), ROWS):
         index.add(np.ascontiguousarray(vectors[start : start + ROWS]))
     for start in range(0, len(vectors), ROWS):
-        rows = np.arange(start, min(start + ROWS, len(vectors)))
+        end = min(start + ROWS, len(vectors))
+        rows = np.arange(start, end)
         for of, others in _near(index, vectors, rows, least):
             yield _keys(of, others, len(vectors))
         advance(len(rows))
@@ -113,18 +118,21 @@ def _near(
     k = min(FIRST_LOOK, index.ntotal)
     while len(rows):
         parameters = faiss.SearchParametersHNSW(efSearch=max(EF_SEARCH, 2 * k))
-        similarities, others = index.search(
-            np.ascontiguousarray(vectors[rows]), k, params=parameters
-        )
+        queries = np.ascontiguousarray(vectors[rows])
+        similarities, others = index.search(queries, k, params=parameters)
         near = (similarities >= least) & (others >= 0)
-        is_full = near.all(axis=1) & (k < min(MOST_NEIGHBOURS, index.ntotal))
-        done, column = np.nonzero(near & ~is_full[:, None])
+        has_more = k < min(MOST_NEIGHBOURS, index.ntotal)
+        is_full = near.all(axis=1) & has_more
+        is_done = near & ~is_full[:, None]
+        done, column = np.nonzero(is_done)
         yield rows[done], others[done, column]
-        rows, k = rows[is_full], min(4 * k, index.ntotal)
+        rows = rows[is_full]
+        k = min(4 * k, index.ntotal)
 
 
 def _keys(first: NDArray[np.int64], second: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """One number for each pair of two rows, whichever of them was looked from."""
     apart = first != second
-    low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
+    low = np.minimum(first, second)[apart]
+    high = np.maximum(first, second)[apart]
     return np.unique(low * count + high)

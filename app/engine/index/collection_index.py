@@ -21,7 +21,8 @@ from app.errors import NotReady, ServiceError
 
 SAVE_AFTER = 3584  # changes over all collections, not on disk yet: a restart would embed them again
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
-CHECK_SAMPLE, CHECK_K = 50, 10
+CHECK_SAMPLE = 50
+CHECK_K = 10
 TELL_FROM = 1000  # questions: to rebuild fewer takes milliseconds, and each delete may ask for it
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class CollectionIndex:
         self._dimension = dimension
         self._store = store
         self._snapshots = snapshots
-        self._contents = partial(store.questions.contents, collection_key)
+        self._contents = partial(store.revisions.contents, collection_key)
         self._tally = tally
         self._index = Index(dimension, revision=empty_at or 0)
         self._begun_at = empty_at or 0  # nothing up to there has to be embedded again
@@ -144,7 +145,7 @@ class CollectionIndex:
         if self.unsaved > 0:
             self._snapshots.save(self.key, self._index, self._contents)
             self._note()
-            self._store.questions.purge(self.key, self._snapshots.floor(self.key))
+            self._store.revisions.purge(self.key, self._snapshots.floor(self.key))
 
     def reserve(self) -> None:
         """Keep other releases from purging what this index has yet to learn of. Raises OSError."""

@@ -76,8 +76,10 @@ class Body:
         end = self._count + len(ids)
         if end > len(self._ids):
             room = max(end, 2 * len(self._ids), 64)
-            self._ids, self._live = np.resize(self._ids, room), np.resize(self._live, room)
-        self._ids[self._count : end], self._live[self._count : end] = ids, live
+            self._live = np.resize(self._live, room)
+            self._ids = np.resize(self._ids, room)
+        self._ids[self._count : end] = ids
+        self._live[self._count : end] = live
         self.vectors.add(vectors)
         self._count = end
         self.living += len(ids) * live
@@ -129,7 +131,8 @@ class Body:
     def _select(self) -> None:
         """What searches select the living by; nothing when all live."""
         if self.living == self._count:
-            self._bits, self._selector = None, None
+            self._bits = None
+            self._selector = None
         else:
             self._bits = np.packbits(
                 self.live, bitorder="little"
@@ -203,17 +206,14 @@ class Index:
         new = np.asarray(ids, dtype=np.int64)
         with self._changing:
             body = self._body
-            if len(new) and (np.any(np.diff(new) <= 0) or (len(body) and new[0] <= body.ids[-1])):
+            last = body.ids[-1:]  # none of an empty index
+            if np.any(np.diff(np.concatenate((last, new))) <= 0):
                 raise ValueError("new ids must ascend, past every id in the index")
-            for start in range(
-                0, len(new), ADD_CHUNK
-            ):  # not seen yet, and searches go on in between
+            # What is added is not seen yet, and searches go on in between.
+            for start in range(0, len(new), ADD_CHUNK):
+                chunk = slice(start, start + ADD_CHUNK)
                 with self._lock.writing():
-                    body.append(
-                        new[start : start + ADD_CHUNK],
-                        vectors[start : start + ADD_CHUNK],
-                        live=False,
-                    )
+                    body.append(new[chunk], vectors[chunk], live=False)
             with self._lock.writing():
                 body.set_live(np.sort(np.asarray(removed, dtype=np.int64)), live=False)
                 body.set_live(new, live=True)
@@ -223,7 +223,8 @@ class Index:
         """The `k` most similar entries (or all there are) of each of (n, d) unit vectors, most similar first, and the
         revision searched."""
         with self._lock.reading():
-            revision, body = self._revision, self._body
+            revision = self._revision
+            body = self._body
             found = [(body.ids[row], body.reconstruct(row)) for row in body.search(queries, k)]
         return revision, [
             _hits(query, ids, vectors) for query, (ids, vectors) in zip(queries, found, strict=True)

@@ -101,7 +101,8 @@ class Snapshots:
             log.warning("the snapshot %s is set aside: %s", folder, error)
             _set_aside(folder)
             return None
-        self._saved[collection_key] = _Saved(index.revision, ids, base, abs(len(ids) - base))
+        tail = abs(len(ids) - base)
+        self._saved[collection_key] = _Saved(index.revision, ids, base, tail)
         return index
 
     def save(
@@ -122,11 +123,13 @@ class Snapshots:
             fingerprint = _fingerprint(ids, expected)
             removed = np.setdiff1d(saved.ids, ids, assume_unique=True)
             added = int(np.count_nonzero(ids > saved.end))
-            base, tail = saved.base, saved.tail + len(removed) + added
+            base = saved.base
+            tail = saved.tail + len(removed) + added
             if not saved.end or tail > max(MIN_TAIL, base * MAX_TAIL_SHARE):
                 self._publish(collection_key, 0, revision, body, removed, fingerprint)
                 self._remove_older(collection_key, revision)
-                base, tail = len(ids), 0
+                base = len(ids)
+                tail = 0
             else:
                 self._publish(collection_key, saved.end, revision, body, removed, fingerprint)
             self._saved[collection_key] = _Saved(revision, ids, base, tail)
@@ -303,7 +306,8 @@ def _fingerprint(ids: NDArray[np.int64], contents: Contents) -> str:
     lacking[places] = False
     if lacking.any():
         raise Unusable("it does not hold the questions that the store holds")
-    return hashlib.sha256(ids.tobytes() + contents.digests[places].tobytes()).hexdigest()
+    texts = contents.digests[places].tobytes()
+    return hashlib.sha256(ids.tobytes() + texts).hexdigest()
 
 
 def _set_aside(folder: Path) -> None:

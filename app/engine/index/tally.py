@@ -81,11 +81,13 @@ class Tally:
     def take_changed(self) -> set[int]:
         """Those that somebody has to look after; who takes them does so, or says again that they changed."""
         with self._lock:
-            changed, self._changed = self._changed, set()
+            changed = self._changed
+            self._changed = set()
             return changed
 
     def _replace(self, key: int, state: IndexState, unsaved: int = 0) -> None:
-        before, self._states[key] = self._states[key], state
+        before = self._states[key]
+        self._states[key] = state
         self._ready += state.ready - before.ready
         self._questions += state.size - before.size
         self._unsaved_changes += unsaved - self._unsaved.pop(key, 0)

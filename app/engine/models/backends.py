@@ -33,13 +33,11 @@ from app.engine.rows import read_rows
 from app.engine.scorer import similarity
 from app.errors import BackendRefused, Unembeddable
 
-AUTO, TORCH, TORCH_FP16, TORCH_BF16, OPENVINO = (
-    "auto",
-    "torch",
-    "torch-fp16",
-    "torch-bf16",
-    "openvino-",
-)
+AUTO = "auto"
+TORCH = "torch"
+TORCH_FP16 = "torch-fp16"
+TORCH_BF16 = "torch-bf16"
+OPENVINO = "openvino-"
 CANDIDATES = {
     "cpu": ("openvino-int8", "openvino-bf16", "openvino-fp32", TORCH_BF16),
     "cuda": (TORCH_FP16, TORCH_BF16),
@@ -163,7 +161,8 @@ def _fastest(
     except Unembeddable as error:
         log.warning("the %s stays on torch, the yardstick can't be read: %s", _name(model), error)
         return model, {"backend": TORCH, "measured": {}}
-    best, chosen = model, TORCH
+    best = model
+    chosen = TORCH
     measured = {TORCH: _measure(model, pairs, reference)}
     for backend in CANDIDATES[model.device]:
         if not _can_run(backend, model.device):
@@ -175,7 +174,8 @@ def _fastest(
             log.warning("the %s goes without %s: %s", _name(model), backend, error)
             continue
         if found.is_as_good_as(measured[TORCH]) and found.per_second > measured[chosen].per_second:
-            best, chosen = candidate, backend
+            best = candidate
+            chosen = backend
     log.info(
         "the %s runs on %s, %.1f times as fast as on torch",
         _name(model),
@@ -244,7 +244,8 @@ def _measure(model: Part, pairs: Sequence[_Pair], reference: NDArray[np.float32]
     if isinstance(model, PairClassifier):
         agreement = float(np.corrcoef(expit(answers), expit(reference))[0, 1])
         return Measured(speed, float(average_precision_score(labels, answers)), None, agreement)
-    first, second = answers[0::2], answers[1::2]
+    first = answers[0::2]
+    second = answers[1::2]
     return Measured(
         speed,
         float(average_precision_score(labels, similarity(first, second))),

@@ -51,11 +51,9 @@ class RecordedForward:
             tuple[int, int], Recording | None
         ] = {}  # None: this shape is run eagerly
         self._is_recording = True
-        self.backend, self.device, self.dtype = (
-            self._eager.backend,
-            self._eager.device,
-            self._eager.dtype,
-        )
+        self.backend = self._eager.backend
+        self.device = self._eager.device
+        self.dtype = self._eager.dtype
 
     def __call__(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
         """Inputs by name, (n, longest) int64 each -> n rows float32, finite or not. Parts follow each other without a
@@ -176,7 +174,9 @@ class CudaRecorder:
 
 class _CudaRecording:
     def __init__(self, graph: torch.cuda.CUDAGraph, inputs: Inputs, output: torch.Tensor) -> None:
-        self._graph, self._inputs, self._output = graph, inputs, output
+        self._graph = graph
+        self._inputs = inputs
+        self._output = output
 
     def __call__(self, inputs: Inputs) -> torch.Tensor:
         for name, held in self._inputs.items():

@@ -25,7 +25,10 @@ from app.engine.release import verify_files
 from app.errors import ReleaseRefused
 
 FORMAT = 2  # of what is kept, and of what a choice is made by
-MODEL, WEIGHTS, MANIFEST, CHOICE = "model.xml", "model.bin", "manifest.json", "choice.json"
+MODEL = "model.xml"
+WEIGHTS = "model.bin"
+MANIFEST = "manifest.json"
+CHOICE = "choice.json"
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +101,8 @@ class ModelCache:
     def _keep(self, folder: Path, graph: Any) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as made:
-            new, old = Path(made) / "new", Path(made) / "old"
+            new = Path(made) / "new"
+            old = Path(made) / "old"
             new.mkdir()
             save(graph, new / MODEL)
             files = {name: sha256(new / name) for name in (MODEL, WEIGHTS)}

@@ -17,10 +17,12 @@ def open_models(
     Models converted for it are kept in `models_dir`, if there is one. Raises ModelRefused, BackendRefused.
     """
     device = device_for(device, backend)
-    encoder_files, classifier_files = release.model(ENCODER), release.model(CLASSIFIER)
+    encoder_files = release.model(ENCODER)
+    classifier_files = release.model(CLASSIFIER)
     assert encoder_files
     (folder, difference) = encoder_files
-    encoder, classifier = Encoder.open(folder, device, difference), None
+    encoder = Encoder.open(folder, device, difference)
+    classifier = None
     if classifier_files:
         (folder, difference) = classifier_files
         classifier = PairClassifier.open(folder, device, difference)

@@ -1,41 +1,27 @@
-"""Texts or pairs in, a model's inputs out: by its tokenizer's core alone, where that makes the same of them.
-
-A text is cut after it was tokenised, each of a pair by itself: a tokenizer that cuts a pair also makes every
-combination of the pieces that it cuts off, the product of both lengths.
-"""
+"""Texts or pairs in, a model's inputs out: by its tokenizer's core alone, where that makes the same of them."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
 
+from app.engine.models.tokenizer_core import (
+    TRICKY_TEXTS,
+    Item,
+    TokenizerCore,
+    joined,
+    shares,
+    texts_of,
+)
 from app.engine.models.tokens import Span, TextTokens, Tokens
 from app.engine.text_form import readable
 
-Item = str | tuple[str, str]
-Ids = NDArray[np.int64]
-
-INPUTS = {"input_ids", "token_type_ids", "attention_mask"}  # that the core can make
-LEAST_TOKENS = 6  # of the first of the texts below, by any tokenizer
-FEW = 10  # texts that are not worth waking other cores for
-MAX_CHARACTERS = (
-    131_072  # that are tokenised at a time, which bounds memory: a token is a character or more
-)
+LEAST_TOKENS = 6  # of the first tricky text, by any tokenizer
 MARGIN = 128  # tokens beyond the cut that a tokenizer gets to see: how it ends may change the last word's
-TRICKY_TEXTS = (
-    "Has this question been asked before?",
-    "How do I reset my password when I no longer have access to my old email address?",
-    "",
-    "  Ünïcode,\tİstanbul  und ｆｕｌｌ width?\n",
-    "special [CLS] [SEP] [MASK] <s> </s> <mask> tokens",
-    "日本語 и кириллица 👩‍👩‍👧 e\u0301 \u200b",
-)
 
 
 class ModelTokenizer:
@@ -72,17 +58,18 @@ class ModelTokenizer:
 
     def unread(self, item: Item) -> tuple[Span | None, ...]:
         """Of the text, or of each of a pair, the place in its form that is cut off; None where it is read whole."""
-        forms = _texts(_readable(item))
+        forms = texts_of(_readable(item))
         bytes_of_all = sum(len(form.encode()) for form in forms)
         if self._room is None or bytes_of_all <= self._room:  # a token is a byte or more
             return (None,) * len(forms)
         spans = [self._encoded(form)[1] for form in forms]
         kept = shares([len(of_text) for of_text in spans], self._room)
         keeps_end = self._model.tokenizer.truncation_side == "left"
-        return tuple(
-            _cut_off(of_text, share, keeps_end=keeps_end)
-            for of_text, share in zip(spans, kept, strict=True)
-        )
+        places = []
+        for of_text, share in zip(spans, kept, strict=True):
+            place = _cut_off(of_text, share, keeps_end=keeps_end)
+            places.append(place)
+        return tuple(places)
 
     def by_the_model(self, items: Sequence[Item]) -> list[Tokens]:
         """The same of texts in their form, by the model's own `preprocess`."""
@@ -94,7 +81,7 @@ class ModelTokenizer:
                 count = len(row["input_ids"])
                 is_cut = self._is_cut(item, count)
                 unknown = int(np.count_nonzero(row["input_ids"] == self._unknown_id))
-                tokens.append(Tokens(_text(item), row, count, is_cut, unknown))
+                tokens.append(Tokens(joined(item), row, count, is_cut, unknown))
         return tokens
 
     def _same_core(self, *, pairs: bool) -> "TokenizerCore | None":
@@ -104,12 +91,12 @@ class ModelTokenizer:
             return None
         repetitions = 1 + (self._max_tokens or 0) // LEAST_TOKENS
         long = " ".join(TRICKY_TEXTS[:1] * repetitions)
-        items: list[Item] = [*TRICKY_TEXTS, long]
+        texts = [*TRICKY_TEXTS, long]
+        items: list[Item] = list(texts)
         if pairs:
-            items = [
-                (one, other) for one in [*TRICKY_TEXTS, long] for other in (TRICKY_TEXTS[0], long)
-            ]
-        by_core, by_model = core.tokenize(items), self.by_the_model(items)
+            items = list(product(texts, (TRICKY_TEXTS[0], long)))
+        by_core = core.tokenize(items)
+        by_model = self.by_the_model(items)
         return core if all(map(equal, by_core, by_model)) else None
 
     def _shortened(self, item: Item) -> Item:
@@ -117,7 +104,8 @@ class ModelTokenizer:
         if isinstance(item, str) or self._max_tokens is None or not self._model.tokenizer.is_fast:
             return item
         one, other = item
-        spans_of_one, spans_of_other = self._spans(one), self._spans(other)
+        spans_of_one = self._spans(one)
+        spans_of_other = self._spans(other)
         limit = self._max_tokens + MARGIN
         # The longer one stays so: it is the first to give way.
         is_longer = len(spans_of_one) > len(spans_of_other)
@@ -160,151 +148,8 @@ class ModelTokenizer:
         """Whether the item has more tokens than were kept: only one that fills the limit can have."""
         if self._max_tokens is None or count < self._max_tokens:
             return False
-        whole = self._model.tokenizer(*_texts(item), truncation=False, verbose=False)
+        whole = self._model.tokenizer(*texts_of(item), truncation=False, verbose=False)
         return len(whole["input_ids"]) > count
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The special tokens that stand before, after and, in a pair, between the texts; and the type of all tokens.
-
-    `specials` has their ids, (count,) each. `types`: of the tokens in each place, special ones and a text's by turns.
-    """
-
-    specials: Sequence[Ids]
-    types: Ids
-
-    @classmethod
-    def of(cls, core: Tokenizer, *, pairs: bool) -> "Frame | None":
-        """As the core puts it around a text or a pair; None if there is no such order in it."""
-        probe = TRICKY_TEXTS[0]
-        encoding = core.encode(probe, probe) if pairs else core.encode(probe)
-        texts = encoding.sequence_ids  # of each token, and None of special ones
-        bounds = [0]
-        for text in range(encoding.n_sequences):
-            if text not in texts:
-                return None
-            start = texts.index(text)
-            bounds += [start, start + texts.count(text)]
-        bounds.append(len(texts))
-        specials, types = [], []
-        for place, (start, end) in enumerate(pairwise(bounds)):
-            is_special = place % 2 == 0
-            belongs_to = None if is_special else place // 2
-            kinds = set(encoding.type_ids[start:end])
-            if any(text != belongs_to for text in texts[start:end]) or len(kinds) > 1:
-                return None
-            types.append(kinds.pop() if kinds else 0)
-            if is_special:
-                specials.append(np.array(encoding.ids[start:end], dtype=np.int64))
-        return cls(specials, np.array(types, dtype=np.int64))
-
-    @property
-    def count(self) -> int:
-        """How many special tokens there are."""
-        return sum(len(ids) for ids in self.specials)
-
-
-@dataclass(frozen=True)
-class _Text:
-    """The tokens of a text, without special ones: as many of the ids as can ever be kept, and how many there are."""
-
-    ids: Ids
-    count: int
-    unknown: int
-
-
-class TokenizerCore:
-    """The core of a tokenizer, alone, for texts or for pairs. Safe from many threads."""
-
-    def __init__(
-        self,
-        core: Tokenizer,
-        names: Sequence[str],
-        frame: Frame,
-        max_tokens: int | None,
-        *,
-        keeps_end: bool = False,
-        unknown_id: int | None = None,
-    ) -> None:
-        """`core` neither cuts nor pads; `names` are the model's inputs. `keeps_end`: a text is cut at its beginning.
-        `unknown_id` is that of a token for what can't be read."""
-        self._core = core
-        self._names = names
-        self._frame = frame
-        self._room = None if max_tokens is None else max(0, max_tokens - frame.count)
-        self._keeps_end = keeps_end
-        self._unknown_id = unknown_id
-
-    @classmethod
-    def of(cls, tokenizer: Any, max_tokens: int | None, *, pairs: bool) -> "TokenizerCore | None":
-        """That of a transformers tokenizer, if it has one; what lies beyond `max_tokens` is cut."""
-        names = getattr(tokenizer, "model_input_names", ())
-        if not getattr(tokenizer, "is_fast", False) or not set(names) <= INPUTS:
-            return None
-        core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        core.no_padding()
-        core.no_truncation()
-        frame = Frame.of(core, pairs=pairs)
-        if frame is None:
-            return None
-        keeps_end = tokenizer.truncation_side == "left"
-        unknown_id = getattr(tokenizer, "unk_token_id", None)
-        return cls(core, names, frame, max_tokens, keeps_end=keeps_end, unknown_id=unknown_id)
-
-    def tokenize(self, items: Sequence[Item]) -> list[Tokens]:
-        """Model inputs of each item."""
-        texts = self._read(dict.fromkeys(text for item in items for text in _texts(item)))
-        return [self._tokens(item, [texts[text] for text in _texts(item)]) for item in items]
-
-    def _read(self, distinct: Iterable[str]) -> dict[str, _Text]:
-        """The tokens of each text, some texts at a time."""
-        texts: dict[str, _Text] = {}
-        for block in _blocks(distinct):
-            for text, encoding in zip(block, self._encoded(block), strict=True):
-                ids = encoding.ids
-                kept = self._cut(np.array(ids, dtype=np.int64), self._room)
-                kept = kept.copy() if len(kept) < len(ids) else kept
-                unknown = 0 if self._unknown_id is None else ids.count(self._unknown_id)
-                texts[text] = _Text(kept, len(ids), unknown)
-        return texts
-
-    def encode(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
-        """The ids and places of all tokens of a text, without special ones."""
-        encoding = self._core.encode(text, add_special_tokens=False)
-        return encoding.ids, encoding.offsets
-
-    def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
-        """Of a few without a look at the other cores: they would take longer to wake."""
-        if len(texts) > FEW:
-            return self._core.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [self._core.encode(text, add_special_tokens=False) for text in texts]
-
-    def _tokens(self, item: Item, texts: Sequence[_Text]) -> Tokens:
-        counts = [text.count for text in texts]
-        kept = shares(counts, self._room)
-        lengths = [len(self._frame.specials[0])]
-        parts = [self._frame.specials[0]]
-        for text, share, special in zip(texts, kept, self._frame.specials[1:], strict=True):
-            parts += [self._cut(text.ids, share), special]
-            lengths += [share, len(special)]
-        count = sum(lengths)
-        features = {}
-        for name in self._names:
-            if name == "input_ids":
-                features[name] = np.concatenate(parts)
-            elif name == "token_type_ids":
-                features[name] = np.repeat(self._frame.types, lengths)
-            else:  # nothing is padded here
-                features[name] = np.ones(count, dtype=np.int64)
-        unknown = sum(text.unknown for text in texts)
-        return Tokens(_text(item), features, count, truncated=kept != counts, unknown=unknown)
-
-    def _cut(self, ids: Ids, count: int | None) -> Ids:
-        """At most `count` of the ids, where there is a limit."""
-        if count is None or len(ids) <= count:
-            return ids
-        return ids[len(ids) - count :] if self._keeps_end else ids[:count]
 
 
 def _room(tokenizer: Any, max_tokens: int | None, *, pairs: bool) -> int | None:
@@ -321,38 +166,6 @@ def _cut_off(spans: Sequence[Span], kept: int, *, keeps_end: bool) -> Span | Non
     if keeps_end:
         return 0, spans[len(spans) - kept - 1][1]
     return spans[kept][0], spans[-1][1]
-
-
-def shares(counts: Sequence[int], room: int | None) -> list[int]:
-    """How many tokens are kept of a text, or of each of two, to be `room` in all.
-
-    Of two the longer one gives way until both are equally long, then both do; the odd token is left to the longer,
-    and to the second of two equal ones. So does `longest_first` of Hugging Face's tokenizers
-    (https://huggingface.co/docs/tokenizers/api/encode-inputs).
-    """
-    if room is None or sum(counts) <= room:
-        return list(counts)
-    if len(counts) == 1:
-        return [room]
-    first, second = counts
-    half = room // 2
-    shorter = min(first, second, half)
-    longer = room - shorter
-    return [shorter, longer] if first <= second else [longer, shorter]
-
-
-def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The texts in lists of at most MAX_CHARACTERS, or of one text."""
-    block: list[str] = []
-    characters = 0
-    for text in texts:
-        if block and characters + len(text) > MAX_CHARACTERS:
-            yield block
-            block, characters = [], 0
-        block.append(text)
-        characters += len(text)
-    if block:
-        yield block
 
 
 def equal(one: Tokens, other: Tokens) -> bool:
@@ -384,11 +197,3 @@ def _readable(item: Item) -> Item:
         return readable(item)
     one, other = item
     return readable(one), readable(other)
-
-
-def _texts(item: Item) -> tuple[str, ...]:
-    return (item,) if isinstance(item, str) else item
-
-
-def _text(item: Item) -> str:
-    return " ".join(_texts(item))

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from app.errors import ModelRefused
 
 SEPARATOR = "|"
-CODES, STEP, PLUS, IS = "codes", "step", "plus", "is"
+CODES = "codes"
+STEP = "step"
+PLUS = "plus"
+IS = "is"
 
 
 def apply_difference(model: nn.Module, file: Path) -> None:

@@ -41,13 +41,13 @@ class Asked:
         with self._database.writing() as connection:
             if self._collections.latest_revision(connection, collection_key) is None:
                 return
-            last = connection.execute(sa.select(sa.func.max(asked.c.id)).where(within)).scalar()
+            last = self._mapper.last_id(connection, collection_key)
             rows: list[Row] = []
-            for number, text in enumerate(texts, (last or 0) + 1):
+            for number, text in enumerate(texts, last + 1):
                 key = {"collection_key": collection_key, "id": number}
                 rows.append({**key, "text": text, "asked_at": now()})
             self._mapper.insert(connection, *rows)
-            newest = (last or 0) + len(texts)
+            newest = last + len(texts)
             outdated = (asked.c.id <= newest - MOST) | (asked.c.asked_at < _oldest())
             gone = connection.execute(sa.delete(asked).where(within, outdated)).rowcount
         if gone:

@@ -57,6 +57,11 @@ class Collection:
     review_recall: float | None = None
     url_template: str | None = None
 
+    @property
+    def has_wish(self) -> bool:
+        """Whether thresholds are wished of it, and derived of its labels."""
+        return self.target_precision is not None or self.review_recall is not None
+
 
 @dataclass(frozen=True)
 class Stored:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from app.engine.scorer import CollectionThresholds
+from app.engine.store.collections import Collections
 from app.engine.store.database import Database, now
 from app.engine.store.mapper import Mapper, Row
 from app.engine.store.schema import metadata
@@ -49,18 +50,21 @@ class Derived:
 class DerivedRecords:
     """Scores of pairs and thresholds of every collection, by the digest of a release."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, collections: Collections) -> None:
         self._database = database
+        self._collections = collections
         self._scores = Mapper(database, pair_scores, _as_score)
         self._thresholds = Mapper(database, derived_thresholds, _as_derived)
 
     def note_scores(self, collection_key: int, release: str, scores: Mapping[bytes, float]) -> None:
-        """Keep the probabilities of pairs, by their digests."""
+        """Keep the probabilities of pairs, by their digests. Nothing if the collection is gone."""
         rows: list[Row] = []
         for pair, probability in scores.items():
             key = {"collection_key": collection_key, "release": release, "pair": pair}
             rows.append({**key, "probability": probability})
         with self._database.writing() as connection:
+            if self._collections.latest_revision(connection, collection_key) is None:
+                return
             for row in rows:
                 self._scores.delete(connection, row)
             self._scores.insert(connection, *rows)
@@ -80,7 +84,7 @@ class DerivedRecords:
             return dict(self._scores.records(rows))
 
     def note(self, collection_key: int, release: str, derived: Derived) -> None:
-        """Keep the thresholds of a collection by a release, in the place of those before."""
+        """Keep the thresholds of a collection by a release, in the place of those before. Nothing if it is gone."""
         row: dict[str, Any] = {
             "collection_key": collection_key,
             "release": release,
@@ -89,6 +93,8 @@ class DerivedRecords:
             "population": derived.population.astype("<f4").tobytes(),
         }
         with self._database.writing() as connection:
+            if self._collections.latest_revision(connection, collection_key) is None:
+                return
             self._thresholds.delete(connection, row)
             self._thresholds.insert(connection, row)
 

@@ -166,8 +166,11 @@ class Labels:
 
         The order of a pair's texts makes no difference.
         """
-        digests = {(one.text, other.text): loose_pair_digest(one, other) for one, other in pairs}
-        return _found(digests, self._active(collection_key, ("loose_pair",), digests.values()))
+        digests = {}
+        for one, other in pairs:
+            digests[one.text, other.text] = loose_pair_digest(one, other)
+        by_digest = self._active(collection_key, ("loose_pair",), digests.values())
+        return _found(digests, by_digest)
 
     def labelled(self, collection_key: int, pairs: Sequence[TextPair]) -> set[TextPair]:
         """The pairs of texts of which somebody has said something, or of loosely the same texts."""
@@ -176,7 +179,8 @@ class Labels:
 
     def agreed(self, collection_name: str) -> list[Label]:
         """The labels that training may learn from: of each pair whose active labels agree, the latest."""
-        query = sa.select(labels).where(ACTIVE, ~labels.c.contradicted).order_by(labels.c.id)
+        is_agreed = ACTIVE & ~labels.c.contradicted
+        query = sa.select(labels).where(is_agreed).order_by(labels.c.id)
         with self._database.reading() as connection:
             key = self._collections.find(connection, collection_name).key
             agreed = self._mapper.every(connection, query.where(labels.c.collection_key == key))
@@ -184,16 +188,12 @@ class Labels:
 
     def contradicted(self) -> int:
         """How many active labels are contradicted by another, over all collections."""
-        query = sa.select(sa.func.count()).select_from(labels).where(labels.c.contradicted)
-        with self._database.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+        return self._mapper.count(labels.c.contradicted)
 
     def given_lately(self) -> int:
         """How many labels were given in the last 24 hours, over all collections."""
         since = (datetime.now(UTC) - timedelta(days=1)).strftime(TIME)
-        query = sa.select(sa.func.count()).select_from(labels).where(labels.c.said_at >= since)
-        with self._database.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+        return self._mapper.count(labels.c.said_at >= since)
 
     # Inside
 
@@ -208,7 +208,10 @@ class Labels:
                 rows = self._mapper.any_of(connection, collection_key, column, distinct, ACTIVE)
                 for row in self._mapper.sound(rows):
                     active.setdefault(row[column], {})[row["id"]] = _as_label(row)
-        return {digest: [by_id[id_] for id_ in sorted(by_id)] for digest, by_id in active.items()}
+        in_order = {}
+        for digest, by_id in active.items():
+            in_order[digest] = [by_id[id_] for id_ in sorted(by_id)]
+        return in_order
 
     def _given(
         self,
@@ -226,13 +229,14 @@ class Labels:
             raise QuestionNotFound(collection.name, *missing)
         given = []
         for label in new:
-            one: Worded
-            other: Worded
+            texts: list[Worded]
             if label.questions:
-                one, other = (words[text] for text in label.questions)
+                texts = [words[text] for text in label.questions]
             else:
-                one, other = (stored[id_] for id_ in label.ids or ())
-            given.append(_Given(label, (one, other), pair_digest(one, other)))
+                texts = [stored[id_] for id_ in label.ids or ()]
+            one, other = texts
+            pair = pair_digest(one, other)
+            given.append(_Given(label, (one, other), pair))
         return given
 
     def _write(
@@ -243,7 +247,7 @@ class Labels:
         standing = dict(before)
         added: list[Row] = []
         ended: list[Row] = []
-        next_id = self._last_id(connection, collection_key) + 1
+        next_id = self._mapper.last_id(connection, collection_key) + 1
         for label in given:
             place = label.pair, label.new.by
             old = standing.get(place)
@@ -269,11 +273,6 @@ class Labels:
             unchanged=len(given) - len(added),
             labels=answers,
         )
-
-    def _last_id(self, connection: sa.Connection, collection_key: int) -> int:
-        """The greatest id of a label of the collection; 0 without one."""
-        within = labels.c.collection_key == collection_key
-        return connection.execute(sa.select(sa.func.max(labels.c.id)).where(within)).scalar() or 0
 
     def _standing(
         self, connection: sa.Connection, collection_key: int, pairs: Sequence[bytes]
@@ -316,10 +315,9 @@ def _refuse_inconsistent(given: Sequence[_Given]) -> None:
         one, other = label.words
         if one.text == other.text:
             errors.append(FieldError(f"labels.{i}", "is a pair of a text with itself"))
-        elif (label.new.is_duplicate, label.new.note) != (earlier.is_duplicate, earlier.note):
-            errors.append(
-                FieldError(f"labels.{i}", f"says otherwise than labels.{before} of the same pair")
-            )
+        elif label.new.is_duplicate != earlier.is_duplicate or label.new.note != earlier.note:
+            why = f"says otherwise than labels.{before} of the same pair"
+            errors.append(FieldError(f"labels.{i}", why))
     if errors:
         raise InvalidRequest(*errors)
 
@@ -349,7 +347,9 @@ def _label_row(collection_key: int, id_: int, label: _Given) -> dict[str, Any]:
 
 def _repeats(row: Row, new: NewLabel) -> bool:
     """Whether a person says again what the row says."""
-    return bool(row["is_duplicate"] == new.is_duplicate and new.note in (None, row["note"]))
+    if row["is_duplicate"] != new.is_duplicate:
+        return False
+    return new.note is None or new.note == row["note"]
 
 
 def _ended(row: Row, by: str, replaced_by: int | None = None) -> dict[str, Any]:

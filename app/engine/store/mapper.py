@@ -67,6 +67,18 @@ class Mapper(Generic[Record]):
         """The first row, sound or not."""
         return connection.execute(query, parameters).mappings().first()
 
+    def count(self, condition: sa.ColumnElement[bool]) -> int:
+        """How many rows are so, damaged ones included."""
+        query = sa.select(sa.func.count()).select_from(self._table).where(condition)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def last_id(self, connection: sa.Connection, collection_key: int) -> int:
+        """The greatest id of a row of the collection; 0 without one."""
+        within = self._table.c.collection_key == collection_key
+        query = sa.select(sa.func.max(self._table.c.id)).where(within)
+        return connection.execute(query).scalar() or 0
+
     def every(self, connection: sa.Connection, query: sa.Select[Any]) -> list[Record]:
         """All sound records of a query over the whole table."""
         return list(self.records(self.rows(connection, query)))
@@ -120,15 +132,19 @@ class Mapper(Generic[Record]):
 
     def rewrite(self, connection: sa.Connection, row: Row) -> None:
         """Store a changed row, its checksum made anew. Its key stands: others may refer to it."""
-        changed = {name: value for name, value in sealed(row).items() if name not in self._key}
-        connection.execute(sa.update(self._table).where(self._is(row)).values(**changed))
+        changed = sealed(row)
+        for name in self._key:
+            del changed[name]
+        statement = sa.update(self._table).where(self._is(row))
+        connection.execute(statement.values(**changed))
 
     def delete(self, connection: sa.Connection, row: Row) -> None:
         """Delete a row."""
         connection.execute(sa.delete(self._table).where(self._is(row)))
 
     def _is(self, row: Row) -> sa.ColumnElement[bool]:
-        return sa.and_(*(self._table.c[name] == row[name] for name in self._key))
+        conditions = [self._table.c[name] == row[name] for name in self._key]
+        return sa.and_(*conditions)
 
 
 def fields(row: Row) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
-from app.engine.store.collections import Collections
+from app.engine.store.collections import Collection, Collections
 from app.engine.store.database import Database, now
 from app.engine.store.labels import ACTIVE, labels
 from app.engine.store.mapper import Mapper, Row, fields
 from app.engine.store.schema import metadata
 from app.engine.text import TextPair
-from app.errors import OfferNotFound
+from app.errors import CollectionNotFound, OfferNotFound
 
 offers = sa.Table(
     "offers",
@@ -84,14 +84,18 @@ class Offers:
         self._collections = collections
         self._mapper = Mapper(database, offers, _as_offer)
 
-    def write(self, collection_key: int, new: Sequence[NewOffer]) -> list[Offer]:
-        """Note that these pairs are offered; one offer for each, in their order."""
+    def write(self, collection: Collection, new: Sequence[NewOffer]) -> list[Offer]:
+        """Note that these pairs are offered; one offer for each, in their order.
+
+        Raises CollectionNotFound when the collection is gone, though another may have its name now.
+        """
+        collection_key = collection.key
         with self._database.writing() as connection:
+            if self._collections.latest_revision(connection, collection_key) is None:
+                raise CollectionNotFound(collection.name)
             pairs = [offer.pair for offer in new]
             before = {row["pair"]: row for row in self._of(connection, collection_key, pairs)}
-            within = offers.c.collection_key == collection_key
-            last = connection.execute(sa.select(sa.func.max(offers.c.id)).where(within)).scalar()
-            next_id = (last or 0) + 1
+            next_id = self._mapper.last_id(connection, collection_key) + 1
             written = []
             for offer in new:
                 known = before.get(offer.pair)
@@ -199,8 +203,9 @@ def _said(
         labels.c.said_at,
         labels.c.contradicted,
     )
-    on = sa.and_(labels.c.collection_key == offers.c.collection_key, labels.c.pair == offers.c.pair)
-    query = sa.select(*columns).join(offers, on).where(ACTIVE)
+    is_there = labels.c.collection_key == offers.c.collection_key
+    is_offered = labels.c.pair == offers.c.pair
+    query = sa.select(*columns).join(offers, is_there & is_offered).where(ACTIVE)
     query = query.where(labels.c.collection_key == collection_key)
     if pairs is not None:
         query = query.where(labels.c.pair.in_(list(set(pairs))))

@@ -2,46 +2,35 @@
 
 Every change of a collection takes its next revision, one for each question written or deleted. A question's
 row is one version of it, named by the revision that wrote it, so a revision is also the number under which
-an index knows a text: it never means anything else again. A replaced version keeps its text until `purge`,
+an index knows a text: it never means anything else again. A replaced version keeps its text until `Revisions.purge`,
 for indexes that have not caught up; a deleted one loses it at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any, Literal
 
-import numpy as np
 import sqlalchemy as sa
 
 from app.engine.store.collections import Collections
 from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row, is_sound
 from app.engine.store.pairs_to_label import PairsToLabel
-from app.engine.store.question_records import Changes, Contents, Copies, Question, Written
-from app.engine.store.schema import metadata
+from app.engine.store.question_records import Copies, Question, Written
+from app.engine.store.question_rows import (
+    ANY_VERSION,
+    CURRENT,
+    NOT_DELETED,
+    as_question,
+    of_collection,
+    questions,
+    version_row,
+)
 from app.engine.store.sqlite import Prepared
-from app.engine.text import DIGEST_BYTES, Worded, Words, digest
+from app.engine.text import Worded, Words, digest
 from app.errors import DataDamaged, QuestionNotFound
 
 PAGE = 1000  # questions that `every` holds at a time
-
-questions = sa.Table(
-    "questions",
-    metadata,
-    sa.Column("collection_key", sa.Integer, primary_key=True),
-    sa.Column("revision", sa.BigInteger, primary_key=True),
-    sa.Column("id", sa.Text),
-    sa.Column("text", sa.Text),
-    sa.Column("digest", sa.LargeBinary),
-    sa.Column("superseded_by", sa.BigInteger),
-    sa.Column("quarantined", sa.Text),
-    sa.Column("checksum", sa.BigInteger),
-    sa.Column("loose", sa.LargeBinary),
-)
-
 MOST_IDS = 20  # that are told of one text
-ANY_VERSION = sa.true()
-CURRENT = questions.c.superseded_by.is_(None)
-NOT_DELETED = questions.c.text != ""
 OF_TEXT = (
     questions.c.collection_key == sa.bindparam("key"),
     questions.c.digest == sa.bindparam("of_words"),
@@ -54,7 +43,6 @@ COPIES = Prepared(
     questions, *OF_TEXT, ascending=BY_REVISION, limit=sa.bindparam("most", type_=sa.Integer)
 )
 COUNT = sa.select(sa.func.count()).select_from(questions).where(*OF_TEXT)
-QUARANTINED = CURRENT & questions.c.quarantined.is_not(None)
 
 
 class Questions:
@@ -63,7 +51,7 @@ class Questions:
     def __init__(self, database: Database, collections: Collections) -> None:
         self._database = database
         self._collections = collections
-        self._mapper = Mapper(database, questions, _as_question)
+        self._mapper = Mapper(database, questions, as_question)
         self._pairs_to_label = PairsToLabel(database)
 
     # Writing
@@ -74,9 +62,8 @@ class Questions:
         ids = [id_ for id_, _ in texts]
         with self._database.writing() as connection:
             collection = self._collections.find(connection, collection_name)
-            stored = {
-                row["id"]: row for row in self._current(connection, collection.key, "id", ids)
-            }
+            current = self._current(connection, collection.key, "id", ids)
+            stored = {row["id"]: row for row in current}
             added: list[Row] = []
             replaced: set[str] = set()
             for id_, of_text in zip(ids, words, strict=True):
@@ -84,7 +71,7 @@ class Questions:
                 if row and row["text"] == of_text.text and is_sound(row):
                     continue
                 revision = collection.revision + len(added) + 1
-                added.append(_version(collection.key, revision, id_, of_text))
+                added.append(version_row(collection.key, revision, id_, of_text))
                 if row:
                     self._supersede(connection, row, revision)
                     replaced.add(id_)
@@ -106,17 +93,19 @@ class Questions:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self._database.writing() as connection:
             collection = self._collections.find(connection, collection_name)
-            versions = list(
-                self._mapper.any_of(connection, collection.key, "id", [question_id], ANY_VERSION)
+            revision = collection.revision + 1
+            of_id = self._mapper.any_of(
+                connection, collection.key, "id", [question_id], ANY_VERSION
             )
-            if not any(row["superseded_by"] is None for row in versions):
+            versions = list(of_id)
+            if all(row["superseded_by"] is not None for row in versions):
                 raise QuestionNotFound(collection_name, question_id)
             for row in versions:
-                self._supersede(connection, row, collection.revision + 1, erase=True)
+                self._supersede(connection, row, revision, erase=True)
             self._collections.advance(connection, collection, by=1, added=-1)
             self._pairs_to_label.forget(connection, collection.key, {question_id})
         self._database.erase_deleted()
-        return Written(collection, collection.revision + 1)
+        return Written(collection, revision)
 
     def forget_stale_pairs(self, collection_key: int) -> None:
         """Forget what training runs ask people to label of questions that were deleted or replaced while they ran."""
@@ -126,22 +115,6 @@ class Questions:
             texts = {question.id: question.text for question in stored}
             has_forgotten = self._pairs_to_label.keep_current(connection, collection_key, texts)
         if has_forgotten:
-            self._database.erase_deleted()
-
-    def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
-        """Note for each revision why its text can't be embedded, or None where it now can."""
-        with self._database.writing() as connection:
-            for row in list(self._current(connection, collection_key, "revision", list(reasons))):
-                if is_sound(row):
-                    noted = {**row, "quarantined": reasons[row["revision"]]}
-                    self._mapper.rewrite(connection, noted)
-
-    def purge(self, collection_key: int, upto: int) -> None:
-        """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
-        outdated = _within(collection_key) & (questions.c.superseded_by <= upto)
-        with self._database.writing() as connection:
-            purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
-        if purged:
             self._database.erase_deleted()
 
     # Reading
@@ -155,9 +128,8 @@ class Questions:
             raise QuestionNotFound(collection_name, question_id)
         question = next(self._mapper.records(rows), None)
         if question is None:
-            raise DataDamaged(
-                f"the stored question {question_id!r} fails its checksum: write it again"
-            )
+            damage = f"the stored question {question_id!r} fails its checksum: write it again"
+            raise DataDamaged(damage)
         return question
 
     def page(
@@ -175,7 +147,7 @@ class Questions:
         """
         with self._database.reading() as connection:
             key = self._collections.find(connection, collection_name).key
-            query = sa.select(questions).where(_within(key), CURRENT).order_by(questions.c.id)
+            query = sa.select(questions).where(of_collection(key), CURRENT).order_by(questions.c.id)
             if after is not None:
                 query = query.where(questions.c.id > after)
             for word in words:
@@ -227,20 +199,22 @@ class Questions:
         self, collection_key: int, worded: Iterable[Worded], excluded: Set[int] = frozenset()
     ) -> dict[str, Copies]:
         """Of each text, its current questions but for those with excluded revisions; none: absent."""
-        found = {}
+        distinct = {words.text: words.digest for words in worded}
         most = MOST_IDS + 1 + len(excluded)
+        found = {}
         with self._database.reading() as connection:
-            for text, digest_ in {words.text: words.digest for words in worded}.items():
+            for text, digest_ in distinct.items():
                 named = {"key": collection_key, "of_words": digest_, "of_text": text}
                 rows = list(COPIES.rows(connection, {**named, "most": most}))
-                kept = [row for row in self._mapper.sound(rows) if row["revision"] not in excluded]
-                count = len(kept)
+                sound = self._mapper.sound(rows)
+                ids = [row["id"] for row in sound if row["revision"] not in excluded]
+                if not ids:
+                    continue
+                count = len(ids)
                 if len(rows) == most:
                     counted = COUNT.where(questions.c.revision.not_in(excluded))
                     count = connection.execute(counted, named).scalar_one()
-                if kept:
-                    ids = tuple(row["id"] for row in kept[:MOST_IDS])
-                    found[text] = Copies(ids, count)
+                found[text] = Copies(tuple(ids[:MOST_IDS]), count)
         return found
 
     def read(self, collection_key: int, revisions: Sequence[int]) -> dict[int, Question]:
@@ -250,80 +224,6 @@ class Questions:
                 connection, collection_key, "revision", revisions, NOT_DELETED
             )
             return {question.revision: question for question in self._mapper.records(rows)}
-
-    def quarantined_revisions(self) -> dict[int, list[int]]:
-        """By collection, the revisions of current questions that are quarantined; none: absent."""
-        query = sa.select(questions.c.collection_key, questions.c.revision).where(QUARANTINED)
-        revisions: dict[int, list[int]] = {}
-        with self._database.reading() as connection:
-            for key, revision in connection.execute(query):
-                revisions.setdefault(key, []).append(revision)
-        return revisions
-
-    def quarantined(self) -> int:
-        """How many current questions could not be embedded, over all collections."""
-        query = sa.select(sa.func.count()).select_from(questions).where(QUARANTINED)
-        with self._database.reading() as connection:
-            return int(connection.execute(query).scalar_one())
-
-    # For an index
-
-    def changes_since(self, collection_key: int, revision: int, limit: int) -> Changes | None:
-        """The changes an index at `revision` lacks, at most `limit` of each kind; None: no such collection."""
-        added_query = (
-            sa.select(questions)
-            .where(_within(collection_key), CURRENT, questions.c.revision > revision)
-            .order_by(questions.c.revision)
-        )
-        removed_query = (
-            sa.select(questions.c.revision, questions.c.superseded_by)
-            .where(_within(collection_key), questions.c.superseded_by > revision)
-            .where(questions.c.revision <= revision)
-            .order_by(questions.c.superseded_by)
-        )
-        with self._database.reading() as connection:
-            latest = self._collections.latest_revision(connection, collection_key)
-            added = self._mapper.rows(connection, added_query.limit(limit))
-            removed = connection.execute(removed_query.limit(limit)).all()
-        if latest is None:
-            return None
-        upto = latest
-        if len(added) == limit:
-            upto = min(upto, added[-1]["revision"])
-        if len(removed) == limit:
-            upto = min(upto, removed[-1].superseded_by)
-        within = [row for row in added if row["revision"] <= upto]
-        return Changes(
-            revision=upto,
-            added=list(self._mapper.records(within)),
-            removed=[row.revision for row in removed if row.superseded_by <= upto],
-            complete=upto == latest,
-        )
-
-    def contents(self, collection_key: int, revision: int) -> Contents | None:
-        """The questions an index at `revision` may hold, and which it must; None: no such collection.
-
-        It need not hold a quarantined one: another release's model may be the one that can't embed it.
-        True as long as no version that was superseded after `revision` has been purged.
-        """
-        required = CURRENT & questions.c.quarantined.is_(None)
-        columns = questions.c.revision, questions.c.digest, required.label("required")
-        query = (
-            sa.select(*columns)
-            .where(_within(collection_key), questions.c.revision <= revision)
-            .where(CURRENT | (questions.c.superseded_by > revision))
-            .order_by(questions.c.revision)
-        )
-        with self._database.reading() as connection:
-            if self._collections.latest_revision(connection, collection_key) is None:
-                return None
-            rows = connection.execute(query).all()
-        digests = np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8)
-        return Contents(
-            ids=np.array([row.revision for row in rows], dtype=np.int64),
-            required=np.array([row.required for row in rows], dtype=np.bool_),
-            digests=digests.reshape(len(rows), DIGEST_BYTES),
-        )
 
     # Within a transaction
 
@@ -343,37 +243,8 @@ class Questions:
     ) -> None:
         """Mark a version as replaced by a revision, if it was not before. Of a damaged one nothing else is kept."""
         if not is_sound(row):
-            row = _version(row["collection_key"], row["revision"], "", Words.of(""))
+            row = version_row(row["collection_key"], row["revision"], "", Words.of(""))
         superseded_by = row["superseded_by"] or revision
         text = "" if erase else row["text"]
         changed = {**row, "text": text, "superseded_by": superseded_by}
         self._mapper.rewrite(connection, changed)
-
-
-def _within(collection_key: int) -> sa.ColumnElement[bool]:
-    return questions.c.collection_key == collection_key
-
-
-def _version(collection_key: int, revision: int, id_: str, words: Words) -> dict[str, Any]:
-    """The row of a new version, save for its checksum."""
-    return {
-        "collection_key": collection_key,
-        "revision": revision,
-        "id": id_,
-        "text": words.text,
-        "digest": words.digest,
-        "loose": words.loose,
-        "superseded_by": None,
-        "quarantined": None,
-    }
-
-
-def _as_question(row: Row) -> Question:
-    return Question(
-        id=row["id"],
-        text=row["text"],
-        revision=row["revision"],
-        quarantined=row["quarantined"],
-        digest=row["digest"],
-        loose=row["loose"],
-    )

@@ -46,7 +46,9 @@ FILES = (
 )  # a database, its write-ahead log and the index of that, after the name
 WAIT_SECONDS = 0.2  # for readers, when the log is emptied
 # Of a database's header (https://www.sqlite.org/fileformat2.html): pages, and a number for the application's use.
-HEADER_BYTES, PAGES, USER_VERSION = 100, slice(28, 32), slice(60, 64)
+HEADER_BYTES = 100
+PAGES = slice(28, 32)
+USER_VERSION = slice(60, 64)
 IS_OPEN = 1  # as that number: the log beside the file may hold some of the content
 DIALECT = sqlite.dialect()
 
@@ -184,7 +186,8 @@ class Eraser:
             with self._changed:
                 while not (self._is_due or self._is_closing):
                     self._changed.wait()
-                was_due, self._is_due = self._is_due, False
+                was_due = self._is_due
+                self._is_due = False
             is_done = not was_due or empty_log(self._path)
             with self._changed:
                 self._is_due = self._is_due or not is_done
@@ -331,8 +334,11 @@ def select_any_of(
 def _any_of(table: sa.Table, column: str, condition: sa.ColumnElement[bool], room: int) -> Prepared:
     """The statement of `select_any_of` for so many values."""
     values: list[sa.BindParameter[Any]] = [sa.bindparam(f"value{i}") for i in range(room)]
-    chosen = table.c[column].in_(values) if room > 1 else table.c[column] == values[0]
-    return Prepared(table, table.c.collection_key == sa.bindparam("key"), chosen, condition)
+    chosen = table.c[column] == values[0]
+    if room > 1:
+        chosen = table.c[column].in_(values)
+    within = table.c.collection_key == sa.bindparam("key")
+    return Prepared(table, within, chosen, condition)
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -13,6 +13,7 @@ from app.engine.store.keys import KeyRecords
 from app.engine.store.labels import Labels
 from app.engine.store.offers import Offers
 from app.engine.store.questions import Questions
+from app.engine.store.revisions import Revisions
 from app.engine.store.training_runs import TrainingRuns
 
 
@@ -27,9 +28,10 @@ class Store:
         self.database = Database(path)
         self.collections = Collections(self.database)
         self.questions = Questions(self.database, self.collections)
+        self.revisions = Revisions(self.database, self.collections)
         self.labels = Labels(self.database, self.collections, self.questions)
         self.offers = Offers(self.database, self.collections)
-        self.derived = DerivedRecords(self.database)
+        self.derived = DerivedRecords(self.database, self.collections)
         self.asked = Asked(self.database, self.collections)
         self.keys = KeyRecords(self.database)
         self.deliveries = Outbox(self.database)

@@ -17,6 +17,8 @@ from tests.engine.guards.pairs import difference, fires, sentence
             "When is the exit open?",
             "another question: where → when",
         ),
+        ("Does the map show me where the bus is?", "Does the map show where the bus is?", None),
+        ("Do you know when the shop opens?", "When does the shop open?", None),
         ("Is it possible to pay later?", "How can I pay later?", None),
         ("I want to close my account.", "How do I close my account?", None),
         (

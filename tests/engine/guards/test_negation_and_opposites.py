@@ -26,6 +26,13 @@ from tests.engine.guards.pairs import difference, fires, sentence
         ("Can't you deliver on Friday?", "Can you deliver on Friday?", None),
         ("The shop is closed.", "The shop is not open.", None),
         ("Which plants need little sun?", "Which plants need much sun?", "opposite: little → much"),
+        ("Why is my parcel missing?", "Why has my parcel not come?", None),
+        ("The lid of the jar is stuck", "The lid won't come off the jar", None),
+        ("I lost access to the shared drive", "I have no access to the shared drive now", None),
+        ("sugar free lemon cake", "lemon cake without sugar", None),
+        ("How do I stop glasses fogging?", "How do I prevent glasses from fogging?", None),
+        ("How is paper made from wood?", "How is paper removed from wood?", None),
+        ("Is it dangerous to burn plastic?", "How do I safely burn plastic?", None),
         ("Is it older than the tower?", "Is the tower younger than it?", None),
     ],
 )

@@ -9,6 +9,11 @@ from tests.engine.guards.pairs import difference, fires, sentence
     ("first", "second", "expected"),
     [
         (
+            "Which rucksack fits a hiker of 1.80 m?",
+            "Which rucksack fits a nine-year-old hiker of 1.40 m?",
+            "the numbers differ: 1.80 → 1.40",
+        ),
+        (
             "Can I return a coat after 20 days?",
             "Can I return a coat after 90 days?",
             "the numbers differ: 20 → 90",

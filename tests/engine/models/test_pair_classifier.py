@@ -17,7 +17,8 @@ from tokenizers.pre_tokenizers import Split
 from transformers import AutoTokenizer
 
 from app.engine.models.pair_classifier import PairClassifier, in_order
-from app.engine.models.tokenizer import equal, shares
+from app.engine.models.tokenizer import equal
+from app.engine.models.tokenizer_core import shares
 from app.engine.text_form import readable
 from app.errors import ModelRefused
 from tests.tiny_model import build_tiny_classifier

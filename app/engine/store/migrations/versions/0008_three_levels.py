@@ -86,7 +86,8 @@ def _with_question_digests(row: Row) -> Row:
 
 
 def _with_label_digests(row: Row) -> Row:
-    one, other = Words.of(row["question1"]), Words.of(row["question2"])
+    one = Words.of(row["question1"])
+    other = Words.of(row["question2"])
     return {
         **row,
         "pair": pair_digest(one, other),
@@ -131,7 +132,8 @@ def _delete(connection: sa.Connection, labels: sa.Table, rows: Sequence[Row]) ->
 
 
 def _make_indexes() -> None:
-    active, current = sa.text("ended_at IS NULL"), sa.text("superseded_by IS NULL")
+    active = sa.text("ended_at IS NULL")
+    current = sa.text("superseded_by IS NULL")
     op.create_index(
         "ix_labels_pair",
         "labels",

@@ -1,0 +1,120 @@
+"""The revisions of collections, as indexes follow them.
+
+Of each collection: the changes that an index lacks, the questions that it may hold, and those that can't be embedded.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import sqlalchemy as sa
+
+from app.engine.store.collections import Collections
+from app.engine.store.database import Database
+from app.engine.store.mapper import Mapper, is_sound
+from app.engine.store.question_records import Changes, Contents
+from app.engine.store.question_rows import CURRENT, as_question, of_collection, questions
+from app.engine.text import DIGEST_BYTES
+
+QUARANTINED = CURRENT & questions.c.quarantined.is_not(None)
+NOT_QUARANTINED = questions.c.quarantined.is_(None)
+
+
+class Revisions:
+    """The revisions of every collection, for its index."""
+
+    def __init__(self, database: Database, collections: Collections) -> None:
+        self._database = database
+        self._collections = collections
+        self._mapper = Mapper(database, questions, as_question)
+
+    # What an index lacks, and what it may hold
+
+    def changes_since(self, collection_key: int, revision: int, limit: int) -> Changes | None:
+        """The changes an index at `revision` lacks, at most `limit` of each kind; None: no such collection."""
+        added_query = (
+            sa.select(questions)
+            .where(of_collection(collection_key), CURRENT, questions.c.revision > revision)
+            .order_by(questions.c.revision)
+        )
+        removed_query = (
+            sa.select(questions.c.revision, questions.c.superseded_by)
+            .where(of_collection(collection_key), questions.c.superseded_by > revision)
+            .where(questions.c.revision <= revision)
+            .order_by(questions.c.superseded_by)
+        )
+        with self._database.reading() as connection:
+            latest = self._collections.latest_revision(connection, collection_key)
+            added = self._mapper.rows(connection, added_query.limit(limit))
+            removed = connection.execute(removed_query.limit(limit)).all()
+        if latest is None:
+            return None
+        upto = latest
+        if len(added) == limit:
+            upto = min(upto, added[-1]["revision"])
+        if len(removed) == limit:
+            upto = min(upto, removed[-1].superseded_by)
+        within = [row for row in added if row["revision"] <= upto]
+        return Changes(
+            revision=upto,
+            added=list(self._mapper.records(within)),
+            removed=[row.revision for row in removed if row.superseded_by <= upto],
+            complete=upto == latest,
+        )
+
+    def contents(self, collection_key: int, revision: int) -> Contents | None:
+        """The questions an index at `revision` may hold, and which it must; None: no such collection.
+
+        It need not hold a quarantined one: another release's model may be the one that can't embed it.
+        True as long as no version that was superseded after `revision` has been purged.
+        """
+        required = (CURRENT & NOT_QUARANTINED).label("required")
+        query = (
+            sa.select(questions.c.revision, questions.c.digest, required)
+            .where(of_collection(collection_key), questions.c.revision <= revision)
+            .where(CURRENT | (questions.c.superseded_by > revision))
+            .order_by(questions.c.revision)
+        )
+        with self._database.reading() as connection:
+            if self._collections.latest_revision(connection, collection_key) is None:
+                return None
+            rows = connection.execute(query).all()
+        digests = np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8)
+        return Contents(
+            ids=np.array([row.revision for row in rows], dtype=np.int64),
+            required=np.array([row.required for row in rows], dtype=np.bool_),
+            digests=digests.reshape(len(rows), DIGEST_BYTES),
+        )
+
+    def purge(self, collection_key: int, upto: int) -> None:
+        """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
+        outdated = of_collection(collection_key) & (questions.c.superseded_by <= upto)
+        with self._database.writing() as connection:
+            purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
+        if purged:
+            self._database.erase_deleted()
+
+    # What can't be embedded
+
+    def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
+        """Note for each revision why its text can't be embedded, or None where it now can."""
+        with self._database.writing() as connection:
+            rows = self._mapper.any_of(
+                connection, collection_key, "revision", list(reasons), CURRENT
+            )
+            for row in list(rows):
+                if is_sound(row):
+                    noted = {**row, "quarantined": reasons[row["revision"]]}
+                    self._mapper.rewrite(connection, noted)
+
+    def quarantined(self) -> dict[int, list[int]]:
+        """By collection, the revisions of current questions that are quarantined; none: absent."""
+        query = sa.select(questions.c.collection_key, questions.c.revision).where(QUARANTINED)
+        revisions: dict[int, list[int]] = {}
+        with self._database.reading() as connection:
+            for key, revision in connection.execute(query):
+                revisions.setdefault(key, []).append(revision)
+        return revisions
+
+    def quarantined_count(self) -> int:
+        """How many current questions could not be embedded, over all collections."""
+        return self._mapper.count(QUARANTINED)

@@ -1,0 +1,117 @@
+"""Labels and wishes in, thresholds out within a second; and near pairs looked for, a few questions at a time."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+
+from app.background import log_failure
+from app.detector import Detector
+from app.engine.store import Store
+from app.errors import CollectionNotFound, NotReady, SameaskError
+from app.promises.kept import Kept
+from app.promises.kept_collections import KeptCollections
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Which collections' labels and wishes have changed, and what follows from that. Of one event loop."""
+
+    def __init__(self, store: Store, detector: Detector, kept: KeptCollections) -> None:
+        self._store = store
+        self._detector = detector
+        self._kept = kept
+        self._labelled: dict[str, set[int]] = defaultdict(set)  # by collection, labels not seen yet
+        self._learnt: dict[str, set[bytes]] = defaultdict(set)  # pairs that no shadow has seen yet
+        self._wished: set[str] = set()  # collections whose thresholds are to be derived anew
+
+    async def begin(self) -> None:
+        """Have thresholds derived wherever something is wished, and from now on wherever labels change."""
+        for collection in await self._detector.read(self._store.collections.all):
+            if collection.has_wish:
+                self.renew_soon(collection.name)
+        self._detector.on_labels = self.labels_changed
+
+    def labels_changed(self, collection: str, label_ids: Sequence[int]) -> None:
+        """Labels of a collection were written or undone."""
+        self._labelled[collection].update(label_ids)
+
+    def renew_soon(self, collection: str) -> None:
+        """Derive a collection's thresholds soon: what is wished of it has changed, or what is known."""
+        self._wished.add(collection)
+
+    async def learn(self, kept: Kept) -> bool:
+        """Read what new labels say, and which pairs nobody needs to look at any more; whether there were any.
+
+        The caller holds the lock of what is kept: nobody is offered a pair whose label is being read.
+        """
+        name = kept.collection.name
+        label_ids = self._labelled.pop(name, set())
+        if not label_ids:
+            return False
+        read = self._detector.read
+        try:
+            pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
+            await read(kept.labelled.renew, pairs)
+        except BaseException:
+            self._labelled[name].update(label_ids)  # they are read another time
+            raise
+        kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
+        self._learnt[name].update(pairs)
+        return True
+
+    async def keep_up(self) -> None:
+        """Derive the thresholds of collections whose labels or wishes have changed."""
+        wished = self._wished
+        self._wished = set()
+        for name in sorted(self._labelled.keys() | wished):
+            try:
+                await self._renew(name)
+            except CollectionNotFound:
+                self._labelled.pop(name, None)
+            except NotReady:
+                self._wished.add(name)
+            except SameaskError as error:
+                log.warning("the thresholds of %s can't be derived: %s", name, error)
+                self._wished.add(name)
+            except Exception as error:
+                self._labelled.pop(name, None)
+                log_failure(f"the thresholds of {name} can't be derived", error)
+
+    async def _renew(self, name: str) -> None:
+        with self._detector.live.in_use() as live:
+            kept = await self._kept.of(name, live)
+            async with kept.lock:
+                await self.learn(kept)
+            await kept.derive()
+            pairs = sorted(self._learnt.pop(name, ()))
+            for shadow in self._kept.prepared(kept.key):
+                if shadow.release is not live:
+                    await self._renew_shadow(shadow, pairs)
+
+    async def _renew_shadow(self, shadow: Kept, pairs: Sequence[bytes]) -> None:
+        """Let a release on its way follow, which may be ended meanwhile."""
+        try:
+            with shadow.release.in_use():
+                await self._detector.read(shadow.labelled.renew, pairs)
+                await shadow.derive()
+        except SameaskError as error:
+            log.warning("a release on its way can't follow labels: %s", error)
+
+    async def look_further(self) -> bool:
+        """Take a few more questions into the pools that want some; whether there were any."""
+        has_more = False
+        for kept in self._kept.all():
+            with self._detector.live.in_use() as live:
+                if kept.release is not live:
+                    continue
+                if not live.state(kept.key).ready:
+                    self._kept.forget(kept.key)
+                    continue
+                if kept.pool.is_outdated:
+                    await self._kept.of(kept.collection.name, live)
+                had_more = await kept.pool.advance()
+                if had_more and not kept.pool.to_read:
+                    self._wished.add(kept.collection.name)
+                has_more = has_more or had_more
+        return has_more
