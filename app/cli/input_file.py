@@ -8,7 +8,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from app.cli.options import STANDARD_INPUT
-from app.engine.rows import TableFile
+from app.cli.terminal import print_note
+from app.engine.rows import TableFile, with_encoding
+from app.engine.rows.encoding import WESTERN
 from app.errors import CommandError
 
 NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t"}
@@ -21,7 +23,7 @@ def named_file(
     """The file, as it is to be read. What comes through a pipe is kept on the disk meanwhile. Raises CommandError."""
     delimiter = _delimiter(delimiter)
     if path != STANDARD_INPUT and path.is_file():
-        yield TableFile(path, str(path), delimiter, encoding)
+        yield _found(TableFile(path, str(path), delimiter, encoding))
         return
     name = "standard input" if path == STANDARD_INPUT else str(path)
     with NamedTemporaryFile(prefix="sameask-") as kept:
@@ -31,7 +33,18 @@ def named_file(
             with path.open("rb") as pipe:
                 shutil.copyfileobj(pipe, kept)
         kept.flush()
-        yield TableFile(Path(kept.name), name, delimiter, encoding)
+        yield _found(TableFile(Path(kept.name), name, delimiter, encoding))
+
+
+def _found(file: TableFile) -> TableFile:
+    """The file with its encoding; a line where that is a guess."""
+    found = with_encoding(file)
+    if not file.encoding and found.encoding == WESTERN:
+        print_note(
+            f"{file.name} is no UTF-8, and read as {WESTERN}; --encoding names another",
+            style="yellow",
+        )
+    return found
 
 
 def _delimiter(given: str | None) -> str | None:

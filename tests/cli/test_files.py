@@ -60,6 +60,18 @@ def test_every_kind_of_file_is_imported(
     assert stored(sameask, *there) == QUESTIONS
 
 
+def test_a_guess_of_the_encoding_is_told(
+    sameask: Sameask, tmp_path: Path, there: tuple[str, ...]
+) -> None:
+    file = saved(tmp_path, FILES["semicolon, cp1252, Windows"])
+    guessed = sameask("import", file, "--create", *there)
+    assert (
+        guessed.err.splitlines()[0]
+        == f"{file} is no UTF-8, and read as cp1252; --encoding names another"
+    )
+    assert "cp1252" not in sameask("import", file, "--encoding", "cp1252", *there).err
+
+
 @pytest.mark.parametrize("fault", REFUSED)
 def test_a_file_of_which_nothing_can_be_read_is_one_line(
     sameask: Sameask, tmp_path: Path, fault: str

@@ -9,3 +9,4 @@ from app.engine.rows.file import TableFile as TableFile
 from app.engine.rows.file import truth as truth
 from app.engine.rows.reading import read_columns as read_columns
 from app.engine.rows.reading import read_rows as read_rows
+from app.engine.rows.reading import with_encoding as with_encoding

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from app.engine.rows.columns import chosen, places
 from app.engine.rows.content import Content
-from app.engine.rows.encoding import find_encoding, numbered_lines, open_text
+from app.engine.rows.encoding import numbered_lines, open_text
 from app.engine.rows.file import MAX_LINE_CHARACTERS, Row
 from app.errors import UnreadableFile
 
@@ -152,9 +152,9 @@ def _form(cell: str) -> str:
 class Delimited:
     """The columns and rows of such a file. Raises UnreadableFile, OSError, UnicodeError."""
 
-    def __init__(self, content: Content, encoding: str | None, delimiter: str | None) -> None:
+    def __init__(self, content: Content, encoding: str, delimiter: str | None) -> None:
         self._content = content
-        self._encoding = find_encoding(content.open, encoding)
+        self._encoding = encoding
         self._given = delimiter
 
     @property

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import IO, Any
 
 from app.engine.rows.content import Content
-from app.engine.rows.encoding import find_encoding, numbered_lines, open_text
+from app.engine.rows.encoding import numbered_lines, open_text
 from app.engine.rows.file import MAX_LINE_CHARACTERS, Row
 from app.errors import UnreadableFile
 
@@ -20,9 +20,9 @@ class JsonLines:
 
     kind = "JSON lines"
 
-    def __init__(self, content: Content, encoding: str | None) -> None:
+    def __init__(self, content: Content, encoding: str) -> None:
         self._content = content
-        self._encoding = find_encoding(content.open, encoding)
+        self._encoding = encoding
 
     def columns(self) -> list[str]:
         """The names in the first objects."""
@@ -55,9 +55,9 @@ class JsonArray:
 
     kind = "JSON array"
 
-    def __init__(self, content: Content, encoding: str | None) -> None:
+    def __init__(self, content: Content, encoding: str) -> None:
         self._content = content
-        self._encoding = find_encoding(content.open, encoding)
+        self._encoding = encoding
 
     def columns(self) -> list[str]:
         """The names in the first objects."""

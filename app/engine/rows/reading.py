@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,6 +42,15 @@ def read_columns(file: TableFile | Path) -> tuple[str, list[str]]:
         return table.kind, table.columns()
 
 
+def with_encoding(file: TableFile) -> TableFile:
+    """The same file; of a text, with its encoding, so that it is looked for once. Raises UnreadableFile."""
+    with _named(file):
+        content = content_of(file.path)
+        if content.kind != "text":
+            return file
+        return replace(file, encoding=find_encoding(content.open, file.encoding))
+
+
 def table_of(file: TableFile) -> Table:
     """What a file is. Raises UnreadableFile, without the file's name, and what reading it raises."""
     content = content_of(file.path)
@@ -48,16 +58,16 @@ def table_of(file: TableFile) -> Table:
         return ParquetRows(file.path)
     if content.kind == "spreadsheet":
         return Spreadsheet(file.path)
-    begins = _first_character(content, file.encoding)
+    encoding = find_encoding(content.open, file.encoding)
+    begins = _first_character(content, encoding)
     if begins == "[":
-        return JsonArray(content, file.encoding)
+        return JsonArray(content, encoding)
     if begins == "{":
-        return JsonLines(content, file.encoding)
-    return Delimited(content, file.encoding, file.delimiter)
+        return JsonLines(content, encoding)
+    return Delimited(content, encoding, file.delimiter)
 
 
-def _first_character(content: Content, encoding: str | None) -> str:
-    encoding = find_encoding(content.open, encoding)
+def _first_character(content: Content, encoding: str) -> str:
     with open_text(content.open(), encoding) as text:
         return text.read(SAMPLE_CHARACTERS).lstrip()[:1]
 
