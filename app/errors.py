@@ -134,8 +134,8 @@ class BodyTooLarge(RequestError):
     status = 413
     title = "Body too large"
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"the body may have at most {max_bytes:,} bytes (SAMEASK_MAX_BODY_BYTES)")
+    def __init__(self, max_bytes: int, limit: str = "SAMEASK_MAX_BODY_BYTES") -> None:
+        super().__init__(f"the body may have at most {max_bytes:,} bytes ({limit})")
 
 
 class HeadTooLarge(RequestError):

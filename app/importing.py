@@ -105,12 +105,16 @@ class Imports:
         self._last_number = 0
         shutil.rmtree(self._folder, ignore_errors=True)  # of a server before
 
-    def begin(self, name: str, size: int, collection: str) -> Import:
-        """A new import. Raises UnreadableFile, ImportBusy."""
+    def refuse_if_large(self, size: int) -> None:
+        """Raise UnreadableFile for more bytes than a file may have."""
         if size > self._max_bytes:
             raise UnreadableFile(
-                f"{name} has {size:,} bytes; at most {self._max_bytes:,} (SAMEASK_MAX_IMPORT_BYTES)"
+                f"it has {size:,} bytes; at most {self._max_bytes:,} (SAMEASK_MAX_IMPORT_BYTES)"
             )
+
+    def begin(self, name: str, size: int, collection: str) -> Import:
+        """A new import. Raises UnreadableFile, ImportBusy."""
+        self.refuse_if_large(size)
         self._make_room()
         self._last_number += 1
         folder = self._folder / str(self._last_number)
@@ -204,7 +208,7 @@ class Imports:
             writer = RejectedRows(file, ("id", "text"))
             while batch := await asyncio.to_thread(_next, rows, self._batch):
                 good = _good(batch)
-                await asyncio.to_thread(_note, one, batch, writer)
+                await asyncio.to_thread(_note, one, batch, writer, self._max_bytes)
                 one.reading += await self._detector.reading_of([text for _, text in good])
                 ids = [question_id for question_id, _ in good]
                 revisions = self._detector.store.questions.revisions
@@ -247,15 +251,18 @@ def _good(batch: Sequence[CheckedRow]) -> list[Question]:
     return [(row.values[0], row.values[1]) for row, problem in batch if problem is None]
 
 
-def _note(one: Import, batch: Sequence[CheckedRow], rejected: RejectedRows) -> None:
-    """Count the rows; keep the first problems to show, and all of them in the file of rejected rows."""
+def _note(one: Import, batch: Sequence[CheckedRow], rejected: RejectedRows, max_bytes: int) -> None:
+    """Count the rows; keep the first problems to show, and write all bad rows down as long as there is room: a packed
+    file may unpack to any number."""
+    has_room = one.rejected.stat().st_size < max_bytes
     for row, problem in batch:
         one.tally.add(row, problem, None if problem else row.values[1])
         if problem is None:
             continue
         if len(one.problems) < SHOWN_PROBLEMS:
             one.problems.append((row.line, problem))
-        rejected.write(row, problem)
+        if has_room:
+            rejected.write(row, problem)
 
 
 def _append(file: Path, offset: int, piece: bytes) -> None:

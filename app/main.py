@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
@@ -69,6 +70,8 @@ DESCRIPTION = """Has this question been asked before?
 Questions live in *collections*. `POST /duplicates` finds stored questions that ask the same as new ones;
 `POST /pair-score` scores pairs; what people say of a pair with `POST /labels` overrules the model in both. Every
 answer is advice: nothing is closed, merged or deleted by itself."""
+
+MAX_STRANGER_BYTES = 64 * 2**10  # of a body whose sender is not known: the form to sign in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,7 +147,11 @@ def _pages(state: State, settings: Settings) -> FastAPI:
     state.sessions = sessions = Sessions()
     pages = create_pages(state)
     pages.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
-    pages.add_middleware(KnowVisitors, sessions=sessions)
+    pages.add_middleware(
+        KnowVisitors,
+        sessions=sessions,
+        for_strangers=partial(LimitBody, max_bytes=MAX_STRANGER_BYTES, limit="before signing in"),
+    )
     return pages
 
 

@@ -2,11 +2,13 @@
 
     python benchmarks/promise.py simulate --runs 200 --json
     python benchmarks/promise.py written --side report --json
+    python benchmarks/promise.py cost
 
 `simulate` draws near pairs whose probabilities are off in some way, and labels them as the review queue asks, by four
 kinds of people. A run is broken if at any look the threshold that labels support has a lower true precision than the
-target. `written` makes each domain of the written questions a collection of all its texts, reads its near pairs by the
-release, and counts labels until the targets are supported: by the queue, and by pairs drawn at random.
+target. `written` makes each domain of the written questions a collection of all its texts, and
+one of all domains, reads the near pairs by the release, and counts labels until the targets are supported: by the
+queue, and by pairs drawn at random. `cost` times what `GET …/evidence` computes from 20,000 labels.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine.drawing import STRATA, Plan, draw, plan
-from app.engine.evidence import Drawn, Evidence, Promise, stratum_of, weights_of
+from app.engine.evidence import TIGHTER, Drawn, Evidence, Promise, derive, stratum_of, weights_of
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.scorer import Scorer
@@ -35,10 +38,13 @@ from benchmarks.corpus import say, show
 
 LOOK_EVERY = 5  # labels
 MOST_LABELS = 250
+MOST_OF_WRITTEN = 3000
+COST_LABELS, COST_PAIRS, COST_ROUNDS = 20_000, 25_000, 9
 REVIEW = 0.03
 NEAR = 5
 SIMULATED_PAIRS = 3000
 TARGETS = (0.90, 0.95)
+ALL = "all domains as one collection"
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.bool_]
@@ -225,6 +231,36 @@ def simulate(seeds: Sequence[int], person: str) -> dict[str, Any]:
     }
 
 
+def cost(scorer: Scorer) -> dict[str, Any]:
+    """The milliseconds of thresholds, curve and tighter promises; medians of some rounds."""
+    lots = np.random.default_rng(0)
+    population = lots.beta(0.4, 0.6, COST_PAIRS)
+    places = lots.choice(COST_PAIRS, COST_LABELS, replace=False)
+    probabilities = population[places]
+    is_duplicate = lots.random(COST_LABELS) < probabilities
+    strata = stratum_of(probabilities)
+    sizes = np.bincount(stratum_of(population), minlength=STRATA)[strata].tolist()
+    weights = weights_of([str(stratum) for stratum in strata], sizes)
+    of_release = scorer.thresholds(None)
+    seconds = []
+    for _ in range(COST_ROUNDS):
+        start = perf_counter()
+        evidence = Evidence(Drawn(probabilities, is_duplicate, weights), population)
+        thresholds, _ = derive(evidence, of_release, TARGETS[-1], None)
+        derived = perf_counter()
+        evidence.curve()
+        for target in TIGHTER:
+            evidence.promise(target, thresholds.review)
+        seconds.append((derived - start, perf_counter() - derived))
+    derivation, telling = 1000 * np.median(seconds, axis=0)
+    return {
+        "near pairs": COST_PAIRS,
+        "labels": COST_LABELS,
+        "thresholds, ms": round(float(derivation)),
+        "curve and promises, ms": round(float(telling)),
+    }
+
+
 def written(release: Release, side: str, domains: Sequence[str], device: str) -> dict[str, Any]:
     """Each domain as a collection: labels until each target is supported, by the queue and at random."""
     clusters = read_clusters("report" if side == "report" else "calibration")
@@ -236,9 +272,9 @@ def written(release: Release, side: str, domains: Sequence[str], device: str) ->
         return _probabilities(texts, pairs, encoder, classifier, scorer)
 
     figures: dict[str, Any] = {}
-    for name in names:
+    for name in [*names, ALL]:
         say(f"reading {name}")
-        own = [cluster for cluster in clusters if cluster.domain == name]
+        own = [cluster for cluster in clusters if name in (cluster.domain, ALL)]
         truth = collection_of(own, encoder.encode, read)
         figures[name] = {
             "near pairs": len(truth.probabilities),
@@ -313,7 +349,7 @@ def _compared(truth: Truth, target: float, seeds: int = 5) -> dict[str, Any]:
     for name, at_random in (("queue", False), ("random", True)):
         outcomes = [
             Labelling(truth, target, careful, seed, at_random=at_random).until_supported(
-                len(truth.probabilities)
+                min(MOST_OF_WRITTEN, len(truth.probabilities))
             )
             for seed in range(seeds)
         ]
@@ -337,7 +373,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["simulate", "written"])
+    parser.add_argument("what", choices=["simulate", "written", "cost"])
     parser.add_argument("--runs", type=int, default=200, help="of each kind of person")
     parser.add_argument("--first", type=int, default=0, help="the first run's seed")
     parser.add_argument("--people", nargs="*", default=list(PEOPLE), choices=list(PEOPLE))
@@ -354,6 +390,8 @@ def main() -> None:
             say(f"{arguments.runs} runs of a {person} person")
             seeds = range(arguments.first, arguments.first + arguments.runs)
             figures[person] = simulate(seeds, person)
+    elif arguments.what == "cost":
+        figures = cost(Release.open(arguments.release).scorer("0.90"))
     else:
         release = Release.open(arguments.release)
         figures = written(release, arguments.side, arguments.domains, arguments.device)

@@ -11,10 +11,9 @@ from pathlib import Path
 from random import Random
 from urllib.parse import quote
 
-import psutil
-
 from app.engine.release import Release
 from tests.cli.commands import serving
+from tests.memory import Memory
 from tests.raw_http import RawRequest, ask_server, check_answer
 
 MAX_RISE = 64 * 2**20  # bytes of memory for one request
@@ -126,26 +125,6 @@ class Costs:
         for kind, times in sorted(self.sent.items()):
             lines.append(f"  {times:6,}  {kind:20} {self.rises[kind] / 2**20:6.1f} MiB at most")
         return "\n".join(lines)
-
-
-class Memory:
-    """The resident memory of a process, and how high it rose."""
-
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self._folder = Path(f"/proc/{pid}")
-        self._before = 0
-
-    def begin(self) -> None:
-        """Forget how high it was, and count from here."""
-        (self._folder / "clear_refs").write_text("5")
-        self._before = self._process.memory_info().rss
-
-    def rise(self) -> int:
-        """By how many bytes it rose since, at its highest."""
-        status = (self._folder / "status").read_text()
-        highest = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-        return highest - self._before
 
 
 def fuzz_hostile(folder: Path, release: Release, count: int, seed: int) -> Costs:

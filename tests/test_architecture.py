@@ -262,7 +262,8 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.batching": set(),
     "app.engine.coroutines": set(),
     "app.engine.files": set(),
-    "app.engine.rows": {"app.engine.rows"},
+    "app.engine.rows": {"app.engine.rows", "app.engine.parquet_footer"},
+    "app.engine.parquet_footer": set(),
     "app.engine.text": set(),
     "app.engine.data": set(),
     "app.engine.models": {

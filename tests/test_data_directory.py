@@ -1,7 +1,10 @@
 """The data directory has one holder; keys are made and revoked beside it, and nothing else is touched there."""
 
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module
@@ -16,6 +19,7 @@ from app.keys import make_key
 from app.scopes import KeyScope
 from tests.engine.test_migrations import before, insert_question
 
+ROOT = Path(__file__).parent.parent
 BEFORE_KEYS = import_module("app.engine.store.migrations.versions.0003_keys").down_revision
 
 
@@ -137,6 +141,19 @@ def test_a_copy_of_the_database_file_alone_is_told_of(
         assert list(store.questions.every("default")) == []
     assert "was copied while a server had it open" in caplog.text
     assert "`.backup`" in caplog.text
+
+
+def test_the_documented_copy_of_a_served_database_is_whole(served: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    (command,) = re.findall(r"`(python -c [^`]*VACUUM INTO [^`]*)`", page)
+    (tmp_path / "data").symlink_to(served)
+    environment = {"PATH": str(Path(sys.executable).parent)}
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment, check=True)
+    copy = tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    (tmp_path / "copy.db").rename(copy / DATABASE)
+    with locked(copy) as store:
+        assert [question.text for question in store.questions.every("default")] == ["one"]
 
 
 def test_a_copy_that_an_earlier_version_left_without_any_table_is_told_of(

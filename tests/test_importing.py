@@ -1,5 +1,6 @@
 """Imports from the pages: pieces in, checked rows, questions out."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,18 @@ def test_a_file_that_is_too_large_is_refused(client: TestClient) -> None:
     imports = imports_of(client)
     with pytest.raises(UnreadableFile, match="SAMEASK_MAX_IMPORT_BYTES"):
         imports.begin("a.csv", 2**30 + 1, "default")
+
+
+def test_bad_rows_are_written_down_as_long_as_there_is_room(settings: Settings) -> None:
+    small = settings.model_copy(update={"max_import_bytes": 4096})
+    with TestClient(create_app(small)) as client:
+        wait_until_ready(client)
+        content = gzip.compress(b"id,text\n" + b"a,\n" * 20_000)
+        one = come(client, content, "a.csv.gz")
+        call(client, check, imports_of(client), one)
+        wait_until(lambda: not one.is_under_way)
+        assert (one.phase, one.tally.bad) == ("checked", 20_000)
+        assert one.rejected.stat().st_size < 3 * 2**14
 
 
 def test_the_oldest_idle_import_makes_room(client: TestClient) -> None:

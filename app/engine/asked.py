@@ -1,5 +1,6 @@
 """One distinct text of a request for duplicates, and all that is known of it by now."""
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -53,3 +54,30 @@ class Asked:
         """What people said of it and the question."""
         labels = self.labels.get(question.loose)
         return ruling_on(self.words, question, labels) if labels else None
+
+    def is_linked_to(self, question: Question) -> bool:
+        """Whether people called the two duplicates, and nobody lately the opposite."""
+        ruling = self.ruling(question)
+        return ruling is not None and ruling.links
+
+    def add_same_words(self, question: Question, most: int) -> bool:
+        """Take a stored question of the same visible words among the exact ones, unless somebody calls it different;
+        whether it was taken. Of each text the oldest stays, `most` texts: the same bytes first, then the oldest."""
+        ruling = self.ruling(question)
+        if ruling and not ruling.links:
+            return False
+        is_full = len(self.exact) >= most
+        if is_full and self._rank(question) > self._rank(self.exact[-1]):
+            return False
+        for place, known in enumerate(self.exact):
+            if known.text == question.text:
+                if known.revision <= question.revision:
+                    return False
+                del self.exact[place]
+                break
+        insort(self.exact, question, key=self._rank)
+        del self.exact[most:]
+        return True
+
+    def _rank(self, question: Question) -> tuple[bool, int]:
+        return question.text != self.words.text, question.revision

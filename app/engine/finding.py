@@ -12,7 +12,7 @@ from app.engine.asked import Asked, Near
 from app.engine.asking import Models, Phases
 from app.engine.findings import Candidate, Finding, Findings
 from app.engine.live_release import LiveRelease
-from app.engine.query import Bounds, Query
+from app.engine.query import READ_AT_ONCE, Bounds, Query
 from app.engine.rulings import by_other
 from app.engine.search import Search
 from app.engine.store import Collection, Copies, Question, Store
@@ -78,26 +78,28 @@ class Find:
             for number, text in enumerate(self._query.texts):
                 if text not in self._asked:
                     self._asked[text] = Asked(Words.of(text), f"questions.{number}")
+            self._excluded.update(excluded.values())
             words = [asked.words for asked in self._asked.values()]
-            digests = {of_text.digest for of_text in words}
-            matches = self._store.questions.with_digests(collection.key, list(digests))
             labels = self._store.labels.on(collection.key, words)
-        self._excluded.update(excluded.values())
-        for text, asked in self._asked.items():
-            asked.labels = by_other(asked.words, labels.get(text, ()))
-            asked.exact = self._same_words(asked, matches.get(asked.words.digest, ()))
+            for text, asked in self._asked.items():
+                asked.labels = by_other(asked.words, labels.get(text, ()))
+            self._find_same_words(collection.key)
         return collection
 
-    def _same_words(self, asked: Asked, matches: Sequence[Question]) -> list[Question]:
-        """Those of the same visible words that nobody calls different, the same bytes first, then the oldest."""
-        same: dict[str, Question] = {}  # one of each text
-        for question in matches:
+    def _find_same_words(self, key: int) -> None:
+        """Give each text its exact matches, as many as it can be answered with. Raises AnswerTooLarge."""
+        askers: dict[bytes, list[Asked]] = {}
+        for asked in self._asked.values():
+            askers.setdefault(asked.words.digest, []).append(asked)
+        taken = 0
+        for question in self._store.questions.with_digests(key, list(askers)):
             if question.revision in self._excluded:
                 continue
-            ruling = asked.ruling(question)
-            if ruling is None or ruling.links:
-                same.setdefault(question.text, question)
-        return sorted(same.values(), key=lambda question: question.text != asked.words.text)
+            for asked in askers[question.digest]:
+                taken += asked.add_same_words(question, self._query.top_k)
+            if taken >= READ_AT_ONCE:
+                taken = 0
+                self._refuse_if_large()
 
     # What the index and labels offer
 

@@ -54,18 +54,17 @@ class Bounds:
         questions: dict[int, Question] = {}
         for start in range(0, len(distinct), READ_AT_ONCE):
             questions |= store.questions.read(key, distinct[start : start + READ_AT_ONCE])
-            distinct_texts = {
-                question.text for question in questions.values()
-            }  # copies are one candidate
-            self._refuse(distinct_texts, READ_SHARE * self.max_answer_bytes)
+            if not self.may_read({question.text for question in questions.values()}):
+                raise AnswerTooLarge(self.max_answer_bytes)
         return questions
+
+    def may_read(self, distinct_texts: Collection[str]) -> bool:
+        """Whether these texts are no more than may be read for an answer; copies of one are one candidate."""
+        return fit(distinct_texts, READ_SHARE * self.max_answer_bytes)
 
     def refuse_if_large(self, questions: Sequence[Question]) -> None:
         """Raise AnswerTooLarge if the texts of these questions are more than an answer may hold."""
-        self._refuse([question.text for question in questions], self.max_answer_bytes)
-
-    def _refuse(self, texts: Collection[str], max_bytes: int) -> None:
-        if not fit(texts, max_bytes):
+        if not fit([question.text for question in questions], self.max_answer_bytes):
             raise AnswerTooLarge(self.max_answer_bytes)
 
 

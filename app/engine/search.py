@@ -15,6 +15,7 @@ from app.engine.store import Question, Store
 
 MORE = 4  # times as many hits are looked at, where copies of a text take the places of others
 MOST_HITS = 2048
+LINKED_AT_ONCE = 16  # texts that labels link to one that is asked
 
 
 class Search:
@@ -45,11 +46,8 @@ class Search:
 
     def link(self, texts: Sequence[Asked]) -> None:
         """Add to each text the questions that labels link to it, if they are indexed. Raises NotReady."""
-        digests: set[bytes] = set()
-        for asked in texts:
-            digests.update(asked.linked)
         with self._phases.timed("read"):
-            linked = self._store.questions.with_digests(self._key, list(digests), "loose")
+            linked = self._find_linked(texts)
             questions = list(chain(*linked.values()))
             for asked in texts:
                 questions += asked.exact
@@ -58,6 +56,28 @@ class Search:
         for asked in texts:
             self._add_links(asked, linked, indexed)
             asked.near = list(asked.links)
+
+    def _find_linked(self, texts: Sequence[Asked]) -> dict[bytes, list[Question]]:
+        """By loose digest, the questions that labels link to a text: of each text the oldest, no more than may be
+        read for an answer."""
+        askers: dict[bytes, list[Asked]] = {}
+        for asked in texts:
+            for other in asked.linked:
+                askers.setdefault(other, []).append(asked)
+        linked: dict[str, Question] = {}
+        for question in self._store.questions.with_digests(self._key, list(askers), "loose"):
+            known = linked.get(question.text)
+            has_older = known is not None and known.revision < question.revision
+            if has_older or question.revision in self._excluded:
+                continue
+            if any(asked.is_linked_to(question) for asked in askers[question.loose]):
+                linked[question.text] = question
+            if len(linked) % LINKED_AT_ONCE == 0 and not self._bounds.may_read(linked):
+                break
+        by_digest: dict[bytes, list[Question]] = {}
+        for question in linked.values():
+            by_digest.setdefault(question.loose, []).append(question)
+        return by_digest
 
     def _add_links(
         self,
@@ -75,11 +95,9 @@ class Search:
         for other in asked.linked:
             for question in linked.get(other, ()):
                 vector = indexed.get(question.revision)
-                is_offered = question.text in offered or question.revision in self._excluded
-                if vector is None or is_offered:
+                if vector is None or question.text in offered:
                     continue
-                ruling = asked.ruling(question)
-                if ruling is not None and ruling.links:
+                if asked.is_linked_to(question):
                     offered.add(question.text)
                     likeness = similarity(own[None], vector[None])
                     asked.links.append(Near(question, float(likeness[0])))

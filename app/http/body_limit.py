@@ -1,4 +1,4 @@
-"""No body beyond the limit is read, whatever its Content-Length claims."""
+"""No body beyond the limit is read, whatever its Content-Length claims; of a GET, which has no use for one, none is."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,14 +8,18 @@ from app.http.problems import problem
 
 
 class LimitBody:
-    """ASGI middleware: answers 413 as soon as a body is known to exceed `max_bytes`."""
+    """ASGI middleware: answers 413 as soon as a body is known to exceed `max_bytes`; `limit` says whose limit it is.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    The body of a GET, which no route looks at, is left to the server.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, limit: str = "SAMEASK_MAX_BODY_BYTES") -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] == "GET":
             await self._app(scope, receive, send)
             return
         too_large = self._is_past_limit(Headers(scope=scope).get("content-length", "0"))
@@ -28,7 +32,7 @@ class LimitBody:
             if not read[-1].get("more_body", False):
                 break
         if too_large:
-            error = BodyTooLarge(self._max_bytes)
+            error = BodyTooLarge(self._max_bytes, self._limit)
             refusal = problem(
                 error.status, error.title, str(error), headers={"Connection": "close"}
             )

@@ -4,7 +4,7 @@
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -115,26 +115,34 @@ class Visitor:
 
 
 class KnowVisitors:
-    """ASGI middleware: nothing of a request is read before it is known who asks; who has no session signs in first."""
+    """ASGI middleware: nothing of a request is read before it is known who asks; who has no session signs in first.
 
-    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+    `for_strangers` makes of the pages the app that answers at OPEN_PATHS.
+    """
+
+    def __init__(
+        self, app: ASGIApp, sessions: Sessions, for_strangers: Callable[[ASGIApp], ASGIApp]
+    ) -> None:
         self._app = app
+        self._for_strangers = for_strangers(app)
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if path_in(scope).startswith(OPEN_PATHS):
+            await self._for_strangers(scope, receive, send)
+            return
         connection = HTTPConnection(scope)
-        if not path_in(scope).startswith(OPEN_PATHS):
-            token = connection.cookies.get(COOKIE)
-            session = self._sessions.get(token)
-            try:
-                caller = await _caller(connection, session)
-            except SameaskError as error:
-                if isinstance(error, KeyRefused):
-                    self._sessions.end(token)
-                await refuse(Request(scope, receive), error)(scope, receive, send)
-                return
-            csrf = session.csrf if session else ""
-            scope.setdefault("state", {})["visitor"] = Visitor(caller, csrf)
+        token = connection.cookies.get(COOKIE)
+        session = self._sessions.get(token)
+        try:
+            caller = await _caller(connection, session)
+        except SameaskError as error:
+            if isinstance(error, KeyRefused):
+                self._sessions.end(token)
+            await refuse(Request(scope, receive), error)(scope, receive, send)
+            return
+        csrf = session.csrf if session else ""
+        scope.setdefault("state", {})["visitor"] = Visitor(caller, csrf)
         await self._app(scope, receive, send)
 
 

@@ -14,6 +14,47 @@ from app.settings import Settings
 FORM = "application/x-www-form-urlencoded"
 BYTES = "application/octet-stream"  # a piece of a file
 MAX_FIELDS = 1000
+MAX_TOLD = 100  # of the fields that nobody knows
+# Of all pages. Another name is misspelt: to pass it over would act on what is meant where it is left out.
+NAMES = frozenset(
+    (
+        "a",
+        "after",
+        "b",
+        "back",
+        "collection",
+        "csrf",
+        "data_set",
+        "different",
+        "first",
+        "force",
+        "id",
+        "id_column",
+        "is_duplicate",
+        "kind",
+        "label",
+        "note",
+        "offer",
+        "other",
+        "other_id",
+        "place",
+        "prefix",
+        "question",
+        "reason",
+        "recipe",
+        "release",
+        "run",
+        "same",
+        "second",
+        "skipped",
+        "target_precision",
+        "text",
+        "text_column",
+        "undone",
+        "without",
+        "words",
+    )
+)
 
 TEXT: TypeAdapter[str] = TypeAdapter(Text)
 NEW_ID: TypeAdapter[str] = TypeAdapter(QuestionId)
@@ -55,6 +96,14 @@ class Fields:
         self._values = values
         self._limits = Limits(settings)
         self._errors: list[FieldError] = []
+
+    def refuse_unknown(self) -> None:
+        """Raise InvalidRequest for a field that no page has."""
+        unknown = [name for name in self._values if name not in NAMES][:MAX_TOLD]
+        if unknown:
+            raise InvalidRequest(
+                *[FieldError(name[:100], "is no field of a page") for name in unknown]
+            )
 
     def __contains__(self, name: str) -> bool:
         return bool(self._values.get(name))

@@ -3,11 +3,12 @@
 from typing import cast
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.errors import FieldError, FileRefused, InvalidRequest, UnreadableFile
+from app.fields import MAX_ID_CHARACTERS
 from app.file_preview import SAMPLE_BYTES, preview
 from app.importing import Import, Imports
 from app.web.page import Page, ThePage
@@ -24,11 +25,13 @@ async def preview_import(page: ThePage) -> HTMLResponse:
     """What a file is, by the samples of its beginning and its end that the body is made of. Raises FileRefused."""
     name, size = _name_and_size(page.request)
     sample = await page.request.body()
+    imports = _imports(page)
     beginning = sample[:SAMPLE_BYTES]
     end = sample[SAMPLE_BYTES:] or sample
     try:
+        imports.refuse_if_large(size)
         seen = await run_in_threadpool(preview, name, size, beginning, end)
-        one = _imports(page).begin(name, size, page.collection)
+        one = imports.begin(name, size, page.collection)
     except UnreadableFile as error:
         raise FileRefused(str(error)) from error
     return page.part("import_preview.html", preview=seen, imported=one)
@@ -54,6 +57,10 @@ async def check_import(number: int, page: ThePage) -> HTMLResponse:
     if id_column == text_column:
         raise InvalidRequest(FieldError("id_column", "is the column of the questions too"))
     prefix = page.fields.given("prefix")
+    if len(prefix) > MAX_ID_CHARACTERS:
+        raise InvalidRequest(
+            FieldError("prefix", f"may have at most {MAX_ID_CHARACTERS} characters")
+        )
     one = _imports(page).check(number, (id_column or None, text_column), prefix)
     return _shown(page, one)
 
@@ -80,6 +87,8 @@ async def show_import(number: int, page: ThePage) -> HTMLResponse:
 async def rejected_rows(number: int, page: ThePage) -> FileResponse:
     """The rows that can't be taken, each with its line and why, as CSV."""
     one = _imports(page).get(number)
+    if not one.rejected.exists():
+        raise HTTPException(404)  # it was not checked, or is over
     name = f"not-taken-of-{one.name.rpartition('.')[0] or one.name}.csv"
     return FileResponse(one.rejected, media_type="text/csv", filename=name)
 

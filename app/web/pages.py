@@ -1,6 +1,7 @@
 """The pages as one app beside JSON's: who asks for `/` or for what lies under `/page` is answered here."""
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.datastructures import State
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from app.web.problems import problem, refuse
 
 ROOMS = (static, sign_in, ask, compare, review, questions, imports, releases, health)
 STARTING = "the service is starting: it is opening its data and its models"
+NO_SUCH_PAGE = "there is no such page"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -34,7 +36,7 @@ def create_pages(state: State) -> FastAPI:
         names.update(str(route.name) for route in room.router.routes)
     if wrong := names ^ SCOPES.keys():
         raise LookupError(f"app/web/access.py must give each page a scope: {sorted(wrong)}")
-    for kind in (SameaskError, HTTPException, ClientLeft):
+    for kind in (SameaskError, RequestValidationError, HTTPException, ClientLeft):
         pages.add_exception_handler(kind, _answer_error)
     return pages
 
@@ -75,10 +77,12 @@ async def _answer_error(request: Request, error: Exception) -> Response:
             return refuse(request, error)
         case ClientLeft():
             return Response(status_code=499)  # nobody reads it
+        case RequestValidationError():  # of a path: forms are read by `Fields`
+            return problem(request, 404, "Not Found", NO_SUCH_PAGE)
         case HTTPException():
             status = error.status_code
             title = error.detail
-            words = "there is no such page" if status == 404 else title
+            words = NO_SUCH_PAGE if status == 404 else title
             return problem(request, status, title, words, headers=error.headers)
         case _:
             raise error

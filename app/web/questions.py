@@ -14,7 +14,8 @@ from app.web.page import Page, ThePage
 from app.web.threads import thread_of
 
 ROWS = 25  # on a page
-EXPORT_ROWS = 500  # that are written at a time
+MAX_WORDS = 20  # that are searched for at once
+PIECE_CHARACTERS = 64 * 2**10  # of an export that are sent at a time
 
 router = APIRouter()
 
@@ -111,6 +112,8 @@ async def export(page: ThePage) -> StreamingResponse:
 async def _listed(page: Page) -> dict[str, object]:
     """A page of the list, and where the next one begins."""
     words = page.fields.given("words").split()
+    if len(words) > MAX_WORDS:
+        raise InvalidRequest(FieldError("words", f"may be at most {MAX_WORDS}"))
     after = page.fields.given("after") or None
     items = await page.read(
         page.store.questions.page, page.collection, after, ROWS + 1, words=words
@@ -153,9 +156,9 @@ def _csv_lines(questions: Iterator[Question]) -> Iterator[str]:
     buffer = StringIO()
     writer = csv.writer(buffer)
     writer.writerow(["id", "text"])
-    for number, question in enumerate(questions, 1):
+    for question in questions:
         writer.writerow([question.id, question.text])
-        if number % EXPORT_ROWS == 0:
+        if buffer.tell() >= PIECE_CHARACTERS:
             yield buffer.getvalue()
             buffer.seek(0)
             buffer.truncate()

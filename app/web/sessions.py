@@ -11,6 +11,7 @@ from time import monotonic
 
 TOKEN_BYTES = 32
 MAX_SESSIONS = 10_000  # past that the one unused for longest ends
+MAX_OF_ONE_KEY = 100  # past that, of the key's: who signs in again and again ends nobody else's
 IDLE_SECONDS = 12 * 3600.0
 LONGEST_SECONDS = 7 * 24 * 3600.0
 
@@ -34,6 +35,9 @@ class Sessions:
 
     def begin(self, key: str) -> str:
         """The token of a new session."""
+        own = [token for token, session in self._sessions.items() if session.key == key]
+        if len(own) >= MAX_OF_ONE_KEY:
+            self.end(own[0])
         token = secrets.token_urlsafe(TOKEN_BYTES)
         now = self._clock()
         self._sessions[token] = Session(key, secrets.token_urlsafe(TOKEN_BYTES), now, now)

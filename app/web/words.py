@@ -4,6 +4,7 @@ What turns the meaning is told by the judge's reasons, as spans. That words diff
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -16,7 +17,10 @@ How = Literal["same", "other", "turns"]
 Span = tuple[int, int]  # from a character, up to another
 
 WORD = re.compile(r"\w+(?:[’'.-]\w+)*|[^\w\s]+")
-MAX_WORDS = 300  # of a text whose words are compared; comparing takes time with their square
+MAX_WORDS = 300  # of a text whose words are compared
+MAX_EQUAL = (
+    4000  # pairs of equal words in both: comparing looks at them again for each piece that it finds
+)
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,11 @@ def aligned(
     """The two texts in pieces: those of the same words, and those between them."""
     words1 = list(WORD.finditer(first))
     words2 = list(WORD.finditer(second))
-    if max(len(words1), len(words2)) > MAX_WORDS:
+    operations = _operations(words1, words2)
+    if operations is None:
         return [Aligned(first, second, "other")]
     pieces: list[Aligned] = []
-    for tag, start1, end1, start2, end2 in _operations(words1, words2):
+    for tag, start1, end1, start2, end2 in operations:
         piece1 = _span(words1, start1, end1)
         piece2 = _span(words2, start2, end2)
         turns = _touches(piece1, turning1) or _touches(piece2, turning2)
@@ -87,10 +92,8 @@ def _differing(text: str, other: str) -> list[Span]:
     """Where words of the text stand that the other has not in the same place."""
     words = list(WORD.finditer(text))
     others = list(WORD.finditer(other))
-    if max(len(words), len(others)) > MAX_WORDS:
-        return []
     spans: list[Span] = []
-    for tag, start, end, _, _ in _operations(words, others):
+    for tag, start, end, _, _ in _operations(words, others) or ():
         if tag != "equal" and end > start:
             spans.append(_span(words, start, end))
     return spans
@@ -98,10 +101,16 @@ def _differing(text: str, other: str) -> list[Span]:
 
 def _operations(
     first: Sequence[re.Match[str]], second: Sequence[re.Match[str]]
-) -> list[tuple[str, int, int, int, int]]:
-    """How one row of words becomes the other, as `difflib` tells it; letter case makes no difference."""
+) -> list[tuple[str, int, int, int, int]] | None:
+    """How one row of words becomes the other, as `difflib` tells it; letter case makes no difference. None where that
+    would take long: of many words, or of a few that come again and again."""
+    if max(len(first), len(second)) > MAX_WORDS:
+        return None
     words1 = [word.group().casefold() for word in first]
     words2 = [word.group().casefold() for word in second]
+    times = Counter(words2)
+    if sum(times[word] for word in words1) > MAX_EQUAL:
+        return None
     return list(SequenceMatcher(None, words1, words2, autojunk=False).get_opcodes())
 
 

@@ -1,9 +1,10 @@
 """What one answer may hold, and what the models may read for it: bytes and tokens, whatever a request asks for."""
 
 import json
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from starlette.testclient import TestClient
@@ -16,13 +17,17 @@ from app.errors import AnswerTooLarge
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import publish_release, wait_until_ready
-from tests.serving import ask, write
+from tests.serving import ask, detector_of, write
 from tests.statements import statements_of
 from tests.tiny_model import build_tiny_classifier
+
+T = TypeVar("T")
 
 LIMIT = 65_536
 LONG = "x" * 9_000  # seven of them fit
 CONTROL = "\x01" * 3_000  # 18,000 bytes of JSON: three of them fit
+CROWD = 900
+MOST_HELD = 3_000_000  # bytes for an answer of 65,536, where all that is stored is 8 MB
 FRAME = 4_000  # bytes of an answer that are no texts of questions
 
 
@@ -139,6 +144,63 @@ def test_copies_of_a_text_are_counted_once(small: TestClient) -> None:
     body = {"questions": [f"the same {LONG}"], "collection": "copies", "top_k": 8}
     (candidate,) = small.post("/duplicates", json=body).json()["results"][0]["candidates"]
     assert candidate["id_count"] == 20
+
+
+@pytest.fixture(scope="module")
+def crowded(small: TestClient) -> TestClient:
+    """The service with 900 questions, 8 MB, of the same visible words, and as many copies of one text."""
+    for collection in ("variants", "crowd"):
+        assert small.put(f"/collections/{collection}").is_success
+    for start in range(0, CROWD, 300):
+        numbers = range(start, start + 300)
+        write(small, "variants", **{f"v{n}": f"the same{' ' * n} {LONG}" for n in numbers})
+        write(small, "crowd", **{f"c{n}": f"the same {LONG}" for n in numbers})
+    return small
+
+
+def _peak_of(act: Callable[[], T]) -> tuple[T, int]:
+    """What it returns, and the most bytes that Python held meanwhile beside those from before."""
+    tracemalloc.start()
+    try:
+        return act(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("collection", "top_k", "status"),
+    [("variants", 3, 200), ("variants", 99, 422), ("crowd", 3, 200)],
+)
+def test_of_many_exact_matches_no_more_are_held_than_are_answered(
+    crowded: TestClient, collection: str, top_k: int, status: int
+) -> None:
+    body = {"questions": [f"the same {LONG}"], "collection": collection, "top_k": top_k}
+    response, peak = _peak_of(lambda: crowded.post("/duplicates", json=body))
+    assert response.status_code == status
+    assert peak < MOST_HELD
+    if status == 200:
+        candidates = response.json()["results"][0]["candidates"]
+        expected = ["v0", "v1", "v2"] if collection == "variants" else ["c0"]
+        assert [candidate["id"] for candidate in candidates] == expected
+
+
+def test_of_all_questions_few_are_held_at_a_time(crowded: TestClient) -> None:
+    questions = detector_of(crowded).store.questions
+    count, peak = _peak_of(lambda: sum(1 for _ in questions.every("crowd")))
+    assert count == CROWD
+    assert peak < MOST_HELD
+
+
+def test_of_many_questions_that_a_label_links_no_more_are_held_than_an_answer_goes(
+    crowded: TestClient,
+) -> None:
+    said = {"questions": ["asked", f"The same {LONG}"], "is_duplicate": True, "by": "anna"}
+    assert crowded.post("/labels", json={"collection": "variants", "labels": [said]}).is_success
+    body = {"questions": ["asked"], "collection": "variants", "top_k": 3, "verify": "never"}
+    response, peak = _peak_of(lambda: crowded.post("/duplicates", json=body))
+    candidates = response.json()["results"][0]["candidates"]
+    assert [candidate["verdict"] for candidate in candidates] == ["duplicate"] * 3
+    assert peak < MOST_HELD
 
 
 def test_questions_that_were_hit_are_read_no_further_than_an_answer_goes(store: Store) -> None:

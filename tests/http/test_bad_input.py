@@ -481,6 +481,11 @@ WIDE = {
         "/duplicates",
         b'{"questions": ["a"], "exclude_ids": [' + b"1," * 2_000_000 + b"1]}",
     ),
+    "a heap of lists": (
+        "/duplicates",
+        b'{"questions": ["a"], "b": [' + b"[]," * 1_300_000 + b"1]}",
+    ),
+    "a heap of objects": ("/pair-score", b'{"pairs": {"a": [' + b"{}," * 1_300_000 + b"1]}}"),
     "a thousand empty labels": ("/labels", b'{"labels": [' + b"{}," * 999 + b"{}]}"),
     "a pair of many": (
         "/labels",
@@ -528,6 +533,11 @@ def test_a_body_of_countless_mistakes_makes_few_errors(
     assert 1 <= len(document["errors"]) <= 100
     assert len(made) <= 1100  # a hundred, and those of the last few items beside them
     assert peak_bytes < 64 * 2**20
+
+
+def test_braces_in_texts_are_no_heap(shared_client: TestClient) -> None:
+    body = {"questions": ['{["' * 3_000, "\\" * 9_999 + "{"] * 3}
+    assert shared_client.post("/duplicates", json=body).status_code == 200
 
 
 def test_of_many_bad_items_the_first_hundred_are_named(shared_client: TestClient) -> None:

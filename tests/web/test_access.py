@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from app.data_directory import locked, shared
 from app.keys import make_key
-from app.main import create_app
+from app.main import MAX_STRANGER_BYTES, create_app
 from app.scopes import KeyScope
 from app.settings import Settings
 from app.web.access import SCOPES
@@ -116,6 +116,46 @@ def test_signing_in_needs_the_token_of_its_form(house: House) -> None:
     answer = house.browser().post("/page/sign-in", data={"key": house.keys["read"]})
     assert answer.status_code == 403
     assert "sameask_session" not in answer.headers.get("set-cookie", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "most"),
+    [
+        ("POST", "/page/sign-in", MAX_STRANGER_BYTES),
+        ("POST", "/page/static/a", MAX_STRANGER_BYTES),
+        ("GET", "/page/sign-in", 0),
+        ("GET", "/livez", 0),
+        ("GET", "/openapi.json", 0),
+        ("POST", "/page/ask", 0),
+    ],
+)
+def test_little_is_read_of_who_has_not_signed_in(
+    house: House, method: str, path: str, most: int
+) -> None:
+    read, sent = 0, []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read += 2**10
+        return {"type": "http.request", "body": b" " * 2**10, "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [],
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+        "scheme": "http",
+        "server": ("localhost", 80),
+    }
+    assert house.client.portal is not None
+    house.client.portal.call(app_of(house.client), scope, receive, send)
+    assert read <= most + 2**10 * bool(most)
+    assert (sent[0]["status"] == 413) is bool(most)
 
 
 def test_a_post_needs_the_token_of_its_session(house: House) -> None:

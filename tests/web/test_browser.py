@@ -139,6 +139,22 @@ def test_two_questions_are_compared(seen: Watched) -> None:
     expect(page.locator("#people")).to_contain_text("Nobody has said anything")
 
 
+def test_questions_that_are_typed_are_compared(seen: Watched) -> None:
+    """A form that a browser sends by itself: it has to say which page it comes from."""
+    page = seen.page
+    seen.open("/page/compare")
+    page.locator("#first").fill("How do I turn on the oven light?")
+    page.locator("#second").fill("How do I turn off the oven light?")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("main")).to_contain_text("opposite: turn on → turn off")
+    seen.open("/")
+    page.locator("#question").fill(ASKED)
+    page.locator("#c1").get_by_role("link", name="Compare").or_(
+        page.locator("#c1").get_by_role("button", name="Compare")
+    ).first.click()
+    expect(page.get_by_role("heading", name="Word by word")).to_be_visible()
+
+
 def test_a_lost_connection_shows_and_recovers(seen: Watched) -> None:
     page = seen.page
     seen.open("/")

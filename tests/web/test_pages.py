@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
+from app.web.forms import NAMES
 from app.web.static import FILES
 from tests.serving import PROBLEM
 from tests.web.browsing import HTMX, post, shown, texts
@@ -28,7 +29,7 @@ def test_a_page_runs_nothing_but_its_own_files(pages: TestClient, path: str) -> 
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     assert response.headers["cache-control"] == "no-store"
-    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["referrer-policy"] == "same-origin"
     page = parsed(response.text)
     assert [script.text for script in page.all("script")] == ["", ""]
     assert page.all("style") == []
@@ -152,6 +153,16 @@ def test_no_template_has_a_script_or_a_style_of_its_own() -> None:
     for template in TEMPLATES.iterdir():
         text = template.read_text("utf-8")
         assert not re.search(r"<style|\sstyle=|<script>|\son\w+=|hx-on|javascript:", text), template
+
+
+def test_every_field_of_a_form_is_known() -> None:
+    sent: set[str] = set()
+    for template in TEMPLATES.glob("*.html"):
+        html = template.read_text("utf-8")
+        for tag in re.findall(r"<(?:input|textarea|select|button)\b[^>]*", html):
+            sent.update(re.findall(r'\bname="([a-z_]+)"', tag))
+    assert {"first", "undone", "prefix"} < sent
+    assert sent <= NAMES | {"key", "theme"}  # to sign in, and what no form sends
 
 
 def test_who_asks_for_no_html_is_told_of_a_problem_in_json(pages: TestClient) -> None:

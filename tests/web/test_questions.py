@@ -1,9 +1,13 @@
 """Questions: searched, added, changed, deleted, taken out, and imported."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serving import wait_until, write
+from app.engine.store import Question
+from app.web.questions import _csv_lines, _json_lines
+from tests.serving import PROBLEM, wait_until, write
 from tests.web.browsing import HTMX, part, post, shown, texts
 from tests.web.markup import Element, parsed
 
@@ -151,6 +155,63 @@ def test_columns_have_to_be_chosen(pages: TestClient, columns: dict[str, str], f
     refused = post(pages, "/page/import/1/check", **columns)
     assert refused.status_code == 422
     assert parsed(refused.text).one("li")["data-field"] == field
+
+
+def test_a_prefix_is_no_longer_than_an_id(pages: TestClient) -> None:
+    refused = post(pages, "/page/import/1/check", text_column="a", prefix="p" * 257)
+    assert refused.status_code == 422
+    assert "prefix may have at most 256 characters" in refused.text
+
+
+def test_a_size_past_the_limit_is_refused_before_anything_is_written(
+    pages: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.imports.preview", None)
+    named = {"X-File-Name": "a.parquet", "X-File-Size": "9" * 15}
+    sample = b"PAR1" + bytes(100) + b"PAR1"
+    refused = pages.post("/page/import/preview", content=sample, headers={**BYTES, **named})
+    assert refused.status_code == 415
+    assert "SAMEASK_MAX_IMPORT_BYTES" in refused.text
+
+
+@pytest.mark.parametrize("path", ["999", "999/rejected", "none", "9" * 5000, "-1"])
+def test_an_import_that_is_none_is_404(pages: TestClient, path: str) -> None:
+    answer = pages.get(f"/page/import/{path}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    told = pages.get(f"/page/import/{path}", headers={"Accept": "*/*"})
+    assert (told.status_code, told.headers["content-type"]) == (404, PROBLEM)
+
+
+def test_rejected_rows_of_a_file_that_was_not_checked_are_404(pages: TestClient) -> None:
+    named = {"X-File-Name": "a.csv", "X-File-Size": "9"}
+    seen = pages.post("/page/import/preview", content=b"text\nWhy?", headers={**BYTES, **named})
+    check = parsed(seen.text).one("form")["hx-post"]
+    assert pages.get(check.replace("/check", "/rejected")).status_code == 404
+
+
+def test_a_misspelt_field_acts_on_nothing(pages: TestClient) -> None:
+    write(pages, "default", pay="Can I pay?")
+    listed = pages.get("/page/questions/list", params={"colection": "faq"}, headers=HTMX)
+    assert (listed.status_code, "colection is no field of a page" in listed.text) == (422, True)
+    deleted = post(pages, "/page/questions/delete", id="pay", colection="faq")
+    assert deleted.status_code == 422
+    assert pages.get("/questions/pay").status_code == 200
+    pages.delete("/questions/pay")
+
+
+def test_no_more_words_are_searched_for_than_a_query_can_hold(pages: TestClient) -> None:
+    answer = pages.get("/page/questions/list", params={"words": "a " * 2000}, headers=HTMX)
+    assert answer.status_code == 422
+    assert "words may be at most 20" in answer.text
+
+
+@pytest.mark.parametrize("lines_of", [_csv_lines, _json_lines])
+def test_an_export_is_sent_in_small_pieces(
+    lines_of: Callable[[Iterator[Question]], Iterator[str]],
+) -> None:
+    questions = (Question(str(n), "x" * 10_000, n, None, b"", b"") for n in range(100))
+    assert max(map(len, lines_of(questions))) < 80_000
 
 
 def test_an_unknown_import_is_told(pages: TestClient) -> None:

@@ -1,6 +1,6 @@
 """Sessions: begun by a key, ended by time, by number or by hand."""
 
-from app.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, MAX_SESSIONS, Sessions
+from app.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, MAX_OF_ONE_KEY, MAX_SESSIONS, Sessions
 
 
 class Clock:
@@ -52,10 +52,21 @@ def test_past_the_limit_the_one_unused_for_longest_ends() -> None:
     sessions = Sessions()
     first, second = sessions.begin("first"), sessions.begin("second")
     sessions.get(first)
-    for _ in range(MAX_SESSIONS - 1):
-        sessions.begin("another")
+    for number in range(MAX_SESSIONS - 1):
+        sessions.begin(f"another {number}")
     assert sessions.get(second) is None
     assert sessions.get(first)
+
+
+def test_who_signs_in_again_and_again_ends_sessions_of_the_own_key_alone() -> None:
+    sessions = Sessions()
+    other, first, second = sessions.begin("other"), sessions.begin("own"), sessions.begin("own")
+    sessions.get(first)
+    for _ in range(MAX_OF_ONE_KEY - 1):
+        sessions.begin("own")
+    assert sessions.get(other)
+    assert sessions.get(first)
+    assert sessions.get(second) is None
 
 
 def test_an_ended_session_stays_ended() -> None:

@@ -42,6 +42,24 @@ def test_pieces_stand_side_by_side() -> None:
     ]
 
 
+@pytest.mark.parametrize("again", [1, 2])
+def test_words_that_come_again_and_again_are_not_compared(again: int) -> None:
+    first = " ".join(f"{'a ' * again}x{number}" for number in range(100))
+    second = " ".join(f"{'a ' * again}y{number}" for number in range(100))
+    assert aligned(first, second) == [Aligned(first, second, "other")]
+    assert marked(first, second) == [Run(first, "same")]
+
+
+def test_two_texts_of_three_hundred_words_are_compared() -> None:
+    words = [f"word{number % 75}" for number in range(300)]
+    other = [*words[:150], "another", *words[151:]]
+    assert [run.how for run in marked(" ".join(words), " ".join(other))] == [
+        "same",
+        "other",
+        "same",
+    ]
+
+
 def test_long_texts_are_not_compared() -> None:
     long = "word " * 400
     assert aligned(long, "word") == [Aligned(long, "word", "other")]

@@ -1,6 +1,5 @@
 """Parquet: columns by name, rows by number. What a page unpacks to is read from the page, not from the footer alone."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,14 +7,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from app.engine.parquet_footer import check_footer
 from app.engine.rows.columns import places
-from app.engine.rows.content import PARQUET
 from app.engine.rows.file import MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, Row
 from app.engine.rows.parquet_pages import pages
 from app.errors import UnreadableFile
 
-END_BYTES = 8  # the footer's length, and how a file begins, too
-MAX_FOOTER_BYTES = 16 * 2**20
 MAX_ROWS, MAX_BYTES = 1024, 16 * 2**20  # held at once
 
 
@@ -26,7 +23,7 @@ class ParquetRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        _refuse_long_footer(path)
+        check_footer(path)
 
     def columns(self) -> list[str]:
         """The names in the footer."""
@@ -80,15 +77,6 @@ class _Largest(NamedTuple):
 
     def or_of(self, size: int, shares_beginnings: bool) -> "_Largest":
         return _Largest(max(self.size, size), self.shares_beginnings or shares_beginnings)
-
-
-def _refuse_long_footer(path: Path) -> None:
-    """Raise UnreadableFile for a footer, which is held as a whole, that no table of questions needs."""
-    with path.open("rb") as file:
-        file.seek(-min(END_BYTES, path.stat().st_size), os.SEEK_END)
-        end = file.read()
-    if end[4:] == PARQUET and int.from_bytes(end[:4], "little") > MAX_FOOTER_BYTES:
-        raise UnreadableFile(f"is Parquet with a footer of more than {MAX_FOOTER_BYTES:,} bytes")
 
 
 def _refuse_trap(column: str, unpacked: int, packed: int) -> None:

@@ -29,7 +29,7 @@ from app.engine.store.sqlite import Prepared
 from app.engine.text import Worded, Words, digest
 from app.errors import DataDamaged, QuestionNotFound
 
-PAGE = 1000  # questions that `every` holds at a time
+PAGE, PAGE_BYTES = 1000, 2**19  # questions, and bytes of their texts, that `every` holds at a time
 MOST_IDS = 20  # that are told of one text
 OF_TEXT = (
     questions.c.collection_key == sa.bindparam("key"),
@@ -158,7 +158,7 @@ class Questions:
     def every(self, collection_name: str) -> Iterator[Question]:
         """Current questions in the order of their ids, some at a time."""
         after = None
-        while page := self.page(collection_name, after, PAGE):
+        while page := self.page(collection_name, after, PAGE, max_bytes=PAGE_BYTES):
             yield from page
             after = page[-1].id
 
@@ -177,7 +177,11 @@ class Questions:
     def exact_matches(self, collection_key: int, texts: Sequence[str]) -> dict[str, list[Question]]:
         """For each text, the current questions of the same visible words, oldest first; none: absent."""
         digests = {text: digest(text) for text in texts}
-        matches = self.with_digests(collection_key, list(set(digests.values())))
+        matches: dict[bytes, list[Question]] = {}
+        for question in self.with_digests(collection_key, list(set(digests.values()))):
+            matches.setdefault(question.digest, []).append(question)
+        for equal in matches.values():
+            equal.sort(key=lambda question: question.revision)
         return {text: matches[key] for text, key in digests.items() if key in matches}
 
     def with_digests(
@@ -185,15 +189,10 @@ class Questions:
         collection_key: int,
         digests: Sequence[bytes],
         column: Literal["digest", "loose"] = "digest",
-    ) -> dict[bytes, list[Question]]:
-        """By digest, the current questions that have it in the column, oldest first; none: absent."""
-        matches: dict[bytes, list[Question]] = {}
+    ) -> Iterator[Question]:
+        """The current questions that have one of the digests in the column, one at a time: there may be any number."""
         with self._database.reading() as connection:
-            for question in self.current(connection, collection_key, column, digests):
-                matches.setdefault(getattr(question, column), []).append(question)
-        for equal in matches.values():
-            equal.sort(key=lambda question: question.revision)
-        return matches
+            yield from self.current(connection, collection_key, column, digests)
 
     def copies(
         self, collection_key: int, worded: Iterable[Worded], excluded: Set[int] = frozenset()

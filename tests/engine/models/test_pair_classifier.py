@@ -1,7 +1,7 @@
 """The pair classifier: symmetric, by value, and refused where it is none."""
 
+import os
 import random
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from app.engine.models.tokenizer import equal
 from app.engine.models.tokenizer_core import shares
 from app.engine.text_form import readable
 from app.errors import ModelRefused
+from tests.memory import Memory
 from tests.tiny_model import build_tiny_classifier
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -170,10 +171,10 @@ def test_a_pair_of_long_texts_costs_the_sum_of_both_not_the_product(
     if by_the_model:
         monkeypatch.setattr(classifier._tokenizer, "core", None)
     classifier.tokenize([("a", "b")])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = Memory(os.getpid())
+    memory.begin()
     (tokens,) = classifier.tokenize([("," * 9990, "!" * 9990)])
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert (tokens.count, tokens.truncated, grown * 1024 < 2**26) == (64, True, True)
+    assert (tokens.count, tokens.truncated, memory.rise() < 2**26) == (64, True, True)
 
 
 def test_a_model_that_does_more_to_pairs_than_tokenize_them_does_all_of_it(
