@@ -216,7 +216,7 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     broken.write_text("number,subject\n1,May I cancel?\n2,\n3,How do I print?\n3,Again?\n", "utf-8")
     seen.open("/page/questions")
     page.get_by_label("File to import").set_input_files(picture)
-    expect(page.get_by_role("alert")).to_contain_text("so it is a picture")
+    expect(page.get_by_role("alert")).to_contain_text("picture.csv is a picture")
     page.get_by_label("File to import").set_input_files(broken)
     expect(page.get_by_label("Questions stand in")).to_have_value("subject")
     page.get_by_label("Put before every id").fill("ticket-")
@@ -227,9 +227,9 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     with page.expect_download() as saved:
         page.get_by_role("link", name="Save these lines as CSV").click()
     assert Path(saved.value.path()).read_text("utf-8").splitlines() == [
-        "line,why,id,text",
-        "3,subject must not be empty,ticket-2,",
-        "5,number stands on line 4 already,ticket-3,Again?",
+        "line,why,id,text,row",
+        "3,subject must not be empty,ticket-2,,",
+        "5,number stands on line 4 already,ticket-3,Again?,",
     ]
     page.get_by_role("button", name="Import 2 lines").click()
     expect(page.locator("#job")).to_contain_text("2 lines are in: 2 added")
