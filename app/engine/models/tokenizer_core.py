@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 
 INPUTS = {"input_ids", "token_type_ids", "attention_mask"}  # that the core can make
 FEW = 10  # texts that are not worth waking other cores for
-MAX_CHARACTERS = 131_072  # tokenised at a time; bounds memory: a token is a character or more
+MAX_CHARACTERS = 32_768  # tokenised at a time; bounds memory: a token is a character or more
 TRICKY_TEXTS = (
     "Has this question been asked before?",
     "How do I reset my password when I no longer have access to my old email address?",
