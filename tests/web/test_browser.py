@@ -317,8 +317,21 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) ->
     asked.get_by_role("button", name="Make minilm-quora live").click()
     expect(page.locator(".facts")).to_contain_text("minilm-quora is live", timeout=PATIENCE)
     page.get_by_role("button", name="Roll back…").click()
-    asked.get_by_role("button", name="Roll back").click()
+    asked.get_by_role("button", name="Roll back to minilm-questions").click()
     expect(page.locator(".facts")).to_contain_text("minilm-questions is live", timeout=PATIENCE)
+
+
+def test_the_question_before_a_swap_comes_into_view_with_the_focus(seen: Watched) -> None:
+    page = seen.page
+    page.set_viewport_size({"width": 1440, "height": 400})
+    seen.open("/page/releases")
+    make_live = page.get_by_role("button", name="Make minilm-quora live…")
+    make_live.click()
+    asked = page.locator("#question-asked form")
+    expect(asked).to_be_focused()
+    expect(asked).to_be_in_viewport()
+    asked.get_by_role("button", name="Not now").click()
+    expect(make_live).to_be_focused()
 
 
 @pytest.mark.slow

@@ -109,9 +109,23 @@
     if (slot) askAgain(slot);
   });
 
+  // A question that a button opens comes into view, and has the focus; closed, it gives the focus back.
+
+  let opener = null;
+
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const opened = event.detail.target.querySelector(":scope > [data-opened]");
+    if (!opened) return;
+    opener = event.detail.requestConfig.elt;
+    opened.focus({ preventScroll: true });
+    opened.scrollIntoView({ block: "center" });
+  });
+
   document.addEventListener("click", (event) => {
     const close = event.target.closest("[data-close]");
-    if (close) close.closest("form").remove();
+    if (!close) return;
+    close.closest("form").remove();
+    if (opener) opener.focus();
   });
 
   // A lost connection shows, and recovers by itself; what only reads is asked again, what writes is left to people.
