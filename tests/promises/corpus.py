@@ -80,14 +80,14 @@ def label_until_kept(client: TestClient, most: int = 200) -> int:
         assert pairs
         label(client, *pairs)
         given += len(pairs)
-        wait_until(lambda at=given: derived_of(client) == at)  # type: ignore[misc]
+        wait_until(lambda at=given: derived_of(client) >= at)  # type: ignore[misc]
         if thresholds(client)["source"] == "collection":
             return given
     raise AssertionError("no promise was supported")
 
 
 def derived_of(client: TestClient) -> int:
-    """Of how many labels the thresholds in force were derived."""
+    """Of how many labels, and pairs that were skipped, the thresholds in force were derived."""
     kept = promises_of(client).kept.get(detector_of(client).store.collections.get("default").key)
     return len(kept.standing.evidence.drawn) if kept and kept.standing else 0
 

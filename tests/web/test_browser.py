@@ -238,7 +238,7 @@ def test_twenty_pairs_are_reviewed_from_the_keyboard(seen: Watched) -> None:
     page.keyboard.press("Space")
     expect(progress).to_contain_text("1 skipped")
     expect(page.locator("#just-said tr")).to_have_count(19)
-    expect(page.locator("#evidence")).to_contain_text("labels count")
+    expect(page.locator("#evidence")).to_contain_text("19 labels count", timeout=2000)
     seen.picture("review")
     with httpx.Client(base_url=seen.address) as client:
         labels = client.get("/labels").json()["labels"]
@@ -246,6 +246,21 @@ def test_twenty_pairs_are_reviewed_from_the_keyboard(seen: Watched) -> None:
         assert sorted(said) == sorted(shown[:19])  # each once, and not the one that was taken back
         for label in labels:
             client.delete(f"/labels/{label['id']}", params={"by": label["by"]})
+
+
+def test_a_promise_shows_wherever_it_is_told(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/review")
+    bar = page.locator("article.pair .tick")
+    expect(bar).to_be_visible(timeout=PATIENCE)
+    before = bar.get_attribute("d") or ""
+    page.get_by_label("Precision that duplicate is to have").select_option("0.99")
+    page.get_by_role("button", name="Promise it").click()
+    expect(page.locator("#promise")).to_have_text("precision 0.99 asked for")
+    expect(page.locator("#evidence [role=status]")).to_contain_text("at least 99 in 100")
+    expect(bar).not_to_have_attribute("d", before)
+    expect(page.get_by_role("button", name="Promise it")).to_be_focused()
+    httpx.put(f"{seen.address}/collections/default", json={"target_precision": None})
 
 
 def test_the_theme_is_kept(seen: Watched) -> None:
