@@ -86,7 +86,8 @@ def _read_delimited(
                 values = [None if place is None else record[place] for place in places]
                 yield Row(reader.line_num, values)
             else:
-                error_text = f"has {len(record)} columns, the header has {len(header)}"
+                columns = "1 column" if len(record) == 1 else f"{len(record)} columns"
+                error_text = f"has {columns}, the header has {len(header)}"
                 yield Row(reader.line_num, (), error_text)
 
 
