@@ -52,6 +52,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "delete_question": KeyScope.WRITE,
     "preview_import": KeyScope.WRITE,
     "send_piece": KeyScope.WRITE,
+    "choose_columns": KeyScope.WRITE,
     "check_import": KeyScope.WRITE,
     "write_import": KeyScope.WRITE,
     "stop_import": KeyScope.WRITE,

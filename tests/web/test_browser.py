@@ -208,6 +208,18 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     expect(page.locator("#job")).to_contain_text("2 lines can be imported")
     expect(page.locator("#job")).to_contain_text("subject must not be empty")
     seen.picture("import")
+    page.get_by_role("button", name="Not this file").click()
+    expect(page.locator("#job")).to_contain_text("Nothing was imported")
+    expect(page.get_by_label("File to import")).to_have_value("")
+    expect(page.get_by_label("File to import")).to_be_focused()
+    page.get_by_label("File to import").set_input_files(broken)
+    page.get_by_label("Put before every id").fill("ticket-")
+    page.keyboard.press("Enter")
+    expect(page.locator("#job")).to_contain_text("2 lines can be imported")
+    page.get_by_role("button", name="Other columns").click()
+    expect(page.get_by_label("Put before every id")).to_have_value("ticket-")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.locator("#job")).to_contain_text("2 lines can be imported")
     with page.expect_download() as saved:
         page.get_by_role("link", name="Save these lines as CSV").click()
     assert Path(saved.value.path()).read_text("utf-8").splitlines() == [

@@ -311,7 +311,7 @@
   async function sendAll(form) {
     const slot = one("[data-problem]", form);
     const progress = one("progress", form);
-    const button = one("[data-send]", form);
+    const button = one("[type=submit]", form);
     slot.replaceChildren();
     progress.hidden = false;
     button.disabled = true;
@@ -336,16 +336,20 @@
       });
     }
     document.addEventListener("drop", (event) => event.dataTransfer.files[0] && lookAt(event.dataTransfer.files[0]));
-    one("input[type=file]", drop).addEventListener("change", (event) => {
-      if (event.target.files[0]) lookAt(event.target.files[0]);
+    const field = one("input[type=file]", drop);
+    field.addEventListener("change", () => field.files[0] && lookAt(field.files[0]));
+    field.addEventListener("click", () => { field.value = ""; }); // or the same file would be no change
+    document.addEventListener("click", (event) => {
+      if (!event.target.closest("[data-forget]")) return;
+      field.value = "";
+      field.focus();
     });
   }
 
-  document.addEventListener("click", (event) => {
-    const form = event.target.closest("form[data-sends]");
-    if (!form) return;
-    if (event.target.closest("[data-send]")) sendAll(form);
-    if (event.target.closest("[data-forget]")) form.remove();
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-sends]")) return;
+    event.preventDefault();
+    sendAll(event.target);
   });
 
   // Choices that are kept, and links.
