@@ -24,7 +24,8 @@ COOKIE = "sameask_session"
 TOKEN_HEADER = "X-CSRF-Token"
 TOKEN_FIELD = "csrf"
 ANYBODY = None
-OPEN_PATHS = ("/page/static/", "/page/sign-in")
+STATIC_PATH = "/page/static/"
+OPEN_PATHS = (STATIC_PATH, "/page/sign-in")
 SAFE_METHODS = ("GET", "HEAD")
 NOBODY_NAMED = "moderator"  # who labels where no key exists
 
