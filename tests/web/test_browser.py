@@ -334,8 +334,13 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) ->
     page = seen.page
     seen.open("/page/releases")
     page.get_by_role("button", name="Open minilm-quora beside the live one").click()
+    expect(page.locator("#swap")).to_contain_text("measures what runs its models fastest")
+    comparing = page.locator("#comparing")
+    expect(comparing).to_be_hidden()
     page.get_by_role("button", name="What would change").click(timeout=PATIENCE)
+    expect(comparing).to_be_visible()
     expect(page.locator("#diff")).to_contain_text("would change", timeout=PATIENCE)
+    expect(comparing).to_be_hidden()
     assert seen.serious() == []
     seen.picture("releases")
     page.locator("#swap").get_by_role("button", name="Make minilm-quora live…").click()

@@ -106,9 +106,13 @@ def test_a_training_run_is_asked_for_watched_and_cancelled(client: TestClient) -
 
 def test_a_release_is_opened_compared_made_live_and_taken_back(client: TestClient) -> None:
     write(client, a="How do I pay?", b="How can I pay?", c="Where is it?")
-    opened = post(client, "/page/releases/shadow", release="wide")
-    assert opened.status_code == 200
+    opened = part(client, "/page/releases/shadow", release="wide")
+    assert "measures what runs its models fastest" in opened.one("p", role="status").text
+    assert "value" not in opened.one("progress", aria_label="Opening wide").attributes
     wait_until(lambda: "follows every write" in at(client, "/page/releases/shadow").text)
+    (compare,) = at_swap(client).all("button", hx_indicator="#comparing")
+    assert compare.text == "What would change"
+    assert at_swap(client).one("div", id="comparing").has("class_", "waits")
     diff = parsed(at(client, "/page/releases/diff?release=wide").text)
     assert "The nearest pairs of 3 questions of default" in diff.one("p", class_="beside").text
     asked = parsed(at(client, "/page/releases/ask?release=wide").text).one("form")
@@ -182,6 +186,11 @@ def test_removing_asks_first(client: TestClient) -> None:
 def labels_of(section: Element) -> list[str]:
     """What its buttons are called."""
     return [one.attributes.get("aria-label", one.text) for one in section.all("button")]
+
+
+def at_swap(client: TestClient) -> Element:
+    """The part about the release that is open beside."""
+    return parsed(at(client, "/page/releases/shadow").text)
 
 
 def at(client: TestClient, path: str) -> Any:
