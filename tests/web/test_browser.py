@@ -126,6 +126,35 @@ def test_a_label_is_given_and_undone_from_the_keyboard(seen: Watched) -> None:
     expect(page.locator("article.candidate")).to_have_count(0)
 
 
+def test_escape_leaves_the_field_before_it_clears_it(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    field = page.get_by_label("The question, as it was posted")
+    field.fill(ASKED)
+    expect(page.locator("#c1")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(field).not_to_be_focused()
+    expect(field).to_have_value(ASKED)
+    page.keyboard.press("j")
+    expect(page.locator("#c1")).to_have_attribute("aria-current", "true")
+    page.keyboard.press("Escape")
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+
+
+def test_who_comes_back_finds_the_candidates_again(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    page.get_by_label("The question, as it was posted").fill(ASKED)
+    expect(page.locator("#c1")).to_be_visible()
+    page.get_by_role("link", name="Questions", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Questions")
+    page.go_back()
+    expect(page.get_by_label("The question, as it was posted")).to_have_value(ASKED)
+    expect(page.locator("#c1")).to_be_visible()
+    expect(page.locator("#asked-facts")).to_have_text("62 of 10,000 characters")
+
+
 def test_two_questions_are_compared(seen: Watched) -> None:
     page = seen.page
     seen.open("/?id=support-065")

@@ -176,12 +176,22 @@
     }, PATIENCE_MILLISECONDS);
   });
 
-  document.addEventListener("input", (event) => {
-    const shown = event.target.name && one(`[data-count="${CSS.escape(event.target.name)}"]`);
+  function tellCount(field) {
+    const shown = field.name && one(`[data-count="${CSS.escape(field.name)}"]`);
     if (!shown) return;
     const format = new Intl.NumberFormat("en");
-    const length = [...event.target.value].length;
-    shown.textContent = `${format.format(length)} of ${format.format(event.target.dataset.max)} characters`;
+    const length = [...field.value].length;
+    shown.textContent = `${format.format(length)} of ${format.format(field.dataset.max)} characters`;
+  }
+
+  document.addEventListener("input", (event) => tellCount(event.target));
+
+  window.addEventListener("pageshow", () => { // the browser went back, and put the text back alone
+    const field = one("#question");
+    const asked = one("#found > input[name=question]");
+    if (!field || !field.value.trim() || (asked && asked.value === field.value)) return;
+    tellCount(field);
+    htmx.trigger(field, "again");
   });
 
   document.addEventListener("reset", (event) => {
@@ -255,7 +265,12 @@
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
-    if (isField(target) && key !== "Escape") return;
+    if (isField(target)) {
+      if (key !== "Escape" || target.closest("[popover]")) return;
+      target.blur(); // so that the next key is one of these
+      event.preventDefault();
+      return;
+    }
     if (singleKeys && !singleKeys.checked && key !== "Escape") return;
     if ((key === " " || key === "Enter") && target.closest("button, a, summary, label, input")) return;
     const screen = leads && one(`[data-go-key="${CSS.escape(key)}"]`);
