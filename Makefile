@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all test-backends durability fuzz bench peers pictures soak check static settings format clean
+.PHONY: demo serve test test-all test-backends durability fuzz bench peers pictures soak check static settings reference format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -40,7 +40,7 @@ durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see 
 	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \
 	  --log-cli-level=INFO --log-disable=alembic.runtime.migration
 
-fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, a quarter as many raw ones and costly ones, broken releases
+fuzz: $(VENV)/.installed-dev ## REQUESTS random requests (at least) from the OpenAPI document, a quarter as many raw ones, costly ones and files, broken releases
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(or $(REQUESTS),20000) $(if $(SEED),--seed $(SEED))
 
 BENCH_QUESTIONS ?= examples/questions.csv
@@ -80,6 +80,9 @@ static: $(VENV)/.installed-dev
 
 settings: $(VENV)/.installed-dev ## renew the table of docs/settings.md
 	$(BIN)/python -m tests.test_readme
+
+reference: $(VENV)/.installed-dev ## renew docs/reference.md
+	$(BIN)/python -m tests.test_reference
 
 format: $(VENV)/.installed-dev ## rewrite the code as `check` wants it
 	$(BIN)/ruff check --fix .

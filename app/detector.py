@@ -49,6 +49,22 @@ class Readiness:
     recall: float
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the model reads of some texts."""
+
+    truncated: int = 0  # texts that it does not read to their end
+    tokens: int = 0
+    unknown: int = 0  # tokens that stand for what it can't read
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(
+            self.truncated + other.truncated,
+            self.tokens + other.tokens,
+            self.unknown + other.unknown,
+        )
+
+
 class Detector:
     """Finds and scores duplicates, and writes questions so that the next answer knows them."""
 
@@ -138,6 +154,15 @@ class Detector:
             embed.refuse_if_full()
             return await asyncio.wrap_future(run(self._askers, embed.answer()))
 
+    async def reading_of(self, texts: Sequence[str]) -> Reading:
+        """How the live release's encoder reads these texts: what is cut, and what it can't read."""
+        tokens = await self.read(self.live.models.encoder.tokenize, texts) if texts else []
+        return Reading(
+            sum(text.truncated for text in tokens),
+            sum(text.count for text in tokens),
+            sum(text.unknown for text in tokens),
+        )
+
     # Writing
 
     async def add(self, collection: str, questions: Sequence[tuple[str, str]]) -> Written:
@@ -180,10 +205,16 @@ class Detector:
             self._tell(collection, [given.id for given in labelled.labels])
             return labelled
 
-    async def undo_label(self, collection: str, label_id: int, by: str) -> Label:
-        """End a label. Raises CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull."""
+    async def undo_label(
+        self, collection: str, label_id: int, by: str, *, own_only: bool = False
+    ) -> Label:
+        """End a label; `own_only`: one that `by` gave.
+
+        Raises CollectionNotFound, LabelNotFound, LabelReplaced, SpeaksForItself, Overloaded, StorageFull.
+        """
         with self._admitted_write():
-            label = await self._write(self.store.labels.undo, collection, label_id, by)
+            undo = self.store.labels.undo
+            label = await self._write(undo, collection, label_id, by, own_only=own_only)
             self._tell(collection, [label.id])
             return label
 

@@ -26,6 +26,7 @@
     │   ├── KeyMissing             401
     │   ├── KeyRefused             401  unknown or revoked
     │   ├── ScopeMissing           403  names the scope
+    │   ├── SpeaksForItself        403  names whom the key speaks for
     │   ├── TokenMissing           403  a page's post without its token
     │   ├── HostRefused            421
     │   ├── KeyNotFound            404
@@ -55,7 +56,8 @@
     │   ├── ModelRefused
     │   └── BackendRefused              what should run the model can't, here
     ├── CommandError                    a command can't go on; printed, exit code 1
-    │   └── UnreadableFile                  a file is not what its ending says, or has no such column
+    │   └── UnreadableFile                  a file is of no kind that is read, broken, or too much unpacked
+    │       └── ColumnNotFound                  it has no such column, or several of that name
     ├── DeliveryFailed                  an event did not reach its receiver; logged, and tried again
     └── Unembeddable                    a text for which the model has no finite vector
 
@@ -347,6 +349,18 @@ class ScopeMissing(RequestError):
         self.scope = scope
 
 
+class SpeaksForItself(RequestError):
+    """A key with a name labels, and undoes, in that name alone."""
+
+    status = 403
+    title = "Key speaks for itself"
+
+    def __init__(self, name: str, other: str) -> None:
+        super().__init__(
+            f"the key speaks for {name!r}, not for {other!r}: one with the scope 'admin', or without a name, does"
+        )
+
+
 class TokenMissing(RequestError):
     """A page's post carries no token of its session: it is an old page, or another server's."""
 
@@ -576,7 +590,11 @@ class CommandError(SameaskError):
 
 
 class UnreadableFile(CommandError):
-    """A file is of no kind that is read here, is not what its ending says, or has no such column."""
+    """A file is of no kind that is read here, breaks off, or unpacks to far more than it is."""
+
+
+class ColumnNotFound(UnreadableFile):
+    """A file has no column of a wanted name, or several."""
 
 
 class DeliveryFailed(SameaskError):

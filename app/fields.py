@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sized
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.engine.text import has_visible
 from app.errors import FieldError, InvalidRequest
@@ -13,6 +13,7 @@ from app.settings import Settings
 
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
+ID_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 MAX_NUMBER = 2**63 - 1
 LEAST_TARGET, GREATEST_TARGET = 0.5, 0.999  # of a precision; the least is none itself
 
@@ -35,6 +36,23 @@ def _person(value: str) -> str:
     if not _line(value).strip():
         raise ValueError("must not be blank")
     return value
+
+
+def id_text(value: object) -> object:
+    """A whole number as its decimal text; anything else as it is."""
+    return str(value) if type(value) is int else value
+
+
+def _text_or_whole_number(value: object) -> object:
+    if not isinstance(text := id_text(value), str):
+        raise ValueError("must be a text or a whole number")
+    return text
+
+
+def _or_whole_number(schema: dict[str, Any]) -> None:
+    """Say in a text's schema that a whole number is taken for its decimal text."""
+    text = {name: schema.pop(name) for name in ("type", "minLength", "maxLength")}
+    schema["anyOf"] = [text | {"pattern": ID_PATTERN}, {"type": "integer"}]
 
 
 def _id(value: str) -> str:
@@ -107,21 +125,33 @@ StoredId = (
             min_length=1,
             max_length=MAX_ID_CHARACTERS,
             description="Any Unicode but control characters; not blank, `.` or `..`.",
-            json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
+            json_schema_extra={"pattern": ID_PATTERN},
         ),
         AfterValidator(_id),
     ]
 )
+GivenId = Annotated[  # of such a question, in a body
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_ID_CHARACTERS,
+        description="Any Unicode but control characters; not blank, `.` or `..`. A whole number is its decimal text.",
+        json_schema_extra=_or_whole_number,
+    ),
+    AfterValidator(_id),
+    BeforeValidator(_text_or_whole_number),
+]
 QuestionId = Annotated[
     str,
     Field(
         min_length=1,
         max_length=MAX_ID_CHARACTERS,
         description="Any Unicode but control characters; not blank. Slashes may stand in it, but no empty part, `.`"
-        " or `..` beside one: it would be another path.",
-        json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
+        " or `..` beside one: it would be another path. A whole number is its decimal text.",
+        json_schema_extra=_or_whole_number,
     ),
     AfterValidator(_new_id),
+    BeforeValidator(_text_or_whole_number),
 ]
 Person = Annotated[
     str,
@@ -129,7 +159,7 @@ Person = Annotated[
         min_length=1,
         max_length=MAX_ID_CHARACTERS,
         description="Who says so, in the client's own words: a name or an id, without control characters.",
-        json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"},
+        json_schema_extra={"pattern": ID_PATTERN},
     ),
     AfterValidator(_person),
 ]

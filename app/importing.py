@@ -5,7 +5,6 @@ with their files, and what they had written stays written.
 """
 
 import asyncio
-import csv
 import logging
 import os
 import shutil
@@ -18,7 +17,8 @@ from time import monotonic
 from typing import Any, Literal
 
 from app.background import end
-from app.detector import Detector
+from app.detector import Detector, Reading
+from app.engine.rows import TableFile
 from app.errors import (
     ImportBusy,
     ImportNotFound,
@@ -28,7 +28,7 @@ from app.errors import (
     UnreadableFile,
 )
 from app.file_preview import Preview
-from app.row_checks import CheckedRow, checked_questions
+from app.row_checks import CheckedRow, RejectedRows, Tally, checked_questions
 from app.settings import Settings
 
 FOLDER = "imports"
@@ -56,9 +56,8 @@ class Import:
     phase: Phase = "coming"
     columns: tuple[str | None, str] = (None, "text")
     prefix: str = ""
-    good: int = 0
-    bad: int = 0
-    cut: int = 0  # texts longer than the model reads
+    tally: Tally = field(default_factory=Tally)
+    reading: Reading = field(default_factory=Reading)  # of the good texts, by the model
     stored: int = 0  # ids that the collection holds already
     problems: list[tuple[int, str]] = field(default_factory=list)  # the first lines, and why
     done: int = 0
@@ -72,7 +71,7 @@ class Import:
     @property
     def file(self) -> Path:
         """Where the file is."""
-        return self.folder / f"file{self.preview.kind}"
+        return self.folder / "file"
 
     @property
     def rejected(self) -> Path:
@@ -92,7 +91,7 @@ class Import:
     @property
     def seconds_left(self) -> float:
         """How long writing the rest will take, by the speed so far."""
-        return (self.good - self.done) / max(self.rows_a_second, 0.001)
+        return (self.tally.good - self.done) / max(self.rows_a_second, 0.001)
 
 
 class Imports:
@@ -145,7 +144,9 @@ class Imports:
             raise ImportBusy(f"import {number} is {one.phase}: its file is not whole")
         one.columns = columns
         one.prefix = prefix
-        one.good = one.bad = one.cut = one.stored = one.done = 0
+        one.tally = Tally()
+        one.reading = Reading()
+        one.stored = one.done = 0
         one.problems = []
         self._run(one, "checking", self._check(one))
         return one
@@ -195,31 +196,29 @@ class Imports:
             await work
         except SameaskError as error:
             one.phase = "failed"
-            one.failure = str(error).replace(str(one.file), one.name)
+            one.failure = str(error)
             log.warning("an import failed: %s", type(error).__name__)
         except OSError as error:
             one.phase = "failed"
             one.failure = f"its file can't be read: {error.strerror}"
 
     async def _check(self, one: Import) -> None:
-        rows = checked_questions(one.file, one.columns, self._max_characters, one.prefix)
         key = (await self._detector.read(self._detector.store.collections.get, one.collection)).key
         rejected = await asyncio.to_thread(one.rejected.open, "w", encoding="utf-8", newline="")
+        rows = self._rows(one)
         with rejected as file:
-            writer = csv.writer(file)
-            writer.writerow(["line", "why", "id", "text"])
+            writer = RejectedRows(file, ("id", "text"))
             while batch := await asyncio.to_thread(_next, rows, self._batch):
                 good = _good(batch)
-                await asyncio.to_thread(_note_bad, one, batch, writer, self._max_bytes)
-                one.cut += await asyncio.to_thread(self._cut, [text for _, text in good])
+                await asyncio.to_thread(_note, one, batch, writer, self._max_bytes)
+                one.reading += await self._detector.reading_of([text for _, text in good])
                 ids = [question_id for question_id, _ in good]
                 revisions = self._detector.store.questions.revisions
                 one.stored += len(await self._detector.read(revisions, key, ids))
-                one.good += len(good)
         one.phase = "checked"
 
     async def _write(self, one: Import) -> None:
-        rows = checked_questions(one.file, one.columns, self._max_characters, one.prefix)
+        rows = self._rows(one)
         while batch := await asyncio.to_thread(_next, rows, self._batch):
             good = _good(batch)
             if good:
@@ -227,6 +226,10 @@ class Imports:
             one.done += len(good)
         one.phase = "done"
         await asyncio.to_thread(one.file.unlink, missing_ok=True)
+
+    def _rows(self, one: Import) -> Iterator[CheckedRow]:
+        file = TableFile(one.file, one.name)
+        return checked_questions(file, one.columns, self._max_characters, one.prefix)
 
     async def _add(self, one: Import, questions: Sequence[Question]) -> None:
         """Write some questions; where the service is busy, wait as it asks to."""
@@ -241,13 +244,6 @@ class Imports:
             one.unchanged += written.unchanged
             return
 
-    def _cut(self, texts: Sequence[str]) -> int:
-        """How many of these texts the model does not read to their end."""
-        if not texts:
-            return 0
-        encoder = self._detector.live.models.encoder
-        return sum(tokens.truncated for tokens in encoder.tokenize(texts))
-
 
 def _next(rows: Iterator[CheckedRow], count: int) -> list[CheckedRow]:
     return list(islice(rows, count))
@@ -257,17 +253,18 @@ def _good(batch: Sequence[CheckedRow]) -> list[Question]:
     return [(row.values[0], row.values[1]) for row, problem in batch if problem is None]
 
 
-def _note_bad(one: Import, batch: Sequence[CheckedRow], writer: Any, max_bytes: int) -> None:
-    """Count the bad rows, and write them down as long as there is room: a packed file may unpack to any number."""
+def _note(one: Import, batch: Sequence[CheckedRow], rejected: RejectedRows, max_bytes: int) -> None:
+    """Count the rows; keep the first problems to show, and write all bad rows down as long as there is room: a packed
+    file may unpack to any number."""
     has_room = one.rejected.stat().st_size < max_bytes
     for row, problem in batch:
+        one.tally.add(row, problem, None if problem else row.values[1])
         if problem is None:
             continue
-        one.bad += 1
         if len(one.problems) < SHOWN_PROBLEMS:
             one.problems.append((row.line, problem))
         if has_room:
-            writer.writerow([row.line, problem, *row.values])
+            rejected.write(row, problem)
 
 
 def _append(file: Path, offset: int, piece: bytes) -> None:

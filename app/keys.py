@@ -42,6 +42,11 @@ class Caller:
     name: str
     scopes: frozenset[str]
 
+    @property
+    def speaks_for_others(self) -> bool:
+        """Whether it may label, and undo labels, in others' names: an administrator's key, and one without a name."""
+        return KeyScope.ADMIN in self.scopes or not self.name
+
 
 ADMINISTRATOR = Caller(NO_ID, "SAMEASK_ADMIN_KEY_FILE", frozenset(KeyScope))
 

@@ -13,7 +13,6 @@ from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Mount
-from transformers.utils.logging import disable_progress_bar
 
 from app import __version__
 from app.background import background_tasks, repeat
@@ -162,7 +161,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     `app.state.webhook` tells of it."""
     settings: Settings = app.state.settings
     routes = guarded(app.routes)
-    disable_progress_bar()
     with locked(settings.data_dir) as store:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)

@@ -1,14 +1,16 @@
 """What may stand in a cell of a file that is imported: the rules of a request's fields, in words about a column."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.engine.rows import Row, read_rows
-from app.fields import Person, QuestionId, Text, sentence
+from app.engine.rows import Row, TableFile, read_rows
+from app.engine.text import normalize
+from app.fields import Person, QuestionId, Text, id_text, sentence
 
 ID: TypeAdapter[str] = TypeAdapter(QuestionId)
 TEXT: TypeAdapter[str] = TypeAdapter(Text)
@@ -35,7 +37,10 @@ def text_problem(column: str, value: Any, max_characters: int) -> str | None:
 
 
 def checked_questions(
-    file: Path, columns: tuple[str | None, str], max_characters: int, prefix: str = ""
+    file: TableFile | Path,
+    columns: tuple[str | None, str],
+    max_characters: int,
+    prefix: str = "",
 ) -> Iterator[CheckedRow]:
     """Each row of a file of questions, its values an id and a text, and what is wrong with it.
 
@@ -50,7 +55,7 @@ def checked_questions(
             yield row, row.error
             continue
         *ids, text = row.values
-        question_id = ids[0] if ids else str(row.line)
+        question_id = id_text(ids[0] if ids else row.line)
         if isinstance(question_id, str):
             question_id = prefix + question_id
         problem = cell_problem(name, question_id, ID)
@@ -59,4 +64,54 @@ def checked_questions(
             first_line = line_of_id.setdefault(hash(question_id), row.line)
             if first_line != row.line:
                 problem = f"{name} stands on line {first_line} already"
-        yield replace(row, values=(question_id, text)), problem
+        yield replace(row, values=(question_id, text)), with_lines(row, problem)
+
+
+def with_lines(row: Row, problem: str | None) -> str | None:
+    """What is wrong with a row, and up to where it goes where that is more than a line: a quote may be missing."""
+    if problem and row.lines > 1:
+        return f"{problem}; it takes {row.lines:,} lines, to line {row.line + row.lines - 1:,}"
+    return problem
+
+
+@dataclass
+class Tally:
+    """What is counted of a file while its rows are checked."""
+
+    good: int = 0
+    bad: int = 0
+    bad_lines: int = 0  # that the bad rows take
+    identical: int = 0  # texts of the same visible words as one before
+    _texts: set[int] = field(default_factory=set)
+
+    def add(self, row: Row, problem: str | None, text: str | None = None) -> None:
+        """Count a row; `text` is what is looked for again."""
+        if problem:
+            self.bad += 1
+            self.bad_lines += row.lines
+            return
+        self.good += 1
+        if text is not None:
+            of_words = hash(normalize(text))
+            self.identical += of_words in self._texts
+            self._texts.add(of_words)
+
+    @property
+    def bad_words(self) -> str:
+        """How many rows are bad, in words, and how many lines they take where those are more."""
+        rows = f"{self.bad:,} broken {'row' if self.bad == 1 else 'rows'}"
+        return rows if self.bad_lines == self.bad else f"{rows} ({self.bad_lines:,} lines)"
+
+
+class RejectedRows:
+    """A CSV of the rows that can't be taken: first line, why, and the wanted cells or the row as it stands."""
+
+    def __init__(self, file: IO[str], columns: Sequence[str]) -> None:
+        self._writer = csv.writer(file)
+        self._columns = len(columns)
+        self._writer.writerow(["line", "why", *columns, "row"])
+
+    def write(self, row: Row, problem: str) -> None:
+        """Add a row."""
+        cells = [*row.values, ""] if row.values else [*[""] * self._columns, row.raw]
+        self._writer.writerow([row.line, problem, *cells])

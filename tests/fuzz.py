@@ -30,6 +30,7 @@ from app.engine.release import Release
 from app.http.problems import CONTENT_TYPE, Problem
 from app.main import create_app
 from app.settings import Settings
+from tests.broken_files import fuzz_files
 from tests.broken_releases import fuzz_folders
 from tests.conftest import publish_release, wait_until_ready
 from tests.hostile import Costs, fuzz_hostile
@@ -415,10 +416,11 @@ def main() -> int:
             folder / "releases" / "tiny", model, DIMENSION, classifier=classifier
         )
         report = fuzz_all(folder, release.path, options.requests, options.seed)
+        files = fuzz_files(folder, options.requests // 4, options.seed)
     told = [f"{report.table()}\n\nlinks that led to a success:"]
     told += [f"  {times:6,}  {link}" for link, times in sorted(report.links.items())]
     told += [f"\nrequests that cost, and the memory that one took:\n{report.costs.table()}"]
-    told += [f"\nbroken releases: {report.folders}"]
+    told += [f"\nbroken releases: {report.folders}", f"\nfiles of questions: {dict(files)}"]
     told += [f"\nWRONG: {' '.join(place)}\n{what}" for place, what in report.failures.items()]
     sent = report.requests + sum(report.costs.sent.values())
     told += [

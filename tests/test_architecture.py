@@ -66,9 +66,15 @@ ARROWS: dict[str, set[str]] = {
     "app.leaving": set(),
     "app.fields": {"app.settings", "app.engine.text"},
     # files of questions
-    "app.row_checks": {"app.fields", "app.engine.rows"},
-    "app.file_preview": {"app.engine.rows", "app.engine.parquet_footer"},
-    "app.importing": {"app.detector", "app.file_preview", "app.row_checks", "app.settings"},
+    "app.row_checks": {"app.fields", "app.engine.rows", "app.engine.text"},
+    "app.file_preview": {"app.engine.rows"},
+    "app.importing": {
+        "app.detector",
+        "app.file_preview",
+        "app.row_checks",
+        "app.settings",
+        "app.engine.rows",
+    },
     # the service
     "app.private_files": set(),
     "app.keys": {"app.scopes", "app.private_files", "app.engine.store", "app.engine.files"},
@@ -262,7 +268,7 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.batching": set(),
     "app.engine.coroutines": set(),
     "app.engine.files": set(),
-    "app.engine.rows": {"app.engine.parquet_footer"},
+    "app.engine.rows": {"app.engine.rows", "app.engine.parquet_footer"},
     "app.engine.parquet_footer": set(),
     "app.engine.text": set(),
     "app.engine.data": set(),

@@ -9,13 +9,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.errors import ImportBusy, ImportNotFound, UnreadableFile
-from app.file_preview import Preview, kind_of
+from app.file_preview import Preview
 from app.importing import MAX_IMPORTS, Import, Imports
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.serving import app_of, wait_until, write
 
+SEEN = Preview("CSV", ["id", "text"], [])  # before the file came
 CSV = b"id,text\na,One?\nb,\nc,Three?\na,Four?\n"
 
 
@@ -30,15 +31,10 @@ def call(client: TestClient, function: Callable[..., Any], *args: object) -> Any
     return client.portal.call(function, *args)
 
 
-def seen_in(name: str) -> Preview:
-    """What was seen in a file of questions before it came."""
-    return Preview(kind_of(name), ["id", "text"], [])
-
-
 def come(client: TestClient, content: bytes = CSV, name: str = "a.csv") -> Import:
     """A file that has come whole."""
     imports = imports_of(client)
-    one = imports.begin(name, len(content), "default", seen_in(name))
+    one = imports.begin(name, len(content), "default", SEEN)
     call(client, imports.append, one.number, 0, content)
     return one
 
@@ -62,12 +58,12 @@ async def begin_writing(imports: Imports, one: Import) -> None:
 def test_every_row_is_checked_before_any_is_written(client: TestClient) -> None:
     write(client, **{"t-c": "Another?"})
     one = checked(client)
-    assert (one.phase, one.good, one.bad, one.stored) == ("checked", 2, 2, 1)
+    assert (one.phase, one.tally.good, one.tally.bad, one.stored) == ("checked", 2, 2, 1)
     assert one.problems == [(3, "text must not be empty"), (5, "id stands on line 2 already")]
     assert one.rejected.read_text("utf-8").splitlines() == [
-        "line,why,id,text",
-        "3,text must not be empty,t-b,",
-        "5,id stands on line 2 already,t-a,Four?",
+        "line,why,id,text,row",
+        "3,text must not be empty,t-b,,",
+        "5,id stands on line 2 already,t-a,Four?,",
     ]
     assert client.get("/questions/t-a").status_code == 404
 
@@ -85,12 +81,13 @@ def test_the_good_rows_are_written_and_the_file_is_gone(client: TestClient) -> N
 def test_texts_that_the_model_cuts_are_counted(client: TestClient) -> None:
     long = "long " * 600
     one = checked(client, f"id,text\na,One?\nb,{long}\n".encode())
-    assert (one.good, one.cut) == (2, 1)
+    assert (one.tally.good, one.reading.truncated) == (2, 1)
+    assert one.reading.tokens > 2
 
 
 def test_a_piece_comes_where_the_file_ends(client: TestClient) -> None:
     imports = imports_of(client)
-    one = imports.begin("a.csv", len(CSV), "default", seen_in("a.csv"))
+    one = imports.begin("a.csv", len(CSV), "default", SEEN)
     call(client, imports.append, one.number, 0, CSV[:10])
     with pytest.raises(ImportBusy, match="the next piece begins at 10"):
         call(client, imports.append, one.number, 0, CSV[:10])
@@ -120,7 +117,7 @@ def test_a_file_that_breaks_off_fails_and_says_so(client: TestClient) -> None:
 def test_a_file_that_is_too_large_is_refused(client: TestClient) -> None:
     imports = imports_of(client)
     with pytest.raises(UnreadableFile, match="SAMEASK_MAX_IMPORT_BYTES"):
-        imports.begin("a.csv", 2**30 + 1, "default", seen_in("a.csv"))
+        imports.begin("a.csv", 2**30 + 1, "default", SEEN)
 
 
 def test_bad_rows_are_written_down_as_long_as_there_is_room(settings: Settings) -> None:
@@ -131,7 +128,7 @@ def test_bad_rows_are_written_down_as_long_as_there_is_room(settings: Settings) 
         one = come(client, content, "a.csv.gz")
         call(client, check, imports_of(client), one)
         wait_until(lambda: not one.is_under_way)
-        assert (one.phase, one.bad) == ("checked", 20_000)
+        assert (one.phase, one.tally.bad) == ("checked", 20_000)
         assert one.rejected.stat().st_size < 3 * 2**14
 
 

@@ -35,8 +35,8 @@ Objectives = Annotated[list[ObjectiveName], typer.Option("--objective", help=_ob
 Pairs = Annotated[
     list[str],
     typer.Option(
-        help="Labelled pairs: a CSV, TSV, JSONL or Parquet file, or a data set on the hub or in a folder. Give it again"
-        " for more."
+        help="Labelled pairs: a file (CSV, TSV, JSON, .xlsx, Parquet), or a data set on the hub or in a folder. Give it"
+        " again for more."
     ),
 ]
 Subset = Annotated[

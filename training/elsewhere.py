@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.engine.rows import read_rows
 from app.errors import CommandError
-from training.pairs import COLUMNS, LabelledPair, labelled_pair
+from training.pairs import LabelledPair, read_labelled
 
 ENDING = ".tsv.gz"
 
@@ -80,4 +79,4 @@ def read_elsewhere(folder: Path, left_out: Sequence[str] = ()) -> list[Portion]:
 
 def read_set(file: Path) -> list[LabelledPair]:
     """The labelled pairs of one set, which may be of one class alone."""
-    return [labelled_pair(file, row) for row in read_rows(file, COLUMNS)]
+    return [pair for _, pair in read_labelled(file)]

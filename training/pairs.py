@@ -5,15 +5,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
+from rich.console import Console
 
-from app.engine.rows import Row, read_rows, truth
+from app.engine.rows import read_rows, truth
 from app.engine.text import folded_digest, normalize
 from app.errors import CommandError
+
+err = Console(stderr=True)
 
 COLUMNS = ("question1", "question2", "is_duplicate")
 
@@ -56,12 +60,41 @@ class Report:
 
 
 def read_pairs(path: Path, columns: Sequence[str] = COLUMNS) -> list[LabelledPair]:
-    """The labelled pairs of a CSV, TSV, JSONL or Parquet file; `columns` name two questions and the label.
+    """The labelled pairs of a file of any kind that `read_rows` reads; `columns` name two questions and the label.
 
-    Raises CommandError naming file and line for a broken row, and for a file with fewer than two classes.
+    A pair with a blank question, of which Quora's own file has a few, is left out. Raises CommandError naming file
+    and line for a broken row, and for a file with fewer than two classes.
     """
-    pairs = [labelled_pair(path, row) for row in read_rows(path, columns)]
-    return _with_both_classes(str(path), pairs)
+    return _with_both_classes(str(path), [pair for _, pair in read_labelled(path, columns)])
+
+
+def read_labelled(
+    path: Path, columns: Sequence[str] = COLUMNS
+) -> Iterator[tuple[Sequence[Any], LabelledPair]]:
+    """The values and the pair of each row, which may be of one class alone; the first three of `columns` make the pair.
+
+    A pair with a blank question is left out, and how many there are is said on standard error. Raises CommandError
+    naming file and line for a broken row.
+    """
+    blank = 0
+    for row in read_rows(path, columns):
+        if row.error:
+            raise CommandError(f"{path}:{row.line}: {row.error}")
+        if any(is_blank(value) for value in row.values[:2]):
+            blank += 1
+        else:
+            yield row.values, _checked(f"{path}:{row.line}", *row.values[:3])
+    if blank:
+        err.print(
+            f"{path}: {blank:,} pairs with a blank question left out",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def is_blank(value: object) -> bool:
+    """Whether a cell holds no question."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def read_dataset(name: str, subset: str, columns: Sequence[str] = LABELLED) -> list[LabelledPair]:
@@ -200,17 +233,10 @@ def _pairs_of(
     yield _checked(place, first, second, label)
 
 
-def labelled_pair(path: Path, row: Row) -> LabelledPair:
-    """The pair of a row of COLUMNS. Raises CommandError, naming file and line, where it is broken."""
-    if row.error:
-        raise CommandError(f"{path}:{row.line}: {row.error}")
-    return _checked(f"{path}:{row.line}", *row.values)
-
-
 def _checked(place: str, first: object, second: object, label: object) -> LabelledPair:
     if not isinstance(first, str) or not isinstance(second, str):
         raise CommandError(f"{place}: both questions must be texts that are not blank")
-    if not first.strip() or not second.strip():
+    if is_blank(first) or is_blank(second):
         raise CommandError(f"{place}: both questions must be texts that are not blank")
     is_duplicate = truth(label)
     if is_duplicate is None:

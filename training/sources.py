@@ -1,7 +1,6 @@
 """Names of files and data sets in, as a command gets them; sets of labelled pairs out, cleaned and kept apart."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +13,9 @@ from training.pairs import (
     LABELLED,
     LabelledPair,
     cleaned,
-    labelled_pair,
+    is_blank,
     read_dataset,
+    read_labelled,
     read_pairs,
 )
 from training.splits import apart, split, split_rows
@@ -118,7 +118,7 @@ def texts(paths: Sequence[Path]) -> list[str]:
         for row in read_rows(path, COLUMNS[:2]):
             if row.error:
                 raise CommandError(f"{path}:{row.line}: {row.error}")
-            distinct.update(dict.fromkeys(row.values))
+            distinct.update(dict.fromkeys(text for text in row.values if not is_blank(text)))
     return list(distinct)
 
 
@@ -131,10 +131,6 @@ def groups(paths: Sequence[str], column: str) -> dict[LabelledPair, str]:
     """What stands in another column of files of pairs, by pair. Raises UnreadableFile for a file that lacks it."""
     values: dict[LabelledPair, str] = {}
     for path in paths:
-        for row in read_rows(Path(path), (*COLUMNS, column)):
-            if row.error:
-                raise CommandError(f"{path}:{row.line}: {row.error}")
-            *texts, value = row.values
-            pair = labelled_pair(Path(path), replace(row, values=texts))
+        for (*_, value), pair in read_labelled(Path(path), (*COLUMNS, column)):
             values[pair] = f"{column} {value}"
     return values

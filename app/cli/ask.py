@@ -8,7 +8,7 @@ from rich.text import Text
 
 from app.cli.client import request
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import cell, out, print_json
+from app.cli.terminal import cell, print_json, print_table
 
 
 def find(
@@ -31,7 +31,7 @@ def find(
     for candidate in finding["candidates"]:
         own = cell(candidate["id"]), cell(candidate["text"]), _why(candidate)
         table.add_row(*_score_cells(candidate), *own)
-    out.print(table)
+    print_table(table)
 
 
 def pair(
@@ -54,7 +54,7 @@ def pair(
     score = answer["scores"][0]
     table = Table("verdict", "probability", "similarity", "why")
     table.add_row(*_score_cells(score), _why(score))
-    out.print(table)
+    print_table(table)
 
 
 def _why(score: dict[str, Any]) -> Text:

@@ -187,5 +187,5 @@ def _words(response: httpx.Response) -> str:
         for error in problem.get("errors", []):
             words += f"\n  {error['field']}: {error['detail']}"
     except (ValueError, KeyError, TypeError, AttributeError):
-        return f"the server answered {response.status_code}"
+        return f"the server at {response.url} answered {response.status_code}"
     return words

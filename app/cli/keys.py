@@ -12,7 +12,7 @@ from rich.table import Table
 
 from app.cli.client import assert_data_directory
 from app.cli.options import AsJson
-from app.cli.terminal import cell, out, print_json, print_line, print_note
+from app.cli.terminal import cell, print_json, print_line, print_note, print_table
 from app.data_directory import shared
 from app.engine.store import Store
 from app.errors import CommandError
@@ -71,7 +71,7 @@ def list_(as_json: AsJson = False) -> None:
     table = Table("id", "scopes", "name", "created", "revoked")
     for key in stored:
         table.add_row(*map(cell, _cells(key)))
-    out.print(table)
+    print_table(table)
 
 
 @keys.command()

@@ -1,18 +1,28 @@
 """`sameask labels`: what people say of pairs, from a file and back into one."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.client import run
 from app.cli.download import print_all
-from app.cli.options import AsJsonLines, InCollection, InFile, KeyFile, SkipBad, Url
-from app.cli.upload import Item, Upload, upload
-from app.engine.rows import Row, read_rows, truth
+from app.cli.input_file import named_file
+from app.cli.options import (
+    AsJsonLines,
+    Delimiter,
+    Encoding,
+    InCollection,
+    InFile,
+    KeyFile,
+    Rejected,
+    SkipBad,
+    Url,
+)
+from app.cli.upload import Item, Target, Upload, upload
+from app.engine.rows import Row, TableFile, read_rows, truth
 from app.engine.text import Words, pair_digest
-from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem
+from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem, with_lines
 from app.settings import Settings
 
 COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
@@ -25,9 +35,15 @@ def import_labels(
     file: InFile,
     collection: InCollection = "default",
     by: Annotated[
-        str | None, typer.Option(help="Who says so; without it, the column `by` does.")
+        str | None,
+        typer.Option(
+            help="Who says so; without it, the column `by`, or the name of the key for --url."
+        ),
     ] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    rejected: Rejected = None,
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:
@@ -35,15 +51,17 @@ def import_labels(
 
     Importing it again changes nothing.
     """
-    wanted = Upload(
-        file,
-        items="labels",
-        max_items=Settings().max_labels,
-        rows=lambda: _checked_rows(file, by),
-        item=lambda row: _label(row, by),
-        counts=("added", "replaced", "unchanged"),
-    )
-    upload(wanted, collection, skip_bad, url, key_file)
+    with named_file(file, delimiter, encoding) as given:
+        wanted = Upload(
+            given,
+            items="labels",
+            max_items=Settings().max_labels,
+            rows=lambda: _checked_rows(given, by, is_named=url is not None),
+            columns=COLUMNS,
+            item=lambda row: _label(row, by),
+            counts=("added", "replaced", "unchanged"),
+        )
+        upload(wanted, Target(collection, url, key_file, skip_bad, rejected))
 
 
 @labels.command("export")
@@ -66,45 +84,44 @@ def export_labels(
     )
 
 
-def _checked_rows(file: Path, by: str | None) -> Iterator[CheckedRow]:
-    """Each row of a file of labels, and what is wrong with it."""
+def _checked_rows(file: TableFile, by: str | None, *, is_named: bool) -> Iterator[CheckedRow]:
+    """Each row of a file of labels, and what is wrong with it. `is_named`: a key may say who speaks."""
     max_characters = Settings().max_characters
+    needed = COLUMNS[:3] if by or is_named else COLUMNS[:4]
     firsts: dict[int, tuple[int, object]] = {}  # by a pair's and a person's hash: line, and label
-    needed = COLUMNS[:3] if by else COLUMNS[:4]
-    for row in read_rows(file, needed, optional=COLUMNS[4:]):
-        problem = row.error or _problem(row, by, max_characters)
+    for row in read_rows(file, needed, optional=COLUMNS[len(needed) :]):
+        problem = row.error or _problem(row, by, max_characters, is_named=is_named)
         if not problem:
             label = _label(row, by)
             content = (label["is_duplicate"], label.get("note"))
             one, other = (Words.of(text) for text in row.values[:2])
-            key = hash((pair_digest(one, other), label["by"]))
+            key = hash((pair_digest(one, other), label.get("by")))
             first_line, first_content = firsts.setdefault(key, (row.line, content))
             if content != first_content:
                 problem = f"says otherwise than line {first_line} of the same pair"
-        yield row, problem
+        yield row, problem if row.error else with_lines(row, problem)
 
 
 def _label(row: Row, by: str | None) -> Item:
     """What a good row says, as an item of `POST /labels`."""
-    one, other, said = row.values[:3]
-    label: Item = {
-        "questions": [one, other],
-        "is_duplicate": truth(said),
-        "by": by or row.values[3],
-    }
-    if note := row.values[-1]:
+    one, other, said, named, note = row.values
+    label: Item = {"questions": [one, other], "is_duplicate": truth(said)}
+    if by or named:
+        label["by"] = by or named
+    if note:
         label["note"] = note
     return label
 
 
-def _problem(row: Row, by: str | None, max_characters: int) -> str | None:
+def _problem(row: Row, by: str | None, max_characters: int, *, is_named: bool) -> str | None:
     """The first thing that is wrong with a row, if anything is."""
-    one, other, said, *_, note = row.values
+    one, other, said, named, note = row.values
     problem = text_problem("question1", one, max_characters)
     problem = problem or text_problem("question2", other, max_characters)
     if not problem and truth(said) is None:
         problem = "is_duplicate must be 0 or 1"
-    problem = problem or cell_problem("by", by or row.values[3], PERSON)
+    if by or named is not None or not is_named:
+        problem = problem or cell_problem("by", by or named, PERSON)
     if not problem and note:
         problem = text_problem("note", note, max_characters)
     if not problem and one == other:

@@ -4,15 +4,17 @@ A command's module is loaded by its name when the command is called, and not bef
 and a command that only speaks to a server loads neither the models nor the store.
 """
 
+import os
 import pkgutil
 import sys
-from typing import Any, NamedTuple
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from app.cli.terminal import drop_output, fail, use_unicode
+from app.cli.terminal import FAULT, drop_output, fail, use_unicode
 from app.errors import SameaskError
 
 
@@ -38,6 +40,26 @@ COMMANDS = {
     ),
     "find": Command("app.cli.ask:find", "Has this question been asked before?"),
     "pair": Command("app.cli.ask:pair", "Do these two ask the same?"),
+    "label": Command(
+        "app.cli.judging:label",
+        "Say of two questions whether they ask the same. The next answer keeps to it.",
+    ),
+    "undo": Command(
+        "app.cli.judging:undo",
+        "Undo a label: the next answer is as if it had not been given. It stays for the record.",
+    ),
+    "review": Command(
+        "app.cli.judging:review",
+        "Label the pairs of the review queue, one after the other: a key and Enter for each.",
+    ),
+    "evidence": Command(
+        "app.cli.evidence:evidence",
+        "Show which precision of `duplicate` the labels support, and how many tighter promises lack.",
+    ),
+    "collections": Command(
+        "app.cli.collections:collections",
+        "Collections: list, make, delete, and say which precision `duplicate` is to have.",
+    ),
     "mine": Command(
         "app.cli.mine:mine",
         "Find all duplicate pairs of a file or a collection, the most similar first.",
@@ -76,9 +98,27 @@ cli = typer.Typer(
     cls=Commands,
     help="Has this question been asked before?",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sameask {version('sameask')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and end."
+        ),
+    ] = False,
+) -> None:
+    """Has this question been asked before?"""
 
 
 def load(place: str) -> Any:
@@ -120,12 +160,16 @@ def main() -> None:
         drop_output()
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
+    except Exception as error:
+        if os.environ.get("SAMEASK_LOG_LEVEL", "").lower() == "debug":
+            raise
+        fail(f"a fault of Sameask: {type(error).__name__}: {error}", FAULT)
 
 
 def _call() -> None:
     """Call the command, and have all that it printed written: an error of that counts as one of the command."""
     try:
-        cli()
+        cli(prog_name="sameask")
     finally:
         sys.stdout.flush()
 

@@ -11,7 +11,8 @@ import typer
 from rich.progress import Progress, TaskID
 
 from app.cli.client import assert_data_directory
-from app.cli.options import IdColumn, TextColumn
+from app.cli.input_file import named_file
+from app.cli.options import Delimiter, Encoding, IdColumn, MaybeInFile, TextColumn
 from app.cli.questions import read_questions
 from app.cli.terminal import err, print_line, print_note, progress_bar
 from app.errors import CommandError
@@ -26,14 +27,14 @@ def mine(
     out_file: Annotated[
         Path, typer.Option("--out", "-o", help="NDJSON or Parquet, by its ending.")
     ],
-    file: Annotated[
-        Path | None, typer.Argument(help="Questions: CSV, TSV, JSONL or Parquet.", exists=True)
-    ] = None,
+    file: MaybeInFile = None,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Mine this one instead.")
     ] = None,
     id_column: IdColumn = "id",
     text_column: TextColumn = "text",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     similarity: Annotated[
         float | None, typer.Option(help="Least similarity of a pair, above 0 and at most 1.")
     ] = None,
@@ -63,7 +64,8 @@ def mine(
     settings = Settings()
     with _progress() as advance:
         if file:
-            questions = read_questions(file, (id_column, text_column), skip_bad=skip_bad)
+            with named_file(file, delimiter, encoding) as given:
+                questions = read_questions(given, (id_column, text_column), skip_bad=skip_bad)
             count = mine_file(
                 questions, out_file, wanted, settings, advance, resume=resume, overwrite=overwrite
             )

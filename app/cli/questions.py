@@ -1,47 +1,65 @@
 """`sameask import` and `sameask export`: the questions of a collection, from a file and back into one."""
 
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from app.cli.client import run
 from app.cli.download import print_all
+from app.cli.input_file import named_file
 from app.cli.options import (
     AsJsonLines,
+    Delimiter,
+    Encoding,
     IdColumn,
     InCollection,
     InFile,
     KeyFile,
+    Rejected,
     SkipBad,
     TextColumn,
     Url,
 )
 from app.cli.terminal import print_note
-from app.cli.upload import SHOWN_PROBLEMS, Upload, upload
+from app.cli.upload import SHOWN_PROBLEMS, Target, Upload, upload
+from app.engine.rows import TableFile
 from app.errors import CommandError
-from app.row_checks import checked_questions
+from app.row_checks import Tally, checked_questions
 from app.settings import Settings
+
+COLUMN_OPTIONS = "--id-column and --text-column name others"
 
 
 def import_(
     file: InFile,
     collection: InCollection = "default",
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the collection, if it is not there.")
+    ] = False,
     id_column: IdColumn = "id",
     text_column: TextColumn = "text",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    rejected: Rejected = None,
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:
     """Write a file of questions into a collection. Importing it again changes nothing."""
     columns = (id_column, text_column)
-    wanted = Upload(
-        file,
-        items="questions",
-        max_items=Settings().max_upsert,
-        rows=lambda: checked_questions(file, columns, Settings().max_characters),
-        item=lambda row: {"id": row.values[0], "text": row.values[1]},
-        counts=("added", "updated", "unchanged"),
-    )
-    upload(wanted, collection, skip_bad, url, key_file)
+    with named_file(file, delimiter, encoding) as given:
+        wanted = Upload(
+            given,
+            items="questions",
+            max_items=Settings().max_upsert,
+            rows=lambda: checked_questions(given, columns, Settings().max_characters),
+            columns=("id", "text"),
+            item=lambda row: {"id": row.values[0], "text": row.values[1]},
+            counts=("added", "updated", "unchanged"),
+            reading=("truncated", "tokens", "unknown_tokens"),
+            column_options=COLUMN_OPTIONS,
+        )
+        upload(wanted, Target(collection, url, key_file, skip_bad, rejected, create))
 
 
 def export(
@@ -64,21 +82,21 @@ def export(
 
 
 def read_questions(
-    file: Path, columns: tuple[str, str], *, skip_bad: bool = False
+    file: TableFile, columns: tuple[str, str], *, skip_bad: bool = False
 ) -> list[tuple[str, str]]:
     """(id, text) of every row. Raises CommandError for a broken one, unless told to skip: the first are shown then."""
     questions = []
-    bad = 0
+    tally = Tally()
     for row, problem in checked_questions(file, columns, Settings().max_characters):
+        tally.add(row, problem)
         if problem is None:
             questions.append((row.values[0], row.values[1]))
             continue
-        words = f"{file}:{row.line}: {problem}"
+        words = f"{file.name}:{row.line}: {problem}"
         if not skip_bad:
             raise CommandError(words)
-        bad += 1
-        if bad <= SHOWN_PROBLEMS:
+        if tally.bad <= SHOWN_PROBLEMS:
             print_note(words, style="yellow")
-    if bad:
-        print_note(f"{bad:,} broken rows skipped", style="yellow")
+    if tally.bad:
+        print_note(f"{tally.bad_words} skipped", style="yellow")
     return questions

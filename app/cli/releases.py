@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.cli.client import call, request, run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import cell, err, out, print_json
+from app.cli.terminal import cell, err, out, print_json, print_table
 from app.errors import CommandError
 
 LOOK_SECONDS = 0.2
@@ -48,7 +48,7 @@ def list_(as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) ->
             cell(release["created_at"]),
             cell(release["last_live_at"]),
         )
-    out.print(table)
+    print_table(table)
 
 
 @releases.command()
@@ -83,7 +83,7 @@ def diff(
         live = _judgement(example["live"])
         shadow = _judgement(example["shadow"])
         table.add_row(cell(live), cell(shadow), cell(texts))
-    out.print(table)
+    print_table(table)
 
 
 @releases.command()

@@ -16,12 +16,23 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 # Control characters but tab and line feed (C0, DEL, C1), and those that turn the direction of writing.
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
-out = Console()
+FAILED, WRONG_USAGE, FAULT, INTERRUPTED = 1, 2, 70, 130
+EXIT_CODES = {
+    0: "The command did what it was asked to.",
+    FAILED: "It could not: one line on standard error says why. Also `runs watch` of a run that did not succeed.",
+    WRONG_USAGE: "It was called in a wrong way: an option or an argument that it does not know, or that is missing.",
+    FAULT: "A fault of Sameask itself. With SAMEASK_LOG_LEVEL=debug it says where.",
+    INTERRUPTED: "It was interrupted, by Ctrl-C.",
+}
+PIPED_WIDTH = 10_000  # columns: no table is cut in a file or a pipe
+
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True)
 
 
@@ -51,15 +62,20 @@ def print_json(value: object) -> None:
     typer.echo(as_json(value, indent=2))
 
 
+def print_table(table: Table) -> None:
+    """A result as a table: as wide as the terminal; as wide as it takes, in a file or a pipe."""
+    out.print(table, crop=False)
+
+
 def cell(value: object) -> Text:
-    """A cell of a table, in which nothing is markup; empty for None."""
-    return Text("" if value is None else visible(str(value)))
+    """A cell of a table, in which nothing is markup; empty for None. What is too wide goes on below."""
+    return Text("" if value is None else visible(str(value)), overflow="fold")
 
 
-def fail(words: str) -> NoReturn:
-    """End the command with exit code 1, and say why."""
+def fail(words: str, code: int = FAILED) -> NoReturn:
+    """End the command with this exit code, and say why."""
     print_note(f"sameask: {words}", style="red")
-    raise SystemExit(1)
+    raise SystemExit(code)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from app.cli.client import call, request, run
 from app.cli.options import AsJson, KeyFile, Url
-from app.cli.terminal import cell, out, print_json, print_note
+from app.cli.terminal import cell, print_json, print_note, print_table
 from app.errors import CommandError
 from app.fields import MAX_NUMBER
 from app.settings import Settings, TargetPrecision
@@ -85,7 +85,7 @@ def list_(
             cell(training_run["release"]),
             cell(gate.get("outcome")),
         )
-    out.print(table)
+    print_table(table)
 
 
 @runs.command()
@@ -155,7 +155,7 @@ def _show(training_run: dict[str, Any], as_json: bool) -> None:
     for name, value in rows.items():
         if value:
             table.add_row(name, cell(value))
-    out.print(table)
+    print_table(table)
 
 
 def _state(training_run: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import httpx
 
 from app.cli.client import call, run
 from app.cli.terminal import print_line, print_note, progress_bar
-from app.engine.rows import Row
-from app.errors import CommandError
-from app.row_checks import CheckedRow
+from app.engine.rows import Row, TableFile
+from app.errors import ColumnNotFound, CommandError
+from app.row_checks import CheckedRow, RejectedRows, Tally
 from app.settings import Settings
 
 MAX_ITEMS = 500  # in one request, where the settings allow as many
@@ -27,63 +28,111 @@ Item = dict[str, object]
 class Upload:
     """What an import does with a file. `rows()` reads and checks it, and is called twice."""
 
-    file: Path
+    file: TableFile
     items: str  # what they are, in the route and in its body
     max_items: int  # in one request
     rows: Callable[[], Iterator[CheckedRow]]
+    columns: Sequence[str]  # of `rows`
     item: Callable[[Row], Item]  # what a good row is in a request
     counts: Sequence[str]  # of the answer
+    reading: Sequence[str] = ()  # of the answer: how the model reads what was written
+    column_options: str = ""  # by which other columns are named
 
 
-def upload(
-    wanted: Upload, collection: str, skip_bad: bool, url: str | None, key_file: Path | None
-) -> None:
+@dataclass(frozen=True)
+class Target:
+    """Where an import goes, and what becomes of broken rows."""
+
+    collection: str
+    url: str | None
+    key_file: Path | None
+    skip_bad: bool
+    rejected: Path | None
+    creates: bool = False  # the collection, where it is not there
+
+
+def upload(wanted: Upload, target: Target) -> None:
     """Check every row of a file, then import the good ones. Raises CommandError for bad ones, unless told to skip."""
-    good, bad = _check(wanted)
-    if bad and not skip_bad:
+    tally = _check(wanted, target.rejected)
+    if tally.bad and not target.skip_bad:
         raise CommandError(
-            f"{bad:,} broken rows in {wanted.file}: nothing was imported; --skip-bad imports the others"
+            f"{tally.bad_words} in {wanted.file.name}: nothing was imported; --skip-bad imports the others"
         )
     totals = run(
-        url,
-        key_file,
-        lambda service: _write(service, collection, wanted, good),
+        target.url,
+        target.key_file,
+        lambda service: _write(service, target, wanted, tally.good),
         makes_data_directory=True,
     )
     words = [f"{totals[name]:,} {name}" for name in wanted.counts]
-    if bad:
-        words.append(f"{bad:,} broken rows skipped")
+    if tally.bad:
+        words.append(f"{tally.bad_words} skipped")
     print_line(", ".join(words))
+    _tell(wanted, tally, totals)
 
 
-def _check(wanted: Upload) -> tuple[int, int]:
-    """How many rows are good, and how many are bad; the first of these are shown."""
-    good = bad = 0
-    problems = []
-    for row, problem in wanted.rows():
-        if problem is None:
-            good += 1
-            continue
-        bad += 1
-        if bad <= SHOWN_PROBLEMS:
-            problems.append(f"{wanted.file}:{row.line}: {problem}")
-    for problem in problems:
-        print_note(problem, style="yellow")
-    return good, bad
+def _tell(wanted: Upload, tally: Tally, totals: Mapping[str, int]) -> None:
+    """Say what of the texts may surprise later: which are the same, and which the model does not read as they are."""
+    words = []
+    if tally.identical:
+        words.append(f"{tally.identical:,} texts stand in {wanted.file.name} before")
+    if wanted.reading:
+        truncated, tokens, unknown = (totals[name] for name in wanted.reading)
+        if truncated:
+            words.append(f"{truncated:,} texts are longer than the model reads, and cut")
+        if unknown:
+            words.append(f"{unknown / tokens:.2%} of the tokens are unknown to the model")
+    for line in words:
+        print_note(line, style="yellow")
+
+
+def _check(wanted: Upload, rejected: Path | None) -> Tally:
+    """How many rows are good, and how many are bad: the first of these are shown, and all of them written."""
+    tally = Tally()
+    with _rejected_rows(rejected, wanted.columns) as write:
+        try:
+            for row, problem in wanted.rows():
+                tally.add(row, problem, None if problem else _text_of(wanted, row))
+                if problem is None:
+                    continue
+                write(row, problem)
+                if tally.bad <= SHOWN_PROBLEMS:
+                    print_note(f"{wanted.file.name}:{row.line}: {problem}", style="yellow")
+        except ColumnNotFound as error:
+            cure = f": {wanted.column_options}" if wanted.column_options else ""
+            raise CommandError(f"{error}{cure}") from error
+    return tally
+
+
+def _text_of(wanted: Upload, row: Row) -> str | None:
+    return str(row.values[-1]) if wanted.reading else None
+
+
+@contextmanager
+def _rejected_rows(
+    path: Path | None, columns: Sequence[str]
+) -> Iterator[Callable[[Row, str], None]]:
+    if path is None:
+        yield lambda _row, _problem: None
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        yield RejectedRows(file, columns).write
 
 
 async def _write(
-    service: httpx.AsyncClient, collection: str, wanted: Upload, total: int
+    service: httpx.AsyncClient, target: Target, wanted: Upload, total: int
 ) -> dict[str, int]:
     """Write the good rows in batches, a few requests in flight, so that the model never waits for the wire."""
-    totals = dict.fromkeys(wanted.counts, 0)
+    if target.creates:
+        await call(service, "PUT", f"/collections/{target.collection}")
+    totals = dict.fromkeys((*wanted.counts, *wanted.reading), 0)
     batches = _batches(wanted)
     with progress_bar() as progress:
         task = progress.add_task("importing", total=total)
 
         async def work() -> None:
             for batch in batches:
-                body = {"collection": collection, wanted.items: batch}
+                body = {"collection": target.collection, wanted.items: batch}
                 written = await call(service, "POST", f"/{wanted.items}", json=body)
                 for name in totals:
                     totals[name] += written[name]

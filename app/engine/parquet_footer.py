@@ -18,5 +18,5 @@ def check_footer(path: Path) -> None:
     length = int.from_bytes(end[:4], "little")
     if end.endswith(MARKS) and MAX_FOOTER_BYTES < length <= size:
         raise UnreadableFile(
-            f"{path}: its footer has {length:,} bytes; at most {MAX_FOOTER_BYTES:,}: write larger groups of rows"
+            f"has a footer of {length:,} bytes; at most {MAX_FOOTER_BYTES:,}: write larger groups of rows"
         )

@@ -15,6 +15,10 @@ PLANES_WITH_FORMS = range(0x80, 0x20000)
 RAISED = "<super>"
 APART = ("<fraction>", "<circle>")
 DIGITS = "0123456789+-=()"
+# Some signs have long forms (the one for "peace be upon him" has 18 letters). What a text of them grows to is cut, far
+# behind the last token that any model reads.
+LEAST_CHARACTERS = 4096
+MOST_GROWTH = 4
 
 
 def readable(text: str) -> str:
@@ -26,7 +30,7 @@ def readable(text: str) -> str:
     if words.isascii():
         return words
     plain = unicodedata.normalize("NFKC", in_order(words.translate(_plain_letters())))
-    return normalize(plain)
+    return normalize(plain[: max(LEAST_CHARACTERS, MOST_GROWTH * len(words))])
 
 
 @cache

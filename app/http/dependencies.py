@@ -7,6 +7,7 @@ from fastapi import Depends, Query, Request, Response
 
 from app.detector import Detector
 from app.engine.store import Store
+from app.errors import FieldError, InvalidRequest, SpeaksForItself
 from app.fields import CollectionName
 from app.keys import Caller
 from app.promises.activity import Activity
@@ -72,6 +73,30 @@ TheReleases = Annotated[Releases, Depends(_releases)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 TheTrainingRuns = Annotated[TrainingRuns, Depends(_training_runs)]
 InCollection = Annotated[CollectionName, Query(description="The collection; unknown ones are 404.")]
+
+
+class Speaker:
+    """In whose name a request says something: a key's own, and others' where the key may speak for them."""
+
+    def __init__(self, caller: Caller | None) -> None:
+        self.speaks_for_others = caller is None or caller.speaks_for_others
+        self._own = caller.name if caller else ""
+
+    def name(self, field: str, given: str | None) -> str:
+        """The name; `given` is what the field says. Raises InvalidRequest, SpeaksForItself."""
+        name = given or self._own
+        if not name:
+            raise InvalidRequest(FieldError(field, "is missing, and the key has no name"))
+        if name != self._own and not self.speaks_for_others:
+            raise SpeaksForItself(self._own, name)
+        return name
+
+
+async def _speaker(request: Request) -> Speaker:
+    return Speaker(getattr(request.state, "caller", None))
+
+
+TheSpeaker = Annotated[Speaker, Depends(_speaker)]
 
 
 def may_see_names(request: Request) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import CollectionNotFound, Overloaded
-from app.fields import CollectionName, Limits, StoredId, Text
+from app.fields import CollectionName, GivenId, Limits, Text
 from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import (
     TheActivity,
@@ -50,7 +50,7 @@ class DuplicatesQuery(Body):
         ),
     ] = "auto"
     exclude_ids: Annotated[
-        list[StoredId],
+        list[GivenId],
         Field(description="Never offer these; ask so for a question that is stored itself."),
         FirstErrors(),
     ] = Field([])

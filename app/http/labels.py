@@ -15,11 +15,19 @@ from app.errors import (
     LabelReplaced,
     Overloaded,
     QuestionNotFound,
+    SpeaksForItself,
     StorageFull,
 )
-from app.fields import MAX_NUMBER, CollectionName, Limits, Person, StoredId, Text
+from app.fields import MAX_NUMBER, CollectionName, GivenId, Limits, Person, Text
 from app.http.bodies import Body, FirstErrors, Two, counted
-from app.http.dependencies import InCollection, Reading, TheDetector, TheReading, TheSettings
+from app.http.dependencies import (
+    InCollection,
+    Reading,
+    TheDetector,
+    TheReading,
+    TheSettings,
+    TheSpeaker,
+)
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
@@ -57,7 +65,7 @@ class PairToLabel(Body):
     )
 
     ids: Annotated[
-        list[StoredId],
+        list[GivenId],
         Field(
             min_length=2,
             max_length=2,
@@ -77,7 +85,13 @@ class PairToLabel(Body):
         Two,
     ] = Field([])
     is_duplicate: Annotated[bool, Field(strict=True, description="Whether the two ask the same.")]
-    by: Person
+    by: Annotated[
+        Person | None,
+        Field(
+            description="Who says so, in the client's own words. Left out, it is the key's name. A key with a name"
+            " speaks for itself alone, unless it has the scope `admin`."
+        ),
+    ] = None
     note: Annotated[
         Text | None, Field(description="Anything; left out, an earlier note stays.")
     ] = None
@@ -181,13 +195,19 @@ class LabelPage(BaseModel):
     response_model=Labelled,
     dependencies=[counted(labels="max_labels")],
     responses=documented(
-        CollectionNotFound, QuestionNotFound, InvalidRequest, Overloaded, StorageFull
+        CollectionNotFound,
+        QuestionNotFound,
+        SpeaksForItself,
+        InvalidRequest,
+        Overloaded,
+        StorageFull,
     ),
 )
 async def label_pairs(
     body: Labelling,
     detector: TheDetector,
     settings: TheSettings,
+    speaker: TheSpeaker,
 ) -> object:
     """Say of pairs whether they ask the same; all of them, or none.
 
@@ -206,7 +226,11 @@ async def label_pairs(
             limits.text(f"labels.{i}.questions.{side}", text)
         limits.text(f"labels.{i}.note", pair.note or "")
     limits.check()
-    labelled = await detector.label(body.collection, [_new_label(pair) for pair in body.labels])
+    new = [
+        _new_label(pair, speaker.name(f"labels.{i}.by", pair.by))
+        for i, pair in enumerate(body.labels)
+    ]
+    labelled = await detector.label(body.collection, new)
     return {
         "collection": body.collection,
         "added": labelled.added,
@@ -251,20 +275,33 @@ async def list_labels(
 @router.delete(
     "/labels/{id}",
     response_model=Label,
-    responses=documented(CollectionNotFound, LabelNotFound, LabelReplaced, Overloaded, StorageFull),
+    responses=documented(
+        CollectionNotFound,
+        LabelNotFound,
+        LabelReplaced,
+        SpeaksForItself,
+        Overloaded,
+        StorageFull,
+    ),
 )
 async def undo_label(
     id: ThisLabel,  # noqa: A002
     detector: TheDetector,
     reading: TheReading,
-    by: Annotated[Person, Query(description="Who undoes it.")],
+    speaker: TheSpeaker,
+    by: Annotated[
+        Person | None, Query(description="Who undoes it; left out, it is the key's name.")
+    ] = None,
     collection: InCollection = "default",
 ) -> object:
     """Undo a label: the next answer is as if it had not been given. It stays readable, with who ended it and when.
 
-    Undoing it twice changes nothing. What it replaced does not come back; say it again.
+    Undoing it twice changes nothing. What it replaced does not come back; say it again. A key with a name undoes its
+    own labels alone, unless it has the scope `admin`.
     """
-    label = await detector.undo_label(collection, id, by)
+    name = speaker.name("by", by)
+    own_only = not speaker.speaks_for_others
+    label = await detector.undo_label(collection, id, name, own_only=own_only)
     (document,) = await _documents(reading, collection, [label])
     return document
 
@@ -285,10 +322,10 @@ async def _documents(
     return documents
 
 
-def _new_label(pair: PairToLabel) -> NewLabel:
+def _new_label(pair: PairToLabel, by: str) -> NewLabel:
     return NewLabel(
         pair.is_duplicate,
-        pair.by,
+        by,
         pair.note,
         ids=pair.ids or None,
         questions=pair.questions or None,

@@ -16,7 +16,7 @@ from app.errors import (
 from app.fields import MAX_NUMBER, Person
 from app.http.bodies import Body, counted
 from app.http.collections import ThisCollection, Thresholds
-from app.http.dependencies import TheDetector, ThePromises
+from app.http.dependencies import TheDetector, ThePromises, TheSpeaker
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.promises.report import Look, Report
@@ -138,7 +138,7 @@ class Skip(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"by": "anna", "id": 1}]})
 
-    by: Person
+    by: Annotated[Person | None, Field(description="Left out, it is the key's name.")] = None
     id: Annotated[int, Field(ge=1, le=MAX_NUMBER, strict=True, description="Of the offer.")]
 
 
@@ -172,7 +172,11 @@ async def read_review_queue(
     name: ThisCollection,
     response: Response,
     promises: ThePromises,
-    by: Annotated[Person, Query(description="Who is going to label them.")],
+    speaker: TheSpeaker,
+    by: Annotated[
+        Person | None,
+        Query(description="Who is going to label them; left out, it is the key's name."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_OFFERED, description="Pairs to look at.")] = 5,
 ) -> object:
     """Get pairs to label next, by `POST /labels`. For 60 seconds nobody else gets the same.
@@ -181,7 +185,7 @@ async def read_review_queue(
     pairs are of stored questions near each other, and of what was asked lately where SAMEASK_REMEMBER_ASKED is on.
     """
     response.headers["Cache-Control"] = "no-store"
-    offered = await promises.offer(name, by, limit)
+    offered = await promises.offer(name, speaker.name("by", by), limit)
     return {**vars(offered), "pairs": [_pair(look) for look in offered.pairs]}
 
 
@@ -191,10 +195,12 @@ async def read_review_queue(
     dependencies=[counted()],
     responses=documented(CollectionNotFound, OfferNotFound, Overloaded, StorageFull),
 )
-async def skip_pair(name: ThisCollection, body: Skip, promises: ThePromises) -> object:
+async def skip_pair(
+    name: ThisCollection, body: Skip, promises: ThePromises, speaker: TheSpeaker
+) -> object:
     """Say of an offered pair that you can't tell. It is offered to nobody any more, and counts as no duplicate for the
     promise until somebody labels it."""
-    await promises.skip(name, body.by, body.id)
+    await promises.skip(name, speaker.name("by", body.by), body.id)
     return {"collection": name, "id": body.id}
 
 

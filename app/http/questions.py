@@ -56,6 +56,11 @@ class Written(BaseModel):
     added: int
     updated: int
     unchanged: int
+    truncated: int = Field(
+        description="Texts of the request that the model does not read to their end."
+    )
+    tokens: int = Field(description="Of the texts of the request, as the model reads them.")
+    unknown_tokens: int = Field(description="Those of them that stand for what it can't read.")
 
 
 class Question(BaseModel):
@@ -99,12 +104,16 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
     _refuse_repeated_ids(body.questions)
     texts = [(question.id, question.text) for question in body.questions]
     written = await detector.add(body.collection, texts)
+    reading = await detector.reading_of([text for _, text in texts])
     return Written(
         collection=body.collection,
         revision=written.revision,
         added=written.added,
         updated=written.updated,
         unchanged=written.unchanged,
+        truncated=reading.truncated,
+        tokens=reading.tokens,
+        unknown_tokens=reading.unknown,
     )
 
 

@@ -13,8 +13,8 @@ from app.promises.pool import NearPair, Pool, strata
 
 CLAIM_SECONDS = 60
 TRIES = 8  # to draw a pair none of whose questions is being looked at
-HARDLY_ANY = 10  # pairs above one half, from which on the pool grows
-GOOD = 3  # the lowest stratum above one half
+HARDLY_ANY = 10  # pairs that may support a promise, from which on the pool grows
+GOOD = 4  # the lowest stratum of those: from 0.75 up
 
 
 def lots() -> np.random.Generator:
@@ -96,7 +96,7 @@ class Queue:
         ]
 
     def is_short(self, waiting: Sequence[NearPair]) -> bool:
-        """Whether hardly a pair is left that may be a duplicate."""
+        """Whether hardly a pair is left where a promise is sought."""
         return int(np.count_nonzero(strata(waiting) >= GOOD)) < HARDLY_ANY
 
     def draw(self, plan: Plan, waiting: Sequence[NearPair], release: str) -> DrawnPair | None:

@@ -33,7 +33,7 @@ async def preview_import(page: ThePage) -> HTMLResponse:
         seen = await run_in_threadpool(preview, name, size, beginning, end)
         one = imports.begin(name, size, page.collection, seen)
     except UnreadableFile as error:
-        raise FileRefused(f"{name}: {error}") from error
+        raise FileRefused(str(error)) from error
     return _columns(page, one)
 
 

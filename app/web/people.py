@@ -48,5 +48,7 @@ async def say(page: Page, pair: TextPair, is_duplicate: bool) -> None:
 
 
 async def take_back(page: Page, label_id: int) -> None:
-    """Undo a label in the visitor's name. Raises what `Detector.undo_label` raises."""
-    await page.detector.undo_label(page.collection, label_id, page.visitor.name)
+    """Undo a label in the visitor's name: of others only where they may. Raises what `Detector.undo_label` raises."""
+    visitor = page.visitor
+    own_only = visitor.caller is not None and not visitor.caller.speaks_for_others
+    await page.detector.undo_label(page.collection, label_id, visitor.name, own_only=own_only)

@@ -14,6 +14,7 @@ from app.promises.report import Look
 from app.scopes import KeyScope
 from app.web.curves import curve_of
 from app.web.page import Page, ThePage
+from app.web.people import take_back
 from app.web.scales import marks_of
 from app.web.words import Run, marked, turning_of
 
@@ -103,7 +104,7 @@ async def undo_offered(page: ThePage) -> HTMLResponse:
     label_id = page.fields.number("label")
     was_duplicate = page.fields.truth("is_duplicate")
     page.fields.check()
-    await page.detector.undo_label(page.collection, label_id, page.visitor.name)
+    await take_back(page, label_id)
     before = _tally(page)
     tally = Tally(
         max(before.same - was_duplicate, 0),

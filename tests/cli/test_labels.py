@@ -100,12 +100,12 @@ def test_a_broken_row_of_labels_is_named_by_file_and_line(
         1,
         [
             f"{file}:3: {problem}",
-            f"sameask: 1 broken rows in {file}: nothing was imported; --skip-bad imports the others",
+            f"sameask: 1 broken row in {file}: nothing was imported; --skip-bad imports the others",
         ],
     )
     assert labelled(sameask) == []
     assert sameask("labels", "import", file, "--skip-bad").out == (
-        "2 added, 0 replaced, 0 unchanged, 1 broken rows skipped\n"
+        "2 added, 0 replaced, 0 unchanged, 1 broken row skipped\n"
     )
 
 

@@ -4,17 +4,21 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from transformers.utils.logging import enable_progress_bar
 
 from app.cli.main import COMMANDS, load
+from app.cli.terminal import FAULT, INTERRUPTED, PIPED_WIDTH, out
 from app.engine.release import Release
 from app.settings import Settings
 from tests.cli.commands import COMMAND, ROOT, Outcome, Sameask, Server, assert_one_line
+from tests.conftest import publish_release
 from tests.serving import PATIENCE_SECONDS
+from tests.tiny_model import DIMENSION, build_tiny_classifier
 
 # What loads, and what does not
 
@@ -59,6 +63,81 @@ def test_help_names_every_command_in_the_words_of_the_command_itself(sameask: Sa
         assert f"│ {name} " in shown.out
         assert help_ in shown.out
         assert (load(place).help or "").partition("\n")[0] == help_
+
+
+# What every command has
+
+
+def test_the_version_is_that_of_the_distribution(sameask: Sameask) -> None:
+    assert sameask("--version") == Outcome(0, f"sameask {version('sameask')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("import",), ("collections",), ("collections", "set")])
+def test_help_has_a_short_name(sameask: Sameask, arguments: tuple[str, ...]) -> None:
+    short, long = sameask(*arguments, "-h"), sameask(*arguments, "--help")
+    assert short == long
+    assert (short.code, short.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (("expo",), ["export"]),
+        (("collections", "s"), ["set"]),
+        (("label", "--dup"), ["--duplicate"]),
+    ],
+)
+def test_the_shell_completes_commands_and_options(
+    sameask: Sameask, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], completed: list[str]
+) -> None:
+    monkeypatch.setenv("_SAMEASK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", " ".join(("sameask", *words)))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    assert sameask().out.split() == completed
+
+
+def test_a_fault_is_one_line_with_an_exit_code_of_its_own(
+    sameask: Sameask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> None:
+        raise KeyError("who")
+
+    monkeypatch.setattr("app.cli.keys._store", fault)
+    ended = sameask("keys", "list")
+    assert ended == Outcome(FAULT, "", "sameask: a fault of Sameask: KeyError: 'who'\n")
+    monkeypatch.setenv("SAMEASK_LOG_LEVEL", "debug")
+    with pytest.raises(KeyError):
+        sameask("keys", "list")
+
+
+def test_an_interrupted_command_says_so_by_its_exit_code(
+    sameask: Sameask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.cli.keys._store", interrupt)
+    assert sameask("keys", "list").code == INTERRUPTED
+
+
+def test_standard_error_has_progress_and_problems_alone(
+    sameask: Sameask, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enable_progress_bar()  # as in a new process
+    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier")
+    release = publish_release(tmp_path / "tiny", tiny_model, DIMENSION, classifier=classifier)
+    monkeypatch.setenv("SAMEASK_RELEASE", str(release.path))
+    file = tmp_path / "q.csv"
+    file.write_text(f"id,text\n{'x' * 200},Ou est-ce?\n2,Ou est ce?\n", "utf-8")
+    assert sameask("mine", file, "-o", tmp_path / "pairs.ndjson").err.startswith("embedding")
+    imported = sameask("import", file).err.splitlines()
+    noise = ("making the data directory", "importing", "0.", "1")
+    assert [line for line in imported if not line.startswith(noise)] == []
+    monkeypatch.setattr(out, "width", PIPED_WIDTH)
+    found = sameask("find", "Ou est-ce?")
+    assert found.err == ""
+    (row,) = [line for line in found.out.splitlines() if "x" * 200 in line]
+    assert "Ou est-ce?" in row
 
 
 # What keeps a command from starting

@@ -45,3 +45,10 @@ def test_a_form_is_its_own_form_and_that_of_the_same_words(text: str) -> None:
 def test_the_same_words_have_one_form(one: str, other: str) -> None:
     if Words.of(one).digest == Words.of(other).digest:
         assert readable(one) == readable(other)
+
+
+def test_signs_with_long_forms_make_no_text_eighteen_times_as_long() -> None:
+    sign = "\ufdfa"  # eighteen letters and spaces
+    assert readable(f"What is {sign}?") == "What is صلى الله عليه وسلم?"
+    assert len(readable(sign * 10_000)) <= 40_000
+    assert readable(sign * 10_000).startswith("صلى الله عليه وسلم" * 100)

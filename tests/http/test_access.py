@@ -135,6 +135,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, tiny_release: Release) -> It
             scope.value: make_key(store, [scope])[1] for scope in KeyScope
         }
         keys["label and read"] = make_key(store, [KeyScope.LABEL, KeyScope.READ])[1]
+        keys["anna's"] = make_key(store, [KeyScope.LABEL, KeyScope.READ], "anna")[1]
+        keys["the chief's"] = make_key(store, [KeyScope.ADMIN], "chief")[1]
         kept, keys["revoked"] = make_key(store, [KeyScope.ADMIN])
         store.keys.revoke(kept.id)
     unknown = f"sameask_{'0' * 16}_{'0' * 64}"
@@ -206,6 +208,45 @@ def test_labels_are_given_and_undone_with_one_scope_and_read_with_another(house:
         "label and read", "DELETE", f"/labels/{given['id']}", params={"by": "anna"}
     )
     assert undone.json()["ended"]["by"] == "anna"
+
+
+OWN = {"status": 403, "title": "Key speaks for itself"}
+
+
+def test_a_key_with_a_name_speaks_for_itself_alone(house: House) -> None:
+    pair = {"questions": ["Who is it?", "Who was it?"], "is_duplicate": True}
+
+    def say(holder: str, **more: str) -> Any:
+        return house.request(holder, "POST", "/labels", json={"labels": [pair | more]})
+
+    def undo(holder: str, label: Any, **more: str) -> Any:
+        (given,) = label.json()["labels"]
+        return house.request(holder, "DELETE", f"/labels/{given['id']}", params=more)
+
+    own, named = say("anna's"), say("anna's", by="anna")
+    assert (own.json()["added"], named.json()["unchanged"]) == (1, 1)
+    refused = say("anna's", by="bob")
+    assert refused.json() == OWN | {
+        "type": "about:blank",
+        "detail": "the key speaks for 'anna', not for 'bob': one with the scope 'admin', or without a name, does",
+    }
+    bobs, chiefs = say("label", by="bob"), say("the chief's")
+    assert undo("anna's", bobs).json()["title"] == OWN["title"]
+    assert undo("anna's", own, by="bob").json()["title"] == OWN["title"]
+    assert undo("anna's", own).json()["ended"]["by"] == "anna"
+    assert undo("the chief's", bobs).json()["ended"]["by"] == "chief"
+    assert undo("label", chiefs, by="bob").json()["ended"]["by"] == "bob"
+    (missing,) = say("label").json()["errors"]
+    assert missing == {"field": "labels.0.by", "detail": "is missing, and the key has no name"}
+
+
+def test_the_queue_is_that_of_the_key_s_name(house: House) -> None:
+    address = "/collections/default/review-queue"
+    assert house.request("anna's", "GET", address).status_code == 200
+    assert house.request("anna's", "GET", address, params={"by": "bob"}).status_code == 403
+    assert house.request("label", "GET", address).status_code == 422
+    skipped = house.request("anna's", "POST", f"{address}/skip", json={"id": 1, "by": "bob"})
+    assert skipped.json()["title"] == OWN["title"]
 
 
 def test_a_key_for_asking_alone_learns_no_names(house: House) -> None:

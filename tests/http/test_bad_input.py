@@ -71,7 +71,10 @@ BAD_IDS = {
     "a line feed": (MARKER + "\n", "must not contain control characters"),
     "NUL": (MARKER + "\x00", "must not contain control characters"),
     "DEL": (MARKER + "\x7f", "must not contain control characters"),
-    "a number": (7, "must be a text"),
+    "a fraction": (7.0, "must be a text or a whole number"),
+    "true": (True, "must be a text or a whole number"),
+    "null": (None, "must be a text or a whole number"),
+    "a long number": (10**256, "may have at most 256 characters"),
     "a lone surrogate": (MARKER + "\ud800", "must be a text"),
 }
 
@@ -95,7 +98,7 @@ BAD_PEOPLE = {
     "a line feed": (MARKER + "\n", "must not contain control characters"),
     "NUL": (MARKER + "\x00", "must not contain control characters"),
     "a number": (7, "must be a text"),
-    "null": (None, "must be a text"),
+    "null": (None, "is missing"),  # a key with a name could say it
     "a lone surrogate": (MARKER + "\ud800", "must be a text"),
 }
 

@@ -51,7 +51,7 @@ def test_no_answer_is_taken_for_another_type_kept_or_framed(
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
     assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
 
 
 def test_the_documentation_runs_its_own_script_and_no_other(shared_client: TestClient) -> None:

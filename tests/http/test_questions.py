@@ -68,19 +68,40 @@ def _walk(client: TestClient, limit: int) -> Iterator[dict[str, Any]]:
 
 
 def test_a_write_tells_added_updated_and_unchanged(client: TestClient) -> None:
-    assert write(client, a="One?", b="Two?") == {
+    first = write(client, a="One?", b="Two?")
+    assert first.pop("tokens") > 4
+    assert first == {
         "collection": "default",
         "revision": 2,
         "added": 2,
         "updated": 0,
         "unchanged": 0,
+        "truncated": 0,
+        "unknown_tokens": 0,
     }
-    assert write(client, a="One?", b="Two, then?", c="Three?") == {
-        "collection": "default",
-        "revision": 4,
-        "added": 1,
-        "updated": 1,
-        "unchanged": 1,
+    second = write(client, a="One?", b="Two, then?", c="Three?")
+    assert [second[name] for name in ("revision", "added", "updated", "unchanged")] == [4, 1, 1, 1]
+
+
+def test_a_write_tells_what_the_model_does_not_read(client: TestClient) -> None:
+    written = write(client, a="long " * 600, b="What is \U0001f98a?")
+    assert (written["truncated"], written["unknown_tokens"]) == (1, 1)
+
+
+def test_a_whole_number_is_an_id_by_its_digits(client: TestClient) -> None:
+    questions = [{"id": 7, "text": "One?"}, {"id": -(2**64), "text": "Two?"}]
+    client.post("/questions", json={"questions": questions})
+    assert client.get("/questions/7").json()["text"] == "One?"
+    assert client.get(f"/questions/{-(2**64)}").json()["text"] == "Two?"
+    answer = client.post("/duplicates", json={"questions": ["One?"], "exclude_ids": [7]}).json()
+    assert [found["id"] for found in answer["results"][0]["candidates"]] == [str(-(2**64))]
+    label = {"ids": [7, str(-(2**64))], "is_duplicate": True, "by": "anna"}
+    assert client.post("/labels", json={"labels": [label]}).json()["added"] == 1
+    twice = [{"id": 7, "text": "One?"}, {"id": "7", "text": "One?"}]
+    refused = client.post("/questions", json={"questions": twice})
+    assert refused.json()["errors"][0] == {
+        "field": "questions.0.id",
+        "detail": "stands more than once in this request",
     }
 
 

@@ -80,16 +80,23 @@ def label_until_kept(client: TestClient, most: int = 200) -> int:
         assert pairs
         label(client, *pairs)
         given += len(pairs)
-        wait_until(lambda at=given: derived_of(client) >= at)  # type: ignore[misc]
+        wait_until(lambda at=given: counted(client) == at)  # type: ignore[misc]
+        wait_until(lambda: derived_of(client) == answered(client))
         if thresholds(client)["source"] == "collection":
             return given
     raise AssertionError("no promise was supported")
 
 
 def derived_of(client: TestClient) -> int:
-    """Of how many labels, and pairs that were skipped, the thresholds in force were derived."""
+    """Of how many answers, skips among them, the thresholds in force were derived."""
     kept = promises_of(client).kept.get(detector_of(client).store.collections.get("default").key)
     return len(kept.standing.evidence.drawn) if kept and kept.standing else 0
+
+
+def answered(client: TestClient) -> int:
+    """How many offered pairs have a label that counts, or were skipped."""
+    labels = evidence(client)["labels"]
+    return int(labels["counted"]) + int(labels["skipped"])
 
 
 def counted(client: TestClient) -> int:

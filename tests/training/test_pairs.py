@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import CommandError
+from tests.engine.rows.test_delimited import QUORA, QUORA_PAIRS
 from training.pairs import LabelledPair, fingerprint, read_pairs
 
 HEADER = "question1\tquestion2\tis_duplicate\n"
@@ -27,7 +28,6 @@ def test_reads_columns_by_name(tmp_path: Path) -> None:
     [
         ("a\tb\t2", "the label must be 0 or 1, not '2'"),
         ("a\tb\tnan", "the label must be 0 or 1, not 'nan'"),
-        ("a\t \t1", "both questions must be texts that are not blank"),
         ("a\tb", "has 2 columns, the header has 3"),
     ],
 )
@@ -35,6 +35,18 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, line: str, words
     file = written(tmp_path / "p.tsv", f"{HEADER}a\tb\t1\n{line}\n")
     with pytest.raises(CommandError, match=rf"p\.tsv:3: {words}"):
         read_pairs(file)
+
+
+def test_quoras_own_file_reads_as_it_comes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path / "quora_duplicate_questions.tsv", QUORA)
+    assert read_pairs(file) == [
+        LabelledPair(*texts, said)
+        for texts, said in zip(QUORA_PAIRS, (False, False, True, True, False, False), strict=True)
+        if texts[0]
+    ]
+    assert "1 pairs with a blank question left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rows", ["", "a\tb\t1\nc\td\t1\n"])

@@ -168,6 +168,22 @@ def test_two_questions_are_compared(seen: Watched) -> None:
     expect(page.locator("#people")).to_contain_text("Nobody has said anything")
 
 
+def test_questions_that_are_typed_are_compared(seen: Watched) -> None:
+    """A form that a browser sends by itself: it has to say which page it comes from."""
+    page = seen.page
+    seen.open("/page/compare")
+    page.locator("#first").fill("How do I turn on the oven light?")
+    page.locator("#second").fill("How do I turn off the oven light?")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("main")).to_contain_text("opposite: turn on → turn off")
+    seen.open("/")
+    page.locator("#question").fill(ASKED)
+    page.locator("#c1").get_by_role("link", name="Compare").or_(
+        page.locator("#c1").get_by_role("button", name="Compare")
+    ).first.click()
+    expect(page.get_by_role("heading", name="Word by word")).to_be_visible()
+
+
 def test_a_lost_connection_shows_and_recovers(seen: Watched) -> None:
     page = seen.page
     seen.open("/")
@@ -229,7 +245,7 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     broken.write_text("number,subject\n1,May I cancel?\n2,\n3,How do I print?\n3,Again?\n", "utf-8")
     seen.open("/page/questions")
     page.get_by_label("File to import").set_input_files(picture)
-    expect(page.get_by_role("alert")).to_contain_text("so it is a picture")
+    expect(page.get_by_role("alert")).to_contain_text("picture.csv is a picture")
     page.get_by_label("File to import").set_input_files(broken)
     expect(page.get_by_label("Questions stand in")).to_have_value("subject")
     page.get_by_label("Put before every id").fill("ticket-")
@@ -252,9 +268,9 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     with page.expect_download() as saved:
         page.get_by_role("link", name="Save these lines as CSV").click()
     assert Path(saved.value.path()).read_text("utf-8").splitlines() == [
-        "line,why,id,text",
-        "3,subject must not be empty,ticket-2,",
-        "5,number stands on line 4 already,ticket-3,Again?",
+        "line,why,id,text,row",
+        "3,subject must not be empty,ticket-2,,",
+        "5,number stands on line 4 already,ticket-3,Again?,",
     ]
     page.get_by_role("button", name="Import 2 lines").click()
     expect(page.locator("#job")).to_contain_text("2 lines are in: 2 added")

@@ -29,7 +29,7 @@ def test_a_page_runs_nothing_but_its_own_files(pages: TestClient, path: str) -> 
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     assert response.headers["cache-control"] == "no-store"
-    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["referrer-policy"] == "same-origin"
     page = parsed(response.text)
     assert [script.text for script in page.all("script")] == ["", ""]
     assert page.all("style") == []

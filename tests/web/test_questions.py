@@ -172,7 +172,7 @@ def test_what_is_no_file_of_questions_is_refused_before_it_is_sent(pages: TestCl
     named = {"X-File-Name": "a.csv", "X-File-Size": "100000000"}
     refused = pages.post("/page/import/preview", content=b"%PDF-1.7", headers={**BYTES, **named})
     assert refused.status_code == 415
-    assert "a.csv: it begins with" in refused.text
+    assert "a.csv is a PDF" in refused.text
 
 
 @pytest.mark.parametrize(

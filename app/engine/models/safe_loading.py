@@ -1,6 +1,7 @@
 """A folder with a model in, the model out: only safetensors, no code of its own, nothing from the network."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,12 @@ def loading(folder: Path, kind: str) -> Iterator[None]:
     refuse_unsafe(folder)
     told = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a head that the base lacks is no news: the release brings it
+    transformers_logging.disable_progress_bar()
+    converting = logging.getLogger(
+        "sentence_transformers"
+    )  # nor is that a base becomes a classifier
+    level = converting.level
+    converting.setLevel(logging.ERROR)
     try:
         yield
     except (
@@ -52,6 +59,7 @@ def loading(folder: Path, kind: str) -> Iterator[None]:
         raise ModelRefused(f"can't load {folder} as a {kind}: {error}") from error
     finally:
         transformers_logging.set_verbosity(told)
+        converting.setLevel(level)
 
 
 def refuse_unsafe(folder: Path) -> None:

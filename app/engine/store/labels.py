@@ -26,7 +26,14 @@ from app.engine.text import (
     loose_pair_digest,
     pair_digest,
 )
-from app.errors import FieldError, InvalidRequest, LabelNotFound, LabelReplaced, QuestionNotFound
+from app.errors import (
+    FieldError,
+    InvalidRequest,
+    LabelNotFound,
+    LabelReplaced,
+    QuestionNotFound,
+    SpeaksForItself,
+)
 
 labels = sa.Table(
     "labels",
@@ -92,10 +99,13 @@ class Labels:
             _refuse_inconsistent(given)
             return self._write(connection, collection.key, given)
 
-    def undo(self, collection_name: str, label_id: int, by: str) -> Label:
+    def undo(
+        self, collection_name: str, label_id: int, by: str, *, own_only: bool = False
+    ) -> Label:
         """End a label; it stays for the record, and one that was undone before stays as it is.
 
-        Raises CollectionNotFound, LabelNotFound, LabelReplaced.
+        `own_only`: who undoes it must have given it. Raises CollectionNotFound, LabelNotFound, LabelReplaced,
+        SpeaksForItself.
         """
         with self._database.writing() as connection:
             key = self._collections.find(connection, collection_name).key
@@ -103,6 +113,8 @@ class Labels:
             row = next(self._mapper.sound(list(rows)), None)
             if row is None:
                 raise LabelNotFound(collection_name, label_id)
+            if own_only and row["said_by"] != by:
+                raise SpeaksForItself(by, row["said_by"])
             if row["replaced_by"] is not None:
                 raise LabelReplaced(label_id, row["replaced_by"])
             if row["ended_at"] is not None:

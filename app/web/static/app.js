@@ -288,7 +288,7 @@
 
   // Import: the beginning of a dropped file is looked at first; the rest goes in pieces, once somebody says so.
 
-  const SAMPLE_BYTES = 64 * 1024;
+  const SAMPLE_BYTES = 512 * 1024;
   const PIECE_BYTES = 1024 * 1024;
   let dropped = null;
 

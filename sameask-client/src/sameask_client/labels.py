@@ -13,11 +13,11 @@ from sameask_client.uploading import MAX_BYTES, MAX_ITEMS, Upload
 class NewLabel:
     """What somebody says of a pair, which is named by two ids of the collection or by two texts.
 
-    Raises ValueError where it is named by both or by neither.
+    `by`: who says so; None: whom the key is named after. Raises ValueError where it is named by both or by neither.
     """
 
     is_duplicate: bool
-    by: str
+    by: str | None = None
     ids: tuple[str, str] | None = None
     questions: tuple[str, str] | None = None
     note: str | None = None
@@ -136,13 +136,15 @@ def list_labels(
     return Listing("/labels", "labels", Label, query)
 
 
-def undo_label(id: int, *, by: str, collection: str = "default") -> Operation[Label]:  # noqa: A002
-    """Undo a label: the next answer is as if it had not been given. `by`: who undoes it."""
+def undo_label(id: int, *, by: str | None = None, collection: str = "default") -> Operation[Label]:  # noqa: A002
+    """Undo a label: the next answer is as if it had not been given. `by`: who undoes it; None: the key's name."""
     return delete_and_read(Label, f"/labels/{id:d}", by=by, collection=collection)
 
 
 def _document(label: NewLabel) -> dict[str, object]:
-    document: dict[str, object] = {"is_duplicate": label.is_duplicate, "by": label.by}
+    document: dict[str, object] = {"is_duplicate": label.is_duplicate}
+    if label.by is not None:
+        document["by"] = label.by
     if label.ids is not None:
         document["ids"] = label.ids
     if label.questions is not None:

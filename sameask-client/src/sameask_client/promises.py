@@ -135,12 +135,15 @@ def read_evidence(name: str) -> Operation[Evidence]:
     return get(Evidence, f"/collections/{in_path(name)}/evidence")
 
 
-def read_review_queue(name: str, *, by: str, limit: int | None = None) -> Operation[ReviewQueue]:
-    """Get pairs to label next. They are claimed for 60 seconds for `by`, who gets the same ones again."""
+def read_review_queue(
+    name: str, *, by: str | None = None, limit: int | None = None
+) -> Operation[ReviewQueue]:
+    """Get pairs to label next. For 60 seconds they are those of `by` (None: the key's name), who gets them again."""
     return get(ReviewQueue, f"/collections/{in_path(name)}/review-queue", by=by, limit=limit)
 
 
-def skip_pair(name: str, id: int, *, by: str) -> Operation[Skipped]:  # noqa: A002
+def skip_pair(name: str, id: int, *, by: str | None = None) -> Operation[Skipped]:  # noqa: A002
     """Say of an offered pair, by the offer's id, that `by` can't tell."""
     path = f"/collections/{in_path(name)}/review-queue/skip"
-    return post(Skipped, path, {"by": by, "id": id}, is_repeatable=False)
+    fields: dict[str, object] = {"id": id} if by is None else {"by": by, "id": id}
+    return post(Skipped, path, fields, is_repeatable=False)

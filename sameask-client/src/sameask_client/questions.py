@@ -19,13 +19,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write did. It is durable, and the next answer knows it."""
+    """What a write did. It is durable, and the next answer knows it.
+
+    `truncated`: texts that the model does not read to their end. `unknown_tokens` of `tokens` stand for what it can't
+    read.
+    """
 
     collection: str
     revision: int
     added: int
     updated: int
     unchanged: int
+    truncated: int = 0
+    tokens: int = 0
+    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,53 @@
+"""`sameask evidence`: what the labels of a collection support."""
+
+from typing import Any
+
+from rich.table import Table
+
+from app.cli.client import request
+from app.cli.options import AsJson, InCollection, KeyFile, Url
+from app.cli.terminal import cell, print_json, print_line, print_table
+
+
+def evidence(
+    collection: InCollection = "default",
+    as_json: AsJson = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Show which precision of `duplicate` the labels support, and how many tighter promises lack."""
+    answer = request(url, key_file, "GET", f"/collections/{collection}/evidence")
+    if as_json:
+        print_json(answer)
+        return
+    table = Table(
+        "target precision", "duplicate from", "precision at least", "recall", "labels", "lacking"
+    )
+    for promise in answer["promises"]:
+        table.add_row(*map(cell, _cells(promise)))
+    print_table(table)
+    print_line(_words(answer))
+
+
+def _cells(promise: dict[str, Any]) -> list[object]:
+    return [
+        promise["target_precision"],
+        _figure(promise["duplicate"]),
+        _figure(promise["precision_bound"]),
+        _figure(promise["recall"]),
+        promise["labels"],
+        promise["lacking"],
+    ]
+
+
+def _words(answer: dict[str, Any]) -> str:
+    labels, near = answer["labels"], answer["near_pairs"]
+    people = ", ".join(f"{one['by']} {one['labels']:,}" for one in labels["by"]) or "nobody"
+    counted = f"{labels['counted']:,} labels count, by {people}"
+    pairs = f"{near['known']:,} near pairs, {near['to_read']:,} questions to look at"
+    source = f"`duplicate` begins by the {answer['thresholds']['source']}'s labels"
+    return f"{counted}; {pairs}; {source}"
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
