@@ -75,6 +75,11 @@ class SameaskError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether something is wrong with the service, which its log tells of."""
+        return self.status >= 500
+
 
 class RequestError(SameaskError):
     """The caller can mend it."""
@@ -509,9 +514,10 @@ class ServiceError(SameaskError):
 
 
 class NotReady(ServiceError):
-    """The index of this collection is still catching up with the store."""
+    """The service is starting, or the index of this collection is still catching up with the store."""
 
     title = "Not ready"
+    is_fault = False  # each start has it
 
 
 class ModelFailing(ServiceError):

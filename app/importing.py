@@ -27,6 +27,7 @@ from app.errors import (
     StorageFull,
     UnreadableFile,
 )
+from app.file_preview import Preview
 from app.row_checks import CheckedRow, RejectedRows, Tally, checked_questions
 from app.settings import Settings
 
@@ -48,6 +49,7 @@ class Import:
 
     number: int
     name: str
+    preview: Preview
     size: int
     collection: str
     folder: Path
@@ -112,13 +114,13 @@ class Imports:
                 f"it has {size:,} bytes; at most {self._max_bytes:,} (SAMEASK_MAX_IMPORT_BYTES)"
             )
 
-    def begin(self, name: str, size: int, collection: str) -> Import:
-        """A new import. Raises UnreadableFile, ImportBusy."""
+    def begin(self, name: str, size: int, collection: str, preview: Preview) -> Import:
+        """A new import, of a file that was looked at. Raises UnreadableFile for one that is too large, ImportBusy."""
         self.refuse_if_large(size)
         self._make_room()
         self._last_number += 1
         folder = self._folder / str(self._last_number)
-        one = Import(self._last_number, name, size, collection, folder)
+        one = Import(self._last_number, name, preview, size, collection, folder)
         self._imports[one.number] = one
         return one
 

@@ -68,7 +68,13 @@ ARROWS: dict[str, set[str]] = {
     # files of questions
     "app.row_checks": {"app.fields", "app.engine.rows", "app.engine.text"},
     "app.file_preview": {"app.engine.rows"},
-    "app.importing": {"app.detector", "app.row_checks", "app.settings", "app.engine.rows"},
+    "app.importing": {
+        "app.detector",
+        "app.file_preview",
+        "app.row_checks",
+        "app.settings",
+        "app.engine.rows",
+    },
     # the service
     "app.private_files": set(),
     "app.keys": {"app.scopes", "app.private_files", "app.engine.store", "app.engine.files"},

@@ -9,12 +9,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.errors import ImportBusy, ImportNotFound, UnreadableFile
+from app.file_preview import Preview
 from app.importing import MAX_IMPORTS, Import, Imports
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.serving import app_of, wait_until, write
 
+SEEN = Preview("CSV", ["id", "text"], [])  # before the file came
 CSV = b"id,text\na,One?\nb,\nc,Three?\na,Four?\n"
 
 
@@ -32,7 +34,7 @@ def call(client: TestClient, function: Callable[..., Any], *args: object) -> Any
 def come(client: TestClient, content: bytes = CSV, name: str = "a.csv") -> Import:
     """A file that has come whole."""
     imports = imports_of(client)
-    one = imports.begin(name, len(content), "default")
+    one = imports.begin(name, len(content), "default", SEEN)
     call(client, imports.append, one.number, 0, content)
     return one
 
@@ -85,7 +87,7 @@ def test_texts_that_the_model_cuts_are_counted(client: TestClient) -> None:
 
 def test_a_piece_comes_where_the_file_ends(client: TestClient) -> None:
     imports = imports_of(client)
-    one = imports.begin("a.csv", len(CSV), "default")
+    one = imports.begin("a.csv", len(CSV), "default", SEEN)
     call(client, imports.append, one.number, 0, CSV[:10])
     with pytest.raises(ImportBusy, match="the next piece begins at 10"):
         call(client, imports.append, one.number, 0, CSV[:10])
@@ -115,7 +117,7 @@ def test_a_file_that_breaks_off_fails_and_says_so(client: TestClient) -> None:
 def test_a_file_that_is_too_large_is_refused(client: TestClient) -> None:
     imports = imports_of(client)
     with pytest.raises(UnreadableFile, match="SAMEASK_MAX_IMPORT_BYTES"):
-        imports.begin("a.csv", 2**30 + 1, "default")
+        imports.begin("a.csv", 2**30 + 1, "default", SEEN)
 
 
 def test_bad_rows_are_written_down_as_long_as_there_is_room(settings: Settings) -> None:

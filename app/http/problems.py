@@ -53,7 +53,7 @@ def problem(
 
 def answer(error: SameaskError, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The problem document of an error of ours; a fault of the service is logged."""
-    if error.status >= 500:
+    if error.is_fault:
         log.error("%s: %s", type(error).__name__, error)
     seconds = getattr(error, "retry_after_seconds", None)
     retry = {"Retry-After": str(seconds)} if seconds else {}

@@ -150,6 +150,15 @@ class Releases:
             change = await self._promises.kept.change(opened, key)
         return live.release.name, diff, change
 
+    async def before(self) -> str:
+        """The name of the release that was live before, of those that can still be used. Raises NothingBefore."""
+        entries = await asyncio.to_thread(self._catalogue.entries)
+        usable = {entry.name for entry in entries if not entry.refused}
+        for name in await self._names_before():
+            if name in usable:
+                return name
+        raise NothingBefore
+
     # Changing
 
     async def open_newly_shipped(self) -> None:
@@ -192,12 +201,7 @@ class Releases:
 
     async def roll_back(self, reason: str) -> ShadowProgress | None:
         """Activate the release that was live before. Raises NothingBefore, and like `activate`."""
-        entries = await asyncio.to_thread(self._catalogue.entries)
-        usable = {entry.name for entry in entries if not entry.refused}
-        for name in await self._names_before():
-            if name in usable:
-                return await self.activate(name, reason)
-        raise NothingBefore
+        return await self.activate(await self.before(), reason)
 
     async def remove(self, name: str) -> None:
         """Remove a release that was trained here, with its snapshots. Raises ReleaseNotFound, ReleaseProtected."""

@@ -24,7 +24,8 @@ COOKIE = "sameask_session"
 TOKEN_HEADER = "X-CSRF-Token"
 TOKEN_FIELD = "csrf"
 ANYBODY = None
-OPEN_PATHS = ("/page/static/", "/page/sign-in")
+STATIC_PATH = "/page/static/"
+OPEN_PATHS = (STATIC_PATH, "/page/sign-in")
 SAFE_METHODS = ("GET", "HEAD")
 NOBODY_NAMED = "moderator"  # who labels where no key exists
 
@@ -52,6 +53,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "delete_question": KeyScope.WRITE,
     "preview_import": KeyScope.WRITE,
     "send_piece": KeyScope.WRITE,
+    "choose_columns": KeyScope.WRITE,
     "check_import": KeyScope.WRITE,
     "write_import": KeyScope.WRITE,
     "stop_import": KeyScope.WRITE,
@@ -67,6 +69,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "health_page": KeyScope.READ,
     "health_figures": KeyScope.READ,
     "releases_page": KeyScope.READ,
+    "list_releases": KeyScope.READ,
     "show_run": KeyScope.READ,
     "show_shadow": KeyScope.READ,
     "show_diff": KeyScope.ADMIN,  # it keeps both releases busy

@@ -31,10 +31,10 @@ async def preview_import(page: ThePage) -> HTMLResponse:
     try:
         imports.refuse_if_large(size)
         seen = await run_in_threadpool(preview, name, size, beginning, end)
-        one = imports.begin(name, size, page.collection)
+        one = imports.begin(name, size, page.collection, seen)
     except UnreadableFile as error:
         raise FileRefused(str(error)) from error
-    return page.part("import_preview.html", preview=seen, imported=one)
+    return _columns(page, one)
 
 
 @router.put("/page/import/{number}/piece")
@@ -43,6 +43,12 @@ async def send_piece(number: int, page: ThePage) -> Response:
     offset = _number(page.request, OFFSET_HEADER)
     await _imports(page).append(number, offset, await page.request.body())
     return Response(status_code=204)
+
+
+@router.get("/page/import/{number}/columns")
+async def choose_columns(number: int, page: ThePage) -> HTMLResponse:
+    """The columns again, of a file that was checked by some."""
+    return _columns(page, _imports(page).get(number))
 
 
 @router.post("/page/import/{number}/check")
@@ -95,6 +101,10 @@ async def rejected_rows(number: int, page: ThePage) -> FileResponse:
 
 def _imports(page: Page) -> Imports:
     return cast(Imports, page.request.app.state.imports)
+
+
+def _columns(page: Page, one: Import) -> HTMLResponse:
+    return page.part("import_preview.html", imported=one)
 
 
 def _shown(page: Page, one: Import) -> HTMLResponse:

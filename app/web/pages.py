@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import NotReady, SameaskError
 from app.leaving import ClientLeft
 from app.web import ask, compare, health, imports, questions, releases, review, sign_in, static
-from app.web.access import SCOPES, check_visitor, path_in
+from app.web.access import SCOPES, STATIC_PATH, check_visitor, path_in
 from app.web.problems import problem, refuse
 
 ROOMS = (static, sign_in, ask, compare, review, questions, imports, releases, health)
@@ -42,7 +42,10 @@ def create_pages(state: State) -> FastAPI:
 
 
 class ServePages:
-    """ASGI middleware: passes to the pages what is theirs, and all else on."""
+    """ASGI middleware: passes to the pages what is theirs, and all else on.
+
+    Before the service is open only their files are served, so that what is told meanwhile has its style.
+    """
 
     def __init__(self, app: ASGIApp, pages: ASGIApp) -> None:
         self._app = app
@@ -59,7 +62,7 @@ class ServePages:
                 message["headers"] = [*message["headers"], policy]
             await send(message)
 
-        if scope["app"].state.is_open:
+        if scope["app"].state.is_open or path_in(scope).startswith(STATIC_PATH):
             await self._pages(scope, receive, send_with_policy)
         else:
             starting = refuse(Request(scope, receive), NotReady(STARTING))

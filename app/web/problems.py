@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def refuse(request: Request, error: SameaskError) -> Response:
     """The answer to a request that failed. Who is not signed in, and wants a page, is led to where one signs in."""
-    if error.status >= 500:
+    if error.is_fault:
         log.error("%s: %s", type(error).__name__, error)
     wants_page = request.method == "GET" and wants_html(request) and not is_part(request)
     if wants_page and isinstance(error, KeyMissing | KeyRefused):

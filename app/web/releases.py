@@ -40,6 +40,12 @@ async def releases_page(page: ThePage) -> HTMLResponse:
     )
 
 
+@router.get("/page/releases/all")
+async def list_releases(page: ThePage) -> HTMLResponse:
+    """The list, where what may be done with a release has changed."""
+    return page.part("releases_all.html", releases=await page.releases.all())
+
+
 @router.get("/page/releases/retrain")
 async def retrain_form(page: ThePage) -> HTMLResponse:
     """What is to be trained?"""
@@ -84,23 +90,26 @@ async def resume_run(page: ThePage) -> HTMLResponse:
 
 @router.get("/page/releases/shadow")
 async def show_shadow(page: ThePage) -> HTMLResponse:
-    """The release on its way; when it is live the page is loaded again."""
+    """The release on its way; when it is live the page is loaded again, and its list where it failed."""
     answer = await _on_its_way(page)
-    return _and_reload(answer, await _shadow(page) is None)
+    shadow = await _shadow(page)
+    if shadow and shadow.phase == "failed":
+        return _and_list(answer)
+    return _and_reload(answer, shadow is None)
 
 
 @router.post("/page/releases/shadow")
 async def open_shadow(page: ThePage) -> HTMLResponse:
     """Open a release beside the live one."""
     await page.releases.open_shadow(_name(page))
-    return await _on_its_way(page)
+    return _and_list(await _on_its_way(page))
 
 
 @router.post("/page/releases/shadow/close")
 async def close_shadow(page: ThePage) -> HTMLResponse:
     """End the release on its way."""
     await page.releases.cancel_shadow()
-    return await _on_its_way(page)
+    return _and_list(await _on_its_way(page))
 
 
 @router.get("/page/releases/diff")
@@ -122,7 +131,9 @@ async def show_diff(page: ThePage) -> HTMLResponse:
 @router.get("/page/releases/ask")
 async def ask_before(page: ThePage) -> HTMLResponse:
     """Is this release to be live? Asked before it is made so; `back` where it is the one before."""
-    return page.part("releases_ask.html", name=_name(page), back="back" in page.fields)
+    back = "back" in page.fields
+    name = await page.releases.before() if back else _name(page)
+    return page.part("releases_ask.html", name=name, back=back)
 
 
 @router.post("/page/releases/activate")
@@ -131,14 +142,14 @@ async def activate_release(page: ThePage) -> HTMLResponse:
     reason = _words(page, "reason")
     force = _words(page, "force")
     await page.releases.activate(_name(page), force or reason, force=bool(force))
-    return await _on_its_way(page)
+    return _and_list(await _on_its_way(page))
 
 
 @router.post("/page/releases/roll-back")
 async def roll_back_release(page: ThePage) -> HTMLResponse:
-    """Make the release live that was live before."""
-    await page.releases.roll_back(_words(page, "reason") or "rolled back")
-    return await _on_its_way(page)
+    """Make the release live that the question named: the one that was live before."""
+    await page.releases.activate(_name(page), _words(page, "reason") or "rolled back")
+    return _and_list(await _on_its_way(page))
 
 
 @router.get("/page/releases/remove")
@@ -152,7 +163,7 @@ async def remove_release(page: ThePage) -> HTMLResponse:
     """Remove a release that was trained here."""
     name = _name(page)
     await page.releases.remove(name)
-    return page.part("releases_removed.html", name=name)
+    return _and_list(page.part("releases_removed.html", name=name))
 
 
 async def _on_its_way(page: Page) -> HTMLResponse:
@@ -172,6 +183,12 @@ async def _shadow(page: Page) -> ShadowProgress | None:
 def _and_reload(answer: HTMLResponse, is_over: bool) -> HTMLResponse:
     if is_over:
         answer.headers["HX-Refresh"] = "true"
+    return answer
+
+
+def _and_list(answer: HTMLResponse) -> HTMLResponse:
+    """The answer, which has the list of releases asked for again."""
+    answer.headers["HX-Trigger"] = "releases-changed"
     return answer
 
 

@@ -62,7 +62,7 @@ async def review_page(page: ThePage) -> HTMLResponse:
 @router.get("/page/review/next")
 async def next_pair(page: ThePage) -> HTMLResponse:
     """The pair to look at, where the first near pairs were still looked for."""
-    return page.part("review_pair.html", **await _next(page))
+    return page.part("review_next.html", **await _next(page))
 
 
 @router.get("/page/review/evidence")
@@ -129,7 +129,9 @@ async def set_promise(page: ThePage) -> HTMLResponse:
     await page.detector.create_collection(page.collection, most, wishes)
     promises.upkeep.renew_soon(page.collection)
     report = await promises.evidence(page.collection)
-    return page.part("review_evidence.html", report=report, curve=curve_of(report))
+    answer = page.part("review_promised.html", report=report, curve=curve_of(report))
+    answer.headers["HX-Trigger"] = "promised"
+    return answer
 
 
 async def _answer(page: Page, tally: Tally, **said: object) -> HTMLResponse:

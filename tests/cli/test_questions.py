@@ -84,7 +84,7 @@ def test_a_file_that_is_not_there_is_named(sameask: Sameask, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("row", "line", "problem"),
     [
-        (b"b", 3, "has 1 columns, the header has 2"),
+        (b"b", 3, "has 1 column, the header has 2"),
         (b"b,Two?,Too?", 3, "has 3 columns, the header has 2"),
         (b'b,"Over\ntwo lines?"\nc,', 5, "text must not be empty"),
         (b'b," \n "', 3, "text must not be blank; it takes 2 lines, to line 4"),

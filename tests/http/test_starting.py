@@ -47,7 +47,7 @@ def signals() -> Iterator[None]:
 
 @pytest.mark.parametrize("root_path", [None, "/sameask"])
 def test_a_service_that_is_not_open_is_alive_and_not_ready(
-    settings: Settings, root_path: str | None
+    settings: Settings, root_path: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed = TestClient(create_app(settings.model_copy(update={"root_path": root_path})))
     assert closed.get("/livez").json() == {"status": "alive"}
@@ -57,6 +57,7 @@ def test_a_service_that_is_not_open_is_alive_and_not_ready(
         refused = closed.request(method, path)
         assert (refused.status_code, refused.headers["content-type"]) == (503, PROBLEM)
         assert (refused.json()["detail"], refused.headers["retry-after"]) == (STARTING, "1")
+    assert caplog.records == []
 
 
 def test_a_service_that_has_closed_is_not_ready(settings: Settings) -> None:

@@ -7,12 +7,13 @@ from tests.serving import ask, write
 from tests.web.browsing import fields_of, part, post, shown, texts
 from tests.web.markup import Element
 
+PROTECT = "How do I protect a shared link?"
 LOCK = "How do I lock a shared link?"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def stored(pages: TestClient) -> None:
-    write(pages, a="How do I protect a shared link?", b="Where are my invoices?", c=LOCK)
+    write(pages, a=PROTECT, b="Where are my invoices?", c=LOCK)
 
 
 def candidates(answer: Element) -> dict[str, Element]:
@@ -36,6 +37,23 @@ def test_what_is_typed_is_answered_as_json_answers_it(pages: TestClient) -> None
         number = candidate.one("span", class_="number").text
         assert number == f"probability {one['probability']:.2f}"
         assert candidate.one("p", class_="text").text == one["text"]
+
+
+def test_as_many_candidates_are_counted_as_the_list_shows(pages: TestClient) -> None:
+    question = "How do I guard a link?"
+    opinions = {PROTECT: True, LOCK: False, "Where are my invoices?": False}
+    said = [
+        {"questions": [question, text], "is_duplicate": is_duplicate, "by": "anna"}
+        for text, is_duplicate in opinions.items()
+    ]
+    labels = pages.post("/labels", json={"labels": said}).json()["labels"]
+    answer = part(pages, "/page/ask", question=question)
+    fold = answer.one("details", class_="fold")
+    assert (len(answer.all("article")), len(fold.all("article"))) == (3, 2)
+    assert answer.one("h2").text == "1 candidate"
+    assert fold.one("summary").text.startswith("2 more, called different")
+    for label in labels:
+        pages.delete(f"/labels/{label['id']}", params={"by": "anna"})
 
 
 def test_words_that_differ_are_marked(pages: TestClient) -> None:

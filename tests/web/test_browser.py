@@ -126,6 +126,35 @@ def test_a_label_is_given_and_undone_from_the_keyboard(seen: Watched) -> None:
     expect(page.locator("article.candidate")).to_have_count(0)
 
 
+def test_escape_leaves_the_field_before_it_clears_it(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    field = page.get_by_label("The question, as it was posted")
+    field.fill(ASKED)
+    expect(page.locator("#c1")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(field).not_to_be_focused()
+    expect(field).to_have_value(ASKED)
+    page.keyboard.press("j")
+    expect(page.locator("#c1")).to_have_attribute("aria-current", "true")
+    page.keyboard.press("Escape")
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+
+
+def test_who_comes_back_finds_the_candidates_again(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/")
+    page.get_by_label("The question, as it was posted").fill(ASKED)
+    expect(page.locator("#c1")).to_be_visible()
+    page.get_by_role("link", name="Questions", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Questions")
+    page.go_back()
+    expect(page.get_by_label("The question, as it was posted")).to_have_value(ASKED)
+    expect(page.locator("#c1")).to_be_visible()
+    expect(page.locator("#asked-facts")).to_have_text("62 of 10,000 characters")
+
+
 def test_two_questions_are_compared(seen: Watched) -> None:
     page = seen.page
     seen.open("/?id=support-065")
@@ -224,6 +253,18 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     expect(page.locator("#job")).to_contain_text("2 lines can be imported")
     expect(page.locator("#job")).to_contain_text("subject must not be empty")
     seen.picture("import")
+    page.get_by_role("button", name="Not this file").click()
+    expect(page.locator("#job")).to_contain_text("Nothing was imported")
+    expect(page.get_by_label("File to import")).to_have_value("")
+    expect(page.get_by_label("File to import")).to_be_focused()
+    page.get_by_label("File to import").set_input_files(broken)
+    page.get_by_label("Put before every id").fill("ticket-")
+    page.keyboard.press("Enter")
+    expect(page.locator("#job")).to_contain_text("2 lines can be imported")
+    page.get_by_role("button", name="Other columns").click()
+    expect(page.get_by_label("Put before every id")).to_have_value("ticket-")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.locator("#job")).to_contain_text("2 lines can be imported")
     with page.expect_download() as saved:
         page.get_by_role("link", name="Save these lines as CSV").click()
     assert Path(saved.value.path()).read_text("utf-8").splitlines() == [
@@ -254,7 +295,7 @@ def test_twenty_pairs_are_reviewed_from_the_keyboard(seen: Watched) -> None:
     page.keyboard.press("Space")
     expect(progress).to_contain_text("1 skipped")
     expect(page.locator("#just-said tr")).to_have_count(19)
-    expect(page.locator("#evidence")).to_contain_text("labels count")
+    expect(page.locator("#evidence")).to_contain_text("19 labels count", timeout=2000)
     seen.picture("review")
     with httpx.Client(base_url=seen.address) as client:
         labels = client.get("/labels").json()["labels"]
@@ -262,6 +303,21 @@ def test_twenty_pairs_are_reviewed_from_the_keyboard(seen: Watched) -> None:
         assert sorted(said) == sorted(shown[:19])  # each once, and not the one that was taken back
         for label in labels:
             client.delete(f"/labels/{label['id']}", params={"by": label["by"]})
+
+
+def test_a_promise_shows_wherever_it_is_told(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/review")
+    bar = page.locator("article.pair .tick")
+    expect(bar).to_be_visible(timeout=PATIENCE)
+    before = bar.get_attribute("d") or ""
+    page.get_by_label("Precision that duplicate is to have").select_option("0.99")
+    page.get_by_role("button", name="Promise it").click()
+    expect(page.locator("#promise")).to_have_text("precision 0.99 asked for")
+    expect(page.locator("#evidence [role=status]")).to_contain_text("at least 99 in 100")
+    expect(bar).not_to_have_attribute("d", before)
+    expect(page.get_by_role("button", name="Promise it")).to_be_focused()
+    httpx.put(f"{seen.address}/collections/default", json={"target_precision": None})
 
 
 def test_the_theme_is_kept(seen: Watched) -> None:
@@ -323,8 +379,13 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) ->
     page = seen.page
     seen.open("/page/releases")
     page.get_by_role("button", name="Open minilm-quora beside the live one").click()
+    expect(page.locator("#swap")).to_contain_text("measures what runs its models fastest")
+    comparing = page.locator("#comparing")
+    expect(comparing).to_be_hidden()
     page.get_by_role("button", name="What would change").click(timeout=PATIENCE)
+    expect(comparing).to_be_visible()
     expect(page.locator("#diff")).to_contain_text("would change", timeout=PATIENCE)
+    expect(comparing).to_be_hidden()
     assert seen.serious() == []
     seen.picture("releases")
     page.locator("#swap").get_by_role("button", name="Make minilm-quora live…").click()
@@ -333,8 +394,21 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) ->
     asked.get_by_role("button", name="Make minilm-quora live").click()
     expect(page.locator(".facts")).to_contain_text("minilm-quora is live", timeout=PATIENCE)
     page.get_by_role("button", name="Roll back…").click()
-    asked.get_by_role("button", name="Roll back").click()
+    asked.get_by_role("button", name="Roll back to minilm-questions").click()
     expect(page.locator(".facts")).to_contain_text("minilm-questions is live", timeout=PATIENCE)
+
+
+def test_the_question_before_a_swap_comes_into_view_with_the_focus(seen: Watched) -> None:
+    page = seen.page
+    page.set_viewport_size({"width": 1440, "height": 400})
+    seen.open("/page/releases")
+    make_live = page.get_by_role("button", name="Make minilm-quora live…")
+    make_live.click()
+    asked = page.locator("#question-asked form")
+    expect(asked).to_be_focused()
+    expect(asked).to_be_in_viewport()
+    asked.get_by_role("button", name="Not now").click()
+    expect(make_live).to_be_focused()
 
 
 @pytest.mark.slow

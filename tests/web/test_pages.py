@@ -127,13 +127,19 @@ def test_the_chosen_theme_comes_with_the_page(pages: TestClient) -> None:
 
 
 def test_while_the_service_starts_the_page_says_so_and_loads_itself_again(
-    page_settings: Settings,
+    page_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = TestClient(create_app(page_settings)).get("/", headers={"Accept": "text/html"})
+    client = TestClient(create_app(page_settings))
+    response = client.get("/", headers={"Accept": "text/html"})
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     page = parsed(response.text)
     assert page.one("meta", http_equiv="refresh")["content"] == "1"
     assert "starting" in page.one("span", class_="detail").text
+    assert page.all("a") == []  # nothing else is there yet
+    for link in page.all("link"):
+        assert client.get(link["href"]).status_code == 200
+    assert client.get("/page/sign-in").status_code == 503
+    assert caplog.records == []
 
 
 def test_behind_a_path_prefix_every_address_has_it(page_settings: Settings) -> None:

@@ -134,10 +134,38 @@ def test_a_file_is_imported_in_steps(pages: TestClient) -> None:
     wait_until(lambda: "can be imported" in pages.get(address, headers=HTMX).text)
     job = parsed(pages.get(address, headers=HTMX).text)
     assert texts(job.one("tbody").all("td")) == ["3", "title must not be empty"]
+    assert "1 line can be imported into faq; 1 line can’t be." in job.text
+    (back,) = [one for one in job.all("button") if one.text == "Other columns"]
+    again = parsed(pages.get(back["hx-get"], headers=HTMX).text).one("form")
+    assert "data-sends" not in again.attributes  # the file is here already
+    assert [one["value"] for one in again.all("option") if "selected" in one.attributes] == [
+        "title",
+        "number",
+    ]
+    assert again.one("input", id="prefix")["value"] == "f-"
+    part(pages, again["hx-post"], **columns)
+    wait_until(lambda: "can be imported" in pages.get(address, headers=HTMX).text)
     (button,) = [one for one in job.all("button") if one.text == "Import 1 line"]
     part(pages, button["hx-post"])
     wait_until(lambda: "1 line is in" in pages.get(address, headers=HTMX).text)
     assert pages.get("/questions/f-1?collection=faq").json()["text"] == "How do I import?"
+
+
+def test_a_file_that_is_not_the_one_leaves_nothing_behind(pages: TestClient) -> None:
+    content = b"text\nWhy?\n"
+    named = {"X-File-Name": "a.csv", "X-File-Size": str(len(content))}
+    seen = pages.post("/page/import/preview", content=content, headers={**BYTES, **named})
+    form = parsed(seen.text).one("form")
+    pages.put(form["data-sends"], content=content, headers={**BYTES, "X-File-Offset": "0"})
+    part(pages, form["hx-post"], text_column="text")
+    address = form["hx-post"].removesuffix("/check")
+    wait_until(lambda: "can be imported" in pages.get(address, headers=HTMX).text)
+    (forget,) = form.all("button", data_forget="")
+    job = part(pages, forget["hx-post"])
+    assert job.one("div", role="status").text == (
+        "Nothing was imported from this file. Choose another one, or the same again."
+    )
+    assert job.all("button") == []
 
 
 def test_what_is_no_file_of_questions_is_refused_before_it_is_sent(pages: TestClient) -> None:

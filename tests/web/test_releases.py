@@ -17,8 +17,8 @@ from app.settings import Settings
 from app.web.figures import FIGURES, table_of
 from tests.conftest import RELEASES, wait_until_ready
 from tests.serving import wait_until, write
-from tests.web.browsing import HTMX, part, post, shown, texts
-from tests.web.markup import parsed
+from tests.web.browsing import HTMX, fields_of, part, post, shown, texts
+from tests.web.markup import Element, parsed
 
 QUORA = "quora/dev_report.tsv.gz"
 
@@ -106,9 +106,13 @@ def test_a_training_run_is_asked_for_watched_and_cancelled(client: TestClient) -
 
 def test_a_release_is_opened_compared_made_live_and_taken_back(client: TestClient) -> None:
     write(client, a="How do I pay?", b="How can I pay?", c="Where is it?")
-    opened = post(client, "/page/releases/shadow", release="wide")
-    assert opened.status_code == 200
+    opened = part(client, "/page/releases/shadow", release="wide")
+    assert "measures what runs its models fastest" in opened.one("p", role="status").text
+    assert "value" not in opened.one("progress", aria_label="Opening wide").attributes
     wait_until(lambda: "follows every write" in at(client, "/page/releases/shadow").text)
+    (compare,) = at_swap(client).all("button", hx_indicator="#comparing")
+    assert compare.text == "What would change"
+    assert at_swap(client).one("div", id="comparing").has("class_", "waits")
     diff = parsed(at(client, "/page/releases/diff?release=wide").text)
     assert "The nearest pairs of 3 questions of default" in diff.one("p", class_="beside").text
     asked = parsed(at(client, "/page/releases/ask?release=wide").text).one("form")
@@ -118,10 +122,24 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(client: TestClien
     over = at(client, "/page/releases/shadow")
     assert over.headers["hx-refresh"] == "true"
     assert "wide is live" in parsed(over.text).text
-    asked = parsed(at(client, "/page/releases/ask?release=wide&back=true").text).one("form")
-    assert asked.one("button", type="submit").text == "Roll back"
-    post(client, asked["hx-post"])
+    asked = parsed(at(client, "/page/releases/ask?back=true").text).one("form")
+    assert asked.one("h3").text == "Go back to tiny, which was live before?"
+    assert asked.one("button", type="submit").text == "Roll back to tiny"
+    post(client, asked["hx-post"], **fields_of(asked))
     wait_until(lambda: live(client) == ("tiny", None))
+
+
+def test_a_release_that_is_open_beside_is_not_offered_to_be_opened(client: TestClient) -> None:
+    page = shown(client, "/page/releases")
+    section = page.one("section", id="all-releases")
+    assert "Open wide beside the live one" in labels_of(section)
+    opened = post(client, "/page/releases/shadow", release="wide")
+    assert opened.headers["hx-trigger"] == section["hx-trigger"].removesuffix(" from:body")
+    again = parsed(at(client, section["hx-get"]).text)
+    assert "Open wide beside the live one" not in labels_of(again)
+    closed = post(client, "/page/releases/shadow/close")
+    assert closed.headers["hx-trigger"] == "releases-changed"
+    assert "Open wide beside the live one" in labels_of(parsed(at(client, section["hx-get"]).text))
 
 
 def test_a_release_that_was_made_live_is_asked_for_again_until_it_is(
@@ -149,10 +167,10 @@ def test_a_release_that_was_made_live_is_asked_for_again_until_it_is(
 
 
 def test_what_can_not_be_done_is_told_as_the_problem_document_tells_it(client: TestClient) -> None:
-    assert "no other release" in post(client, "/page/releases/roll-back").text
+    assert "no other release" in at(client, "/page/releases/ask?back=true").text
     assert post(client, "/page/releases/shadow/close").status_code == 404
     assert post(client, "/page/releases/remove", release="tiny").status_code == 409
-    too_long = post(client, "/page/releases/roll-back", reason="x" * 1001)
+    too_long = post(client, "/page/releases/roll-back", release="tiny", reason="x" * 1001)
     assert parsed(too_long.text).one("li")["data-field"] == "reason"
 
 
@@ -163,6 +181,16 @@ def test_removing_asks_first(client: TestClient) -> None:
     assert "Removed: wide." in removed.text
     names = [one["name"] for one in client.get("/admin/releases").json()["releases"]]
     assert names == ["tiny"]
+
+
+def labels_of(section: Element) -> list[str]:
+    """What its buttons are called."""
+    return [one.attributes.get("aria-label", one.text) for one in section.all("button")]
+
+
+def at_swap(client: TestClient) -> Element:
+    """The part about the release that is open beside."""
+    return parsed(at(client, "/page/releases/shadow").text)
 
 
 def at(client: TestClient, path: str) -> Any:

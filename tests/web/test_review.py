@@ -36,6 +36,10 @@ def test_a_pair_is_labelled_and_the_next_one_comes(client: TestClient) -> None:
     assert answer.one("div", id="progress").one("span").text == (
         "2 labelled in this sitting: 2 same, 0 not; 0 skipped"
     )
+    waiting = answer.one("span", id="waiting")
+    assert waiting["hx-swap-oob"] == "true"
+    assert int(waiting.text.split()[0]) < int(page.one("span", id="waiting").text.split()[0])
+    assert "1 label counts" in evidence(client).text
     (label,) = client.get("/labels").json()["labels"]
     assert sorted(label["questions"]) == sorted(first)
     undo = answer.one("tr", data_said="").one("button")
@@ -65,12 +69,26 @@ def test_a_word_with_a_note_keeps_the_note(client: TestClient) -> None:
 def test_without_a_wish_the_release_is_said_to_hold(client: TestClient) -> None:
     text = evidence(client).text
     assert "No precision is asked for" in text
+    assert "Now the release’s threshold holds" in text
     assert "measured on other sites’ questions" in text
 
 
 def test_a_promise_is_asked_for_and_its_labels_are_told(client: TestClient) -> None:
-    asked = part(client, "/page/review/promise", target_precision="0.95")
-    assert "to promise 0.95" in asked.text or "No number of labels supports 0.95" in asked.text
+    page = shown(client, "/page/review")
+    why = page.one("div", class_="asked-why")
+    answer = post(client, "/page/review/promise", target_precision="0.95")
+    assert answer.headers["hx-trigger"] == "promised"  # the marks of the pair's bar follow
+    assert why["hx-trigger"] == "promised from:body"
+    assert parsed(client.get(why["hx-get"], headers=HTMX).text).one("div", id=why["id"])
+    asked = parsed(answer.text)
+    assert "Labels alone can’t support 0.95 yet: too few pairs of default reach" in asked.text
+    assert "Meanwhile the release’s threshold holds" in asked.text
+    assert asked.one("p", role="status").text == (
+        "Asked for: at least 95 in 100 of what is called duplicate in default."
+    )
+    promise = asked.one("a", id="promise")
+    assert (promise.text, promise["hx-swap-oob"]) == ("precision 0.95 asked for", "true")
+    assert "hx-swap-oob" not in page.one("a", id="promise").attributes
     assert client.get("/collections/default").json()["target_precision"] == 0.95
     refused = post(client, "/page/review/promise", target_precision="0.3")
     assert refused.status_code == 422

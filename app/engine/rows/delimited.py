@@ -125,7 +125,8 @@ class Record:
         if self.is_too_long:
             return f"has more than {MAX_LINE_CHARACTERS:,} characters: {took}"
         if len(self.cells) != width:
-            return f"has {len(self.cells)} columns, the header has {width}"
+            columns = "1 column" if len(self.cells) == 1 else f"{len(self.cells)} columns"
+            return f"has {columns}, the header has {width}"
         if self._goes_over_rows(width):
             return f"has a quote that closes only after lines that look like rows: {took} ({CURE})"
         return None

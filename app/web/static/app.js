@@ -109,9 +109,23 @@
     if (slot) askAgain(slot);
   });
 
+  // A question that a button opens comes into view, and has the focus; closed, it gives the focus back.
+
+  let opener = null;
+
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const opened = event.detail.target.querySelector(":scope > [data-opened]");
+    if (!opened) return;
+    opener = event.detail.requestConfig.elt;
+    opened.focus({ preventScroll: true });
+    opened.scrollIntoView({ block: "center" });
+  });
+
   document.addEventListener("click", (event) => {
     const close = event.target.closest("[data-close]");
-    if (close) close.closest("form").remove();
+    if (!close) return;
+    close.closest("form").remove();
+    if (opener) opener.focus();
   });
 
   // A lost connection shows, and recovers by itself; what only reads is asked again, what writes is left to people.
@@ -162,12 +176,22 @@
     }, PATIENCE_MILLISECONDS);
   });
 
-  document.addEventListener("input", (event) => {
-    const shown = event.target.name && one(`[data-count="${CSS.escape(event.target.name)}"]`);
+  function tellCount(field) {
+    const shown = field.name && one(`[data-count="${CSS.escape(field.name)}"]`);
     if (!shown) return;
     const format = new Intl.NumberFormat("en");
-    const length = [...event.target.value].length;
-    shown.textContent = `${format.format(length)} of ${format.format(event.target.dataset.max)} characters`;
+    const length = [...field.value].length;
+    shown.textContent = `${format.format(length)} of ${format.format(field.dataset.max)} characters`;
+  }
+
+  document.addEventListener("input", (event) => tellCount(event.target));
+
+  window.addEventListener("pageshow", () => { // the browser went back, and put the text back alone
+    const field = one("#question");
+    const asked = one("#found > input[name=question]");
+    if (!field || !field.value.trim() || (asked && asked.value === field.value)) return;
+    tellCount(field);
+    htmx.trigger(field, "again");
   });
 
   document.addEventListener("reset", (event) => {
@@ -241,7 +265,12 @@
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
-    if (isField(target) && key !== "Escape") return;
+    if (isField(target)) {
+      if (key !== "Escape" || target.closest("[popover]")) return;
+      target.blur(); // so that the next key is one of these
+      event.preventDefault();
+      return;
+    }
     if (singleKeys && !singleKeys.checked && key !== "Escape") return;
     if ((key === " " || key === "Enter") && target.closest("button, a, summary, label, input")) return;
     const screen = leads && one(`[data-go-key="${CSS.escape(key)}"]`);
@@ -297,7 +326,7 @@
   async function sendAll(form) {
     const slot = one("[data-problem]", form);
     const progress = one("progress", form);
-    const button = one("[data-send]", form);
+    const button = one("[type=submit]", form);
     slot.replaceChildren();
     progress.hidden = false;
     button.disabled = true;
@@ -322,16 +351,20 @@
       });
     }
     document.addEventListener("drop", (event) => event.dataTransfer.files[0] && lookAt(event.dataTransfer.files[0]));
-    one("input[type=file]", drop).addEventListener("change", (event) => {
-      if (event.target.files[0]) lookAt(event.target.files[0]);
+    const field = one("input[type=file]", drop);
+    field.addEventListener("change", () => field.files[0] && lookAt(field.files[0]));
+    field.addEventListener("click", () => { field.value = ""; }); // or the same file would be no change
+    document.addEventListener("click", (event) => {
+      if (!event.target.closest("[data-forget]")) return;
+      field.value = "";
+      field.focus();
     });
   }
 
-  document.addEventListener("click", (event) => {
-    const form = event.target.closest("form[data-sends]");
-    if (!form) return;
-    if (event.target.closest("[data-send]")) sendAll(form);
-    if (event.target.closest("[data-forget]")) form.remove();
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-sends]")) return;
+    event.preventDefault();
+    sendAll(event.target);
   });
 
   // Choices that are kept, and links.

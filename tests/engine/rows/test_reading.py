@@ -172,7 +172,7 @@ def test_broken_csv_lines_are_told_and_the_others_read(write: Write) -> None:
     rows = list(read_rows(path, ["text"]))
     assert [tuple(row.values) for row in rows if not row.error] == [("a",), ("d",)]
     assert error_lines(path, "text") == [
-        (3, "has 1 columns, the header has 2"),
+        (3, "has 1 column, the header has 2"),
         (4, "has 3 columns, the header has 2"),
     ]
     assert [row.raw for row in rows if row.error] == ["2\n", "3,b,c\n"]
@@ -199,7 +199,7 @@ def test_tsv_quotes_are_text(write: Write) -> None:
 def test_broken_tsv_lines_are_told_and_the_others_read(write: Write) -> None:
     path = write("questions.tsv", b"id\ttext\n1\ta\n2\n3\tb\tc\n4\td\n")
     assert error_lines(path, "text") == [
-        (3, "has 1 columns, the header has 2"),
+        (3, "has 1 column, the header has 2"),
         (4, "has 3 columns, the header has 2"),
     ]
     assert [tuple(row.values) for row in read_rows(path, ["text"]) if not row.error] == [
