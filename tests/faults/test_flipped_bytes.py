@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 DATABASE, SNAPSHOTS = "sameask.db", "snapshots"
 OTHER = "faq"
-PARTS = 10  # each 70 bytes of the database and 27 of the snapshots
+PARTS = 20  # each 35 bytes of the database and 15 of the snapshots
 FLIPS_IN_DATABASE, FLIPS_IN_SNAPSHOTS = 700, 300
 UNEMBEDDABLE = "☠"
 REASON = "a text that the test made unembeddable"

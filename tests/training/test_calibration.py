@@ -14,9 +14,9 @@ from training.calibration import (
 
 def test_calibration_recovers_the_logistic_that_made_the_labels() -> None:
     generator = np.random.default_rng(0)
-    similarities = generator.uniform(0, 1, 50_000).astype(np.float32)
-    labels = generator.uniform(size=50_000) < 1 / (1 + np.exp(-(8 * similarities - 6)))
-    calibration = fit_calibration([similarities], labels, np.arange(50_000))
+    similarities = generator.uniform(0, 1, 20_000).astype(np.float32)
+    labels = generator.uniform(size=20_000) < 1 / (1 + np.exp(-(8 * similarities - 6)))
+    calibration = fit_calibration([similarities], labels, np.arange(20_000))
     assert [*calibration.weights, calibration.bias] == pytest.approx([8, -6], rel=0.05)
 
 

@@ -1,6 +1,8 @@
 """Sessions: begun by a key, ended by time, by number or by hand."""
 
-from app.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, MAX_OF_ONE_KEY, MAX_SESSIONS, Sessions
+import pytest
+
+from app.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, MAX_OF_ONE_KEY, Sessions
 
 
 class Clock:
@@ -48,11 +50,12 @@ def test_a_session_ends_however_much_it_is_used() -> None:
     assert sessions.get(token) is None
 
 
-def test_past_the_limit_the_one_unused_for_longest_ends() -> None:
+def test_past_the_limit_the_one_unused_for_longest_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.web.sessions.MAX_SESSIONS", 100)
     sessions = Sessions()
     first, second = sessions.begin("first"), sessions.begin("second")
     sessions.get(first)
-    for number in range(MAX_SESSIONS - 1):
+    for number in range(99):
         sessions.begin(f"another {number}")
     assert sessions.get(second) is None
     assert sessions.get(first)
