@@ -20,6 +20,9 @@ from app.settings import Settings, TargetPrecision
 from app.training_runs.sweep import sweep
 
 FOLLOW_SECONDS = 0.5
+TELLING_SECONDS = (
+    2.0  # in which a worker tells of a run's end; a run may be resumed where none does
+)
 SEED = 20
 
 
@@ -60,11 +63,17 @@ class TrainingRuns:
         return await to_its_end(asyncio.to_thread(self._runs.cancel, run_id))
 
     async def resume(self, run_id: int) -> TrainingRun:
-        """Queue a failed or interrupted run again, to go on from its checkpoints.
+        """Queue a failed or interrupted run again, to go on from its checkpoints. Its end is told first.
 
         Raises TrainingRunNotFound, WrongRunState, TrainingRunning, DataDamaged, StorageFull.
         """
+        deadline = monotonic() + TELLING_SECONDS
+        while monotonic() < deadline and await asyncio.to_thread(self._is_untold, run_id):
+            await asyncio.sleep(TELLING_SECONDS / 40)
         return await to_its_end(asyncio.to_thread(self._runs.resume, run_id))
+
+    def _is_untold(self, run_id: int) -> bool:
+        return any(run.id == run_id for run in self._runs.unannounced())
 
     async def sweep(self) -> None:
         """Remove what runs left on the disk that no run needs: to be called when a collection was deleted."""

@@ -3,6 +3,7 @@
 import functools
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -247,6 +248,24 @@ def test_a_failed_run_is_resumed_once(client: TestClient, store: Store) -> None:
     )
     again = client.post(f"/admin/training-runs/{run_id}/resume")
     assert_problem(again, 409, "Wrong state of the training run", "is queued: it can't be resumed")
+
+
+def test_the_end_of_a_run_is_told_before_it_goes_on(client: TestClient, store: Store) -> None:
+    run_id = retrain(client)["id"]
+    store.training_runs.claim(HOLDER, 30)
+    store.training_runs.end(run_id, HOLDER, "interrupted", error="it died")
+    told: list[int] = []
+
+    def tell_late() -> None:
+        time.sleep(0.3)
+        told.extend(run.id for run in store.training_runs.unannounced())
+        store.training_runs.announce(run_id)
+
+    teller = threading.Thread(target=tell_late)
+    teller.start()
+    assert client.post(f"/admin/training-runs/{run_id}/resume").status_code == 202
+    teller.join()
+    assert told == [run_id]
 
 
 # Events
