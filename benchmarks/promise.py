@@ -23,8 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
+from app.engine.collection_thresholds import (
+    TIGHTER,
+    Drawn,
+    Evidence,
+    Promise,
+    derive,
+    stratum_of,
+    weights_of,
+)
 from app.engine.drawing import STRATA, Plan, draw, plan
-from app.engine.evidence import TIGHTER, Drawn, Evidence, Promise, derive, stratum_of, weights_of
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.scorer import Scorer

@@ -59,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.findings",  # the shapes of answers, to show
         "app.engine.verdicts",
         "app.engine.reasons",
-        "app.engine.evidence",
+        "app.engine.collection_thresholds",
     },
     # what both doors share
     "app.door": {"app.keys", "app.scopes"},
@@ -115,7 +115,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.live_release",
         "app.engine.background_reading",
         "app.engine.stored_pairs",
-        "app.engine.evidence",
+        "app.engine.collection_thresholds",
         "app.engine.drawing",
         "app.engine.verdicts",
         "app.engine.scorer",
@@ -213,8 +213,8 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.text",
     },
     "app.engine.bounds": set(),
-    "app.engine.evidence": {"app.engine.bounds", "app.engine.scorer"},
-    "app.engine.drawing": {"app.engine.bounds", "app.engine.evidence"},
+    "app.engine.collection_thresholds": {"app.engine.bounds", "app.engine.scorer"},
+    "app.engine.drawing": {"app.engine.bounds", "app.engine.collection_thresholds"},
     "app.engine.following": {"app.engine.live_release", "app.engine.store"},
     "app.engine.stored_pairs": {
         "app.engine.verdicts",

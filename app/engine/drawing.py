@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.evidence import PRIOR, Evidence
+from app.engine.collection_thresholds import PRIOR, Evidence
 
 Numbers = NDArray[np.float64]
 OfferedBy = Literal["chosen", "random"]

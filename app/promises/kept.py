@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.collection_thresholds import TIGHTER, Evidence, Point, Promise, derive
 from app.engine.drawing import Plan, plan
-from app.engine.evidence import TIGHTER, Evidence, Point, Promise, derive
 from app.engine.live_release import LiveRelease
 from app.engine.scorer import CollectionThresholds
 from app.engine.store import Collection, Derived, Store

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engine.background_reading import probabilities
-from app.engine.evidence import Drawn, weights_of
+from app.engine.collection_thresholds import Drawn, weights_of
 from app.engine.live_release import LiveRelease
 from app.engine.store import Answered, Store
 from app.promises.pool import Pool

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.background_reading import embed, read_open
-from app.engine.evidence import stratum_of
+from app.engine.collection_thresholds import stratum_of
 from app.engine.live_release import LiveRelease
 from app.engine.store import Question, Store
 from app.engine.stored_pairs import NEAR, neighbours, read_pairs, similarities

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.engine.evidence import Point, Promise
+from app.engine.collection_thresholds import Point, Promise
 from app.engine.scorer import CollectionThresholds, Verdict
 from app.engine.store import Collection
 from app.promises.labelled import LabelCounts

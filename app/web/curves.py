@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.engine.evidence import Point
+from app.engine.collection_thresholds import Point
 from app.promises.report import Report
 
 LEFT = 40.0

@@ -3,15 +3,11 @@
 An operator sets its URL, but what a name leads to is in others' hands, and changes. So the name is looked up for every
 request, each address it has is checked, and the connection is made to an address that was checked: there is no second
 look-up that could answer differently. Redirects are not followed, and proxies of the environment not used.
-
-Signed as the Standard Webhooks specification 1.0.0 says (https://www.standardwebhooks.com).
 """
 
 import asyncio
 import base64
 import binascii
-import hashlib
-import hmac
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,6 +20,7 @@ import httpx
 from app import __version__
 from app.errors import DeliveryFailed, WebhookRefused
 from app.private_files import is_writable_by_all, warn_if_open
+from app.webhook.signature import signed
 
 TIMEOUT_SECONDS = 20.0  # the specification recommends 15 to 30
 CONNECT_SECONDS = 5.0  # to one of the addresses, before the next is tried
@@ -145,18 +142,6 @@ class Endpoint:
             raise DeliveryFailed(
                 f"{self.host} has the address {address}, not in SAMEASK_WEBHOOK_ALLOW_PRIVATE"
             )
-
-
-def signed(secret: bytes, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The headers that prove who sends a body, and when."""
-    timestamp = str(int(at.timestamp()))
-    content = b".".join((message_id.encode(), timestamp.encode(), body))
-    signature = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{signature}",
-    }
 
 
 def is_public(address: Address) -> bool:

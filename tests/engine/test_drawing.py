@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from app.engine.collection_thresholds import Drawn, Evidence
 from app.engine.drawing import STRATA, Plan, draw, plan
-from app.engine.evidence import Drawn, Evidence
 
 NONE = Drawn(np.empty(0), np.empty(0, dtype=np.bool_), np.empty(0))
 

@@ -32,7 +32,8 @@ from app.errors import DeliveryFailed, SameaskError, StorageFull, WebhookRefused
 from app.main import create_app
 from app.settings import Settings
 from app.webhook.delivery import FAULT_PAUSE_SECONDS, MAX_ATTEMPTS, Webhook, delay_after
-from app.webhook.endpoint import Endpoint, is_public, signed
+from app.webhook.endpoint import Endpoint, is_public
+from app.webhook.signature import signed
 from tests.engine.test_store import behind_its_back
 from tests.serving import PATIENCE_SECONDS, app_of, wait_until
 

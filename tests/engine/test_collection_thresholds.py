@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from app.engine.evidence import (
+from app.engine.collection_thresholds import (
     Drawn,
     Evidence,
     Numbers,
