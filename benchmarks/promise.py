@@ -52,6 +52,7 @@ REVIEW = 0.03
 NEAR = 5
 SIMULATED_PAIRS = 3000
 TARGETS = (0.90, 0.95)
+EDGES_NEAR_ONE = (0.75, 0.80, 0.85)
 ALL = "all domains as one collection"
 
 Numbers = NDArray[np.float64]
@@ -287,9 +288,19 @@ def written(release: Release, side: str, domains: Sequence[str], device: str) ->
         figures[name] = {
             "near pairs": len(truth.probabilities),
             "duplicates": int(truth.is_duplicate.sum()),
+            **_near_one(truth),
             **{f"{target:.2f}": _compared(truth, target) for target in TARGETS},
         }
     return figures
+
+
+def _near_one(truth: Truth) -> dict[str, str]:
+    """How many pairs lie at or above some probabilities, and how many of these are duplicates."""
+    counts = {}
+    for edge in EDGES_NEAR_ONE:
+        above = truth.probabilities >= edge
+        counts[f"at {edge:.2f} or more"] = f"{above.sum()}, {truth.is_duplicate[above].sum()} right"
+    return counts
 
 
 def collection_of(

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from app.cli.logs import waits_told
 from app.cli.terminal import err, print_note
 from app.errors import CommandError
 from app.private_files import is_writable_by_all
@@ -64,12 +65,15 @@ async def connected(
         assert_data_directory(settings)
     app = create_app(settings, in_place=True)
     transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://in-place", timeout=None) as service,
-    ):
-        await _until_ready(service)
-        yield service
+    with waits_told():
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(
+                transport=transport, base_url="http://in-place", timeout=None
+            ) as service,
+        ):
+            await _until_ready(service)
+            yield service
 
 
 def assert_data_directory(settings: Settings) -> None:

@@ -1,8 +1,13 @@
-"""Log lines of a command that serves or works: on standard error."""
+"""Log lines of commands, on standard error: all of one that serves or works; of others, what makes people wait."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from app.cli.terminal import print_note
 from app.settings import Settings
+
+CHOOSING = "app.engine.models.backends"  # measures for a minute where nothing is noted yet
 
 
 def log_to_stderr(settings: Settings) -> None:
@@ -12,3 +17,23 @@ def log_to_stderr(settings: Settings) -> None:
     logger = logging.getLogger("app")
     logger.addHandler(handler)
     logger.setLevel(settings.log_level.upper())
+
+
+@contextmanager
+def waits_told() -> Iterator[None]:
+    """Inside, a note says that backends are measured, so that nobody takes the first start for one that hangs."""
+    logger = logging.getLogger(CHOOSING)
+    level = logger.level
+    handler = _Notes()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print_note(record.getMessage())

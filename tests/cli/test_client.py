@@ -1,6 +1,9 @@
 """The client: servers that are not there, or not what they should be."""
 
 import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from app.cli import client
 from tests.cli.commands import Sameask, assert_one_line, question_file
 from tests.serving import free_port, served
 
@@ -84,3 +88,25 @@ def test_a_busy_server_is_asked_again(sameask: Sameask) -> None:
     assert asked == 2 * [
         b'{"pairs":[{"question1":"One?","question2":"Two?"}],"collection":"default"}'
     ]
+
+
+def test_a_command_in_place_says_what_makes_it_wait(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first start measures backends, for a minute or more."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        logging.getLogger("app.engine.models.backends").info("measuring what runs the model")
+        yield
+
+    async def ready(_: Request) -> Response:
+        return JSONResponse({"ready": True, "failure": None})
+
+    def app(*_: object, **__: object) -> Starlette:
+        return Starlette(routes=[Route("/readyz", ready)], lifespan=lifespan)
+
+    monkeypatch.setattr("app.cli.client.create_app", app)
+    monkeypatch.setenv("SAMEASK_DATA_DIR", str(tmp_path / "data"))
+    client.request(None, None, "GET", "/readyz")
+    assert capsys.readouterr().err == "measuring what runs the model\n"
