@@ -4,8 +4,10 @@ A verdict is `review` at most where the texts differ and the model sees no diffe
 their end.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
@@ -14,6 +16,7 @@ from app.engine.text import without_ends
 from app.engine.text_form import readable
 
 Spans = tuple[Span, ...]
+MOST_SPANS = 50  # of what can't be read, in each text: a person looks at no more, and a text may hold thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +108,30 @@ def _squeezed(form: str) -> str:
 
 
 def _unread(own: TextTokens, other: TextTokens, text: str) -> Spans:
-    """Where a text holds what the model can't read and the other text lacks, or where its words are not the other's."""
+    """Where a text holds what the model can't read and the other text lacks, or where its words are not the other's.
+
+    The first places alone, where there are many.
+    """
     if own.unknown_words != other.unknown_words:
-        lacking = list(other.unknown_words)
-        words = []
-        for start, end in own.unknown:
-            word = own.form[start:end]
-            if word.casefold() in lacking:
-                lacking.remove(word.casefold())
-            else:
-                words.append(word)
+        words = _lacking(own, other)
     else:
         known = set(other.form.casefold().split())
-        words = [without_ends(w) for w in own.form.split() if w.casefold() not in known]
-    return tuple(_found(words, text))
+        words = (without_ends(w) for w in own.form.split() if w.casefold() not in known)
+    return _found(islice(words, MOST_SPANS), text)
 
 
-def _found(words: Sequence[str], text: str) -> list[Span]:
+def _lacking(own: TextTokens, other: TextTokens) -> Iterator[str]:
+    """The words that the model can't read, without as many of each as the other text has."""
+    left = Counter(other.unknown_words)
+    for start, end in own.unknown:
+        word = own.form[start:end]
+        if left[word.casefold()] > 0:
+            left[word.casefold()] -= 1
+        else:
+            yield word
+
+
+def _found(words: Iterable[str], text: str) -> Spans:
     """The places of words of a text's form in the text, in order; a word that is written otherwise there has none."""
     spans = []
     start = 0
@@ -130,7 +140,7 @@ def _found(words: Sequence[str], text: str) -> list[Span]:
         if at >= 0:
             start = at + len(word)
             spans.append((at, start))
-    return spans
+    return tuple(spans)
 
 
 def placed(span: Span | None, form: str, text: str) -> Span | None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
-from app.engine.signals import NOTHING, Reader, Signals, looks_equal
+from app.engine.signals import MOST_SPANS, NOTHING, Reader, Signals, looks_equal
 from tests.tiny_model import build_tiny_classifier
 
 LONG = (
@@ -98,3 +98,14 @@ def test_equal_looks_are_told_by_tokens(tiny_encoder: Encoder) -> None:
     assert not looks_equal(see("anos"), see("ANOS "))
     assert see("a ☠").unknown == ((2, 3),)
     assert see("a ☠").unknown_words == ["☠"]
+
+
+@pytest.mark.parametrize("other", ["x", "☣" * 10_000, "☣ " * 5_000])
+def test_of_a_text_that_holds_thousands_of_such_places_the_first_are_told(
+    reader: Reader, other: str
+) -> None:
+    """Each candidate of an answer has its own places: all of them made megabytes of a few kilobytes."""
+    found = signals(reader, "☠ " * 5_000, other)
+    assert found.is_unreadable
+    assert found.unread1[:2] == ((0, 1), (2, 3))
+    assert max(len(found.unread1), len(found.unread2)) == MOST_SPANS
