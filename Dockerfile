@@ -13,10 +13,10 @@ RUN python -m venv .venv
 FROM build AS build-cpu
 # The CPU build of torch satisfies the same pin and is gigabytes smaller.
 ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[openvino,training]'
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,openvino,training]'
 
 FROM build AS build-cuda
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[training]'
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,training]'
 
 FROM python:3.12-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data

@@ -95,7 +95,7 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,training]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,openvino,training]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed sameask-client/pyproject.toml

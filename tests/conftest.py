@@ -34,6 +34,7 @@ from app.engine.store import Store
 from app.main import create_app
 from app.settings import Settings
 from tests.backend import DEVICE, on_backend
+from tests.postgres import Postgres, started
 from tests.serving import Model, watched_model
 from tests.tiny_model import build_tiny_model
 from training.publish import document, publish
@@ -111,6 +112,21 @@ def store(path: Path) -> Iterator[Store]:
 def key(store: Store) -> int:
     """The key of the default collection."""
     return store.collections.get("default").key
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL."""
+    with started() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The address of an empty database there."""
+    database = postgres.new_database()
+    yield postgres.url(database)
+    postgres.drop(database)
 
 
 @pytest.fixture(scope="session")

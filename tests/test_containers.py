@@ -23,9 +23,14 @@ def test_compose_file_follows_the_compose_specification() -> None:
 def test_image_installs_as_the_makefile_does() -> None:
     """With OpenVINO, but for the image of the GPU, where nothing uses it."""
     installs = re.findall(r"pip install .*-c constraints\.txt -e (.+)$", DOCKERFILE, re.MULTILINE)
-    assert installs == ["'.[openvino,training]'", "'.[training]'"]  # whose child process retrains
+    assert installs == [
+        "'.[cluster,openvino,training]'",
+        "'.[cluster,training]'",
+    ]  # whose child process retrains
     assert re.search(
-        r"pip install .*-c constraints\.txt -e '\.\[openvino,training\]'$", MAKEFILE, re.MULTILINE
+        r"pip install .*-c constraints\.txt -e '\.\[cluster,openvino,training\]'$",
+        MAKEFILE,
+        re.MULTILINE,
     )
 
 
