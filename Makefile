@@ -7,7 +7,7 @@ export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 
-.PHONY: demo serve test test-all test-backends durability fuzz bench peers pictures soak check static settings reference format clean
+.PHONY: demo serve test test-all test-backends test-cluster durability fuzz bench peers pictures soak check static settings reference format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -35,6 +35,12 @@ ON_EACH := tests/engine/test_state_machine.py tests/engine/test_durability.py te
 test-backends: $(VENV)/.installed-dev ## what must hold on every backend, on each but torch, which `test` runs; on a GPU with BACKENDS=torch-fp16
 	for backend in $(BACKENDS); do HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_BACKEND=$$backend \
 	  $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ON_EACH) || exit 1; done
+
+OVER_POSTGRESQL := tests/engine/test_postgres.py tests/engine/test_copying.py tests/engine/test_store.py tests/engine/test_labels.py \
+  tests/engine/test_training_runs.py tests/engine/test_activations.py tests/engine/test_state_machine.py tests/engine/test_gone_collections.py \
+  tests/test_keys.py tests/test_detector.py tests/promises tests/webhook tests/http tests/web/test_questions.py tests/web/test_review.py tests/cli/test_database.py
+test-cluster: $(VENV)/.installed-dev ## the tests of what is stored, and of what is asked over HTTP, over PostgreSQL
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_STORE=postgresql $(BIN)/python -m pytest -q -n 2 --dist worksteal $(OVER_POSTGRESQL) -m "not slow"
 
 durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost
 	HF_HUB_OFFLINE=1 ROUNDS=$(or $(ROUNDS),300) $(BIN)/python -m pytest tests/engine/test_durability.py \

@@ -19,8 +19,11 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Store]:
-    """The store in it, for this process alone. Raises DataDirectoryInUse, DataDirectoryUnusable."""
+def locked(folder: Path, database_url: str | None = None) -> Iterator[Store]:
+    """The store in it, for this process alone; or that of the database, and the folder for this process alone.
+
+    Raises DataDirectoryInUse, DataDirectoryUnusable; of a database DatabaseUnusable, SchemaOutdated.
+    """
     try:
         folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
         _warn_if_readable(folder)
@@ -35,19 +38,24 @@ def locked(folder: Path) -> Iterator[Store]:
     except OSError as error:
         raise DataDirectoryUnusable(f"can't use the data directory {folder}: {error}") from error
     try:
-        with closing(Store(folder / DATABASE)) as store:
+        with closing(Store(database_url or folder / DATABASE)) as store:
             yield store
     finally:
         lock.release()
 
 
 @contextmanager
-def shared(folder: Path) -> Iterator[Store]:
+def shared(folder: Path, database_url: str | None = None) -> Iterator[Store]:
     """The store in it, beside a process that may hold the lock: for what no index and no snapshot follows.
 
-    The lock is taken for a moment only where the database has to be made or brought up to date first.
-    Raises DataDirectoryInUse (by a process of another version), DataDirectoryUnusable.
+    The lock is taken for a moment only where the database has to be made or brought up to date first. That of a
+    database takes none. Raises DataDirectoryInUse (by a process of another version), DataDirectoryUnusable; of a
+    database DatabaseUnusable, SchemaOutdated.
     """
+    if database_url:
+        with closing(Store(database_url)) as store:
+            yield store
+        return
     if not _is_current(folder / DATABASE):
         _prepare(folder)
     with closing(Store(folder / DATABASE, prepare=False)) as store:

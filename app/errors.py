@@ -44,10 +44,13 @@
     │   ├── NotReady               503  an index is catching up
     │   ├── ModelFailing           503  the model answers nobody
     │   ├── DataDamaged            503  a stored row fails its checksum
+    │   ├── DatabaseUnavailable    503  PostgreSQL does not answer, or could not do it now
     │   └── StorageFull            507
     ├── StartupError                    one line on standard error, exit code 1
     │   ├── DataDirectoryUnusable
     │   ├── DataDirectoryInUse
+    │   ├── DatabaseUnusable            PostgreSQL can't be reached, or refuses
+    │   ├── SchemaOutdated              names the command that mends it
     │   ├── AddressInUse
     │   ├── KeysNeeded
     │   ├── AdminKeyRefused
@@ -56,6 +59,8 @@
     │   ├── ModelRefused
     │   └── BackendRefused              what should run the model can't, here
     ├── CommandError                    a command can't go on; printed, exit code 1
+    │   ├── StoreNotEmpty                   what is copied would mix with what is there
+    │   ├── CopyFailed                      a copy is not what was copied; nothing of it was kept
     │   └── UnreadableFile                  a file is of no kind that is read, broken, or too much unpacked
     │       └── ColumnNotFound                  it has no such column, or several of that name
     ├── DeliveryFailed                  an event did not reach its receiver; logged, and tried again
@@ -532,6 +537,15 @@ class DataDamaged(ServiceError):
     title = "Stored data damaged"
 
 
+class DatabaseUnavailable(ServiceError):
+    """The database can't be reached, or could not do what was asked of it now."""
+
+    title = "Database unavailable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; try again")
+
+
 class StorageFull(ServiceError):
     """The disk has no room; the write was not done."""
 
@@ -549,6 +563,21 @@ class DataDirectoryUnusable(StartupError):
 
 class DataDirectoryInUse(StartupError):
     """Another process holds the lock of the data directory."""
+
+
+class DatabaseUnusable(StartupError):
+    """The database can't be reached, or its address or what the server says of it is no good."""
+
+
+class SchemaOutdated(StartupError):
+    """The database's schema is not the one that this version knows."""
+
+    def __init__(self, place: str, found: str | None, wanted: str) -> None:
+        is_later = found is not None and found > wanted
+        cure = "start a later version" if is_later else "run `sameask migrate`"
+        super().__init__(
+            f"the database {place} has the schema {found or 'of no version'}, this version needs {wanted}: {cure}"
+        )
 
 
 class AddressInUse(StartupError):
@@ -587,6 +616,22 @@ class BackendRefused(StartupError):
 
 class CommandError(SameaskError):
     """A command can't go on; its sentence is printed and the exit code is 1."""
+
+
+class StoreNotEmpty(CommandError):
+    """A store is to be copied to where one is."""
+
+    def __init__(self, place: str, table: str) -> None:
+        super().__init__(f"the store {place} is not empty ({table}): nothing was copied")
+
+
+class CopyFailed(CommandError):
+    """A table that was copied does not read as the one that it is of."""
+
+    def __init__(self, table: str, source: str, target: str) -> None:
+        super().__init__(
+            f"the table {table} of {target} is not that of {source}: the copy was taken back"
+        )
 
 
 class UnreadableFile(CommandError):

@@ -161,7 +161,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     `app.state.webhook` tells of it."""
     settings: Settings = app.state.settings
     routes = guarded(app.routes)
-    with locked(settings.data_dir) as store:
+    with locked(settings.data_dir, settings.store_url) as store:
         if not app.state.in_place:
             keys = Keys(store, settings.host, settings.admin_key_file)
             app.state.guarded_routes = routes

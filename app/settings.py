@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 TargetPrecision = Literal["0.90", "0.95", "0.98", "0.99"]
@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"),
         description="Folder of the database, snapshots, trained releases and converted models; one process at a time.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Address of a PostgreSQL database that several servers share, as `postgresql://user@host/name`;"
+        " unset: the database in SAMEASK_DATA_DIR.",
     )
     release: Path = Field(SHIPPED_RELEASE, description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -248,6 +253,11 @@ class Settings(BaseSettings):
                 " (SAMEASK_MAX_QUESTIONS times SAMEASK_VERIFY_DEPTH, or SAMEASK_MAX_PAIRS)"
             )
         return self
+
+    @property
+    def store_url(self) -> str | None:
+        """The address of the shared database, its password readable; None without one."""
+        return self.database_url.get_secret_value() if self.database_url else None
 
     @property
     def former_release(self) -> Path | None:

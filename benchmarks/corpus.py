@@ -49,7 +49,7 @@ def opened(settings: Settings) -> Iterator[Opened]:
     """Open a data directory as the service does, and bring its index up to date."""
     disable_progress_bar()
     with (
-        locked(settings.data_dir) as store,
+        locked(settings.data_dir, settings.store_url) as store,
         closing(opener(settings, store)(Release.open(settings.release), False)) as live,
     ):
         key = store.collections.get(DEFAULT_COLLECTION).key

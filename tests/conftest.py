@@ -30,7 +30,7 @@ from app.engine.release import (
     thresholds_document,
 )
 from app.engine.scorer import Calibration, Scale, Threshold, Thresholds
-from app.engine.store import Store
+from app.engine.store import Store, migrate_database
 from app.main import create_app
 from app.settings import Settings
 from tests.backend import DEVICE, on_backend
@@ -44,6 +44,13 @@ disable_progress_bar()
 hypothesis.settings.register_profile("unhurried", deadline=None)  # no test looks at a clock
 hypothesis.settings.load_profile("unhurried")
 
+STORE = os.environ.get("TEST_STORE", "sqlite")  # or postgresql, for whatever is asked of a store
+ON_BOTH = {  # modules whose tests run on both, whatever that says
+    "tests.engine.test_store",
+    "tests.engine.test_labels",
+    "tests.engine.test_training_runs",
+    "tests.engine.test_activations",
+}
 WIDE_DIMENSION = 48
 RELEASES = Path(__file__).parent.parent / "releases"
 
@@ -101,10 +108,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sameask.db"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests of the store run on both databases."""
+    names = metafunc.fixturenames
+    if metafunc.module.__name__ in ON_BOTH and "store" in names and "path" not in names:
+        metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    """An empty store there."""
-    with closing(Store(path)) as store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store. It is a file at `path` for a test that asks for that, as it looks into the file."""
+    place: Path | str = tmp_path / "sameask.db"
+    if getattr(request, "param", STORE) == "postgresql" and "path" not in request.fixturenames:
+        place = request.getfixturevalue("cluster_url")
+    with closing(Store(place)) as store:
         yield store
 
 
@@ -125,6 +142,22 @@ def postgres() -> Iterator[Postgres]:
 def postgres_url(postgres: Postgres) -> Iterator[str]:
     """The address of an empty database there."""
     database = postgres.new_database()
+    yield postgres.url(database)
+    postgres.drop(database)
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database with an empty store."""
+    database = postgres.new_database()
+    migrate_database(postgres.url(database))
+    return database
+
+
+@pytest.fixture
+def cluster_url(postgres: Postgres, migrated: str) -> Iterator[str]:
+    """The address of an empty store there."""
+    database = postgres.new_database(migrated)
     yield postgres.url(database)
     postgres.drop(database)
 
@@ -157,9 +190,12 @@ def wide_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, tiny_release: Release) -> Settings:
-    """Settings of a service over the tiny release and an empty data directory."""
-    return Settings(data_dir=tmp_path / "data", release=tiny_release.path, device="cpu")
+def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_release: Release) -> Settings:
+    """Settings of a service over the tiny release and an empty data directory, or an empty database."""
+    url = request.getfixturevalue("cluster_url") if STORE == "postgresql" else None
+    return Settings(
+        data_dir=tmp_path / "data", database_url=url, release=tiny_release.path, device="cpu"
+    )
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class Postgres:
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
     def _answers(self) -> bool:
         while self.process.poll() is None:

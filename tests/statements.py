@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from app.engine.store import Store
-from app.engine.store.sqlite import driver_of
+from app.engine.store.prepared import driver_of
+from app.engine.store.sqlite import Sqlite
 
 
 @contextmanager
@@ -20,13 +21,15 @@ def statements_of(store: Store) -> Iterator[list[str]]:
         traced.append(connection)
         connection.set_trace_callback(statements.append)
 
-    for idle in store.database._views._idle:
+    driver = store.database.driver
+    assert isinstance(driver, Sqlite)
+    for idle in driver.views._idle:
         trace(driver_of(idle))
-    sa.event.listen(store.database._engine, "checkout", trace)
+    sa.event.listen(driver.engine, "checkout", trace)
     try:
         yield statements
     finally:
-        sa.event.remove(store.database._engine, "checkout", trace)
+        sa.event.remove(driver.engine, "checkout", trace)
         for connection in traced:
             connection.set_trace_callback(None)
 

@@ -200,7 +200,7 @@ def test_a_fault_of_the_service_is_logged_without_the_text(
 def test_a_key_that_is_refused_is_not_in_the_log(
     client: httpx.Client, log: Log, settings: Settings, header: str
 ) -> None:
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         make_key(store, [KeyScope.READ])
     for path in ("/questions", f"/{MARKER}"):
         refused = client.get(path, headers={"Authorization": header})
@@ -212,7 +212,7 @@ def test_a_key_that_is_refused_is_not_in_the_log(
 def test_a_key_that_opens_or_fails_is_not_in_the_log(
     client: httpx.Client, log: Log, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         kept, key = make_key(store, [KeyScope.READ])
     headers, secret = {"Authorization": f"Bearer {key}"}, key.rpartition("_")[2]
     with (

@@ -82,6 +82,8 @@ def assert_data_directory(settings: Settings) -> None:
     Without the setting it is the folder `data` of where the command is called: from another folder it would be
     another one, of which no server knows.
     """
+    if settings.database_url:
+        return
     if "data_dir" not in settings.model_fields_set and not settings.data_dir.exists():
         raise CommandError(
             f"there is no data directory {settings.data_dir.absolute()}: SAMEASK_DATA_DIR says where the server's is"

@@ -47,9 +47,11 @@ def create(
         raise CommandError(f"--name must be at most {MAX_NAME_CHARACTERS} printable characters")
     if out_file:
         _write(out_file, "")  # before there is a key that could not be kept
+    settings = Settings()
     with _store() as store:
         made, key = make_key(store, scope, name)
-    words = f"key {made.id} ({' '.join(made.scopes)}) of {Settings().data_dir.absolute()}"
+        place = store.place if settings.database_url else settings.data_dir.absolute()
+    words = f"key {made.id} ({' '.join(made.scopes)}) of {place}"
     if out_file:
         out_file.write_text(f"{key}\n")
         print_note(f"{words}, in {out_file}")
@@ -90,7 +92,7 @@ def _store() -> AbstractContextManager[Store]:
     """The store of the data directory. Raises CommandError where nobody said that there should be one."""
     settings = Settings()
     assert_data_directory(settings)
-    return shared(settings.data_dir)
+    return shared(settings.data_dir, settings.store_url)
 
 
 def _write(file: Path, content: str) -> None:

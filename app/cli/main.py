@@ -77,6 +77,14 @@ COMMANDS = {
         "app.cli.training_runs:runs",
         "Training runs: a collection's labels become a release. A server works on them, or `sameask worker`.",
     ),
+    "migrate": Command(
+        "app.cli.migrate:migrate",
+        "Bring the schema of the database of SAMEASK_DATABASE_URL up to date.",
+    ),
+    "copy": Command(
+        "app.cli.copy:copy",
+        "Copy a whole store from a data directory to a PostgreSQL database, or back.",
+    ),
     "releases": Command(
         "app.cli.releases:releases",
         "Which release is live, and how another takes its place.",

@@ -21,7 +21,7 @@ def worker() -> None:
     settings = Settings()
     log_to_stderr(settings)
     assert_data_directory(settings)
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         holder = f"worker {os.getpid()} at {socket.gethostname()}"
         asyncio.run(_work(Worker(store, settings, holder=holder)))
 

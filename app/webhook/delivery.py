@@ -24,6 +24,7 @@ Event = Literal["training_run.finished", "gate.decided", "release.activated"]
 MAX_ATTEMPTS = 12
 FIRST_DELAY = timedelta(seconds=5)
 GROWTH = 4
+LONGEST_ATTEMPT = timedelta(seconds=30)  # no other process begins one meanwhile
 LONGEST_DELAY = timedelta(hours=12)
 LONGEST_QUIET = timedelta(hours=24)  # a receiver that says 10 years does not mean it
 PAUSE_SECONDS = 1.0  # between looks into the outbox, where other processes may have written
@@ -107,7 +108,10 @@ class Webhook:
         """One attempt, written down before and after. It is logged first: a stop between the two must not hide it."""
         now = self._clock()
         next_at = now + delay_after(delivery.attempts + 1, self._chance())
-        begun = await in_thread(self._thread, self._outbox.begin, delivery, next_at)
+        over_at = max(next_at, now + LONGEST_ATTEMPT)
+        begun = await in_thread(self._thread, self._outbox.begin, delivery, over_at)
+        if begun is None:  # by another process
+            return
         try:
             await endpoint.post(begun.id, now, begun.body.encode())
         except DeliveryFailed as failure:

@@ -122,7 +122,7 @@ def with_key(folder: Path, release: Release, name: str) -> Iterator[tuple[str, P
     settings = Settings(data_dir=folder / "data", release=release.path, device="cpu")
     settings.data_dir.mkdir()
     with served(create_app(settings)) as url:
-        with shared(settings.data_dir) as store:
+        with shared(settings.data_dir, settings.store_url) as store:
             _, key = make_key(store, [KeyScope.LABEL, KeyScope.READ], name)
         file = folder / "key"
         file.write_text(key)

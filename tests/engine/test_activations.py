@@ -36,11 +36,9 @@ def test_an_activation_and_what_the_webhook_tells_of_it_stand_together_or_not_at
     assert store.deliveries.all() == [kept]
 
 
-def test_a_damaged_activation_is_reported_and_left_out(store: Store, tmp_path: Path) -> None:
+def test_a_damaged_activation_is_reported_and_left_out(store: Store, path: Path) -> None:
     first = store.activations.add("one", "d1", "", "releases/one")
     store.activations.add("two", "d2", "", "releases/one")
-    behind_its_back(
-        tmp_path / "sameask.db", "UPDATE activations SET release = 'three' WHERE id = ?", 2
-    )
+    behind_its_back(path, "UPDATE activations SET release = 'three' WHERE id = ?", 2)
     assert store.activations.latest_first() == [first]
     assert store.database.damaged == 1

@@ -44,8 +44,8 @@ SECONDS_FOR_A_CHILD = 60.0
 
 # Where the process kills itself: a function, before or after it, and at which call of it in its life.
 POINTS = [
-    ("app.engine.store.database:migrate:before", 1),
-    ("app.engine.store.database:migrate:after", 1),
+    ("app.engine.store.sqlite:migrate:before", 1),
+    ("app.engine.store.sqlite:migrate:after", 1),
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:before", 12),
     ("sqlalchemy.engine.default:DefaultDialect.do_commit:after", 15),
     ("app.engine.store.questions:Questions.upsert:after", 9),

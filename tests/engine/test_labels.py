@@ -662,6 +662,7 @@ def test_many_people_who_label_at_once_get_distinct_ids(store: Store, key: int) 
     assert store.database.damaged == 0
 
 
+@pytest.mark.usefixtures("path")  # it asks SQLite
 def test_no_statement_reads_all_labels(store: Store, key: int) -> None:
     store.questions.upsert("default", [("a", PAIR[0]), ("b", PAIR[1])])
     with statements_of(store) as statements:

@@ -104,7 +104,7 @@ def test_a_store_that_kept_answers_to_label_requests_keeps_its_labels(path: Path
         assert "label_requests" in sa.inspect(connection).get_table_names()
     with closing(Store(path)) as store:
         assert verdict(store, "one", "two") == "duplicate"
-        assert "label_requests" not in sa.inspect(store.database._engine).get_table_names()
+        assert "label_requests" not in sa.inspect(store.database.driver.engine).get_table_names()
 
 
 def test_questions_are_found_by_their_visible_words(path: Path) -> None:

@@ -27,6 +27,7 @@ from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION, Store
 from app.errors import QuestionNotFound
 from tests.backend import WITHIN
+from tests.postgres import Postgres
 
 IDS = st.sampled_from([f"q{i}" for i in range(40)])
 TEXTS = st.text("abcdefgh ", min_size=1, max_size=12).filter(lambda text: text.strip())
@@ -38,16 +39,21 @@ class StoreAndIndex(RuleBasedStateMachine):
 
     release: Release
     encoder: Encoder
+    postgres: Postgres | None = None  # where the store is, rather than in a file
+    migrated: str = ""  # the name of a database there, with an empty store
 
     @initialize()
     def start(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
+        self.place: Path | str = self.folder / "sameask.db"
+        if self.postgres:
+            self.place = self.postgres.url(self.postgres.new_database(self.migrated))
         self.truth: dict[str, str] = {}
         self.revision = 0
         self.open()
 
     def open(self) -> None:
-        self.store = Store(self.folder / "sameask.db")
+        self.store = Store(self.place)
         self.live = LiveRelease(
             self.release,
             self.encoder,
@@ -176,16 +182,41 @@ class StoreAndIndex(RuleBasedStateMachine):
 def test_store_and_index_hold_what_was_written(
     tiny_release: Release, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch, exact_limit: int
 ) -> None:
+    _run(StoreAndIndex, tiny_release, tiny_encoder, monkeypatch, exact_limit, max_examples=15)
+
+
+def test_an_index_holds_what_was_written_to_postgresql(
+    tiny_release: Release,
+    tiny_encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+    postgres: Postgres,
+    migrated: str,
+) -> None:
+    class OverPostgres(StoreAndIndex):
+        """The same, over another store."""
+
+    OverPostgres.postgres, OverPostgres.migrated = postgres, migrated
+    _run(OverPostgres, tiny_release, tiny_encoder, monkeypatch, exact_limit=10, max_examples=5)
+
+
+def _run(
+    machine: type[StoreAndIndex],
+    release: Release,
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+    exact_limit: int,
+    max_examples: int,
+) -> None:
     monkeypatch.setattr(index_module, "EXACT_LIMIT", exact_limit)  # 10: most indexes are graphs
     monkeypatch.setattr(index_module, "COPY_CHUNK", 4)
     monkeypatch.setattr(index_module, "ADD_CHUNK", 2)
     monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 5)
     monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 25)
-    StoreAndIndex.release, StoreAndIndex.encoder = tiny_release, tiny_encoder
+    machine.release, machine.encoder = release, encoder
     run_state_machine_as_test(
-        StoreAndIndex,
+        machine,
         settings=settings(
-            max_examples=15,
+            max_examples=max_examples,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -407,12 +407,12 @@ def test_on_loopback_nothing_needs_a_key_until_the_first_is_made(settings: Setti
     with running(settings) as client:
         write(client, a="One?")
         assert client.get("/questions/a", headers=bearer("unknown")).status_code == 200
-        with shared(settings.data_dir) as store:
+        with shared(settings.data_dir, settings.store_url) as store:
             kept, key = make_key(store, [KeyScope.READ])
         assert client.get("/questions/a").status_code == 401
         assert client.get("/questions/a", headers=bearer("unknown")).status_code == 401
         assert client.get("/questions/a", headers=bearer(key)).json()["text"] == "One?"
-        with shared(settings.data_dir) as store:
+        with shared(settings.data_dir, settings.store_url) as store:
             store.keys.revoke(kept.id)
         assert client.get("/questions/a", headers=bearer(key)).status_code == 401
         assert client.get("/questions/a").status_code == 401  # revoking the last one opens nothing
@@ -423,7 +423,7 @@ def test_on_loopback_nothing_needs_a_key_until_the_first_is_made(settings: Setti
 def test_an_address_that_others_reach_is_not_served_without_keys(settings: Settings) -> None:
     with pytest.raises(KeysNeeded, match="sameask keys create"), running(settings, host="0.0.0.0"):
         pass
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         _, key = make_key(store, [KeyScope.READ])
     with running(settings, host="0.0.0.0") as client:
         assert client.get("/collections").status_code == 401
@@ -472,7 +472,7 @@ def test_without_keys_it_answers_under_names_of_its_own_alone(settings: Settings
             PROBLEM,
         )
         assert client.get("/livez", headers={"Host": "rebound.example"}).status_code == 200
-        with shared(settings.data_dir) as store:
+        with shared(settings.data_dir, settings.store_url) as store:
             _, key = make_key(store, [KeyScope.READ])
         headers = {"Host": "rebound.example", **bearer(key)}
         assert client.get("/collections", headers=headers).status_code == 200
@@ -498,7 +498,7 @@ def test_without_keys_it_answers_no_page_of_another_server(settings: Settings) -
             for origin in ORIGINS
         }
         assert {origin: answer.status_code for origin, answer in found.items()} == ORIGINS
-        with shared(settings.data_dir) as store:
+        with shared(settings.data_dir, settings.store_url) as store:
             _, key = make_key(store, [KeyScope.READ])
         headers = {"Origin": "https://other.example", **bearer(key)}
         assert client.get("/questions/a", headers=headers).status_code == 200
@@ -536,7 +536,7 @@ def test_without_keys_it_answers_this_machine_alone(
 
 
 def test_in_place_no_key_is_needed(settings: Settings) -> None:
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         make_key(store, [KeyScope.READ])
     app = create_app(settings.model_copy(update={"host": "0.0.0.0"}), in_place=True)
     with TestClient(app) as client:
@@ -544,7 +544,7 @@ def test_in_place_no_key_is_needed(settings: Settings) -> None:
 
 
 def test_a_damaged_key_is_refused_as_such_and_others_open(settings: Settings) -> None:
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         (kept, key), (_, other) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.READ])
     behind_its_back(
         settings.data_dir / DATABASE, "UPDATE keys SET scopes = 'admin' WHERE id = ?", kept.id
@@ -566,7 +566,7 @@ def test_a_known_key_is_let_in_without_a_thread_and_out_at_once(
     def busy(*_: object) -> None:
         raise LookupError("every thread is busy")
 
-    with shared(settings.data_dir) as store, running(settings) as client:
+    with shared(settings.data_dir, settings.store_url) as store, running(settings) as client:
         kept, key = make_key(store, [KeyScope.READ])
         for headers, status in ((bearer(key), 200), ({}, 401)):
             assert client.get("/collections", headers=headers).status_code == status

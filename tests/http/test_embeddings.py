@@ -160,7 +160,7 @@ def test_a_full_queue_refuses_texts_at_the_door(settings: Settings, model: Model
 @pytest.fixture
 def keys(settings: Settings) -> dict[KeyScope, str]:
     """A key for each of two scopes."""
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         return {scope: make_key(store, [scope])[1] for scope in (KeyScope.READ, KeyScope.ASK)}
 
 

@@ -134,7 +134,7 @@ def test_a_server_started_by_hand_says_in_one_line_why_it_can_not_open(
         with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(SystemExit):
             await server.serve(sockets=[listening])
 
-    with locked(settings.data_dir), caplog.at_level("ERROR", "uvicorn.error"):
+    with locked(settings.data_dir, settings.store_url), caplog.at_level("ERROR", "uvicorn.error"):
         asyncio.run(start())
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert said[0] == (

@@ -46,7 +46,7 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
 def store(settings: Settings, client: TestClient) -> Iterator[Store]:
     """The store of the service, beside it."""
     label(client, "default")
-    with closing(Store(settings.data_dir / DATABASE, prepare=False)) as store:
+    with closing(Store(settings.store_url or settings.data_dir / DATABASE, prepare=False)) as store:
         yield store
 
 
@@ -344,7 +344,7 @@ def test_a_stream_is_kept_alive_and_ends_when_its_client_leaves(
     monkeypatch.setattr(TrainingRuns, "follow", watched)
     monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.05)
     run_id = httpx.post(f"{at_work}/admin/retrain", json={}).json()["id"]
-    with closing(Store(settings.data_dir / DATABASE, prepare=False)) as store:
+    with closing(Store(settings.store_url or settings.data_dir / DATABASE, prepare=False)) as store:
         child = child_of(reached(store, run_id, "training"))
         with httpx.stream(
             "GET", f"{at_work}/admin/training-runs/{run_id}/events", timeout=60
@@ -392,7 +392,9 @@ def test_a_stream_ends_when_its_key_is_revoked(
         wait_until_ready(client)
         label(client, "default")
         run = retrain(client)
-        with closing(Store(settings.data_dir / DATABASE, prepare=False)) as store:
+        with closing(
+            Store(settings.store_url or settings.data_dir / DATABASE, prepare=False)
+        ) as store:
             kept, key = make_key(store, [KeyScope.ADMIN])
             client.headers["Authorization"] = f"Bearer {key}"
             stream = pool.submit(client.get, f"/admin/training-runs/{run['id']}/events")

@@ -584,7 +584,7 @@ async def test_a_command_in_place_answers_by_what_is_live_and_notes_nothing(
     in_place = create_app(settings, in_place=True)
     async with in_place.router.lifespan_context(in_place):
         assert in_place.state.detector.live.release.name == WIDE
-    store = Store(settings.data_dir / "sameask.db")
+    store = Store(settings.store_url or settings.data_dir / "sameask.db")
     assert [activation.release for activation in store.activations.latest_first()] == [WIDE, TINY]
     store.close()
 

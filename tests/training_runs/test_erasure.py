@@ -34,7 +34,7 @@ def settings(tmp_path: Path, settings: Settings) -> Settings:
 def store(settings: Settings) -> Iterator[Store]:
     """A store with three questions and a label."""
     settings.data_dir.mkdir()
-    with closing(Store(settings.data_dir / "sameask.db")) as store:
+    with closing(Store(settings.store_url or settings.data_dir / "sameask.db")) as store:
         _fill(store, "default")
         yield store
 

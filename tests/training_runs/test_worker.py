@@ -61,7 +61,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
     settings.data_dir.mkdir()
-    with closing(Store(settings.data_dir / "sameask.db")) as store:
+    with closing(Store(settings.store_url or settings.data_dir / "sameask.db")) as store:
         say(store, SECRET, "Two?")
         yield store
         for run in store.training_runs.page(None, 100):  # what a failed test has left

@@ -68,7 +68,7 @@ def house(page_settings: Settings) -> Iterator[House]:
     settings = page_settings.model_copy(
         update={"data_dir": page_settings.data_dir.with_name("with-keys")}
     )
-    with locked(settings.data_dir) as store:
+    with locked(settings.data_dir, settings.store_url) as store:
         keys = {name: make_key(store, scopes, name)[1] for name, scopes in KEYS.items()}
     with TestClient(create_app(settings), follow_redirects=False) as client:
         wait_until_ready(client)
@@ -184,12 +184,12 @@ def test_a_post_needs_the_token_of_its_session(house: House) -> None:
 
 def test_a_session_ends_when_its_key_is_revoked(house: House) -> None:
     settings: Settings = app_of(house.client).state.settings
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         kept, key = make_key(store, [KeyScope.READ], "short")
     browser = house.browser()
     sign_in(browser, key)
     assert browser.get("/").status_code == 200
-    with shared(settings.data_dir) as store:
+    with shared(settings.data_dir, settings.store_url) as store:
         store.keys.revoke(kept.id)
     part = browser.post("/page/ask", data={"question": "One?"}, headers=HTMX)
     assert part.status_code == 401

@@ -332,7 +332,7 @@ def test_the_theme_is_kept(seen: Watched) -> None:
 
 
 def test_a_key_of_each_scope_shows_what_it_may_do(browser: Browser, settings: Settings) -> None:
-    with locked(settings.data_dir) as store:
+    with locked(settings.data_dir, settings.store_url) as store:
         keys = {
             name: make_key(store, scopes, name)[1]
             for name, scopes in {

@@ -6,6 +6,7 @@ The only room with SQL in it.
 
 from app.engine.store.activations import Activation
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection, Stored
+from app.engine.store.copying import Copied, copy_store
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.derived import Derived
 from app.engine.store.keys import Key
@@ -13,7 +14,7 @@ from app.engine.store.label_records import Ending, Given, Label, Labelled, NewLa
 from app.engine.store.offers import Answered, NewOffer, Offer
 from app.engine.store.question_records import Changes, Contents, Copies, Question, Written
 from app.engine.store.run_rows import State, TrainingRun
-from app.engine.store.store import Store
+from app.engine.store.store import Store, migrate_database
 
 __all__ = [
     "DEFAULT_COLLECTION",
@@ -22,6 +23,7 @@ __all__ = [
     "Changes",
     "Collection",
     "Contents",
+    "Copied",
     "Copies",
     "Deliveries",
     "Delivery",
@@ -40,4 +42,6 @@ __all__ = [
     "Stored",
     "TrainingRun",
     "Written",
+    "copy_store",
+    "migrate_database",
 ]

@@ -53,6 +53,7 @@ class Activations:
         With `before`, the name of the release that was live, the webhook's event is noted in the same transaction.
         """
         with self._database.writing() as connection:
+            self._database.alone(connection, activations)
             last = connection.execute(LAST_ID).scalar() or 0
             activation = Activation(last + 1, release, digest, reason, setting, now())
             self._mapper.insert(connection, asdict(activation))

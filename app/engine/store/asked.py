@@ -39,7 +39,7 @@ class Asked:
         """Remember texts, and forget what is too old or too much. Nothing if the collection is gone."""
         within = asked.c.collection_key == collection_key
         with self._database.writing() as connection:
-            if self._collections.latest_revision(connection, collection_key) is None:
+            if not self._collections.lock(connection, collection_key):
                 return
             last = self._mapper.last_id(connection, collection_key)
             rows: list[Row] = []
@@ -70,7 +70,7 @@ class Asked:
     def erase(self, collection_name: str) -> None:
         """Erase all that was asked in a collection. Raises CollectionNotFound."""
         with self._database.writing() as connection:
-            key = self._collections.find(connection, collection_name).key
+            key = self._collections.locked(connection, collection_name).key
             connection.execute(sa.delete(asked).where(asked.c.collection_key == key))
         self._database.erase_deleted()
 

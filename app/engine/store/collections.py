@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from app.engine.store.database import Database, now
 from app.engine.store.mapper import Mapper, Row, fields, is_sound
+from app.engine.store.prepared import Prepared
 from app.engine.store.schema import metadata
-from app.engine.store.sqlite import Prepared
 from app.errors import (
     CollectionNotFound,
     CollectionProtected,
@@ -35,7 +35,9 @@ collections = sa.Table(
 )
 WISHES = ("target_precision", "review_recall", "url_template")
 NAMED = Prepared(collections, collections.c.name == sa.bindparam("called"))
+TO_WRITE = Prepared(collections, collections.c.name == sa.bindparam("called"), locks=True)
 BY_NAME = sa.select(collections).order_by(collections.c.name)
+REVISION = sa.select(collections.c.revision)
 COUNT = sa.select(sa.func.count()).select_from(collections)
 TOTALS = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(collections.c.questions), 0))
 
@@ -125,7 +127,8 @@ class Collections:
         `wishes`, by names of WISHES, are put in the place of those that it has; what is not named stays.
         """
         with self._database.writing() as connection:
-            row = next(NAMED.rows(connection, {"called": name}), None)
+            self._database.alone(connection, collections)
+            row = next(TO_WRITE.rows(connection, {"called": name}), None)
             if row:
                 return self._wish(connection, _checked(row), wishes or {}), False
             if connection.execute(COUNT).scalar_one() >= max_collections:
@@ -139,7 +142,7 @@ class Collections:
         if name == DEFAULT_COLLECTION:
             raise CollectionProtected(name)
         with self._database.writing() as connection:
-            collection = self.find(connection, name)
+            collection = self.locked(connection, name)
             for table in metadata.tables.values():
                 if "collection_key" in table.c:
                     within = table.c.collection_key == collection.key
@@ -162,9 +165,22 @@ class Collections:
             raise CollectionNotFound(name)
         return _checked(row)
 
+    def locked(self, connection: sa.Connection, name: str) -> Collection:
+        """The collection, to which this transaction alone may write. Raises CollectionNotFound, DataDamaged."""
+        row = next(TO_WRITE.rows(connection, {"called": name}), None)
+        if row is None:
+            raise CollectionNotFound(name)
+        return _checked(row)
+
+    def lock(self, connection: sa.Connection, collection_key: int) -> bool:
+        """Let this transaction alone write to the collection with this key; whether there is one."""
+        query = REVISION.where(collections.c.key == collection_key)
+        locking = query.with_for_update(key_share=True)
+        return connection.execute(locking).first() is not None
+
     def latest_revision(self, connection: sa.Connection, collection_key: int) -> int | None:
         """The revision of the collection with this key; None: no such collection."""
-        query = sa.select(collections.c.revision).where(collections.c.key == collection_key)
+        query = REVISION.where(collections.c.key == collection_key)
         revision: int | None = connection.execute(query).scalar()
         return revision
 

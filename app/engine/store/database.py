@@ -2,85 +2,46 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import sqlalchemy as sa
-from alembic.util import CommandError
 
-from app.engine.store import sqlite
-from app.engine.store.schema import check_columns, latest_schema, migrate, schema_of
-from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
+from app.engine.store.driver import Begin, Driver
+from app.engine.store.schema import latest_schema, schema_of
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-INCOMPLETE = (
-    "the database %s was copied while a server had it open, without the file that ends in -wal: unless SQLite's own"
-    " `.backup` or `VACUUM INTO` made the copy, it lacks what was written last, and perhaps everything"
-)
 
 log = logging.getLogger(__name__)
 
 
 class Database:
-    """One SQLite database. Safe from many threads; one writes at a time."""
+    """One database, of either kind. Safe from many threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file; `prepare` does the rest."""
-        self._path = path
-        self._write_lock = threading.Lock()
+    def __init__(self, driver: Driver) -> None:
+        """`prepare` does the rest."""
+        self.driver = driver
         self._of_thread = threading.local()  # the connection that a thread reads through
         self._damaged: set[tuple[object, ...]] = set()
-        self._engine = sqlite.make_engine(path)
-        self._views = sqlite.Views(self._engine)
-        self._commits = sqlite.CommitCounter(path)
-        self._eraser = sqlite.Eraser(path)
-        self._is_prepared = False
 
-    def prepare(self, begin: Callable[[sa.Connection], None]) -> None:
-        """Check the database, bring its schema up to date, and let `begin` write what must stand there from the start.
+    def prepare(self, begin: Begin) -> None:
+        """See that the database can be used; `begin` writes what must stand there from the start.
 
-        Raises DataDirectoryUnusable; the connections are closed then.
+        Raises StartupError; the connections are closed then.
         """
-        try:
-            sqlite.make_private(self._path)
-            if sqlite.lacks_its_log(self._path):
-                log.warning(INCOMPLETE, self._path)
-            with self.reading() as connection:
-                sqlite.check_integrity(connection)
-            with self.writing() as connection:
-                migrate(connection)
-                check_columns(connection)
-                begin(connection)
-                sqlite.mark_open(connection, is_open=True)
-        except (*sqlite.ERRORS, OSError, CommandError, DataDamaged, StorageFull) as error:
-            self.close()
-            raise DataDirectoryUnusable(
-                f"can't use the database {self._path}: {sqlite.original(error)}"
-            ) from error
-        self._is_prepared = True
-        if not sqlite.empty_log(self._path):
-            self._eraser.erase_soon()
+        self.driver.prepare(begin)
 
     def close(self) -> None:
-        """Close every connection; the write-ahead log is folded into the database."""
-        self._eraser.close()
-        if self._is_prepared:
-            self._is_prepared = False
-            with suppress(*sqlite.ERRORS, StorageFull, DataDamaged), self.writing() as connection:
-                sqlite.mark_open(connection, is_open=False)
-        self._commits.close()
-        self._views.close()
-        self._engine.dispose()
+        """Close every connection."""
+        self.driver.close()
 
     def version(self) -> int | None:
         """A number that is another one after any commit, of this or another process; None where that can't be told.
 
         It takes a microsecond and waits for nobody.
         """
-        return self._commits.value()
+        return self.driver.version()
 
     def is_current(self) -> bool:
         """Whether the schema is the one that this code knows. Raises DataDamaged."""
@@ -96,29 +57,33 @@ class Database:
     def reading(self) -> Iterator[sa.Connection]:
         """A consistent view; inside another one of the same thread, the same view.
 
-        Raises DataDamaged where SQLite finds the file malformed.
+        Raises DataDamaged, DatabaseUnavailable.
         """
         if outer := getattr(self._of_thread, "connection", None):
             yield outer
             return
-        with sqlite.translated_errors(), self._views.lent() as connection:
+        with self.driver.translated_errors(), self.driver.lent() as connection:
             self._of_thread.connection = connection
             try:
                 yield connection
             finally:
                 self._of_thread.connection = None
 
-    @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """One write transaction at a time. Raises StorageFull when the disk has no room; nothing is written then."""
-        with sqlite.translated_errors(), self._write_lock, self._engine.connect() as connection:
-            connection = connection.execution_options(write=True)
-            with connection.begin():
-                yield connection
+    def writing(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that is written whole or not at all.
+
+        It changes only what it has locked: `Collections.locked` locks a collection and all that stands in it, a
+        selection `with_for_update` its rows, `alone` a table. Raises StorageFull, DatabaseUnavailable.
+        """
+        return self.driver.writing()
+
+    def alone(self, connection: sa.Connection, table: sa.Table) -> None:
+        """Wait until no other transaction has asked this of the table, and let none until this one ends."""
+        self.driver.alone(connection, table)
 
     def erase_deleted(self) -> None:
         """After a deletion: let nothing of what was deleted stay in any file. Soon, and in another thread."""
-        self._eraser.erase_soon()
+        self.driver.erase_soon()
 
     def report(self, table: sa.Table, *key: object) -> None:
         """Log once that a row is damaged, and count it."""

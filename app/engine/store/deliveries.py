@@ -36,6 +36,11 @@ deliveries = sa.Table(
 )
 WAITING = deliveries.c.delivered_at.is_(None) & deliveries.c.given_up_at.is_(None)
 ENDED_AT = sa.func.coalesce(deliveries.c.delivered_at, deliveries.c.given_up_at)
+TO_BEGIN = (
+    sa.select(deliveries)
+    .where(deliveries.c.id == sa.bindparam("wanted"))
+    .with_for_update(skip_locked=True)
+)
 OLDEST_FIRST = sa.select(deliveries).order_by(deliveries.c.created_at, deliveries.c.id)
 
 
@@ -66,7 +71,7 @@ class Deliveries:
 
 
 class Outbox:
-    """The deliveries. One process at a time makes attempts; any may add."""
+    """The deliveries. Whoever begins an attempt makes it; any may add."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -94,9 +99,18 @@ class Outbox:
             rows = connection.execute(query).mappings()
             return next(self._mapper.records(rows), None)
 
-    def begin(self, delivery: Delivery, next_at: datetime) -> Delivery:
-        """Write down an attempt before it is made, and when the next may begin if this one has no outcome."""
-        return self._put(replace(delivery, attempts=delivery.attempts + 1, due_at=_text(next_at)))
+    def begin(self, delivery: Delivery, next_at: datetime) -> Delivery | None:
+        """Write down an attempt before it is made, and when the next may begin if this one has no outcome.
+
+        None, and nothing done, where somebody else has begun it since it was read.
+        """
+        begun = replace(delivery, attempts=delivery.attempts + 1, due_at=_text(next_at))
+        with self._database.writing() as connection:
+            row = self._mapper.first(connection, TO_BEGIN, {"wanted": delivery.id})
+            if row is None or _as_delivery(row) != delivery:
+                return None
+            self._mapper.rewrite(connection, asdict(begun))
+        return begun
 
     def succeed(self, delivery: Delivery, at: datetime) -> Delivery:
         """The receiver has it."""

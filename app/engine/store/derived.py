@@ -63,7 +63,7 @@ class DerivedRecords:
             key = {"collection_key": collection_key, "release": release, "pair": pair}
             rows.append({**key, "probability": probability})
         with self._database.writing() as connection:
-            if self._collections.latest_revision(connection, collection_key) is None:
+            if not self._collections.lock(connection, collection_key):
                 return
             for row in rows:
                 self._scores.delete(connection, row)
@@ -93,7 +93,7 @@ class DerivedRecords:
             "population": derived.population.astype("<f4").tobytes(),
         }
         with self._database.writing() as connection:
-            if self._collections.latest_revision(connection, collection_key) is None:
+            if not self._collections.lock(connection, collection_key):
                 return
             self._thresholds.delete(connection, row)
             self._thresholds.insert(connection, row)

@@ -81,7 +81,7 @@ class KeyRecords:
     def revoke(self, key_id: str) -> Key:
         """The key, from now on good for nothing; revoked before, it stays as it was. Raises KeyNotFound."""
         with self._database.writing() as connection:
-            row = self._mapper.first(connection, WITH_ID, {"wanted": key_id})
+            row = self._mapper.first(connection, WITH_ID.with_for_update(), {"wanted": key_id})
             if row is None:
                 raise KeyNotFound(key_id)
             revoked = {**row, "revoked_at": row["revoked_at"] or now()}

@@ -94,7 +94,7 @@ class Labels:
             for text in label.questions or ():
                 words[text] = words.get(text) or Words.of(text)  # before others wait for this write
         with self._database.writing() as connection:
-            collection = self._collections.find(connection, collection_name)
+            collection = self._collections.locked(connection, collection_name)
             given = self._given(connection, collection, new, words)
             _refuse_inconsistent(given)
             return self._write(connection, collection.key, given)
@@ -108,7 +108,7 @@ class Labels:
         SpeaksForItself.
         """
         with self._database.writing() as connection:
-            key = self._collections.find(connection, collection_name).key
+            key = self._collections.locked(connection, collection_name).key
             rows = self._mapper.any_of(connection, key, "id", [label_id], ANY_LABEL)
             row = next(self._mapper.sound(list(rows)), None)
             if row is None:

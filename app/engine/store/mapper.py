@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from app.engine.sizes import until_full
 from app.engine.store.database import Database
-from app.engine.store.sqlite import select_any_of
 
 CHECKSUM = "checksum"
 ROWS_AT_ONCE = 100  # that a page takes from the database
@@ -113,7 +112,9 @@ class Mapper(Generic[Record]):
 
         `condition` is a constant of its module: a statement is made once for each.
         """
-        return select_any_of(connection, self._table, collection_key, column, values, condition)
+        return self._database.driver.any_of(
+            connection, self._table, collection_key, column, values, condition
+        )
 
     # Writing
 

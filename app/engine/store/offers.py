@@ -91,7 +91,7 @@ class Offers:
         """
         collection_key = collection.key
         with self._database.writing() as connection:
-            if self._collections.latest_revision(connection, collection_key) is None:
+            if not self._collections.lock(connection, collection_key):
                 raise CollectionNotFound(collection.name)
             pairs = [offer.pair for offer in new]
             before = {row["pair"]: row for row in self._of(connection, collection_key, pairs)}
@@ -111,7 +111,7 @@ class Offers:
     def skip(self, collection_name: str, offer_id: int, by: str) -> Offer:
         """Note that a person could not tell; who skipped it first stands. Raises CollectionNotFound, OfferNotFound."""
         with self._database.writing() as connection:
-            key = self._collections.find(connection, collection_name).key
+            key = self._collections.locked(connection, collection_name).key
             found = self._mapper.any_of(connection, key, "id", [offer_id], ANY_OFFER)
             row = next(self._mapper.sound(list(found)), None)
             if row is None:

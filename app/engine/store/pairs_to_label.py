@@ -66,8 +66,8 @@ class PairsToLabel:
         return has_forgotten
 
     def _rows(self, connection: sa.Connection, collection_key: int) -> list[dict[str, Any]]:
-        """The sound rows of the collection's runs whose gate asks for pairs."""
+        """The sound rows of the collection's runs whose gate asks for pairs, which nobody else may change now."""
         within = training_runs.c.collection_key == collection_key
         query = sa.select(training_runs).where(within, training_runs.c.gate.contains('"id1"'))
-        rows = self._mapper.rows(connection, query)
+        rows = self._mapper.rows(connection, query.with_for_update())
         return [dict(row) for row in self._mapper.sound(rows)]

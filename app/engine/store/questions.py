@@ -15,6 +15,7 @@ from app.engine.store.collections import Collections
 from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row, is_sound
 from app.engine.store.pairs_to_label import PairsToLabel
+from app.engine.store.prepared import Prepared
 from app.engine.store.question_records import Copies, Question, Written
 from app.engine.store.question_rows import (
     ANY_VERSION,
@@ -25,7 +26,6 @@ from app.engine.store.question_rows import (
     questions,
     version_row,
 )
-from app.engine.store.sqlite import Prepared
 from app.engine.text import Worded, Words, digest
 from app.errors import DataDamaged, QuestionNotFound
 
@@ -61,7 +61,7 @@ class Questions:
         words = [Words.of(text) for _, text in texts]  # before others have to wait for this write
         ids = [id_ for id_, _ in texts]
         with self._database.writing() as connection:
-            collection = self._collections.find(connection, collection_name)
+            collection = self._collections.locked(connection, collection_name)
             current = self._current(connection, collection.key, "id", ids)
             stored = {row["id"]: row for row in current}
             added: list[Row] = []
@@ -92,7 +92,7 @@ class Questions:
     def delete(self, collection_name: str, question_id: str) -> Written:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
         with self._database.writing() as connection:
-            collection = self._collections.find(connection, collection_name)
+            collection = self._collections.locked(connection, collection_name)
             revision = collection.revision + 1
             of_id = self._mapper.any_of(
                 connection, collection.key, "id", [question_id], ANY_VERSION
@@ -110,6 +110,8 @@ class Questions:
     def forget_stale_pairs(self, collection_key: int) -> None:
         """Forget what training runs ask people to label of questions that were deleted or replaced while they ran."""
         with self._database.writing() as connection:
+            if not self._collections.lock(connection, collection_key):
+                return
             ids = self._pairs_to_label.ids(connection, collection_key)
             stored = self.current(connection, collection_key, "id", sorted(ids))
             texts = {question.id: question.text for question in stored}

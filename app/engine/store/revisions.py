@@ -89,6 +89,7 @@ class Revisions:
         """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
         outdated = of_collection(collection_key) & (questions.c.superseded_by <= upto)
         with self._database.writing() as connection:
+            self._collections.lock(connection, collection_key)
             purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
         if purged:
             self._database.erase_deleted()
@@ -98,6 +99,7 @@ class Revisions:
     def quarantine(self, collection_key: int, reasons: Mapping[int, str | None]) -> None:
         """Note for each revision why its text can't be embedded, or None where it now can."""
         with self._database.writing() as connection:
+            self._collections.lock(connection, collection_key)
             rows = self._mapper.any_of(
                 connection, collection_key, "revision", list(reasons), CURRENT
             )

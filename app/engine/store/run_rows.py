@@ -17,7 +17,7 @@ JSON_COLUMNS = ("request", "progress", "gate")
 training_runs = sa.Table(
     "training_runs",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer().with_variant(sa.BigInteger, "postgresql"), primary_key=True),
     sa.Column("collection_key", sa.Integer),
     sa.Column("collection", sa.Text),
     sa.Column("request", sa.Text),

@@ -1,7 +1,6 @@
-"""SQLite and its driver: how a connection is set up, error codes, and the ways past SQLAlchemy that requests take.
+"""SQLite: how a connection is set up, who reads and who writes, error codes, and how deleted text leaves the file.
 
-SQLAlchemy takes five times as long to run a statement as SQLite does, and its transactions cost more than most of what
-is read in them. The only room that calls the driver.
+Transactions of SQLAlchemy cost more than most of what is read in them, so connections for reading are kept in one.
 """
 
 import logging
@@ -10,16 +9,19 @@ import sqlite3
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from app.engine.store.driver import Begin
+from app.engine.store.prepared import Prepared, driver_of
+from app.engine.store.schema import check_columns, migrate
 from app.errors import DataDamaged, DataDirectoryUnusable, StorageFull
 
 PRAGMAS = {
@@ -49,12 +51,91 @@ WAIT_SECONDS = 0.2  # for readers, when the log is emptied
 HEADER_BYTES = 100
 PAGES = slice(28, 32)
 USER_VERSION = slice(60, 64)
+SEQUENCES = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
 IS_OPEN = 1  # as that number: the log beside the file may hold some of the content
-DIALECT = sqlite.dialect()
+
+INCOMPLETE = (
+    "the database %s was copied while a server had it open, without the file that ends in -wal: unless SQLite's own"
+    " `.backup` or `VACUUM INTO` made the copy, it lacks what was written last, and perhaps everything"
+)
 
 log = logging.getLogger(__name__)
 
 ERRORS = (DBAPIError, sqlite3.Error)  # what SQLAlchemy or the driver raises
+
+
+class Sqlite:
+    """One database file. One transaction writes at a time, so none has to lock anything more."""
+
+    def __init__(self, path: Path) -> None:
+        self.engine = make_engine(path)
+        self.views = Views(self.engine)
+        self.write_lock = threading.Lock()
+        self.place = str(path)
+        self._path = path
+        self._commits = CommitCounter(path)
+        self._eraser = Eraser(path)
+        self._is_prepared = False
+        self.lent = self.views.lent
+        self.translated_errors = translated_errors
+        self.version = self._commits.value
+        self.erase_soon = self._eraser.erase_soon
+        self.any_of = select_any_of
+
+    def prepare(self, begin: Begin) -> None:
+        """Check the file, or make it, and bring its schema up to date. Raises DataDirectoryUnusable."""
+        try:
+            make_private(self._path)
+            if lacks_its_log(self._path):
+                log.warning(INCOMPLETE, self._path)
+            with translated_errors(), self.lent() as connection:
+                check_integrity(connection)
+            with self.writing() as connection:
+                migrate(connection)
+                check_columns(connection)
+                begin(connection)
+                mark_open(connection, is_open=True)
+        except (*ERRORS, OSError, CommandError, DataDamaged, StorageFull) as error:
+            self.close()
+            raise DataDirectoryUnusable(
+                f"can't use the database {self._path}: {original(error)}"
+            ) from error
+        self._is_prepared = True
+        if not empty_log(self._path):
+            self.erase_soon()
+
+    def close(self) -> None:
+        """Close every connection; the write-ahead log is folded into the database."""
+        self._eraser.close()
+        if self._is_prepared:
+            self._is_prepared = False
+            with suppress(*ERRORS, StorageFull, DataDamaged), self.writing() as connection:
+                mark_open(connection, is_open=False)
+        self._commits.close()
+        self.views.close()
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One write transaction at a time, of all processes."""
+        with translated_errors(), self.write_lock, self.engine.connect() as connection:
+            connection = connection.execution_options(write=True)
+            with connection.begin():
+                yield connection
+
+    def alone(self, connection: sa.Connection, table: sa.Table) -> None:
+        """Whoever writes is alone."""
+
+    def last_number(self, connection: sa.Connection, table: sa.Table) -> int:
+        """The last number that a table gave to a row, gone or not; 0: none."""
+        query = sa.select(SEQUENCES.c.seq).where(SEQUENCES.c.name == table.name)
+        return connection.execute(query).scalar() or 0
+
+    def continue_from(self, connection: sa.Connection, table: sa.Table, number: int) -> None:
+        """SQLite goes on from the greatest number it knows of; rows that are gone had greater ones perhaps."""
+        is_table = SEQUENCES.c.name == table.name
+        connection.execute(sa.delete(SEQUENCES).where(is_table))
+        connection.execute(sa.insert(SEQUENCES).values(name=table.name, seq=number))
 
 
 def make_engine(path: Path) -> sa.Engine:
@@ -81,11 +162,6 @@ def configure(connection: sqlite3.Connection, _record: object) -> None:
             raise DataDirectoryUnusable(
                 f"SQLite keeps {pragma} at {value!r} instead of {wanted!r} on this file system"
             )
-
-
-def driver_of(connection: sa.Connection) -> sqlite3.Connection:
-    """SQLite's own connection under SQLAlchemy's."""
-    return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
 def check_integrity(connection: sa.Connection) -> None:
@@ -272,44 +348,6 @@ class CommitCounter:
             if self._connection:
                 self._connection.close()
             self._connection = None
-
-
-class Prepared:
-    """A selection of whole rows, compiled by SQLAlchemy once and run by the driver."""
-
-    def __init__(
-        self,
-        table: sa.Table,
-        *conditions: sa.ColumnElement[bool],
-        ascending: sa.ColumnElement[Any] | None = None,
-        limit: sa.BindParameter[int] | None = None,
-    ) -> None:
-        """The conditions, and the limit, hold `sa.bindparam`s with names for what is given later."""
-        query = sa.select(table).where(*conditions).order_by(ascending).limit(limit)
-        compiled = query.compile(dialect=DIALECT)
-        self._sql = str(compiled)
-        self._places = compiled.positiontup or ()
-        self._constants = {
-            name: bind.value for name, bind in compiled.binds.items() if not bind.required
-        }
-        self._names = [column.name for column in table.c]
-        self._processors = []
-        for column in table.c:
-            process = column.type.dialect_impl(DIALECT).result_processor(DIALECT, None)
-            if process:
-                self._processors.append((column.name, process))
-
-    def rows(
-        self, connection: sa.Connection, values: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """The rows, by column, for these values of the parameters. Raises KeyError if one is missing."""
-        given = {**self._constants, **values}
-        parameters = [given[name] for name in self._places]
-        for raw in driver_of(connection).execute(self._sql, parameters):
-            row = dict(zip(self._names, raw, strict=True))
-            for name, process in self._processors:
-                row[name] = process(row[name])
-            yield row
 
 
 def select_any_of(

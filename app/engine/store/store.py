@@ -1,6 +1,6 @@
 """The store: one database, and a room for each table over it."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from app.engine.store.activations import Activations
@@ -12,20 +12,24 @@ from app.engine.store.derived import DerivedRecords
 from app.engine.store.keys import KeyRecords
 from app.engine.store.labels import Labels
 from app.engine.store.offers import Offers
+from app.engine.store.postgres import Postgres
 from app.engine.store.questions import Questions
 from app.engine.store.revisions import Revisions
+from app.engine.store.schema import latest_schema
+from app.engine.store.sqlite import Sqlite
 from app.engine.store.training_runs import TrainingRuns
 
 
 class Store:
-    """Every table of one database. Safe from many threads; one writes at a time."""
+    """Every table of one database. Safe from many threads."""
 
-    def __init__(self, path: Path, *, prepare: bool = True) -> None:
-        """Open or make the database, check it, and bring its schema up to date. Raises DataDirectoryUnusable.
+    def __init__(self, place: Path | str, *, prepare: bool = True) -> None:
+        """Open the database: a file of SQLite, which is made where there is none, or the address of one of PostgreSQL.
 
-        `prepare` is false beside another process that has done all that: then it is only opened.
+        It is checked, and the schema of a file is brought up to date. Raises StartupError. `prepare` is false beside
+        another process that has done all that: then it is only opened.
         """
-        self.database = Database(path)
+        self.database = Database(Sqlite(place) if isinstance(place, Path) else Postgres(place))
         self.collections = Collections(self.database)
         self.questions = Questions(self.database, self.collections)
         self.revisions = Revisions(self.database, self.collections)
@@ -40,10 +44,26 @@ class Store:
         if prepare:
             self.database.prepare(self.collections.begin)
 
+    @property
+    def place(self) -> str:
+        """Where it is, without a password."""
+        return self.database.driver.place
+
     def close(self) -> None:
-        """Close every connection; the write-ahead log is folded into the database."""
+        """Close every connection."""
         self.database.close()
 
     def view(self) -> AbstractContextManager[object]:
         """Reads of this thread inside the context see one moment, and cost one transaction."""
         return self.database.reading()
+
+
+def migrate_database(url: str) -> tuple[str, str]:
+    """Bring the schema of a PostgreSQL database up to date, also of an empty one. Its place, and its schema now.
+
+    Raises DatabaseUnusable.
+    Of several processes that do so at once, one does it, and the others wait.
+    """
+    with closing(Postgres(url)) as driver:
+        driver.migrate(Collections(Database(driver)).begin)
+        return driver.place, latest_schema()

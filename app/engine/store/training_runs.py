@@ -33,6 +33,7 @@ from app.errors import (
 )
 
 WITH_ID = sa.select(training_runs).where(training_runs.c.id == sa.bindparam("run_id"))
+TO_WRITE = WITH_ID.with_for_update()
 LATEST_FIRST = sa.select(training_runs).order_by(training_runs.c.id.desc())
 UNANNOUNCED = (
     sa.select(training_runs)
@@ -55,7 +56,7 @@ class TrainingRuns:
     def start(self, collection_name: str, request: Mapping[str, Any]) -> TrainingRun:
         """Queue a run. Raises CollectionNotFound, NothingToLearn, TrainingRunning."""
         with self._database.writing() as connection:
-            collection = self._collections.find(connection, collection_name)
+            collection = self._collections.locked(connection, collection_name)
             self._refuse_second(connection, collection.key, collection.name)
             within = labels.c.collection_key == collection.key
             if not connection.execute(ANY_ACTIVE.where(within)).first():
@@ -70,7 +71,7 @@ class TrainingRuns:
         DataDamaged.
         """
         with self._database.writing() as connection:
-            row = self._find(connection, run_id)
+            row = self._locked(connection, run_id)
             if row["state"] == "succeeded":
                 raise WrongRunState(run_id, row["state"], "be cancelled")
             if row["state"] == "running":
@@ -85,7 +86,7 @@ class TrainingRuns:
         Raises TrainingRunNotFound, WrongRunState, TrainingRunning, DataDamaged.
         """
         with self._database.writing() as connection:
-            row = self._find(connection, run_id)
+            row = self._locked(connection, run_id, with_collection=True)
             if row["state"] in RESUMABLE:
                 self._refuse_second(connection, row["collection_key"], row["collection"])
                 fresh = dict.fromkeys(("ended_at", "error", "progress", "pid", "pid_started"))
@@ -102,11 +103,12 @@ class TrainingRuns:
         A running one whose lease has lapsed comes first, as does the holder's own: it must have died while it had it.
         A lease that ends later than any does was made before the clock was set back; it has lapsed too.
         """
+        free = _free_for(holder, lease_seconds)
         with self._database.reading() as connection:
-            if not self._next(connection, holder, lease_seconds):
+            if not self._next(connection, free):
                 return None
         with self._database.writing() as connection:
-            row = self._next(connection, holder, lease_seconds)
+            row = self._next(connection, free.with_for_update(skip_locked=True))
             if row is None:
                 return None
             started = {"started_at": now()} if row["state"] == "queued" else {}
@@ -154,7 +156,7 @@ class TrainingRuns:
     def announce(self, run_id: int) -> None:
         """Note that the run's end was told."""
         with self._database.writing() as connection:
-            row = self._mapper.first(connection, WITH_ID, {"run_id": run_id})
+            row = self._mapper.first(connection, TO_WRITE, {"run_id": run_id})
             if row and is_sound(row) and row["state"] not in UNDER_WAY:
                 self._change(connection, row, announced=True)
 
@@ -185,8 +187,8 @@ class TrainingRuns:
 
     # Inside
 
-    def _find(self, connection: sa.Connection, run_id: int) -> Row:
-        row = self._mapper.first(connection, WITH_ID, {"run_id": run_id})
+    def _find(self, connection: sa.Connection, run_id: int, query: sa.Select[Any] = WITH_ID) -> Row:
+        row = self._mapper.first(connection, query, {"run_id": run_id})
         if row is None:
             raise TrainingRunNotFound(run_id)
         if not is_sound(row):
@@ -194,22 +196,30 @@ class TrainingRuns:
             raise DataDamaged(f"the row of training run {run_id} fails its checksum: start another")
         return row
 
+    def _locked(
+        self, connection: sa.Connection, run_id: int, *, with_collection: bool = False
+    ) -> Row:
+        """The run, which this transaction alone may change; `with_collection`: and write to its collection."""
+        if with_collection:  # whoever locks both locks it first
+            self._collections.lock(connection, self._find(connection, run_id)["collection_key"])
+        return self._find(connection, run_id, TO_WRITE)
+
     def _held(self, connection: sa.Connection, run_id: int, holder: str) -> Row | None:
-        """The run, if it is the holder's now."""
+        """The run, if it is the holder's now; this transaction alone may change it."""
         columns = training_runs.c
-        query = WITH_ID.where(columns.state == "running", columns.leased_by == holder)
+        query = TO_WRITE.where(columns.state == "running", columns.leased_by == holder)
         rows = connection.execute(query, {"run_id": run_id}).mappings().all()
         return next(self._mapper.sound(rows), None)
 
-    def _next(self, connection: sa.Connection, holder: str, lease_seconds: float) -> Row | None:
-        """The run that this worker should claim."""
-        columns = training_runs.c
-        # A later end is of somebody whose leases are a little longer.
-        from_the_future = columns.leased_until > _after(lease_seconds + 60)
-        lapsed = sa.or_(columns.leased_by == holder, columns.leased_until < now(), from_the_future)
-        free = sa.or_(columns.state == "queued", sa.and_(columns.state == "running", lapsed))
-        query = sa.select(training_runs).where(free).order_by(columns.state == "queued", columns.id)
-        return next(self._mapper.sound(self._mapper.rows(connection, query)), None)
+    def _next(self, connection: sa.Connection, free: sa.Select[Any]) -> Row | None:
+        """The first of the free runs that is sound."""
+        damaged: list[int] = []
+        while row := self._mapper.first(connection, free.where(training_runs.c.id.not_in(damaged))):
+            if is_sound(row):
+                return row
+            self._mapper.report(row)
+            damaged.append(row["id"])
+        return None
 
     def _refuse_second(self, connection: sa.Connection, collection_key: int, name: str) -> None:
         columns = training_runs.c
@@ -227,6 +237,17 @@ class TrainingRuns:
         if changed != dict(row):
             self._mapper.rewrite(connection, changed)
         return as_run(changed)
+
+
+def _free_for(holder: str, lease_seconds: float) -> sa.Select[Any]:
+    """The run that this worker should claim."""
+    columns = training_runs.c
+    # A later end is of somebody whose leases are a little longer.
+    from_the_future = columns.leased_until > _after(lease_seconds + 60)
+    lapsed = sa.or_(columns.leased_by == holder, columns.leased_until < now(), from_the_future)
+    free = sa.or_(columns.state == "queued", sa.and_(columns.state == "running", lapsed))
+    query = sa.select(training_runs).where(free)
+    return query.order_by(columns.state == "queued", columns.id).limit(1)
 
 
 def _new_row(collection_key: int, collection: str, request: Mapping[str, Any]) -> dict[str, Any]:

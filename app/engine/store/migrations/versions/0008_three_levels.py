@@ -26,7 +26,7 @@ Row = Mapping[Any, Any]
 
 def upgrade() -> None:
     """Add the columns, fill them, and make the indexes on them."""
-    empty = sa.text("x''")
+    empty = sa.text("''" if op.get_context().dialect.name == "postgresql" else "x''")
     for table, column in zip(("questions", "labels"), ADDED, strict=True):
         added = sa.Column(column, sa.LargeBinary, nullable=False, server_default=empty)
         op.add_column(table, added)
