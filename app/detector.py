@@ -253,7 +253,7 @@ class Detector:
         """Whether questions are answered: the model works and every index has caught up since the start."""
         live = self.live
         stored = await self.read(self.store.collections.totals)
-        indexed = live.indexed
+        indexed = await self.read(live.indexes.look)
         ready = min(
             indexed.ready, stored.collections
         )  # one that is deleted is forgotten a little later

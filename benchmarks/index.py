@@ -31,6 +31,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from app.engine.index.in_memory import faiss_index_of
 from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.engine.store import DEFAULT_COLLECTION
@@ -110,7 +111,7 @@ def _measure_questions(arguments: argparse.Namespace, folder: Path) -> dict[str,
     copy = Path(copytree(settings.data_dir, folder / "copy"))
     with opened(settings.model_copy(update={"data_dir": copy})) as data:
         data.live.indexes.upkeep()  # as a server does, a second after its start
-        with data.live.index(data.key).faiss_index.reading() as (_, body):
+        with faiss_index_of(data.live.index(data.key)).reading() as (_, body):
             np.save(folder / QUESTIONS, body.living_after(-1, len(body))[1])
         report["search"] = _said(_measure_search(data))
         report["after_deletes"] = _said(_measure_deletes(data))
@@ -203,7 +204,7 @@ def _measure_restart(settings: Settings) -> dict[str, float]:
 
 def _measure_search(data: Opened) -> dict[str, float]:
     """Latencies of single queries after a warm-up with others, and recall over the same queries."""
-    with data.live.index(data.key).faiss_index.reading() as (_, body):
+    with faiss_index_of(data.live.index(data.key)).reading() as (_, body):
         ids, vectors = body.living_after(-1, len(body))
     rows = np.random.default_rng(SEED).permutation(len(ids))
     rows, warm_up = rows[:QUERIES], rows[QUERIES : QUERIES + WARM_UP]
@@ -234,7 +235,7 @@ def _measure_deletes(data: Opened) -> dict[str, Any]:
         "deleted": len(deleted),
         "deletes_per_s": len(deleted) / (committed - started),
         "catch_up_seconds": time.perf_counter() - committed,
-        "dead_share": data.live.index(data.key).faiss_index.dead_share,
+        "dead_share": faiss_index_of(data.live.index(data.key)).dead_share,
         **_measure_search(data),
     }
 
@@ -246,7 +247,7 @@ def _measure_rebuild(data: Opened) -> dict[str, float]:
     seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
-        "dead_share": data.live.index(data.key).faiss_index.dead_share,
+        "dead_share": faiss_index_of(data.live.index(data.key)).dead_share,
         **_measure_search(data),
     }
 

@@ -44,6 +44,9 @@ class Contender(Protocol):
     def remove(self, ids: Ids) -> None:
         """Let these not be found again."""
 
+    def finish(self) -> None:
+        """Build what is better built at once, of all that was added."""
+
     def search(self, queries: Vectors, k: int) -> list[Ids]:
         """The ids of the nearest of each query."""
 
@@ -57,6 +60,9 @@ class Exact:
 
     def remove(self, ids: Ids) -> None:
         self._index.remove_ids(ids)
+
+    def finish(self) -> None:
+        pass
 
     def search(self, queries: Vectors, k: int) -> list[Ids]:
         return list(self._index.search(queries, k)[1])
@@ -76,6 +82,9 @@ class Hnsw:
         live[ids] = False
         self._bits = np.packbits(live, bitorder="little")  # kept: the selector only points at it
 
+    def finish(self) -> None:
+        pass
+
     def search(self, queries: Vectors, k: int) -> list[Ids]:
         selector = None if self._bits is None else faiss.IDSelectorBitmap(self._bits)
         parameters = faiss.SearchParametersHNSW(efSearch=self._index.hnsw.efSearch, sel=selector)
@@ -92,6 +101,9 @@ class Ours:
 
     def remove(self, ids: Ids) -> None:
         self._index.apply(self._index.revision + 1, [], self._none, ids.tolist())
+
+    def finish(self) -> None:
+        pass
 
     def search(self, queries: Vectors, k: int) -> list[Ids]:
         _, found = self._index.search(queries, k)
@@ -111,6 +123,11 @@ def compare(
 
 
 def _measure(name: str, file: Path) -> dict[str, Any]:
+    return measure(CONTENDERS[name], file)
+
+
+def measure(make: Callable[[int], Contender], file: Path) -> dict[str, Any]:
+    """The figures of what `make` makes for a dimension, in this process."""
     stored = np.load(file, mmap_mode="r")
     count = len(stored) - QUERIES
     queries = np.ascontiguousarray(stored[count:])
@@ -120,10 +137,11 @@ def _measure(name: str, file: Path) -> dict[str, Any]:
         time.perf_counter(),
         time.process_time(),
     )
-    index = CONTENDERS[name](stored.shape[1])
+    index = make(stored.shape[1])
     for start in range(0, count, ROWS):
         rows = np.arange(start, min(start + ROWS, count))
         index.add(rows, np.ascontiguousarray(stored[rows]))
+    index.finish()
     figures = {
         "vectors": count,
         "build_s": time.perf_counter() - started,

@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
 from app.engine import live_release as live_release_module
-from app.engine.index import collection_index as collection_index_module
 from app.engine.index import faiss_index as index_module
+from app.engine.index import in_memory as in_memory_module
 from app.engine.index import snapshot as snapshot_module
+from app.engine.index.in_memory import faiss_index_of
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
@@ -293,7 +294,7 @@ class Writer:
                     self._live.indexes.upkeep()
                 case "rebuild":
                     key = self._maintenance_random.choice(list(self._keys.values()))
-                    self._live.indexes[key].faiss_index.rebuild()
+                    faiss_index_of(self._live.indexes[key]).rebuild()
 
 
 def make_everything_happen_often() -> None:
@@ -302,7 +303,7 @@ def make_everything_happen_often() -> None:
     index_module.COPY_CHUNK = 16
     index_module.ADD_CHUNK = 4
     live_release_module.CATCH_UP_CHUNK = 5
-    collection_index_module.SAVE_AFTER = 20
+    in_memory_module.SAVE_AFTER = 20
     snapshot_module.MIN_TAIL = 10
     sqlite.PRAGMAS["wal_autocheckpoint"] = 8  # pages
 

@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from app.detector import Detector
 from app.engine import live_release as live_release_module
-from app.engine.index import collection_index as collection_index_module
+from app.engine.index import in_memory as in_memory_module
 from app.engine.store import DEFAULT_COLLECTION
 from app.main import create_app
 from app.settings import Settings
@@ -25,7 +25,7 @@ def swap_in_fork(settings: Settings, name: str, journal: Path, deadly: tuple[str
     note = Journal(os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     disable_progress_bar()
     live_release_module.CATCH_UP_CHUNK = 8
-    collection_index_module.SAVE_AFTER = 16
+    in_memory_module.SAVE_AFTER = 16
     die_at(*deadly, note)
     try:
         asyncio.run(_swap(settings, name, note))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.engine.index.collection_index import CollectionIndex, CollectionIndexes
+from app.engine.index.in_memory import IndexesInMemory, IndexInMemory
 from app.engine.index.tally import Totals
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
@@ -94,13 +94,13 @@ def test_a_start_makes_no_index_for_what_is_empty(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[int] = []
-    open_index = CollectionIndex.open
+    open_index = IndexInMemory.open
 
-    def note(index: CollectionIndex) -> None:
+    def note(index: IndexInMemory) -> None:
         opened.append(index.key)
         open_index(index)
 
-    monkeypatch.setattr(CollectionIndex, "open", note)
+    monkeypatch.setattr(IndexInMemory, "open", note)
     with _service(settings, MANY) as client:
         live = detector_of(client).live
         assert len(set(opened)) == len(live.indexes.all()) == WRITTEN
@@ -120,7 +120,7 @@ def test_a_start_makes_no_index_for_what_is_empty(
 
 
 def test_to_open_an_index_asks_for_its_own_collection_alone(
-    store: Store, indexes: CollectionIndexes
+    store: Store, indexes: IndexesInMemory
 ) -> None:
     for number in range(MANY):
         store.collections.create(f"c{number}", MANY + 1)
@@ -132,18 +132,18 @@ def test_to_open_an_index_asks_for_its_own_collection_alone(
 
 
 @pytest.fixture
-def indexes(store: Store, tmp_path: Path) -> CollectionIndexes:
+def indexes(store: Store, tmp_path: Path) -> IndexesInMemory:
     """The indexes of a release whose vectors have two numbers."""
-    return CollectionIndexes(store, 2, tmp_path / "snapshots", "of-these")
+    return IndexesInMemory(store, 2, tmp_path / "snapshots", "of-these")
 
 
 def test_upkeep_and_saving_look_at_what_changed_alone(
-    indexes: CollectionIndexes, monkeypatch: pytest.MonkeyPatch
+    indexes: IndexesInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: list[tuple[str, int]] = []
     for name in ("upkeep", "save"):
         monkeypatch.setattr(
-            CollectionIndex, name, lambda index, name=name: looked_at.append((name, index.key))
+            IndexInMemory, name, lambda index, name=name: looked_at.append((name, index.key))
         )
     for key in range(1, MANY):
         indexes[key].open()
@@ -158,17 +158,17 @@ def test_upkeep_and_saving_look_at_what_changed_alone(
 
 
 def test_upkeep_that_fails_is_done_again(
-    indexes: CollectionIndexes, monkeypatch: pytest.MonkeyPatch
+    indexes: IndexesInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
     broken = {2}
 
-    def upkeep(index: CollectionIndex) -> None:
+    def upkeep(index: IndexInMemory) -> None:
         if index.key in broken:
             raise MemoryError
         kept.append(index.key)
 
-    monkeypatch.setattr(CollectionIndex, "upkeep", upkeep)
+    monkeypatch.setattr(IndexInMemory, "upkeep", upkeep)
     for key in (1, 2, 3):
         indexes[key].open()
     with pytest.raises(MemoryError):
@@ -178,7 +178,7 @@ def test_upkeep_that_fails_is_done_again(
     assert sorted(kept) == [1, 2, 3]
 
 
-def test_totals_are_the_sums_of_all_states(indexes: CollectionIndexes) -> None:
+def test_totals_are_the_sums_of_all_states(indexes: IndexesInMemory) -> None:
     chosen = random.Random(5)
     keys = list(range(1, 9))
     indexes.begin_empty(dict.fromkeys(keys[:3], 4))
@@ -241,7 +241,7 @@ def test_a_shadow_that_stays_near_looks_at_what_changed_alone(
 
 
 def test_an_emptied_collection_with_a_snapshot_is_opened(
-    store: Store, indexes: CollectionIndexes, tmp_path: Path
+    store: Store, indexes: IndexesInMemory, tmp_path: Path
 ) -> None:
     store.questions.upsert("default", [("a", "one"), ("b", "two")])
     indexes[1].open()
@@ -249,6 +249,6 @@ def test_an_emptied_collection_with_a_snapshot_is_opened(
     indexes.save()
     store.questions.delete("default", "a")
     store.questions.delete("default", "b")
-    later = CollectionIndexes(store, 2, tmp_path / "snapshots", "of-these")
+    later = IndexesInMemory(store, 2, tmp_path / "snapshots", "of-these")
     later.begin_empty({1: 4})
     assert not later.state(1).ready

@@ -117,6 +117,7 @@ class Following:
             behind = await in_thread(self._writers, self._live.begin, collections)
             self._behind.update(collection.key for collection in behind)
             self._has_begun = True
+        self._behind |= await in_thread(self._writers, self._live.indexes.left_behind)
         for key in sorted(self._behind):
             try:
                 await self.catch_up(key, math.inf)  # with all that there is

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.engine.index.collection_index import CollectionIndex, CollectionIndexes
-from app.engine.index.snapshot import vectors_of
+from app.engine.index.collection_index import CollectionIndex
+from app.engine.index.opening import open_indexes
 from app.engine.index.tally import IndexState, Totals
 from app.engine.models.backends import TORCH
 from app.engine.models.encoder import Encoder
@@ -126,11 +127,8 @@ class LiveRelease:
         )
         self.scorer = release.scorer(options.target_precision)
         self.reader = Reader(encoder, classifier)
-        self.indexes = CollectionIndexes(
-            store,
-            encoder.dimension,
-            options.snapshot_dir,
-            vectors_of(release.digest, encoder.dtype),
+        self.indexes = open_indexes(
+            store, encoder.dimension, options.snapshot_dir, release.digest, encoder.dtype
         )
         self.users = 0  # requests and catching-up that hold this release; see `in_use`
         self._store = store
@@ -139,6 +137,8 @@ class LiveRelease:
             for key, derived in store.derived.of_release(release.digest).items()
         }
         self._quarantine = Quarantine(store, is_held_back=is_shadow)
+        if not is_shadow:
+            self.indexes.go_along(self._embed_now)
 
     @classmethod
     def open(
@@ -249,6 +249,19 @@ class LiveRelease:
         tokens = self.models.encoder.tokenize([question.text for question in changes.added])
         return changes, self.models.embed(tokens, background=True)
 
+    def _embed_now(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of texts, of those that can be embedded; the others are for `catch_up` to tell of."""
+        tokens = self.models.encoder.tokenize(texts)
+        try:
+            outcomes = self.models.embed(tokens, background=True).result()
+        except ModelFailing:  # as it was closed
+            return {}
+        return {
+            text: outcome
+            for text, outcome in zip(texts, outcomes, strict=True)
+            if not isinstance(outcome, Exception)
+        }
+
     def _apply(
         self, collection_key: int, index: CollectionIndex, changes: Changes, outcomes: Outcomes
     ) -> None:
@@ -297,6 +310,7 @@ class LiveRelease:
     def go_live(self) -> None:
         """Stop being a shadow: note in the store which texts this release can't embed, and which it can."""
         self._quarantine.go_live()
+        self.indexes.go_along(self._embed_now)
         quarantined = self._store.revisions.quarantined()
         for key in quarantined.keys() | self._quarantine.unnoted_keys():
             index = self.indexes[key]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.detector import Detector
-from app.engine.index.snapshot import remove_snapshots
+from app.engine.index.opening import remove_indexes
 from app.engine.store import Store
 from app.errors import (
     GateNotPassed,
@@ -210,7 +210,7 @@ class Releases:
         await asyncio.to_thread(self._catalogue.remove, entry)
         if entry.release:
             digest = entry.release.digest
-            await asyncio.to_thread(remove_snapshots, self._snapshot_dir, digest)
+            await asyncio.to_thread(remove_indexes, self._store, self._snapshot_dir, digest)
 
     # Inside
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.engine.index.in_memory import faiss_index_of
 from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.release import Release
@@ -250,7 +251,7 @@ def _assert_index_is_right(
     if not questions:
         return
     expected = live.models.encoder.encode([questions[id_].text for id_ in ids])
-    with index.faiss_index.reading() as (_, body):
+    with faiss_index_of(index).reading() as (_, body):
         _, vectors = body.living_after(-1, len(body))
     assert np.abs(vectors - expected).max() < max(1e-3, WITHIN)
     queries = expected[:: len(expected) // 4 + 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.engine import live_release as live_release_module
 from app.engine.coroutines import run
-from app.engine.index import collection_index as collection_index_module
+from app.engine.index import in_memory as in_memory_module
 from app.engine.index.snapshot import Snapshots, remove_snapshots
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
@@ -40,6 +40,11 @@ class CountingEncoder:
             raise Unembeddable("poison")
         self.embedded += len(batch)
         return self._encoder.encode_tokens(batch)
+
+    def vector(self, text: str) -> NDArray[np.float32]:
+        """The vector of a text, which is not counted."""
+        vector: NDArray[np.float32] = self._encoder.encode_tokens(self.tokenize([text]))[0]
+        return vector
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def test_a_restart_after_a_clean_end_embeds_nothing(
 def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
     open_live: Open, encoder: CountingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 100)
+    monkeypatch.setattr(in_memory_module, "SAVE_AFTER", 100)
     monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 20)
     store, live = open_live()
     for start in range(0, 330, 30):
@@ -164,7 +169,7 @@ def test_a_broken_model_quarantines_nothing(open_live: Open, encoder: CountingEn
 def test_a_full_disk_costs_the_snapshot_and_not_the_write(
     open_live: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 10)
+    monkeypatch.setattr(in_memory_module, "SAVE_AFTER", 10)
     store, live = open_live()
     with monkeypatch.context() as patch:
         patch.setattr(live.indexes, "save", no_room)

@@ -19,8 +19,10 @@ from hypothesis.stateful import (
 )
 
 from app.engine import live_release as live_release_module
-from app.engine.index import collection_index as collection_index_module
 from app.engine.index import faiss_index as index_module
+from app.engine.index import in_memory as in_memory_module
+from app.engine.index import shared as shared_module
+from app.engine.index.in_memory import faiss_index_of
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.release import Release
@@ -101,7 +103,10 @@ class StoreAndIndex(RuleBasedStateMachine):
 
     @rule()
     def rebuild(self) -> None:
-        self.live.index(self.key).faiss_index.rebuild()
+        if self.postgres:
+            self.live.indexes.upkeep()
+        else:
+            faiss_index_of(self.live.index(self.key)).rebuild()
 
     @rule()
     def restart(self) -> None:
@@ -211,7 +216,9 @@ def _run(
     monkeypatch.setattr(index_module, "COPY_CHUNK", 4)
     monkeypatch.setattr(index_module, "ADD_CHUNK", 2)
     monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 5)
-    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 25)
+    monkeypatch.setattr(in_memory_module, "SAVE_AFTER", 25)
+    monkeypatch.setattr(shared_module, "EXACT_LIMIT", exact_limit)
+    monkeypatch.setattr(shared_module, "PURGE_AFTER", 25)
     machine.release, machine.encoder = release, encoder
     run_state_machine_as_test(
         machine,

@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine.index import faiss_index as index_module
+from app.engine.index.in_memory import faiss_index_of
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
@@ -184,7 +185,7 @@ class Recorder:
     def index(self) -> None:
         for name in self._texts:
             self._live.catch_up(self._keys[name])
-            self._live.index(self._keys[name]).faiss_index.rebuild()
+            faiss_index_of(self._live.index(self._keys[name])).rebuild()
 
     def end(self) -> dict[str, Shelf]:
         """What was written, by collection; it is what the store says."""

@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from app.engine.index import collection_index as collection_index_module
 from app.engine.index import faiss_index as index_module
+from app.engine.index import in_memory as in_memory_module
+from app.engine.index.in_memory import faiss_index_of
 from app.engine.models.encoder import PROBE_TEXTS, Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.release import Release
@@ -204,14 +205,14 @@ def test_a_snapshot_without_room_costs_no_write_and_is_made_up_for_later(
     exact_limit: int,
 ) -> None:
     monkeypatch.setattr(index_module, "EXACT_LIMIT", exact_limit)  # 20: the index is a graph
-    monkeypatch.setattr(collection_index_module, "SAVE_AFTER", 40)
+    monkeypatch.setattr(in_memory_module, "SAVE_AFTER", 40)
     monkeypatch.setitem(sqlite.PRAGMAS, "wal_autocheckpoint", 8)
     texts = texts_of(0, 30, 9000)  # leaves a long write-ahead log, which later writes use again
     with running(on_disk) as client:
         caplog.clear()  # no key was made, and it says so
         live = detector_of(client).live
         write(client, **texts)
-        live.index(1).faiss_index.rebuild()
+        faiss_index_of(live.index(1)).rebuild()
         disk.fill()
         for number in range(1, 5):
             more = texts_of(number, 5, 30)

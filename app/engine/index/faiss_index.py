@@ -12,8 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.index.hit import Hit
-from app.engine.scorer import similarity
+from app.engine.index.hit import Hit, hits_of
 
 EXACT_LIMIT = 5_000  # vectors; see docs/decisions/0004
 MAX_DEAD_SHARE = 0.2
@@ -215,7 +214,7 @@ class Index:
                 with self._lock.writing():
                     body.append(new[chunk], vectors[chunk], live=False)
             with self._lock.writing():
-                body.set_live(np.sort(np.asarray(removed, dtype=np.int64)), live=False)
+                body.set_live(np.unique(np.asarray(removed, dtype=np.int64)), live=False)
                 body.set_live(new, live=True)
                 self._revision = revision
 
@@ -227,7 +226,8 @@ class Index:
             body = self._body
             found = [(body.ids[row], body.reconstruct(row)) for row in body.search(queries, k)]
         return revision, [
-            _hits(query, ids, vectors) for query, (ids, vectors) in zip(queries, found, strict=True)
+            hits_of(query, ids, vectors)
+            for query, (ids, vectors) in zip(queries, found, strict=True)
         ]
 
     def vectors(self, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
@@ -303,15 +303,6 @@ class Index:
             last = int(ids[-1])
         heap.finalize()
         return [row[row >= 0] for row in heap.I]
-
-
-def _hits(
-    query: NDArray[np.float32], ids: NDArray[np.int64], vectors: NDArray[np.float32]
-) -> list[Hit]:
-    """Hits of one query by the similarity of vectors (k, d), the older first where it is the same."""
-    similarities = similarity(np.broadcast_to(query, vectors.shape), vectors)
-    order = np.lexsort((ids, -similarities))
-    return [*map(Hit, ids[order].tolist(), similarities[order].tolist())]
 
 
 @contextmanager

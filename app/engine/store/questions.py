@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from app.engine.store.along import Along
 from app.engine.store.collections import Collections
 from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row, is_sound
@@ -53,6 +54,7 @@ class Questions:
         self._collections = collections
         self._mapper = Mapper(database, questions, as_question)
         self._pairs_to_label = PairsToLabel(database)
+        self.along = Along()
 
     # Writing
 
@@ -60,12 +62,13 @@ class Questions:
         """Write (id, text) pairs with distinct ids, all or none; a text equal to the stored one changes nothing."""
         words = [Words.of(text) for _, text in texts]  # before others have to wait for this write
         ids = [id_ for id_, _ in texts]
+        vectors = self.along.embed(self._new_texts(collection_name, texts))
         with self._database.writing() as connection:
             collection = self._collections.locked(connection, collection_name)
             current = self._current(connection, collection.key, "id", ids)
             stored = {row["id"]: row for row in current}
             added: list[Row] = []
-            replaced: set[str] = set()
+            replaced: dict[str, int] = {}  # the revisions of ids
             for id_, of_text in zip(ids, words, strict=True):
                 row = stored.get(id_)
                 if row and row["text"] == of_text.text and is_sound(row):
@@ -74,13 +77,17 @@ class Questions:
                 added.append(version_row(collection.key, revision, id_, of_text))
                 if row:
                     self._supersede(connection, row, revision)
-                    replaced.add(id_)
+                    replaced[id_] = row["revision"]
             new = len(added) - len(replaced)
             if added:
                 self._mapper.insert(connection, *added)
                 self._collections.advance(connection, collection, by=len(added), added=new)
             if replaced:
-                self._pairs_to_label.forget(connection, collection.key, replaced)
+                self._pairs_to_label.forget(connection, collection.key, replaced.keys())
+            by_revision = {row["revision"]: row["text"] for row in added}
+            gone = list(replaced.values())
+            self.along.write(connection, collection, len(added), by_revision, vectors, gone)
+        self.along.written(collection)
         return Written(
             collection=collection,
             revision=collection.revision + len(added),
@@ -104,6 +111,9 @@ class Questions:
                 self._supersede(connection, row, revision, erase=True)
             self._collections.advance(connection, collection, by=1, added=-1)
             self._pairs_to_label.forget(connection, collection.key, {question_id})
+            gone = [row["revision"] for row in versions]
+            self.along.write(connection, collection, 1, {}, {}, gone)
+        self.along.written(collection)
         self._database.erase_deleted()
         return Written(collection, revision)
 
@@ -225,6 +235,17 @@ class Questions:
                 connection, collection_key, "revision", revisions, NOT_DELETED
             )
             return {question.revision: question for question in self._mapper.records(rows)}
+
+    def _new_texts(self, collection_name: str, texts: Sequence[tuple[str, str]]) -> list[str]:
+        """Those that differ from what stands under their ids, where vectors of them could be written along."""
+        if not self.along.has_begun:
+            return []
+        with self._database.reading() as connection:
+            key = self._collections.find(connection, collection_name).key
+            stored = self.texts(key, [id_ for id_, _ in texts])
+        if not self.along.keeps_up(key):
+            return []
+        return [text for id_, text in texts if stored.get(id_) != text]
 
     # Within a transaction
 

@@ -18,6 +18,7 @@ from app.engine.store.revisions import Revisions
 from app.engine.store.schema import latest_schema
 from app.engine.store.sqlite import Sqlite
 from app.engine.store.training_runs import TrainingRuns
+from app.engine.store.vectors import VectorTables
 
 
 class Store:
@@ -41,6 +42,8 @@ class Store:
         self.deliveries = Outbox(self.database)
         self.training_runs = TrainingRuns(self.database, self.collections)
         self.activations = Activations(self.database, self.deliveries)
+        driver = self.database.driver
+        self.vectors = VectorTables(driver) if isinstance(driver, Postgres) else None
         if prepare:
             self.database.prepare(self.collections.begin)
 

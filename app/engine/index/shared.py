@@ -1,0 +1,348 @@
+"""The index of a collection in PostgreSQL: replicas of the service share its vectors, and what one of them writes all
+of them find.
+
+What a replica knows of an index may be older than the index, never newer: an index only moves on. So what is known to
+show a revision shows it, and whoever needs a later one looks.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.index.collection_index import CollectionIndex
+from app.engine.index.hit import Hit, hits_of
+from app.engine.index.tally import IndexState, Totals
+from app.engine.store import Store
+from app.engine.store.along import Embed
+from app.engine.store.vectors import IndexRow, VectorTable, VectorTables
+from app.errors import NotReady, ServiceError
+
+EXACT_LIMIT = (
+    5_000  # questions of a collection that are searched without a graph; see docs/decisions/0029
+)
+PURGE_AFTER = (
+    3584  # changes by this process, before replaced versions that no index needs are forgotten
+)
+CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
+CHECK_SAMPLE = 50
+CHECK_K = 10
+
+log = logging.getLogger(__name__)
+
+
+class KnownStates:
+    """How far a release's indexes are known to be. Safe from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[int, IndexState] = {}  # by collection
+        self._changed: set[int] = set()
+
+    @property
+    def totals(self) -> Totals:
+        """What they add up to."""
+        with self._lock:
+            states = list(self._states.values())
+        ready = sum(state.ready for state in states)
+        questions = sum(state.size for state in states)
+        recall = min((state.recall for state in states), default=1.0)
+        return Totals(ready, questions, recall)
+
+    def state(self, collection_key: int) -> IndexState:
+        """How far the collection's index is known to be."""
+        return self._states.get(collection_key) or IndexState()
+
+    def keys(self) -> set[int]:
+        """The collections that anything is known of."""
+        with self._lock:
+            return set(self._states)
+
+    def note(self, row: IndexRow) -> None:
+        """It is so far. Once it has caught up with the collection, it stays ready."""
+        with self._lock:
+            known = self.state(row.collection_key)
+            if row.revision < known.revision:  # seen before what is known
+                return
+            is_ready = known.ready or row.revision >= row.latest
+            state = IndexState(row.revision, row.size, is_ready, known.recall)
+            if state != self._states.get(row.collection_key):
+                self._changed.add(row.collection_key)
+            self._states[row.collection_key] = state
+
+    def note_recall(self, collection_key: int, recall: float) -> None:
+        """It finds this share of the nearest."""
+        with self._lock:
+            known = self.state(collection_key)
+            self._states[collection_key] = replace(known, recall=recall)
+
+    def forget(self, collection_key: int) -> None:
+        """Nothing is known of it any more."""
+        with self._lock:
+            self._states.pop(collection_key, None)
+            self._changed.add(collection_key)
+
+    def changed(self, collection_keys: Iterable[int]) -> None:
+        """Somebody has to look after them."""
+        with self._lock:
+            self._changed.update(collection_keys)
+
+    def take_changed(self) -> set[int]:
+        """Those that somebody has to look after; who takes them does so, or says again that they changed."""
+        with self._lock:
+            changed = self._changed
+            self._changed = set()
+            return changed
+
+
+class SharedIndex:
+    """Unit vectors of one collection's questions in a table that other replicas read and write, too."""
+
+    def __init__(self, collection_key: int, table: VectorTable, known: KnownStates) -> None:
+        self.key = collection_key
+        self.unpurged = 0  # changes by this process since replaced versions were last forgotten
+        self._table = table
+        self._known = known
+        self._lock = threading.Lock()  # before the one that all replicas share
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is known to have ever caught up with the store."""
+        return self._known.state(self.key).ready
+
+    @property
+    def revision(self) -> int:
+        """The revision of the collection that it is known to show."""
+        return self._known.state(self.key).revision
+
+    @property
+    def catching_up(self) -> AbstractContextManager[object]:
+        """Held by the one thread of the one replica that may `open` and `apply`."""
+        return self._catching_up()
+
+    def look(self) -> None:
+        """See how far it is."""
+        row = self._table.state(self.key)
+        if row:
+            self._known.note(row)
+
+    def open(self) -> None:
+        """See how far it is; begin it where nobody has."""
+        self._table.begin({self.key: 0})
+        self.look()
+
+    def apply(
+        self,
+        revision: int,
+        added: Sequence[int],
+        vectors: NDArray[np.float32],
+        removed: Sequence[int],
+    ) -> None:
+        """Move to `revision` in one transaction. Raises NotReady where another replica is at work on it, which can only
+        be if this one lost its connection."""
+        begins_at = self.revision
+        if self._table.apply(self.key, begins_at, revision, added, vectors, removed):
+            self.unpurged += revision - begins_at
+        self.look()
+        if self.revision < revision:
+            raise NotReady("another replica is changing the index of this collection")
+
+    def caught_up(self) -> None:
+        """Nothing is to be said: `apply` has seen it."""
+
+    def search(self, queries: NDArray[np.float32], count: int) -> tuple[int, list[list[Hit]]]:
+        """The `count` most similar questions of each of (n, d) unit vectors, and the revision searched."""
+        return self._search(queries, count, exactly=False)
+
+    def vectors(self, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The unit vectors (d,) of these questions, of those that are indexed."""
+        ids, vectors = self._table.vectors(self.key, revisions)
+        return dict(zip(ids.tolist(), vectors, strict=True))
+
+    def ids(self) -> NDArray[np.int64]:
+        """The revisions of all indexed questions, ascending: (n,) int64."""
+        return self._table.revisions(self.key)
+
+    def reserve(self) -> None:
+        """Keep other releases from purging what this index has yet to learn of: being there, it does."""
+
+    def recall(self, k: int, sample: int, seed: int = 0) -> float:
+        """The share of the `k` exactly nearest questions that `search` finds, over a sample of the questions."""
+        ids = self.ids()
+        chosen = np.random.default_rng(seed).choice(ids, min(sample, len(ids)), replace=False)
+        queries = self.vectors(chosen.tolist())
+        if not queries:
+            return 1.0
+        asked = np.stack(list(queries.values()))
+        _, exact = self._search(asked, k, exactly=True)
+        _, found = self.search(asked, k)
+        shares = []
+        for nearest, hits in zip(exact, found, strict=True):
+            common = {hit.revision for hit in nearest} & {hit.revision for hit in hits}
+            shares.append(len(common) / max(1, len(nearest)))
+        return float(np.mean(shares))
+
+    @contextmanager
+    def _catching_up(self) -> Iterator[None]:
+        with self._lock, self._table.catching_up(self.key):
+            yield
+
+    def _search(
+        self, queries: NDArray[np.float32], count: int, *, exactly: bool
+    ) -> tuple[int, list[list[Hit]]]:
+        revision, found = self._table.search(self.key, queries, count, exactly=exactly)
+        return revision, [hits_of(query, *of) for query, of in zip(queries, found, strict=True)]
+
+
+class SharedIndexes:
+    """The indexes of one release, by collection, in one table."""
+
+    def __init__(self, store: Store, tables: VectorTables, dimension: int, vectors_of: str) -> None:
+        """`vectors_of` says which table holds vectors of this model."""
+        self._store = store
+        self._table = tables.open(vectors_of, dimension)
+        self._known = KnownStates()
+        self._indexes: dict[int, SharedIndex] = {}
+        self._behind: dict[int, int] = {}  # at the last look, by collection: its index's revision
+        self._checked_at: dict[int, int] = {}
+        self._purge_after = PURGE_AFTER
+
+    def __getitem__(self, collection_key: int) -> SharedIndex:
+        """The collection's index, however far it is."""
+        index = SharedIndex(collection_key, self._table, self._known)
+        return self._indexes.setdefault(collection_key, index)
+
+    @property
+    def totals(self) -> Totals:
+        """What they are known to add up to."""
+        return self._known.totals
+
+    def look(self) -> Totals:
+        """What they add up to, with what other replicas did."""
+        rows = self._table.states()
+        for row in rows:
+            self._known.note(row)
+        for key in self._known.keys() - {row.collection_key for row in rows}:
+            self._let_go(key)
+        return self._known.totals
+
+    def all(self) -> Sequence[SharedIndex]:
+        """Every index that was asked for."""
+        return list(self._indexes.values())
+
+    def begin_empty(self, revisions: Mapping[int, int]) -> None:
+        """Begin the indexes of collections that hold nothing at these revisions, and see how far all are."""
+        self._table.begin(revisions)
+        self.look()
+
+    def ready(self, collection_key: int) -> CollectionIndex:
+        """The collection's index. Raises NotReady until it has caught up once, here or in another replica."""
+        index = self[collection_key]
+        if not index.is_ready:
+            index.look()
+        if not index.is_ready:
+            raise NotReady(
+                "the index of this collection is catching up with the store; see /readyz"
+            )
+        return index
+
+    def state(self, collection_key: int) -> IndexState:
+        """How far the collection's index is known to be."""
+        return self._known.state(collection_key)
+
+    def left_behind(self) -> set[int]:
+        """The collections that were behind at the last look already, and have not moved since: whoever changed them
+        has died, or fails."""
+        behind = self._table.behind()
+        stuck = self._behind.items() & behind.items()
+        self._behind = behind
+        return {key for key, _ in stuck}
+
+    def forget(self, collection_key: int) -> None:
+        """Let go of the index of a deleted collection: its vectors went with it."""
+        self._let_go(collection_key)
+
+    def keep_only(self, collection_keys: Iterable[int]) -> None:
+        """Let go of the indexes of all other collections: they were deleted."""
+        for key in self._known.keys() - set(collection_keys):
+            self._let_go(key)
+
+    def remove_leftovers(self) -> None:
+        """Have `upkeep` look at every graph, those of deleted collections too."""
+        self._known.changed(self._table.graphs())
+
+    def upkeep(self) -> None:
+        """See what other replicas did; build and drop graphs, unless another one does. From a thread of its own."""
+        self.look()
+        changed = self._known.take_changed()
+        if not changed:
+            return
+        try:
+            with self._table.looking_after() as is_ours:
+                if is_ours:
+                    self._look_after(changed)
+                    changed = set()
+        finally:
+            self._known.changed(changed)
+
+    def save(self) -> None:
+        """Have the store forget what no index needs any more: vectors are on disk already."""
+        for index in list(self._indexes.values()):
+            if index.unpurged:
+                self._store.revisions.purge(index.key, self._table.floor(index.key))
+                index.unpurged = 0
+
+    def save_when_due(self, after: int | None = None) -> None:
+        """Do so once enough has changed. A failure is no failure of the write that made it due."""
+        unpurged = sum(index.unpurged for index in list(self._indexes.values()))
+        if unpurged < (after or self._purge_after):
+            return
+        try:
+            self.save()
+            self._purge_after = PURGE_AFTER
+        except ServiceError as error:
+            self._purge_after = unpurged + PURGE_AFTER  # not again with every write
+            log.warning("replaced versions can't be forgotten yet: %s", error)
+
+    def clear(self) -> None:
+        """Let go of every index; the table stays."""
+        self._indexes.clear()
+
+    # Along with questions
+
+    def go_along(self, embed: Embed) -> None:
+        """From now on, vectors that this model makes are written along with questions."""
+        self._store.questions.along.begin(self._table, embed, lambda key: self[key].look())
+
+    # Inside
+
+    def _let_go(self, collection_key: int) -> None:
+        self._indexes.pop(collection_key, None)
+        self._checked_at.pop(collection_key, None)
+        self._known.forget(collection_key)
+
+    def _look_after(self, collection_keys: set[int]) -> None:
+        graphs = self._table.graphs()
+        for key in sorted(collection_keys):
+            state = self._known.state(key)
+            has_graph = key in graphs
+            is_broken = has_graph and not graphs[key]  # as nobody else builds one now
+            if is_broken or (has_graph and state.size < EXACT_LIMIT // 2):
+                self._table.drop_graph(key)
+                has_graph = False
+            if state.size > EXACT_LIMIT and not has_graph:
+                log.info("building the graph of collection %d", key)
+                self._table.build_graph(key, state.size)
+            self._check(key, state)
+
+    def _check(self, collection_key: int, state: IndexState) -> None:
+        """Check the recall after many changes."""
+        changed = state.revision - self._checked_at.get(collection_key, 0)
+        if state.size > EXACT_LIMIT and changed > state.size * CHECK_AFTER_SHARE:
+            self._checked_at[collection_key] = state.revision
+            recall = self[collection_key].recall(CHECK_K, CHECK_SAMPLE)
+            self._known.note_recall(collection_key, recall)

@@ -1,0 +1,71 @@
+"""Vectors that are written along with questions: in the same transaction, where they are at hand.
+
+A table of vectors lies in the same database, so an index may have them so. It moves on only from the very revision that
+the collection had, so that changes reach it in their order; where it is at another one, or a text has no vector yet, it
+catches up later like any index.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from app.engine.store.collections import Collection
+from app.engine.store.vectors import VectorTable
+
+VectorsOf = Mapping[str, NDArray[np.float32]]  # by text
+Embed = Callable[[Sequence[str]], VectorsOf]  # what can't be embedded now is left out
+
+
+class Along:
+    """What writes of questions do beside: nothing, until there is a table and a model for it."""
+
+    def __init__(self) -> None:
+        self._into: tuple[VectorTable, Embed, Callable[[int], None]] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether vectors are written."""
+        return self._into is not None
+
+    def keeps_up(self, collection_key: int) -> bool:
+        """Whether the index is at the collection's revision; otherwise vectors would be made in vain."""
+        if self._into is None:
+            return False
+        state = self._into[0].state(collection_key)
+        return state is not None and state.revision == state.latest
+
+    def begin(self, table: VectorTable, embed: Embed, written: Callable[[int], None]) -> None:
+        """From now on write into this table; `written` is told the keys of collections that changed."""
+        self._into = (table, embed, written)
+
+    def embed(self, texts: Sequence[str]) -> VectorsOf:
+        """The vectors that are at hand; before the transaction, so that nobody waits in it for a model."""
+        if self._into is None or not texts:
+            return {}
+        (_, embed, _) = self._into
+        return embed(list(dict.fromkeys(texts)))
+
+    def write(
+        self,
+        connection: sa.Connection,
+        collection: Collection,
+        by: int,
+        texts: Mapping[int, str],
+        vectors: VectorsOf,
+        removed: Sequence[int],
+    ) -> None:
+        """Let the index follow a collection `by` revisions on: texts by revision were added, others removed."""
+        if self._into is None or not by or any(text not in vectors for text in texts.values()):
+            return
+        (table, _, _) = self._into
+        at = collection.revision
+        added = [vectors[text] for text in texts.values()]
+        table.apply_within(connection, collection.key, at, at + by, list(texts), added, removed)
+
+    def written(self, collection: Collection) -> None:
+        """The transaction is over."""
+        if self._into:
+            (_, _, tell) = self._into
+            tell(collection.key)

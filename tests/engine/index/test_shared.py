@@ -1,0 +1,299 @@
+"""Two replicas over one PostgreSQL: what one writes both find, one works at a time, what one leaves the other does."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from app.engine.index import shared
+from app.engine.index.opening import remove_indexes
+from app.engine.index.shared import SharedIndexes
+from app.engine.index.snapshot import vectors_of
+from app.engine.store import Store, vectors
+from app.errors import NotReady
+from tests.engine.index.test_collection_index import (
+    DIGEST,
+    DIMENSION,
+    NONE,
+    PREFER_GRAPHS,
+    unit_vectors,
+)
+from tests.serving import wait_until
+
+Open = Callable[..., SharedIndexes]
+
+pytestmark = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def replica(store: Store) -> Open:
+    """Opens the indexes of a release as another replica does."""
+
+    def opened(digest: str = DIGEST) -> SharedIndexes:
+        assert store.vectors
+        return SharedIndexes(store, store.vectors, DIMENSION, vectors_of(digest, "float32"))
+
+    return opened
+
+
+def write(store: Store, indexes: SharedIndexes, count: int) -> None:
+    """Questions of the default collection, and their vectors."""
+    before = store.collections.get("default").revision
+    texts = [(f"q{number}", f"text {number}") for number in range(before, before + count)]
+    store.questions.upsert("default", texts)
+    index = indexes[1]
+    with index.catching_up:
+        index.open()
+        ids = range(before + 1, before + count + 1)
+        index.apply(before + count, ids, unit_vectors(before + count)[before:], [])
+
+
+def execute(store: Store, statement: str) -> int:
+    with store.database.driver.engine.begin() as connection:
+        return connection.exec_driver_sql(statement).rowcount
+
+
+def test_other_replica_finds_what_one_has_written_without_catching_up(
+    store: Store, replica: Open
+) -> None:
+    one = replica()
+    other = replica()
+    with pytest.raises(NotReady):
+        other.ready(1)
+    write(store, one, 30)
+    for count in (30, 31, 32):
+        query = unit_vectors(count)[-1:]
+        revision, (hits,) = other.ready(1).search(query, 1)
+        assert (revision, hits[0].revision) == (count, count)
+        assert hits[0].similarity == pytest.approx(1, abs=1e-3)
+        write(store, one, 1)
+    one[1].apply(34, [], NONE, [33])
+    assert other[1].vectors([33]) == {}
+    assert other[1].search(query, 40)[0] == 34
+
+
+def test_change_that_begins_elsewhere_is_not_applied(store: Store, replica: Open) -> None:
+    """A replica that lost what let it work alone can't write over the work of another one."""
+    one = replica()
+    other = replica()
+    write(store, one, 2)
+    one[1].look()
+    other[1].look()
+    other[1].apply(4, [3, 4], unit_vectors(2), [1])
+    one[1].apply(3, [3], unit_vectors(1), [])  # the other one was there already
+    assert (one[1].revision, one[1].ids().tolist()) == (4, [2, 3, 4])
+    other[1].apply(5, [5], unit_vectors(1), [])
+    with pytest.raises(NotReady, match="another replica"):
+        one[1].apply(9, [9], unit_vectors(1), [2])
+    assert one[1].ids().tolist() == [2, 3, 4, 5]
+
+
+def test_only_one_replica_catches_up_at_a_time(store: Store, replica: Open) -> None:
+    one = replica()
+    other = replica()
+    seen: list[str] = []
+    waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+    def work() -> None:
+        with other[1].catching_up:
+            seen.append("other")
+
+    with one[1].catching_up:
+        thread = threading.Thread(target=work)
+        thread.start()
+        wait_until(lambda: bool(seen) or execute(store, waiting) == 1)
+        with one[2].catching_up:  # another collection
+            seen.append("one")
+    thread.join()
+    assert seen == ["one", "other"]
+
+
+def test_lock_ends_with_the_connection_that_held_it(store: Store, replica: Open) -> None:
+    one = replica()
+    other = replica()
+    with one[1].catching_up:
+        execute(
+            store,
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted",
+        )
+        with other[1].catching_up:
+            pass
+
+
+def test_collections_that_do_not_move_on_were_left_behind(store: Store, replica: Open) -> None:
+    one = replica()
+    other = replica()
+    write(store, one, 2)
+    store.questions.upsert("default", [("x", "x"), ("y", "y")])
+    assert other.left_behind() == set()
+    assert other.left_behind() == {1}
+    one[1].apply(3, [3], unit_vectors(1), [])
+    assert other.left_behind() == set()  # somebody is at work
+    assert other.left_behind() == {1}
+    one[1].apply(4, [4], unit_vectors(1), [])
+    assert other.left_behind() == set()
+
+
+@pytest.fixture
+def graphs_from_20(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "EXACT_LIMIT", 20)
+
+
+def graphs(store: Store) -> dict[str, bool]:
+    query = (
+        "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'hnsw'"
+    )
+    with store.database.driver.engine.begin() as connection:
+        return {row.relname: row.indisvalid for row in connection.exec_driver_sql(query)}
+
+
+@pytest.mark.usefixtures("graphs_from_20")
+def test_graph_comes_and_goes_with_size(store: Store, replica: Open) -> None:
+    one = replica()
+    write(store, one, 20)
+    one.upkeep()
+    assert graphs(store) == {}
+    write(store, one, 1)
+    replica().upkeep()  # whoever looks first
+    assert list(graphs(store).values()) == [True]
+    assert next(iter(graphs(store))).endswith("_1")
+    one.upkeep()
+    assert len(graphs(store)) == 1
+    one[1].apply(22, [], NONE, range(1, 13))
+    one.upkeep()
+    assert graphs(store) == {}
+
+
+@pytest.mark.usefixtures("graphs_from_20")
+def test_graph_that_nobody_finished_is_built_anew(store: Store, replica: Open) -> None:
+    one = replica()
+    write(store, one, 30)
+    one.upkeep()
+    (name,) = graphs(store)
+    execute(store, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{name}'::regclass")
+    replica().upkeep()
+    assert graphs(store) == {name: True}
+
+
+@pytest.mark.usefixtures("graphs_from_20")
+def test_graph_of_a_deleted_collection_goes(store: Store, replica: Open) -> None:
+    one = replica()
+    store.collections.create("other", 10)
+    store.questions.upsert("other", [(f"q{number}", "text") for number in range(30)])
+    one[2].open()
+    one[2].apply(30, range(1, 31), unit_vectors(30), [])
+    one.upkeep()
+    assert len(graphs(store)) == 1
+    store.collections.delete("other")
+    later = replica()
+    later.remove_leftovers()
+    later.upkeep()
+    assert graphs(store) == {}
+    assert later[2].ids().tolist() == []
+
+
+@pytest.mark.usefixtures("graphs_from_20")
+def test_search_asks_the_graph(
+    store: Store, replica: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each query of a search does, where exact search costs more, as it does in a large collection."""
+    monkeypatch.setattr(vectors, "SETTINGS", PREFER_GRAPHS)
+    store.database.driver.engine.dispose()
+    one = replica()
+    write(store, one, 200)
+    one.upkeep()
+    (name,) = graphs(store)
+    plan = ""
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
+        nonlocal plan
+        if statement.startswith(vectors.SEARCH[:20]):
+            cursor.execute(f"EXPLAIN {statement}", parameters)
+            plan += "\n".join(line for (line,) in cursor.fetchall())
+
+    engine = store.database.driver.engine
+    sa.event.listen(engine, "before_cursor_execute", explain)
+    for count in (1, 3):
+        plan = ""
+        one[1].search(unit_vectors(count), 10)
+        assert f"Index Scan using {name}" in plan, plan
+    sa.event.remove(engine, "before_cursor_execute", explain)
+
+
+@pytest.mark.usefixtures("graphs_from_20")
+def test_recall_is_checked_after_many_changes(
+    store: Store, replica: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replica()
+    write(store, one, 200)
+    one.upkeep()
+    assert one.totals.recall >= 0.98
+    search = one[1].search
+    monkeypatch.setattr(one[1], "search", lambda queries, k: search(queries, k // 2))
+    write(store, one, 10)
+    one.upkeep()
+    assert one.totals.recall >= 0.98  # few changes
+    write(store, one, 20)
+    one.upkeep()
+    assert one.totals.recall == pytest.approx(0.5, abs=0.02)
+
+
+def test_releases_stand_side_by_side(store: Store, replica: Open, tmp_path: Path) -> None:
+    one = replica()
+    shadow = replica("b" * 64)
+    write(store, one, 3)
+    with pytest.raises(NotReady):
+        shadow.ready(1)
+    shadow[1].open()
+    shadow[1].apply(3, [1, 3], -unit_vectors(3)[::2], [])
+    assert (one[1].ids().tolist(), shadow[1].ids().tolist()) == ([1, 2, 3], [1, 3])
+    remove_indexes(store, tmp_path, "b" * 64)
+    assert one[1].vectors([1])[1] == pytest.approx(unit_vectors(1)[0], abs=1e-3)
+    assert replica("b" * 64)[1].ids().tolist() == []
+
+
+def test_replaced_versions_stay_until_no_release_needs_them(store: Store, replica: Open) -> None:
+    one = replica()
+    shadow = replica("b" * 64)
+    write(store, one, 1)
+    shadow[1].open()
+    shadow[1].apply(1, [1], unit_vectors(1), [])
+    store.questions.upsert("default", [("q0", "another text")])
+    one[1].apply(2, [2], unit_vectors(1), [1])
+    one.save_when_due(after=1)
+    assert sorted(store.questions.read(1, [1, 2])) == [1, 2]  # the shadow is at 1
+    shadow[1].apply(2, [2], unit_vectors(1), [1])
+    shadow.save_when_due(after=3)
+    assert sorted(store.questions.read(1, [1, 2])) == [1, 2]  # not due
+    shadow.save_when_due(after=2)
+    assert sorted(store.questions.read(1, [1, 2])) == [2]
+
+
+def test_opening_at_the_same_time_makes_one_table(replica: Open) -> None:
+    opened: list[SharedIndexes] = []
+    begin = threading.Barrier(4)
+
+    def work() -> None:
+        begin.wait()
+        opened.append(replica("c" * 64))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4
+
+
+def test_vectors_of_another_dimension_have_another_table(store: Store, replica: Open) -> None:
+    """As another encoder of the same release could not have, this is an error, not a wrong answer."""
+    one = replica()
+    write(store, one, 1)
+    with pytest.raises(sa.exc.DBAPIError, match="dimensions"):
+        one[1].apply(2, [2], np.ones((1, DIMENSION + 1), np.float32), [])
+    assert one[1].ids().tolist() == [1]
