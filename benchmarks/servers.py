@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from app.engine.release import find_base
+from app.engine.bases import find_base
 from app.settings import Settings
 from benchmarks.corpus import holds, ids_of, say
 from benchmarks.load import Asking

@@ -113,6 +113,18 @@ PublicSets = Annotated[
     ),
 ]
 
+NewStart = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        help="A model, named as a base is, that a new classifier starts from, beside the parent's bi-encoder.",
+    ),
+]
+EpochPairs = Annotated[
+    int | None,
+    typer.Option("--limit", min=2, help="No more pairs than these in an epoch."),
+]
+
 # How it learns
 
 Epochs = Annotated[
