@@ -17,6 +17,8 @@ RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[openvino,train
 
 FROM build AS build-cuda
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[training]'
+# What the larger release stands on; its digest is checked.
+RUN .venv/bin/sameask base all-mpnet-base-v2
 
 FROM python:3.12-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data
@@ -37,7 +39,8 @@ CMD ["sameask", "serve"]
 
 FROM runtime AS cuda
 COPY --from=build-cuda /srv/sameask /srv/sameask
-ENV SAMEASK_DEVICE=cuda
+ENV SAMEASK_DEVICE=cuda \
+    SAMEASK_RELEASE=releases/mpnet-questions
 
 FROM runtime AS cpu
 COPY --from=build-cpu /srv/sameask /srv/sameask

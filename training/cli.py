@@ -141,6 +141,7 @@ def questions_command(
     elsewhere: option.PublicSets = None,
     report_pairs: option.ReportPairs = None,
     start: option.NewStart = None,
+    teacher: option.ClassifierTeacher = None,
     limit: option.EpochPairs = None,
 ) -> None:
     """Make the release for questions of any domain, as the one that ships: the written clusters, mixed with other sets.
@@ -149,7 +150,9 @@ def questions_command(
     it goes on from its last checkpoint.
     """
     report = sources.files(report_pairs or [])
-    given = Given(Release.open(parent), quora, paws, elsewhere, report, start, limit)
+    given = Given(
+        Release.open(parent), quora, paws, elsewhere, report, start, _release(teacher), limit
+    )
     _show(make_questions_release(given, out, ProgressWriter()))
 
 

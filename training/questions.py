@@ -1,8 +1,8 @@
 """The release for questions of any domain: mixed, trained, calibrated as it is served, published.
 
 The bi-encoder learns to find paraphrases, from the base. The classifier goes on from the parent's, over some epochs of
-the mix. Or a new classifier, perhaps a larger one, learns from the mix beside the parent's bi-encoder. Calibration and
-thresholds are those that hold for domains left out.
+the mix. Or a new classifier, perhaps a larger one, learns from the mix beside the parent's bi-encoder; or the parent's
+learns what a larger one says of the mix. Calibration and thresholds are those that hold for domains left out.
 """
 
 import random
@@ -29,6 +29,7 @@ from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
 from training.served_scales import scales_for_strangers
+from training.teacher import keep, kept, soften
 from training.train import Options, averaged, train
 from training.written import Cluster, Side, read_clusters
 
@@ -47,6 +48,7 @@ EPOCHS = 2  # each of a mix drawn anew, at a learning rate that falls from its h
 NEW_RATE = 5e-5  # of a classifier that starts from another model
 NEW_FROZEN_LAYERS = 4  # of it: a third of twelve, so that its difference is a third smaller, too
 NEW_BATCH = 32
+NEAR_PAIRS = 15_000  # without a label, that a teacher judges beside the mix
 
 FINDING_RATE = 3e-5
 FINDING_BATCH = 128
@@ -65,7 +67,13 @@ class Given:
     elsewhere: Path | None
     report: Sequence[Source]
     start: str | None = None  # a model, named as a base is, that a new classifier starts from
+    teacher: Release | None = None  # whose classifier says how probable a duplicate each pair is
     limit: int | None = None  # pairs in an epoch
+
+    @property
+    def keeps_encoder(self) -> bool:
+        """Whether the bi-encoder is the parent's as it is, so that what it embedded need not be embedded again."""
+        return self.start is not None or self.teacher is not None
 
 
 def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
@@ -83,7 +91,7 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     progress.phase("training")
     models = {
         ENCODER: _kept_encoder(given.parent)
-        if given.start
+        if given.keeps_encoder
         else _encoder(given, clusters, work, progress),
         CLASSIFIER: _classifier(given, epochs, work, progress),
     }
@@ -92,9 +100,17 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
 
 
 def _epochs(given: Given, ingredients: Ingredients) -> list[Epoch]:
-    """One for a classifier that starts anew and may be large, else EPOCHS; no more pairs of each than wanted."""
+    """EPOCHS; one alone for a classifier that starts anew, and one of other draws for what a teacher says.
+
+    Each has no more pairs than wanted.
+    """
+    numbers = range(EPOCHS)
+    if given.teacher:
+        numbers = range(EPOCHS, EPOCHS + 1)
+    elif given.start:
+        numbers = range(1)
     epochs = []
-    for number in range(1 if given.start else EPOCHS):
+    for number in numbers:
         epoch = sample_epoch(ingredients, SEED + number)
         epochs.append(replace(epoch, pairs=epoch.pairs[: given.limit]))
     return epochs
@@ -139,11 +155,12 @@ def _related(
         related = related_pairs(clusters, given.parent, RELATED_PAIRS, SEED, progress)
         err.print(f"{len(related.pairs):,} related pairs, {related.left_out:,} left out")
         write_pairs(file, related.pairs)
-    return read_set(file)
+    is_empty = not file.stat().st_size  # a parent that takes all for duplicates leaves none
+    return [] if is_empty else read_set(file)
 
 
 def _kept_encoder(parent: Release) -> Path:
-    """The parent's bi-encoder as it is, so that what it embedded need not be embedded again."""
+    """The difference, or the folder, of the parent's bi-encoder."""
     files = parent.model(ENCODER)
     assert files
     folder, difference = files
@@ -192,16 +209,31 @@ def _classifier(
     tune = _written_pairs(random.Random(SEED))[:CHOSEN_BY]
     for number, epoch in enumerate(epochs, 1):
         options = replace(_learning(given), seed=SEED + number)
+        examples = partial(Examples, epoch.pairs)
+        objective = ObjectiveName.CROSS_ENCODER
+        if given.teacher:
+            examples = partial(_taught, given.teacher, epoch.pairs, work, progress)
+            objective = ObjectiveName.DISTILL_CLASSIFIER
         trained = train(
-            ObjectiveName.CROSS_ENCODER,
+            objective,
             trained,
-            partial(Examples, epoch.pairs),
+            examples,
             tune,
             options,
             work / f"classifier-{number}",
             progress,
         )
     return trained
+
+
+def _taught(
+    teacher: Release, pairs: Sequence[LabelledPair], work: Path, progress: ProgressWriter
+) -> Examples:
+    """What a teacher says of the pairs and of near ones without a label; asked once, and kept in `work`."""
+    file = work / "taught.parquet"
+    if not file.exists():
+        keep(soften(teacher, pairs, NEAR_PAIRS, progress), file)
+    return kept(file)
 
 
 def _learning(given: Given) -> Options:
@@ -247,6 +279,10 @@ def _recipe(
     training: dict[str, Any] = {CLASSIFIER: {"cross-encoder": judging}}
     if given.start:
         judging["start"] = given.start
+    if given.teacher:
+        judging |= {"teacher": given.teacher.name, "near": NEAR_PAIRS}
+        training[CLASSIFIER] = {"distill-classifier": judging}
+    if given.keeps_encoder:
         training[ENCODER] = (given.parent.manifest["training"] or {}).get(ENCODER, {})
     else:
         training[ENCODER] = {

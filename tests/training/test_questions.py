@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.engine.bases import WEIGHTS, BaseModel
@@ -26,6 +27,7 @@ from training.questions import (
     make_questions_release,
     portion_of,
 )
+from training.teacher import kept
 from training.written import Cluster, NearMiss, Side, read_clusters
 
 CLUSTER = Cluster(
@@ -150,3 +152,31 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
     trained = PairClassifier.open(tmp_path / ".made.training" / "classifier-1" / "best", "cpu")
     pairs = [("How do I pay?", "How can I pay?"), ("Where is it?", "Who is she?")]
     assert opened.score(pairs) == pytest.approx(trained.score(pairs), abs=0.02)
+
+
+def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(monkeypatch)
+    monkeypatch.setattr(questions, "NEAR_PAIRS", 10)
+    parent, teacher = (
+        publish_release(
+            tmp_path / name,
+            tiny_model,
+            32,
+            classifier=build_tiny_classifier(tiny_model, tmp_path / f"{name}-classifier", seed),
+        )
+        for seed, name in enumerate(("parent", "teacher"))
+    )
+    given = Given(parent, None, None, None, [], teacher=teacher, limit=64)
+    made = make_questions_release(given, tmp_path / "made", ProgressWriter())
+    taught = kept(tmp_path / ".made.training" / "taught.parquet")
+    assert taught.teacher is not None
+    assert len(taught.pairs) == 74
+    said = PairClassifier.open(tmp_path / "teacher-classifier", "cpu")
+    sure = 1 / (1 + np.exp(-said.score([pair.texts for pair in taught.pairs])))
+    labels = np.array([pair.is_duplicate for pair in taught.pairs[:64]])
+    assert taught.teacher[:64] == pytest.approx((sure[:64] + labels) / 2, abs=1e-3)
+    assert taught.teacher[64:] == pytest.approx(sure[64:], abs=1e-3)
+    learnt = made.manifest["training"]["classifier"]["distill-classifier"]
+    assert (learnt["teacher"], learnt["near"], learnt["epochs"]) == ("teacher", 10, 1)
