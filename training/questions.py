@@ -48,7 +48,7 @@ EPOCHS = 2  # each of a mix drawn anew, at a learning rate that falls from its h
 NEW_RATE = 5e-5  # of a classifier that starts from another model
 NEW_FROZEN_LAYERS = 4  # of it: a third of twelve, so that its difference is a third smaller, too
 NEW_BATCH = 32
-NEAR_PAIRS = 15_000  # without a label, that a teacher judges beside the mix
+NEAR_PAIRS = 10_000  # without a label, that a teacher judges beside the mix
 
 FINDING_RATE = 3e-5
 FINDING_BATCH = 128
