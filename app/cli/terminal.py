@@ -1,7 +1,7 @@
 """What commands print: results on standard output, all else on standard error.
 
 Stored texts and names come from anybody. A character that steers a terminal, or turns the direction of what follows,
-is shown as an escape (`\\x1b`), so that no text passes for something else.
+is shown as an escape (`\\x1b`). So no text passes for something else.
 """
 
 import json
