@@ -120,6 +120,15 @@ def test_routes_that_pages_name_exist() -> None:
             assert (method, path) in known, (page, method, path)
 
 
+def test_addresses_of_the_service_that_pages_name_exist() -> None:
+    sources = "".join(file.read_text("utf-8") for file in (ROOT / "app").rglob("*.py"))
+    known = set(re.findall(r"\.get\(\s*\"(/[^\"]*)\"", sources))
+    linked = re.compile(r"<?http://127\.0\.0\.1:8000(/[\w/-]*)[>)]")
+    found = {path for page in _pages_of_today() for path in linked.findall(page.read_text("utf-8"))}
+    assert "/page/review" in found
+    assert found <= {"/", *known}
+
+
 def _routes(text: str) -> list[tuple[str, str]]:
     """Method and path of each route in a text; of `/a[/{id}]` both."""
     routes = []
