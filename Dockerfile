@@ -8,6 +8,7 @@ WORKDIR /srv/sameask
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY app app
 COPY training training
+COPY sameask-client/src sameask-client/src
 RUN python -m venv .venv
 
 FROM build AS build-cpu

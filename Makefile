@@ -9,7 +9,7 @@ URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 LARGER := releases/mpnet-questions
 LARGER_BASE := bases/all-mpnet-base-v2
 
-.PHONY: demo larger serve test test-all test-backends durability fuzz bench peers pictures soak check static settings reference format clean
+.PHONY: demo larger serve test test-all test-backends durability fuzz bench peers pictures soak check static settings reference docs format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -101,8 +101,11 @@ format: $(VENV)/.installed-dev ## rewrite the code as `check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed-dev ## build the pages of docs/ into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) $(DEMO_DATA)
+	rm -rf $(VENV) $(DEMO_DATA) site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -111,6 +114,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,training]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed sameask-client/pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./sameask-client
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -1,7 +1,7 @@
 """SQLite and its driver: how a connection is set up, error codes, and the ways past SQLAlchemy that requests take.
 
-SQLAlchemy takes five times as long to run a statement as SQLite does, and its transactions cost more than most of what
-is read in them. The only room that calls the driver.
+SQLAlchemy takes five times as long to run a statement as SQLite does. Its transactions cost more than most of what is
+read in them. The only room that calls the driver.
 """
 
 import logging
