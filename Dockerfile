@@ -8,6 +8,7 @@ WORKDIR /srv/sameask
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY app app
 COPY training training
+COPY sameask-client/src sameask-client/src
 RUN python -m venv .venv
 
 FROM build AS build-cpu
@@ -17,6 +18,8 @@ RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,openvi
 
 FROM build AS build-cuda
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,training]'
+# What the larger release stands on; its digest is checked.
+RUN .venv/bin/sameask base all-mpnet-base-v2
 
 FROM python:3.12-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data
@@ -37,7 +40,8 @@ CMD ["sameask", "serve"]
 
 FROM runtime AS cuda
 COPY --from=build-cuda /srv/sameask /srv/sameask
-ENV SAMEASK_DEVICE=cuda
+ENV SAMEASK_DEVICE=cuda \
+    SAMEASK_RELEASE=releases/mpnet-questions
 
 FROM runtime AS cpu
 COPY --from=build-cpu /srv/sameask /srv/sameask

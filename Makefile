@@ -6,8 +6,10 @@ export SAMEASK_HOST ?= 127.0.0.1
 export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
+LARGER := releases/mpnet-questions
+LARGER_BASE := bases/all-mpnet-base-v2
 
-.PHONY: demo serve test test-all test-backends test-cluster durability fuzz bench peers pictures soak check static settings reference format clean
+.PHONY: demo larger serve test test-all test-backends test-cluster durability fuzz bench peers pictures soak check static settings reference docs format clean
 
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
@@ -19,6 +21,17 @@ demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	@echo "    -d '{\"questions\": [\"How do I give a client outside our company access to a folder?\"], \"top_k\": 2}'"
 	@echo
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask serve
+
+larger: $(LARGER_BASE) ## the demo with the larger release; its base (400 MB) is downloaded and checked
+	$(MAKE) demo SAMEASK_RELEASE=$(LARGER)
+
+ifneq ($(shell nvidia-smi -L 2>/dev/null | grep '^GPU'),) # a GPU takes the larger release by itself
+demo: $(LARGER_BASE)
+demo: export SAMEASK_RELEASE ?= $(LARGER)
+endif
+
+$(LARGER_BASE): | $(VENV)/.installed
+	$(BIN)/sameask base $(@F)
 
 serve: $(VENV)/.installed ## serve the data directory of SAMEASK_DATA_DIR
 	$(BIN)/sameask serve
@@ -94,8 +107,11 @@ format: $(VENV)/.installed-dev ## rewrite the code as `check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed-dev ## build the pages of docs/ into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) $(DEMO_DATA)
+	rm -rf $(VENV) $(DEMO_DATA) site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -104,6 +120,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,openvino,training]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed sameask-client/pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./sameask-client
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -3,8 +3,8 @@
     python benchmarks/encode.py --json
     python benchmarks/encode.py --questions train.tsv dev.tsv --backend openvino-int8 --rounds 7
 
-The rivals are `SentenceTransformer.encode` by torch in float32, at the batch size that is the fastest here, and its own
-OpenVINO backend where that can be set up. Every contender goes from texts to unit vectors, tokenising included, in
+The rivals are `SentenceTransformer.encode` by torch in float32, at the fastest batch size here, and
+its own OpenVINO backend, if there is one. Every contender goes from texts to unit vectors, tokenising included, in
 rounds that are interleaved; ratios are medians over rounds of the ratio within a round, so that other work on the
 machine weighs on both sides. Without `--questions`: the example questions, and texts of their words and lengths.
 

@@ -4,8 +4,9 @@
 
 For each seed a champion is trained, and challengers by the same pipeline: with another seed alone, with a tenth of the
 labels turned round, with half the pairs, and with more of them (truly better, by about two points).
-The models are tiny, the pairs made from templates. Each challenger is judged on evaluation sets of several sizes that
-stand for the labels' and the release's own, and on 480 pairs of words that no model has learnt; how much better it is
+The models are tiny, the pairs made from templates. Each challenger is judged on evaluation sets of several sizes, which
+stand for the labels' and the release's own. It is also judged on 480 pairs of words that no model has learnt; how
+much better it is
 in truth is told by pairs that the gate doesn't see. What each release says is kept in the folder, so that the
 command goes on where it was stopped.
 """

@@ -3,12 +3,13 @@
     python benchmarks/gpu.py --json
     python benchmarks/gpu.py --questions train.tsv dev.tsv --vectors 1000000 10000000
 
-*Encoding* goes from texts to unit vectors, tokenising included, by each backend of a GPU, beside sentence-transformers
-in float16 with the same weights, at the batch size that is the fastest there; rounds are interleaved, ratios medians
+*Encoding* goes from texts to unit vectors, tokenising included, by each backend of a GPU. Beside it stands
+sentence-transformers in float16 with the same weights, at the batch size that is the fastest there; rounds are
+interleaved, ratios medians
 within rounds. The least cosine is with the vectors of `torch`, in float32.
 *Searching* is exact: a product with all vectors, in float16 on the GPU, and the ten greatest of each row, copied back;
 one query at a time and 64 at once. Beside it stands the graph that a server searches on the CPU
-(`benchmarks/indexes.py`), over vectors that are made in clusters, where it is not too large to be built in a while.
+(`benchmarks/indexes.py`), over vectors that are made in clusters. A graph that takes too long to build is left out.
 """
 
 import argparse

@@ -39,8 +39,8 @@ from training.calibration import fit_logistic
 from training.evaluation import read_evidence
 from training.pairs import LabelledPair, both_texts, labels_of, open_pairs, read_pairs
 from training.progress_writer import ProgressWriter
-from training.questions import LOGIT_LIMIT, TARGET, other_questions
 from training.served import serve
+from training.served_scales import LOGIT_LIMIT, TARGET, other_questions
 from training.slices import in_slices
 from training.strangers import Answers, duplicate_threshold, left_out, review_threshold
 from training.written import read_clusters
@@ -166,7 +166,7 @@ def _written(encoder: Encoder, classifier: PairClassifier, work: Path) -> Writte
         served.labels,
         served.domains,
         served.rows,
-        served.is_paraphrase,
+        served.has_duplicate,
         is_capped=np.zeros(len(pairs), dtype=np.bool_),  # each guard is tried by itself
     )
     questions = [cluster.question for cluster in read_clusters("calibration")]

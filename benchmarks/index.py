@@ -3,8 +3,9 @@
     python benchmarks/index.py --questions train.tsv.gz dev.tsv --json --keep /tmp/data
     python benchmarks/index.py --vectors kept/vectors.npy --synthetic 200000 1000000
 
-*Import*: `sameask import` in a process of its own, in seconds from its start to its end, beside what the encoder
-alone does on a sample right before and right after. *Restart*: `sameask serve` from its start until /readyz says
+*Import*: `sameask import` in a process of its own, in seconds from its start to its end. Beside it stands what the
+encoder alone does on a sample right before and right after. *Restart*: `sameask serve` from its start until /readyz
+says
 200, its files still in the operating system's memory perhaps. *Search*: one vector at a time through
 `LiveRelease.search` in this process. The vectors asked are those of indexed questions, so a question itself is one
 of its ten; recall is against the exactly nearest ten by the same vectors. *Deletes* are made in a copy of the data

@@ -9,7 +9,7 @@ Sameask alone does, is measured on a sample of pairs. *Searching* is measured on
 each contender in a process of its own, whose peak of resident memory is given. Sameask's is what its command does,
 `app.mining.job.mine` without judging; copying the vectors into its work file and writing the file of pairs are told
 apart, and count from end to end. `paraphrase_mining`'s is `paraphrase_mining_embeddings` with its defaults (of the 100
-nearest of each, the 500,000 most similar pairs), and what is below the threshold left out. semhash's is building its
+nearest of each, the 500,000 most similar pairs), and what is below the threshold left out. Semhash's is building its
 index and asking that for all above the threshold, which `self_deduplicate` begins with. Recall and precision are
 against the pairs that a plain product of all vectors finds. Ratios are to `paraphrase_mining` in the same run; *end to
 end* is all of it but judging.

@@ -5,7 +5,7 @@
 
 Every arm goes on from the parent's classifier with as many pairs, drawn by the same seed. Measured is the average
 precision of the classifier alone: on the written questions of the side `calibration`, each with its paraphrases and
-near-misses, on the public sets that no arm learns from, and on the files of `--report-pairs`.
+near-misses; on the public sets that no arm learns from; on the files of `--report-pairs`.
 """
 
 import argparse

@@ -3,8 +3,9 @@
     python benchmarks/objectives.py --pairs train.tsv.gz --tune-pairs dev_fit.tsv.gz --report-pairs dev_report.tsv.gz \
         --limit 20000 --keep DIR --json
 
-Each is trained with its own settings, for one epoch over the same pairs drawn by the seed, and measured on the report
-pairs by what it trains: a bi-encoder by similarity, a pair classifier by its probability, which joins the similarity of
+Each is trained with its own settings, for one epoch over the same pairs drawn by the seed. It is measured on the
+report pairs by what it trains: a bi-encoder by similarity, a pair classifier by its probability, which joins the
+similarity of
 the base. Finding is measured among the questions of the report pairs and of `--corpus`. all-MiniLM-L6-v2 was trained on
 a part of Quora's duplicates: say so beside figures on them.
 """

@@ -6,8 +6,8 @@
 
 `simulate` draws near pairs whose probabilities are off in some way, and labels them as the review queue asks, by four
 kinds of people. A run is broken if at any look the threshold that labels support has a lower true precision than the
-target. `written` makes each domain of the written questions a collection of all its texts, and
-one of all domains, reads the near pairs by the release, and counts labels until the targets are supported: by the
+target. `written` makes each domain of the written questions a collection of all its texts, and one of all
+domains. It reads the near pairs by the release, and counts labels until the targets are supported: by the
 queue, and by pairs drawn at random. `cost` times what `GET …/evidence` computes from 20,000 labels.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/serve.py --json
     python benchmarks/serve.py --questions train.tsv.gz dev.tsv --limit 20000 --keep /tmp/serve
 
-All servers (servers.py says which) are up all the time, each in a process of its own with the same questions, and only
+All servers (servers.py says which) are up all the time, each in a process of its own with the same questions. Only
 one is asked at a time, in rounds that take turns. Every question asked is a stored one with a number behind it, drawn
 at random: so none is stored word for word, and none is asked twice; the cache of embeddings is off. Ratios are
 medians over rounds of the ratio within a round. wrk makes the load, on the same machine: what it takes of it is the

@@ -2,7 +2,7 @@
 
 *sameask* serves its release (that base, trained further: the same size and cost). *plain* is plain_server.py, exact
 search. *infinity* (infinity-emb) makes embeddings and searches nothing; it is asked as it comes (torch in float32) and
-in both ways that may be its fastest on a CPU. *txtai* is its own API over its own index. The last two live in
+in both ways that may be its fastest on a CPU. *Txtai* is its own API over its own index. The last two live in
 environments of their own, which `make peers` makes; where one is missing, it is left out and the report says so.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from app.engine.release import find_base
+from app.engine.bases import find_base
 from app.settings import Settings
 from benchmarks.corpus import holds, ids_of, say
 from benchmarks.load import Asking

@@ -5,7 +5,7 @@
     python benchmarks/verdicts.py --pairs city.tsv --pairs shop.tsv
 
 Each set is scored by `POST /pair-score` at the settings that users get. With two releases, the last table has the
-difference of their average precision, with a 95 % interval over resampled components of pairs that share a question.
+difference of their average precision. Its 95 % interval is over resampled components of pairs that share a question.
 The recall "chosen here" is what a threshold would give that was chosen on the set itself for precision 0.90.
 """
 

@@ -20,11 +20,11 @@ import pytest
 from starlette.testclient import TestClient
 from transformers.utils.logging import disable_progress_bar
 
+from app.engine.bases import WEIGHTS
 from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.release import (
     TARGET_PRECISIONS,
-    WEIGHTS,
     Release,
     calibration_document,
     thresholds_document,

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
 
+from app.engine.bases import WEIGHTS, find_base
 from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
@@ -21,10 +22,8 @@ from app.engine.release import (
     DIFFERENCE,
     ENCODER,
     ENGLISH,
-    WEIGHTS,
     Release,
     calibration_document,
-    find_base,
     thresholds_document,
 )
 from app.engine.scorer import Scale
@@ -81,7 +80,9 @@ class Recipe:
     tune: Source  # pairs that calibration and thresholds are fitted on
     report: Sequence[Source]  # pairs for figures alone
     train: Source | None = None  # pairs that the models learnt from
-    models: Mapping[Part, Path] | None = None  # trained models' folders, by ENCODER and CLASSIFIER
+    # By ENCODER and CLASSIFIER: the folder of a trained model, or a difference that is published as it is.
+    models: Mapping[Part, Path] | None = None
+    classifier_base: str | None = None  # what its classifier is published as a difference from
     bits: int | None = None  # for each weight of the differences from the base; None: whole models
     parent: Release | None = None  # whose models these go on from, or are
     seed: int | None = None
@@ -128,18 +129,19 @@ def make_release(
     """
     recipe.check(out)
     progress = progress or ProgressWriter()
-    folder = find_base(recipe.base)
+    folders = {ENCODER: find_base(recipe.base)}
+    folders[CLASSIFIER] = find_base(recipe.classifier_base or recipe.base)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as stage:
-        weights = _stage(Path(stage), folder, recipe)
-        encoder = Encoder.open(*_opened(Path(stage), folder, weights, ENCODER, device))
+        weights = _stage(Path(stage), folders, recipe)
+        encoder = Encoder.open(*_opened(folders, weights, ENCODER, device))
         classifier = None
         if CLASSIFIER in (recipe.models or {}):
-            files = _opened(Path(stage), folder, weights, CLASSIFIER, device)
+            files = _opened(folders, weights, CLASSIFIER, device)
             classifier = PairClassifier.open(*files)
-        base = Encoder.open(folder, encoder.device) if recipe.models else None
+        base = Encoder.open(folders[ENCODER], encoder.device) if recipe.models else None
         measured = _measured(recipe, encoder, classifier, base, progress)
-        manifest = _manifest(recipe, folder, encoder.dimension)
+        manifest = _manifest(recipe, folders, encoder.dimension)
         files_of_release = _documents(recipe, out.name, manifest, measured, progress)
         return publish(out, manifest, {**files_of_release, **weights})
 
@@ -220,7 +222,7 @@ def _figures(
     }
 
 
-def _manifest(recipe: Recipe, folder: Path, dimension: int) -> dict[str, Any]:
+def _manifest(recipe: Recipe, folders: Mapping[Part, Path], dimension: int) -> dict[str, Any]:
     data: dict[str, Any] = {}
     if recipe.train:
         data["train"] = _described(recipe.train)
@@ -229,9 +231,13 @@ def _manifest(recipe: Recipe, folder: Path, dimension: int) -> dict[str, Any]:
     if recipe.parent:
         data["before"] = _learnt_before(recipe.parent)
         data["unknown"] = _unknown(recipe, recipe.parent)
+    bases = {"base_model": {"name": recipe.base, "files": _digests(folders[ENCODER])}}
+    if recipe.classifier_base:
+        digests = _digests(folders[CLASSIFIER])
+        bases["classifier_base"] = {"name": recipe.classifier_base, "files": digests}
     return {
         "parent": recipe.parent.name if recipe.parent else None,
-        "base_model": {"name": recipe.base, "files": _digests(folder)},
+        **bases,
         "dimension": dimension,
         "languages": list(recipe.parent.languages if recipe.parent else recipe.languages),
         "data": data,
@@ -297,17 +303,19 @@ def _unknown(recipe: Recipe, parent: Release) -> list[str]:
     return unknown
 
 
-def _stage(stage: Path, folder: Path, recipe: Recipe) -> dict[str, Path]:
+def _stage(stage: Path, folders: Mapping[Part, Path], recipe: Recipe) -> dict[str, Path]:
     """The files of the models as the release will have them, by their names in it."""
     files: dict[str, Path] = {}
     for part, trained in (recipe.models or {}).items():
-        if recipe.bits is None:
+        if trained.is_file():
+            files[part + DIFFERENCE] = trained
+        elif recipe.bits is None:
             for file in _model_files(trained):
                 files[f"{part}/{file.relative_to(trained)}"] = file
         else:
             name = part + DIFFERENCE
             save_file(
-                _difference(part, folder, trained, recipe.bits),
+                _difference(part, folders[part], trained, recipe.bits),
                 str(stage / name),
             )
             files[name] = stage / name
@@ -348,19 +356,18 @@ def _open(part: Part, folder: Path) -> nn.Module:
 
 
 def _opened(
-    stage: Path,
-    base: Path,
+    bases: Mapping[Part, Path],
     weights: Mapping[str, Path],
     part: Part,
     device: str,
 ) -> tuple[Path, str, Path | None]:
     """Folder, device and difference by which a part's model is opened, before its release is there."""
     if part + DIFFERENCE in weights:
-        return base, device, stage / (part + DIFFERENCE)
+        return bases[part], device, weights[part + DIFFERENCE]
     for name in ("modules.json", "config.json"):
         if f"{part}/{name}" in weights:
             return weights[f"{part}/{name}"].parent, device, None
-    return base, device, None
+    return bases[part], device, None
 
 
 def _model_files(folder: Path) -> list[Path]:

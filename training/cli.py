@@ -140,6 +140,9 @@ def questions_command(
     paws: option.Paws = None,
     elsewhere: option.PublicSets = None,
     report_pairs: option.ReportPairs = None,
+    start: option.NewStart = None,
+    teacher: option.ClassifierTeacher = None,
+    limit: option.EpochPairs = None,
 ) -> None:
     """Make the release for questions of any domain, as the one that ships: the written clusters, mixed with other sets.
 
@@ -147,7 +150,9 @@ def questions_command(
     it goes on from its last checkpoint.
     """
     report = sources.files(report_pairs or [])
-    given = Given(Release.open(parent), quora, paws, elsewhere, report)
+    given = Given(
+        Release.open(parent), quora, paws, elsewhere, report, start, _release(teacher), limit
+    )
     _show(make_questions_release(given, out, ProgressWriter()))
 
 

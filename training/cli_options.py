@@ -113,6 +113,27 @@ PublicSets = Annotated[
     ),
 ]
 
+NewStart = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        help="A model, named as a base is, that a new classifier starts from, beside the parent's bi-encoder.",
+    ),
+]
+ClassifierTeacher = Annotated[
+    Path | None,
+    typer.Option(
+        "--teacher",
+        exists=True,
+        file_okay=False,
+        help="A release whose classifier says how probable a duplicate each pair is, half and half with its label.",
+    ),
+]
+EpochPairs = Annotated[
+    int | None,
+    typer.Option("--limit", min=2, help="No more pairs than these in an epoch."),
+]
+
 # How it learns
 
 Epochs = Annotated[

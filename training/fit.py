@@ -8,9 +8,10 @@ from typing import Any
 
 from accelerate import PartialState
 
+from app.engine.bases import find_base
 from app.engine.models.opening import open_models
 from app.engine.models.safe_loading import choose_device
-from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
+from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError
 from training.augmentation import augmented
 from training.build import Recipe, Source, make_release

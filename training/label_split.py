@@ -1,7 +1,7 @@
 """Labels in, in the order they were given; out come those to learn from, and those only to measure on.
 
-Nothing is kept between runs: the same labels take the same sides each time, and later labels never turn
-a pair that was measured on into one that is learnt from.
+Nothing is kept between runs: the same labels take the same sides each time. Later labels never turn a pair that
+was measured on into one that is learnt from.
 """
 
 import hashlib

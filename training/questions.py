@@ -1,29 +1,26 @@
 """The release for questions of any domain: mixed, trained, calibrated as it is served, published.
 
 The bi-encoder learns to find paraphrases, from the base. The classifier goes on from the parent's, over some epochs of
-the mix. Calibration and thresholds are those that hold for domains left out.
+the mix. Or a new classifier, perhaps a larger one, learns from the mix beside the parent's bi-encoder; or the parent's
+learns what a larger one says of the mix. Calibration and thresholds are those that hold for domains left out.
 """
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from app.engine.models.encoder import Encoder
+from app.engine.bases import find_base
 from app.engine.models.opening import open_models
-from app.engine.models.pair_classifier import PairClassifier
-from app.engine.release import CLASSIFIER, ENCODER, Release, find_base
+from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.text import folded_digest
-from app.engine.verdicts import capped
 from app.errors import CommandError
-from training.build import Recipe, Scales, Source, make_release
-from training.calibration import open_from
+from training.build import Recipe, Source, make_release
 from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
@@ -31,9 +28,8 @@ from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
 from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
-from training.served import serve
-from training.slices import in_slices
-from training.strangers import Answers, fit_for_strangers, promises, verdict_shares
+from training.served_scales import scales_for_strangers
+from training.teacher import keep, kept, soften
 from training.train import Options, averaged, train
 from training.written import Cluster, Side, read_clusters
 
@@ -49,26 +45,35 @@ FROZEN_LAYERS = 2  # of the classifier, while it learns
 CHOSEN_BY = 600  # written pairs by which the best checkpoint is chosen
 EPOCHS = 2  # each of a mix drawn anew, at a learning rate that falls from its height to nothing
 
+NEW_RATE = 5e-5  # of a classifier that starts from another model
+NEW_FROZEN_LAYERS = 4  # of it: a third of twelve, so that its difference is a third smaller, too
+NEW_BATCH = 32
+NEAR_PAIRS = 10_000  # without a label, that a teacher judges beside the mix
+
 FINDING_RATE = 3e-5
 FINDING_BATCH = 128
 FINDING_PARAPHRASES = 3  # pairs of each cluster
 FINDING_QUORA = 2000
 KEEP = 0.5  # share of the base's weights in the bi-encoder
 
-LOGIT_LIMIT = 6.0  # a classifier of many domains may be surer than one of a single site
-OTHERS = 10_000  # texts of other domains, among which questions are stored
-TARGET = "0.90"  # of which the card tells how it held
-
 
 @dataclass(frozen=True)
 class Given:
-    """What whoever makes the release brings; each of the three may be missing."""
+    """What whoever makes the release brings; each of the three sets may be missing."""
 
     parent: Release
     quora: Path | None
     paws: Path | None
     elsewhere: Path | None
     report: Sequence[Source]
+    start: str | None = None  # a model, named as a base is, that a new classifier starts from
+    teacher: Release | None = None  # whose classifier says how probable a duplicate each pair is
+    limit: int | None = None  # pairs in an epoch
+
+    @property
+    def keeps_encoder(self) -> bool:
+        """Whether the bi-encoder is the parent's as it is, so that what it embedded need not be embedded again."""
+        return self.start is not None or self.teacher is not None
 
 
 def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
@@ -81,15 +86,34 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     work.mkdir(parents=True, exist_ok=True)
     clusters = read_clusters("train")
     ingredients = _ingredients(given, clusters, work, progress)
-    epochs = [sample_epoch(ingredients, SEED + number) for number in range(EPOCHS)]
+    epochs = _epochs(given, ingredients)
     print_mix(epochs[0], clusters)
     progress.phase("training")
     models = {
-        ENCODER: _encoder(given, clusters, work, progress),
+        ENCODER: _kept_encoder(given.parent)
+        if given.keeps_encoder
+        else _encoder(given, clusters, work, progress),
         CLASSIFIER: _classifier(given, epochs, work, progress),
     }
     progress.phase("measuring")
     return make_release(_recipe(given, epochs, models, work), out, "auto", progress)
+
+
+def _epochs(given: Given, ingredients: Ingredients) -> list[Epoch]:
+    """EPOCHS; one alone for a classifier that starts anew, and one of other draws for what a teacher says.
+
+    Each has no more pairs than wanted.
+    """
+    numbers = range(EPOCHS)
+    if given.teacher:
+        numbers = range(EPOCHS, EPOCHS + 1)
+    elif given.start:
+        numbers = range(1)
+    epochs = []
+    for number in numbers:
+        epoch = sample_epoch(ingredients, SEED + number)
+        epochs.append(replace(epoch, pairs=epoch.pairs[: given.limit]))
+    return epochs
 
 
 def portion_of(name: str, pairs: Sequence[LabelledPair], count: int) -> Portion:
@@ -131,7 +155,16 @@ def _related(
         related = related_pairs(clusters, given.parent, RELATED_PAIRS, SEED, progress)
         err.print(f"{len(related.pairs):,} related pairs, {related.left_out:,} left out")
         write_pairs(file, related.pairs)
-    return read_set(file)
+    is_empty = not file.stat().st_size  # a parent that takes all for duplicates leaves none
+    return [] if is_empty else read_set(file)
+
+
+def _kept_encoder(parent: Release) -> Path:
+    """The difference, or the folder, of the parent's bi-encoder."""
+    files = parent.model(ENCODER)
+    assert files
+    folder, difference = files
+    return difference or folder
 
 
 def _encoder(
@@ -171,27 +204,55 @@ def finding_pairs(clusters: Sequence[Cluster], quora: Sequence[LabelledPair]) ->
 def _classifier(
     given: Given, epochs: Sequence[Epoch], work: Path, progress: ProgressWriter
 ) -> Path:
-    """The parent's classifier after all epochs, one after the other."""
-    trained = work / "parent"
-    _, classifier = open_models(given.parent, "cpu")
-    if classifier is None:
-        raise CommandError(f"{given.parent.path} has no pair classifier to go on from")
-    classifier.save(trained)
+    """The classifier that training starts from, after all epochs, one after the other."""
+    trained = find_base(given.start) if given.start else _saved_classifier(given.parent, work)
     tune = _written_pairs(random.Random(SEED))[:CHOSEN_BY]
     for number, epoch in enumerate(epochs, 1):
-        options = Options(
-            learning_rate=LEARNING_RATE, frozen_layers=FROZEN_LAYERS, seed=SEED + number
-        )
+        options = replace(_learning(given), seed=SEED + number)
+        examples = partial(Examples, epoch.pairs)
+        objective = ObjectiveName.CROSS_ENCODER
+        if given.teacher:
+            examples = partial(_taught, given.teacher, epoch.pairs, work, progress)
+            objective = ObjectiveName.DISTILL_CLASSIFIER
         trained = train(
-            ObjectiveName.CROSS_ENCODER,
+            objective,
             trained,
-            partial(Examples, epoch.pairs),
+            examples,
             tune,
             options,
             work / f"classifier-{number}",
             progress,
         )
     return trained
+
+
+def _taught(
+    teacher: Release, pairs: Sequence[LabelledPair], work: Path, progress: ProgressWriter
+) -> Examples:
+    """What a teacher says of the pairs and of near ones without a label; asked once, and kept in `work`."""
+    file = work / "taught.parquet"
+    if not file.exists():
+        keep(soften(teacher, pairs, NEAR_PAIRS, progress), file)
+    return kept(file)
+
+
+def _learning(given: Given) -> Options:
+    """How the classifier learns."""
+    if given.start:
+        return Options(
+            learning_rate=NEW_RATE, frozen_layers=NEW_FROZEN_LAYERS, batch_size=NEW_BATCH
+        )
+    return Options(learning_rate=LEARNING_RATE, frozen_layers=FROZEN_LAYERS)
+
+
+def _saved_classifier(parent: Release, work: Path) -> Path:
+    """The folder of the parent's classifier. Raises CommandError where it has none."""
+    _, classifier = open_models(parent, "cpu")
+    if classifier is None:
+        raise CommandError(f"{parent.path} has no pair classifier to go on from")
+    folder = work / "parent"
+    classifier.save(folder)
+    return folder
 
 
 def _written_pairs(chances: random.Random) -> list[LabelledPair]:
@@ -207,16 +268,29 @@ def _recipe(
     names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
     pairs = list(dict.fromkeys(pair for epoch in epochs for pair in epoch.pairs))
     learnt = Source(", ".join(names), pairs)
-    finding: dict[str, Any] = {"pairs": "paraphrases", "learning_rate": FINDING_RATE, "keep": KEEP}
+    learning = _learning(given)
     judging: dict[str, Any] = {
         "pairs": sum(len(epoch.pairs) for epoch in epochs),
         "epochs": len(epochs),
         "written": round(epochs[0].written_share, 3),
-        "learning_rate": LEARNING_RATE,
-        "frozen_layers": FROZEN_LAYERS,
+        "learning_rate": learning.learning_rate,
+        "frozen_layers": learning.frozen_layers,
     }
+    training: dict[str, Any] = {CLASSIFIER: {"cross-encoder": judging}}
+    if given.start:
+        judging["start"] = given.start
+    if given.teacher:
+        judging |= {"teacher": given.teacher.name, "near": NEAR_PAIRS}
+        training[CLASSIFIER] = {"distill-classifier": judging}
+    if given.keeps_encoder:
+        training[ENCODER] = (given.parent.manifest["training"] or {}).get(ENCODER, {})
+    else:
+        training[ENCODER] = {
+            "mnrl": {"pairs": "paraphrases", "learning_rate": FINDING_RATE, "keep": KEEP}
+        }
     return Recipe(
         base=given.parent.base.name,
+        classifier_base=given.start,
         train=learnt,
         tune=Source("training/data/written/calibration", asked_pairs("calibration")),
         report=[_unseen(source, pairs) for source in given.report],
@@ -224,7 +298,7 @@ def _recipe(
         parent=given.parent,
         models=models,
         seed=SEED,
-        training={ENCODER: {"mnrl": finding}, CLASSIFIER: {"cross-encoder": judging}},
+        training=training,
         scales=partial(scales_for_strangers, work=work, sources=_sources(given)),
     )
 
@@ -251,108 +325,6 @@ def asked_pairs(side: Side) -> list[LabelledPair]:
         pairs += [LabelledPair(question, text, True) for text in cluster.paraphrases]
         pairs += [LabelledPair(question, near.text, False) for near in cluster.near_misses]
     return open_pairs(pairs)
-
-
-def scales_for_strangers(
-    encoder: Encoder,
-    classifier: PairClassifier | None,
-    progress: ProgressWriter,
-    *,
-    work: Path,
-    sources: str,
-) -> Scales:
-    """Calibrations and thresholds by the calibration side, as served, and how they held on the report side."""
-    assert classifier
-    answers = served_answers("calibration", encoder, classifier, work, progress)
-    by_similarity = fit_for_strangers(_by(answers, 1), [None])
-    by_pair = fit_for_strangers(answers, [None, LOGIT_LIMIT])
-    reported = served_answers("report", encoder, classifier, work, progress)
-    shares = {
-        "calibration": verdict_shares(by_pair.calibration, by_pair.thresholds, TARGET, answers),
-        "report": verdict_shares(by_pair.calibration, by_pair.thresholds, TARGET, reported),
-    }
-    probabilities = by_pair.calibration.probability(*reported.features)
-    duplicate_from = by_pair.thresholds.duplicate[TARGET].probability
-    is_called = probabilities >= (2.0 if duplicate_from is None else duplicate_from)
-    called = is_called & ~reported.is_capped
-    kept = promises(called, reported.labels, reported.domains)
-    table = "\n".join(
-        f"| {one.domain} | {one.duplicates} | {one.called} | {one.wrong} |"
-        f" {'' if one.precision is None else f'{one.precision:.3f}'} |"
-        for one in kept
-    )
-    section = (
-        f"## How the promise held\n\nAs served, on the side `report`, which nothing was fitted on: the pairs called"
-        f" `duplicate` at target precision {TARGET}.\n\n| domain | duplicates found | called | wrong | precision |\n"
-        f"|---|---|---|---|---|\n{table}"
-    )
-    return Scales(
-        by_similarity,
-        by_pair,
-        open_from(answers.features[0], answers.labels),
-        sections=[section, sources],
-        metrics={"served": shares},
-    )
-
-
-def served_answers(
-    side: Side, encoder: Encoder, classifier: PairClassifier, work: Path, progress: ProgressWriter
-) -> Answers:
-    """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
-    file = work / f"served-{side}.npz"
-    if not _has_caps(file):
-        served = serve(encoder, read_clusters(side), other_questions(), progress)
-        logits = in_slices(classifier.score, served.pairs, progress)
-        aside = file.with_name(f".{file.name}")
-        np.savez(
-            aside,
-            similarities=served.similarities,
-            logits=logits,
-            labels=served.labels,
-            domains=served.domains,
-            rows=served.rows,
-            is_paraphrase=served.is_paraphrase,
-            is_capped=capped(served.pairs),
-        )
-        aside.replace(file)
-    with np.load(file) as kept:
-        features = [kept["similarities"], kept["logits"]]
-        return Answers(
-            features,
-            kept["labels"],
-            kept["domains"],
-            kept["rows"],
-            kept["is_paraphrase"],
-            kept["is_capped"],
-        )
-
-
-def _has_caps(file: Path) -> bool:
-    """Whether the file is there, and an earlier version has not left it without what guards see."""
-    if not file.exists():
-        return False
-    with np.load(file) as kept:
-        return "is_capped" in kept.files
-
-
-def other_questions() -> list[str]:
-    """Texts of the domains that are learnt from, drawn by the seed, to store others among."""
-    texts = []
-    for cluster in read_clusters("train"):
-        texts += [*cluster.same, *(near.text for near in cluster.near_misses)]
-    return random.Random(SEED).sample(texts, OTHERS)
-
-
-def _by(answers: Answers, features: int) -> Answers:
-    """The same answers by the first features alone."""
-    return Answers(
-        answers.features[:features],
-        answers.labels,
-        answers.domains,
-        answers.rows,
-        answers.is_paraphrase,
-        answers.is_capped,
-    )
 
 
 def _sources(given: Given) -> str:

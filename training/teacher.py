@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from scipy.special import expit
 
 from app.engine.files import replacing
 from app.engine.models.backends import AUTO
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.training_contract import Device
+from app.errors import CommandError
 from training.evaluation import similarities
 from training.hard_negatives import mine_pairs
 from training.objectives import Examples
@@ -46,6 +48,29 @@ def judge(
         logits = in_slices(classifier.score, both_texts(judged), progress)
     by_encoder = similarities(judged, texts, vectors)
     probabilities = teacher.scorer("0.90").probability(by_encoder, logits)
+    return Examples(judged, probabilities)
+
+
+def soften(
+    teacher: Release, pairs: Sequence[LabelledPair], mine: int, progress: ProgressWriter
+) -> Examples:
+    """The pairs, and up to `mine` near ones of their questions, with what a student is to say of each.
+
+    That is the mean of the label and of the teacher's classifier alone, before calibration; of a pair without a label,
+    the classifier's.
+    """
+    encoder, classifier = open_models(teacher, "auto", AUTO)
+    if classifier is None:
+        raise CommandError(f"{teacher.path} has no pair classifier to learn from")
+    texts = texts_of(pairs)
+    vectors = in_slices(encoder.encode, texts, progress)
+    near = mine_pairs(pairs, texts, vectors, mine)
+    judged = [*pairs, *near]
+    logits = in_slices(classifier.score, both_texts(judged), progress)
+    probabilities = expit(logits.astype(np.float64))
+    labelled = probabilities[: len(pairs)]
+    labelled += labels_of(pairs)
+    labelled /= 2
     return Examples(judged, probabilities)
 
 

@@ -1,14 +1,15 @@
 """`sameask find` and `sameask pair`: one question, or one pair, and what is said of it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.client import request
+from app.cli.client import run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import cell, print_json, print_table
+from app.cli.terminal import cell, print_result, print_table
+from sameask_client import Candidate, Score
 
 
 def find(
@@ -20,16 +21,19 @@ def find(
     key_file: KeyFile = None,
 ) -> None:
     """Has this question been asked before?"""
-    body = {"questions": [text], "collection": collection, "top_k": top_k}
-    answer = request(url, key_file, "POST", "/duplicates", json=body)
+    answer = run(
+        url,
+        key_file,
+        lambda service: service.find_duplicates(text, collection=collection, top_k=top_k),
+    )
     if as_json:
-        print_json(answer)
+        print_result(answer)
         return
-    finding = answer["results"][0]
-    title = f"verdict: {finding['verdict']}"
+    (finding,) = answer.results
+    title = f"verdict: {finding.verdict}"
     table = Table("verdict", "probability", "similarity", "id", "text", "why", title=title)
-    for candidate in finding["candidates"]:
-        own = cell(candidate["id"]), cell(candidate["text"]), _why(candidate)
+    for candidate in finding.candidates:
+        own = cell(candidate.id), cell(candidate.text), _why(candidate)
         table.add_row(*_score_cells(candidate), *own)
     print_table(table)
 
@@ -45,26 +49,25 @@ def pair(
     key_file: KeyFile = None,
 ) -> None:
     """Do these two ask the same?"""
-    pairs = [{"question1": question1, "question2": question2}]
-    body = {"pairs": pairs, "collection": collection}
-    answer = request(url, key_file, "POST", "/pair-score", json=body)
+    pairs = [(question1, question2)]
+    answer = run(url, key_file, lambda service: service.score_pairs(pairs, collection=collection))
     if as_json:
-        print_json(answer)
+        print_result(answer)
         return
-    score = answer["scores"][0]
+    (score,) = answer.scores
     table = Table("verdict", "probability", "similarity", "why")
     table.add_row(*_score_cells(score), _why(score))
     print_table(table)
 
 
-def _why(score: dict[str, Any]) -> Text:
+def _why(score: Candidate | Score) -> Text:
     """The reasons, the most important first."""
-    return cell("; ".join(reason["sentence"] for reason in score["reasons"]))
+    return cell("; ".join(reason.sentence for reason in score.reasons))
 
 
-def _score_cells(score: dict[str, Any]) -> list[Text]:
+def _score_cells(score: Candidate | Score) -> list[Text]:
     """Verdict, probability and similarity for a table, and whose word the verdict is."""
-    verdict = score["verdict"]
-    if label := score["label"]:
-        verdict += ", people disagree" if label["contradicted"] else f", says {label['by']}"
-    return [cell(verdict), cell(f"{score['probability']:.3f}"), cell(f"{score['similarity']:.3f}")]
+    verdict: str = score.verdict
+    if score.label:
+        verdict += ", people disagree" if score.label.contradicted else f", says {score.label.by}"
+    return [cell(verdict), cell(f"{score.probability:.3f}"), cell(f"{score.similarity:.3f}")]

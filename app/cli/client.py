@@ -4,10 +4,10 @@ import asyncio
 import os
 import pkgutil
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -16,13 +16,26 @@ from app.cli.terminal import err, print_note
 from app.errors import CommandError
 from app.private_files import is_writable_by_all
 from app.settings import Settings
+from sameask_client import (
+    AsyncClient,
+    KeyRefused,
+    NoAnswer,
+    NotSameask,
+    ProblemError,
+    Retries,
+    WrongArgument,
+)
 
+T = TypeVar("T")
+
+IN_PLACE = "http://in-place"
 TIMEOUT_SECONDS = 600
+PATIENCE = Retries(attempts=10**6, longest_wait_seconds=60.0, only_refused=True)
 LOOK_SECONDS = 0.05
 MAX_PORT = 65535
 KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
 
-Speak = Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
+Speak = Callable[[AsyncClient], Coroutine[Any, Any, T]]
 
 
 def create_app(settings: Settings, *, in_place: bool = False) -> Any:
@@ -31,31 +44,25 @@ def create_app(settings: Settings, *, in_place: bool = False) -> Any:
 
 
 def run(
-    url: str | None, key_file: Path | None, speak: Speak, *, makes_data_directory: bool = False
-) -> Any:
-    """What `speak` returns, spoken to the server at `url` or to the app in this process."""
+    url: str | None, key_file: Path | None, speak: Speak[T], *, makes_data_directory: bool = False
+) -> T:
+    """What `speak` returns, spoken to the server at `url` or to the app in this process. Raises CommandError."""
 
-    async def connect_and_speak() -> Any:
+    async def connect_and_speak() -> T:
         async with connected(url, key_file, makes_data_directory=makes_data_directory) as service:
             return await speak(service)
 
-    return asyncio.run(connect_and_speak())
-
-
-def request(
-    url: str | None, key_file: Path | None, method: str, path: str, **arguments: Any
-) -> Any:
-    """The answer to one request, as `call` gives it."""
-    return run(url, key_file, lambda service: call(service, method, path, **arguments))
+    with _errors_told(str(_address(url)) if url else IN_PLACE):
+        return asyncio.run(connect_and_speak())
 
 
 @asynccontextmanager
 async def connected(
     url: str | None, key_file: Path | None, *, makes_data_directory: bool = False
-) -> AsyncIterator[httpx.AsyncClient]:
+) -> AsyncIterator[AsyncClient]:
     """A client of the server at `url`, or of the app in this process, which asks for no key."""
     if url:
-        async with _remote(url, key_file) as service:
+        async with _client(url, _key(key_file)) as service:
             yield service
         return
     settings = Settings()
@@ -64,16 +71,20 @@ async def connected(
     else:
         assert_data_directory(settings)
     app = create_app(settings, in_place=True)
-    transport = httpx.ASGITransport(app)
     with waits_told():
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(
-                transport=transport, base_url="http://in-place", timeout=None
-            ) as service,
+            _client(IN_PLACE, "", httpx.ASGITransport(app)) as service,
         ):
             await _until_ready(service)
             yield service
+
+
+def _client(url: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> AsyncClient:
+    """A client that waits for as long as a person would."""
+    return AsyncClient(
+        url, key=key, timeout_seconds=TIMEOUT_SECONDS, retries=PATIENCE, transport=transport
+    )
 
 
 def assert_data_directory(settings: Settings) -> None:
@@ -99,13 +110,6 @@ def note_new_data_directory(settings: Settings) -> None:
         print_note(f"making the data directory {settings.data_dir.absolute()} ({hint})")
 
 
-def _remote(url: str, key_file: Path | None) -> httpx.AsyncClient:
-    """Raises CommandError."""
-    address = _address(url)
-    headers = _credentials(key_file)
-    return httpx.AsyncClient(base_url=address, headers=headers, timeout=TIMEOUT_SECONDS)
-
-
 def _address(url: str) -> httpx.URL:
     """Raises CommandError for what is no address of a server, with one that may be meant."""
     try:
@@ -123,21 +127,19 @@ def _address(url: str) -> httpx.URL:
     return address
 
 
-async def _until_ready(service: httpx.AsyncClient) -> None:
+async def _until_ready(service: AsyncClient) -> None:
     """Wait for the indexes to catch up, and say how far they are. Raises CommandError when the model fails."""
     with err.status("opening") as status:
-        while (response := await service.get("/readyz")).status_code != 200:
-            readiness = response.json()
-            if readiness["failure"]:
-                raise CommandError(readiness["failure"])
-            done = readiness["questions_indexed"]
-            total = readiness["questions"]
+        while not (state := await service.readyz()).ready:
+            if state.failure:
+                raise CommandError(state.failure)
+            done, total = state.questions_indexed, state.questions
             status.update(f"indexing {done:,} of {total:,} questions")
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _credentials(key_file: Path | None) -> dict[str, str]:
-    """The header that carries the key, if there is one. Raises CommandError, which does not repeat it."""
+def _key(key_file: Path | None) -> str:
+    """The key that is sent; empty without one. Raises CommandError, which does not repeat it."""
     try:
         if key_file and is_writable_by_all(key_file):
             raise CommandError(f"anybody may change {key_file}: `chmod 600 {key_file}`")
@@ -149,49 +151,35 @@ def _credentials(key_file: Path | None) -> dict[str, str]:
         raise CommandError(
             f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII"
         )
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return key
 
 
-async def call(service: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
-    """One request; tried again while the server says it is busy. Raises CommandError with the problem's words."""
-    while True:
-        try:
-            response = await service.request(method, path, **arguments)
-        except httpx.ConnectError as error:
-            raise CommandError(
-                f"no answer from the server at {service.base_url}: nobody listens there, or can be reached"
-                f" ({error}); `sameask serve` starts one"
-            ) from error
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise CommandError(
-                f"no answer from the server at {service.base_url}: {reason}"
-            ) from error
-        if response.status_code != 429:
-            return _answer(response)
-        await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
-
-
-def _answer(response: httpx.Response) -> Any:
-    """The body's JSON, None where there is no body. Raises CommandError for anything but a success."""
-    if not response.is_success:
-        hint = KEY_HINT if response.status_code == 401 else ""
-        raise CommandError(_words(response) + hint)
-    if response.status_code == 204:
-        return None
+@contextmanager
+def _errors_told(address: str) -> Iterator[None]:
+    """The client's errors as those of a command: CommandError, which names the address and the cure."""
     try:
-        return response.json()
-    except ValueError as error:
-        raise CommandError(f"what answers at {response.url} is not Sameask") from error
+        yield
+    except WrongArgument as error:
+        raise CommandError(str(error)) from error
+    except NoAnswer as error:
+        raise CommandError(_unanswered(address, error)) from error
+    except NotSameask as error:
+        raise CommandError(f"no answer from Sameask at {address}: {error}") from error
+    except ProblemError as error:
+        raise CommandError(_problem(address, error)) from error
 
 
-def _words(response: httpx.Response) -> str:
-    """What a problem document says."""
-    try:
-        problem = response.json()
-        words = f"{problem['title']}: {problem['detail']}"
-        for error in problem.get("errors", []):
-            words += f"\n  {error['field']}: {error['detail']}"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"the server at {response.url} answered {response.status_code}"
-    return words
+def _unanswered(address: str, error: NoAnswer) -> str:
+    reason = str(error.__cause__) or type(error.__cause__).__name__
+    if isinstance(error.__cause__, httpx.ConnectError):
+        reason = f"nobody listens there, or can be reached ({reason}); `sameask serve` starts one"
+    return f"no answer from the server at {address}: {reason}"
+
+
+def _problem(address: str, error: ProblemError) -> str:
+    """What a problem document says; what answered has none where it is not Sameask."""
+    if not error.detail:
+        return f"the server at {address} answered {error.status}"
+    faults = [f"\n  {field}: {fault}" for field, fault in error.errors.items()]
+    hint = KEY_HINT if isinstance(error, KeyRefused) else ""
+    return f"{error.title}: {error.detail}{''.join(faults)}{hint}"

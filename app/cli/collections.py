@@ -1,16 +1,18 @@
 """`sameask collections`: which there are, how they are made and deleted, and what is wished of each."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
-import httpx
 import typer
 from rich.table import Table
 
-from app.cli.client import call, request, run
+from app.cli.client import run
 from app.cli.options import AsJson, KeyFile, Url
-from app.cli.terminal import cell, print_json, print_line, print_table
+from app.cli.terminal import cell, print_line, print_result, print_table
 from app.errors import CommandError
 from app.settings import Settings
+from sameask_client import UNSET, AsyncClient, Collection, Thresholds
+from sameask_client.operation import Unset
 
 NONE = "none"
 MAX_ITEMS = 1000  # of one page
@@ -49,18 +51,18 @@ def list_(as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) ->
     """Show every collection: its questions, and where its verdicts begin."""
     stored = run(url, key_file, _all)
     if as_json:
-        print_json(stored)
+        print_result(stored)
         return
     table = Table("name", "questions", "target precision", "duplicate from", "review from", "by")
     for collection in stored:
-        thresholds = collection["thresholds"]
+        thresholds = _thresholds(collection)
         table.add_row(
-            cell(collection["name"]),
-            cell(f"{collection['questions']:,}"),
-            cell(collection["target_precision"]),
-            cell(_probability(thresholds["duplicate"])),
-            cell(_probability(thresholds["review"])),
-            cell(f"the {thresholds['source']}'s labels"),
+            cell(collection.name),
+            cell(f"{collection.questions:,}"),
+            cell(collection.target_precision),
+            cell(_probability(thresholds.duplicate)),
+            cell(_probability(thresholds.review)),
+            cell(f"the {thresholds.source}'s labels"),
         )
     print_table(table)
 
@@ -76,8 +78,8 @@ def create(
 ) -> None:
     """Make a collection; one that is there stays as it is, but for what is wished."""
     wishes = _wishes(target_precision, review_recall, url_template)
-    made = request(url, key_file, "PUT", f"/collections/{name}", json=wishes)
-    print_line(f"collection {made['name']}: {made['questions']:,} questions, {_words(made)}")
+    made = run(url, key_file, lambda service: wishes.tell(service, name))
+    print_line(f"collection {made.name}: {made.questions:,} questions, {_words(made)}")
 
 
 @collections.command("set")
@@ -91,17 +93,17 @@ def set_(
 ) -> None:
     """Change what is wished of a collection that is there."""
     wishes = _wishes(target_precision, review_recall, url_template)
-    if not wishes:
+    if wishes == _Wishes():
         raise CommandError(
             "nothing is to be changed: --target-precision, --review-recall or --url-template says what"
         )
 
-    async def change(service: httpx.AsyncClient) -> Any:
-        await call(service, "GET", f"/collections/{name}")  # or it would be made
-        return await call(service, "PUT", f"/collections/{name}", json=wishes)
+    async def change(service: AsyncClient) -> Collection:
+        await service.read_collection(name)  # or it would be made
+        return await wishes.tell(service, name)
 
     changed = run(url, key_file, change)
-    print_line(f"collection {changed['name']}: {_words(changed)}")
+    print_line(f"collection {changed.name}: {_words(changed)}")
 
 
 @collections.command()
@@ -114,47 +116,67 @@ def delete(
     """Delete a collection with all its questions and labels."""
     if not yes:
         typer.confirm(f"Delete {name} with all its questions and labels?", abort=True, err=True)
-    request(url, key_file, "DELETE", f"/collections/{name}")
+    run(url, key_file, lambda service: service.delete_collection(name))
     print_line(f"collection {name} is deleted")
 
 
-async def _all(service: httpx.AsyncClient) -> list[dict[str, Any]]:
-    parameters: dict[str, Any] = {"limit": min(MAX_ITEMS, Settings().max_page)}
-    stored: list[dict[str, Any]] = []
-    while True:
-        page = await call(service, "GET", "/collections", params=parameters)
-        stored += page["collections"]
-        if page["next_cursor"] is None:
-            return stored
-        parameters["cursor"] = page["next_cursor"]
+async def _all(service: AsyncClient) -> tuple[Collection, ...]:
+    size = min(MAX_ITEMS, Settings().max_page)
+    stored = [collection async for collection in service.list_collections(page_size=size)]
+    return tuple(stored)
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What is said of a collection: None takes a wish back, UNSET leaves it as it is."""
+
+    target_precision: float | Unset | None = UNSET
+    review_recall: float | Unset | None = UNSET
+    url_template: str | Unset | None = UNSET
+
+    async def tell(self, service: AsyncClient, name: str) -> Collection:
+        """Make or change the collection."""
+        return await service.create_collection(
+            name,
+            target_precision=self.target_precision,
+            review_recall=self.review_recall,
+            url_template=self.url_template,
+        )
 
 
 def _wishes(
     target_precision: str | None, review_recall: str | None, url_template: str | None
-) -> dict[str, float | str | None]:
-    """What is said of a collection: `none` is null. Raises CommandError."""
-    numbers = {"target_precision": target_precision, "review_recall": review_recall}
-    wishes: dict[str, float | str | None] = {
-        name: _number(name, given) for name, given in numbers.items() if given is not None
-    }
-    if url_template is not None:
-        wishes["url_template"] = None if url_template == NONE else url_template
-    return wishes
+) -> _Wishes:
+    """The options' values as wishes. Raises CommandError."""
+    template: str | Unset | None = UNSET if url_template is None else url_template
+    return _Wishes(
+        _number("target-precision", target_precision),
+        _number("review-recall", review_recall),
+        None if template == NONE else template,
+    )
 
 
-def _number(name: str, given: str) -> float | None:
+def _number(option: str, given: str | None) -> float | Unset | None:
+    if given is None:
+        return UNSET
     try:
         return None if given == NONE else float(given)
     except ValueError:
-        option = name.replace("_", "-")
         raise CommandError(f"--{option} must be a number or `{NONE}`, not {given!r}") from None
 
 
-def _words(collection: dict[str, Any]) -> str:
-    thresholds = collection["thresholds"]
-    duplicate = _probability(thresholds["duplicate"])
+def _words(collection: Collection) -> str:
+    thresholds = _thresholds(collection)
+    duplicate = _probability(thresholds.duplicate)
     begins = f"`duplicate` from {duplicate} on" if duplicate else "nothing is called `duplicate`"
-    return f"{begins}, by the {thresholds['source']}'s labels"
+    return f"{begins}, by the {thresholds.source}'s labels"
+
+
+def _thresholds(collection: Collection) -> Thresholds:
+    """Raises CommandError for a service that is too old to tell."""
+    if collection.thresholds is None:
+        raise CommandError("the server tells no thresholds: it is older than this command")
+    return collection.thresholds
 
 
 def _probability(value: float | None) -> str | None:

@@ -1,25 +1,27 @@
-"""An export of a list: every page of it, as CSV or one JSON object a line, on standard output."""
+"""An export of a list, as CSV or one JSON object a line, on standard output."""
 
 import csv
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
 
-import httpx
-
-from app.cli.client import call
 from app.cli.terminal import as_json, visible
 from app.settings import Settings
+
+Item = TypeVar("Item")
 
 MAX_ITEMS = 1000  # in one page, where the settings allow as many
 
 
+def page_size() -> int:
+    """How many items an export asks for at a time."""
+    return min(MAX_ITEMS, Settings().max_page)
+
+
 async def print_all(
-    service: httpx.AsyncClient,
-    items: str,
-    collection: str,
+    items: AsyncIterator[Item],
     columns: Sequence[str],
-    record: Callable[[dict[str, Any]], list[object]],
+    record: Callable[[Item], list[object]],
     in_json: bool,
 ) -> None:
     """Print all items of a list, each as the record that `record` makes of it.
@@ -28,19 +30,16 @@ async def print_all(
     """
     writer = csv.writer(sys.stdout)
     is_terminal = sys.stdout.isatty()
-    parameters = {"collection": collection, "limit": min(MAX_ITEMS, Settings().max_page)}
-    while True:
-        page = await call(service, "GET", f"/{items}", params=parameters)
-        if not in_json and "cursor" not in parameters:
+    is_headed = in_json
+    async for item in items:
+        values = record(item)
+        if in_json:
+            fields = dict(zip(columns, values, strict=True))
+            sys.stdout.write(as_json(fields) + "\n")
+            continue
+        if not is_headed:
             writer.writerow(columns)
-        for item in page[items]:
-            if in_json:
-                fields = dict(zip(columns, record(item), strict=True))
-                sys.stdout.write(as_json(fields) + "\n")
-            elif is_terminal:
-                writer.writerow([visible(str(value)) for value in record(item)])
-            else:
-                writer.writerow(record(item))
-        if page["next_cursor"] is None:
-            return
-        parameters["cursor"] = page["next_cursor"]
+            is_headed = True
+        writer.writerow([visible(str(value)) for value in values] if is_terminal else values)
+    if not is_headed:
+        writer.writerow(columns)

@@ -1,12 +1,11 @@
 """`sameask evidence`: what the labels of a collection support."""
 
-from typing import Any
-
 from rich.table import Table
 
-from app.cli.client import request
+from app.cli.client import run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import cell, print_json, print_line, print_table
+from app.cli.terminal import cell, print_line, print_result, print_table
+from sameask_client import Evidence, Promise
 
 
 def evidence(
@@ -16,36 +15,36 @@ def evidence(
     key_file: KeyFile = None,
 ) -> None:
     """Show which precision of `duplicate` the labels support, and how many tighter promises lack."""
-    answer = request(url, key_file, "GET", f"/collections/{collection}/evidence")
+    answer = run(url, key_file, lambda service: service.read_evidence(collection))
     if as_json:
-        print_json(answer)
+        print_result(answer)
         return
     table = Table(
         "target precision", "duplicate from", "precision at least", "recall", "labels", "lacking"
     )
-    for promise in answer["promises"]:
+    for promise in answer.promises:
         table.add_row(*map(cell, _cells(promise)))
     print_table(table)
     print_line(_words(answer))
 
 
-def _cells(promise: dict[str, Any]) -> list[object]:
+def _cells(promise: Promise) -> list[object]:
     return [
-        promise["target_precision"],
-        _figure(promise["duplicate"]),
-        _figure(promise["precision_bound"]),
-        _figure(promise["recall"]),
-        promise["labels"],
-        promise["lacking"],
+        promise.target_precision,
+        _figure(promise.duplicate),
+        _figure(promise.precision_bound),
+        _figure(promise.recall),
+        promise.labels,
+        promise.lacking,
     ]
 
 
-def _words(answer: dict[str, Any]) -> str:
-    labels, near = answer["labels"], answer["near_pairs"]
-    people = ", ".join(f"{one['by']} {one['labels']:,}" for one in labels["by"]) or "nobody"
-    counted = f"{labels['counted']:,} labels count, by {people}"
-    pairs = f"{near['known']:,} near pairs, {near['to_read']:,} questions to look at"
-    source = f"`duplicate` begins by the {answer['thresholds']['source']}'s labels"
+def _words(answer: Evidence) -> str:
+    labels, near = answer.labels, answer.near_pairs
+    people = ", ".join(f"{one.by} {one.labels:,}" for one in labels.by) or "nobody"
+    counted = f"{labels.counted:,} labels count, by {people}"
+    pairs = f"{near.known:,} near pairs, {near.to_read:,} questions to look at"
+    source = f"`duplicate` begins by the {answer.thresholds.source}'s labels"
     return f"{counted}; {pairs}; {source}"
 
 

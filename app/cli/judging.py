@@ -4,16 +4,16 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
 
-from app.cli.client import call, request, run
+from app.cli.client import run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import out, print_json, print_line, print_note
+from app.cli.terminal import out, print_line, print_note, print_result
 from app.errors import CommandError
 from app.fields import MAX_NUMBER
+from sameask_client import AsyncClient, NewLabel, OfferedPair
 
 LOOK_SECONDS = 0.2
 KEYS = "[d]uplicate  di[f]ferent  [s]kip  [u]ndo the last  [q]uit"
@@ -46,15 +46,23 @@ def label(
     """Say of two questions whether they ask the same. The next answer keeps to it."""
     if is_duplicate is None:
         raise CommandError("say --duplicate or --different")
-    pair = {"ids" if ids else "questions": [question1, question2], "is_duplicate": is_duplicate}
-    body = {"collection": collection, "labels": [pair | _speaker(by, url) | _noted(note)]}
-    labelled = request(url, key_file, "POST", "/labels", json=body)
+    pair = (question1, question2)
+    said = NewLabel(
+        is_duplicate=is_duplicate,
+        by=_speaker(by, url),
+        ids=pair if ids else None,
+        questions=None if ids else pair,
+        note=note,
+    )
+    labelled = run(
+        url, key_file, lambda service: service.label_pairs([said], collection=collection)
+    )
     if as_json:
-        print_json(labelled)
+        print_result(labelled)
         return
-    (given,) = labelled["labels"]
-    contradicted = "; another person says the opposite" if given["contradicted"] else ""
-    print_line(f"label {given['id']}{contradicted}")
+    (given,) = labelled.labels
+    contradicted = "; another person says the opposite" if given.contradicted else ""
+    print_line(f"label {given.id}{contradicted}")
 
 
 def undo(
@@ -68,13 +76,17 @@ def undo(
     key_file: KeyFile = None,
 ) -> None:
     """Undo a label: the next answer is as if it had not been given. It stays for the record."""
-    parameters = {"collection": collection} | _speaker(by, url)
-    undone = request(url, key_file, "DELETE", f"/labels/{label_id}", params=parameters)
+    speaker = _speaker(by, url)
+    undone = run(
+        url,
+        key_file,
+        lambda service: service.undo_label(label_id, by=speaker, collection=collection),
+    )
     if as_json:
-        print_json(undone)
+        print_result(undone)
         return
-    said = "duplicate" if undone["is_duplicate"] else "different"
-    print_line(f"label {label_id} ({said}, by {undone['by']}) is undone")
+    said = "duplicate" if undone.is_duplicate else "different"
+    print_line(f"label {label_id} ({said}, by {undone.by}) is undone")
 
 
 def review(
@@ -90,9 +102,7 @@ def review(
 class _Sitting:
     """One person before the review queue of one collection."""
 
-    def __init__(
-        self, service: httpx.AsyncClient, collection: str, speaker: dict[str, str]
-    ) -> None:
+    def __init__(self, service: AsyncClient, collection: str, speaker: str | None) -> None:
         self._service = service
         self._collection = collection
         self._speaker = speaker
@@ -107,17 +117,17 @@ class _Sitting:
             pass
         print_line(f"{len(self._labels):,} labelled, {self._skipped:,} skipped")
 
-    async def _next(self) -> dict[str, Any] | None:
+    async def _next(self) -> OfferedPair | None:
         """The next pair. Waits while near pairs are still looked for and none is there."""
-        path = f"/collections/{self._collection}/review-queue"
-        parameters = {"limit": "1"} | self._speaker
         while True:
-            queue = await call(self._service, "GET", path, params=parameters)
-            if queue["pairs"] or not queue["to_read"]:
-                return queue["pairs"][0] if queue["pairs"] else None
+            queue = await self._service.read_review_queue(
+                self._collection, by=self._speaker, limit=1
+            )
+            if queue.pairs or not queue.to_read:
+                return queue.pairs[0] if queue.pairs else None
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _answered(self, pair: dict[str, Any], answers: Iterator[str]) -> bool:
+    async def _answered(self, pair: OfferedPair, answers: Iterator[str]) -> bool:
         """Whether to go on, after an answer to this pair."""
         _show(pair)
         for answer in answers:
@@ -135,30 +145,27 @@ class _Sitting:
             print_note(KEYS)
         return False
 
-    async def _label(self, pair: dict[str, Any], is_duplicate: bool) -> None:
-        texts = [question["text"] for question in pair["questions"]]
-        label = {"questions": texts, "is_duplicate": is_duplicate} | self._speaker
-        body = {"collection": self._collection, "labels": [label]}
-        labelled = await call(self._service, "POST", "/labels", json=body)
-        self._labels.append(labelled["labels"][0]["id"])
+    async def _label(self, pair: OfferedPair, is_duplicate: bool) -> None:
+        one, other = (question.text for question in pair.questions)
+        said = NewLabel(questions=(one, other), is_duplicate=is_duplicate, by=self._speaker)
+        labelled = await self._service.label_pairs([said], collection=self._collection)
+        self._labels.append(labelled.labels[0].id)
 
-    async def _skip(self, pair: dict[str, Any]) -> None:
-        path = f"/collections/{self._collection}/review-queue/skip"
-        await call(self._service, "POST", path, json={"id": pair["id"]} | self._speaker)
+    async def _skip(self, pair: OfferedPair) -> None:
+        await self._service.skip_pair(self._collection, pair.id, by=self._speaker)
         self._skipped += 1
 
     async def _undo(self) -> None:
         label_id = self._labels.pop()
-        parameters = {"collection": self._collection} | self._speaker
-        await call(self._service, "DELETE", f"/labels/{label_id}", params=parameters)
+        await self._service.undo_label(label_id, by=self._speaker, collection=self._collection)
         print_note(f"label {label_id} is undone")
 
 
-def _show(pair: dict[str, Any]) -> None:
+def _show(pair: OfferedPair) -> None:
     out.print()
-    for question in pair["questions"]:
-        print_line(f"  {question['text']}")
-    print_note(f"  {pair['verdict']}, probability {pair['probability']:.3f}")
+    for question in pair.questions:
+        print_line(f"  {question.text}")
+    print_note(f"  {pair.verdict}, probability {pair.probability:.3f}")
 
 
 def _answers() -> Iterator[str]:
@@ -167,15 +174,11 @@ def _answers() -> Iterator[str]:
         yield line.strip().lower()[:1]
 
 
-def _speaker(by: str | None, url: str | None) -> dict[str, str]:
-    """Who says so; nobody, where the key of a server tells. Raises CommandError."""
+def _speaker(by: str | None, url: str | None) -> str | None:
+    """Who says so; None, where the key of a server tells. Raises CommandError."""
     if by is None and url:
-        return {}
+        return None
     try:
-        return {"by": by or getpass.getuser()}
+        return by or getpass.getuser()
     except (KeyError, OSError) as error:
         raise CommandError("who says so? Nobody is logged in here: --by names somebody") from error
-
-
-def _noted(note: str | None) -> dict[str, str]:
-    return {} if note is None else {"note": note}

@@ -1,12 +1,13 @@
 """`sameask labels`: what people say of pairs, from a file and back into one."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import typer
 
 from app.cli.client import run
-from app.cli.download import print_all
+from app.cli.download import page_size, print_all
 from app.cli.input_file import named_file
 from app.cli.options import (
     AsJsonLines,
@@ -19,11 +20,12 @@ from app.cli.options import (
     SkipBad,
     Url,
 )
-from app.cli.upload import Item, Target, Upload, upload
+from app.cli.upload import Target, Upload, upload
 from app.engine.rows import Row, TableFile, read_rows, truth
 from app.engine.text import Words, pair_digest
 from app.row_checks import PERSON, CheckedRow, cell_problem, text_problem, with_lines
 from app.settings import Settings
+from sameask_client import AsyncClient, Label, NewLabel
 
 COLUMNS = ("question1", "question2", "is_duplicate", "by", "note")
 
@@ -54,11 +56,11 @@ def import_labels(
     with named_file(file, delimiter, encoding) as given:
         wanted = Upload(
             given,
-            items="labels",
-            max_items=Settings().max_labels,
             rows=lambda: _checked_rows(given, by, is_named=url is not None),
             columns=COLUMNS,
-            item=lambda row: _label(row, by),
+            item=partial(_label, by=by),
+            send=AsyncClient.import_labels,
+            max_items=Settings().max_labels,
             counts=("added", "replaced", "unchanged"),
         )
         upload(wanted, Target(collection, url, key_file, skip_bad, rejected))
@@ -73,15 +75,16 @@ def export_labels(
 ) -> None:
     """Print every active label of a collection, as CSV that `labels import` and training read."""
 
-    def record(label: dict[str, Any]) -> list[object]:
-        is_duplicate = label["is_duplicate"] if as_json else int(label["is_duplicate"])
-        return [*label["questions"], is_duplicate, label["by"], label["note"]]
+    async def export(service: AsyncClient) -> None:
+        stored = service.list_labels(collection=collection, page_size=page_size())
+        await print_all(stored, COLUMNS, partial(_record, in_json=as_json), as_json)
 
-    run(
-        url,
-        key_file,
-        lambda service: print_all(service, "labels", collection, COLUMNS, record, as_json),
-    )
+    run(url, key_file, export)
+
+
+def _record(label: Label, *, in_json: bool) -> list[object]:
+    is_duplicate = label.is_duplicate if in_json else int(label.is_duplicate)
+    return [*label.questions, is_duplicate, label.by, label.note]
 
 
 def _checked_rows(file: TableFile, by: str | None, *, is_named: bool) -> Iterator[CheckedRow]:
@@ -93,24 +96,24 @@ def _checked_rows(file: TableFile, by: str | None, *, is_named: bool) -> Iterato
         problem = row.error or _problem(row, by, max_characters, is_named=is_named)
         if not problem:
             label = _label(row, by)
-            content = (label["is_duplicate"], label.get("note"))
+            content = (label.is_duplicate, label.note)
             one, other = (Words.of(text) for text in row.values[:2])
-            key = hash((pair_digest(one, other), label.get("by")))
+            key = hash((pair_digest(one, other), label.by))
             first_line, first_content = firsts.setdefault(key, (row.line, content))
             if content != first_content:
                 problem = f"says otherwise than line {first_line} of the same pair"
         yield row, problem if row.error else with_lines(row, problem)
 
 
-def _label(row: Row, by: str | None) -> Item:
-    """What a good row says, as an item of `POST /labels`."""
+def _label(row: Row, by: str | None) -> NewLabel:
+    """What a good row says."""
     one, other, said, named, note = row.values
-    label: Item = {"questions": [one, other], "is_duplicate": truth(said)}
-    if by or named:
-        label["by"] = by or named
-    if note:
-        label["note"] = note
-    return label
+    return NewLabel(
+        questions=(one, other),
+        is_duplicate=bool(truth(said)),
+        by=by or named or None,
+        note=note or None,
+    )
 
 
 def _problem(row: Row, by: str | None, max_characters: int, *, is_named: bool) -> str | None:

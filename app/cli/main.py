@@ -89,6 +89,10 @@ COMMANDS = {
         "app.cli.releases:releases",
         "Which release is live, and how another takes its place.",
     ),
+    "base": Command(
+        "app.cli.base:base",
+        "Fetch a model that releases stand on, and check its digest.",
+    ),
 }
 
 

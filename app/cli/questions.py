@@ -1,11 +1,11 @@
 """`sameask import` and `sameask export`: the questions of a collection, from a file and back into one."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from app.cli.client import run
-from app.cli.download import print_all
+from app.cli.download import page_size, print_all
 from app.cli.input_file import named_file
 from app.cli.options import (
     AsJsonLines,
@@ -26,6 +26,7 @@ from app.engine.rows import TableFile
 from app.errors import CommandError
 from app.row_checks import Tally, checked_questions
 from app.settings import Settings
+from sameask_client import AsyncClient, Question
 
 COLUMN_OPTIONS = "--id-column and --text-column name others"
 
@@ -50,13 +51,13 @@ def import_(
     with named_file(file, delimiter, encoding) as given:
         wanted = Upload(
             given,
-            items="questions",
-            max_items=Settings().max_upsert,
             rows=lambda: checked_questions(given, columns, Settings().max_characters),
             columns=("id", "text"),
-            item=lambda row: {"id": row.values[0], "text": row.values[1]},
+            item=lambda row: (row.values[0], row.values[1]),
+            send=AsyncClient.import_questions,
+            max_items=Settings().max_upsert,
             counts=("added", "updated", "unchanged"),
-            reading=("truncated", "tokens", "unknown_tokens"),
+            is_of_texts=True,
             column_options=COLUMN_OPTIONS,
         )
         upload(wanted, Target(collection, url, key_file, skip_bad, rejected, create))
@@ -69,16 +70,16 @@ def export(
     key_file: KeyFile = None,
 ) -> None:
     """Print every question of a collection, as CSV that `import` reads."""
-    columns = ("id", "text")
 
-    def record(question: dict[str, Any]) -> list[object]:
-        return [question["id"], question["text"]]
+    async def export_all(service: AsyncClient) -> None:
+        stored = service.list_questions(collection=collection, page_size=page_size())
+        await print_all(stored, ("id", "text"), _record, as_json)
 
-    run(
-        url,
-        key_file,
-        lambda service: print_all(service, "questions", collection, columns, record, as_json),
-    )
+    run(url, key_file, export_all)
+
+
+def _record(question: Question) -> list[object]:
+    return [question.id, question.text]
 
 
 def read_questions(

@@ -1,23 +1,18 @@
 """`sameask releases`: which releases there are, which one is live, and how another takes its place."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
 from rich.table import Table
 
-from app.cli.client import call, request, run
+from app.cli.client import run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
-from app.cli.terminal import cell, err, out, print_json, print_table
+from app.cli.terminal import cell, err, out, print_result, print_table
 from app.errors import CommandError
+from sameask_client import AsyncClient, Judgement, LiveRelease, SwapProgress, as_document
 
 LOOK_SECONDS = 0.2
-RELEASES = "/admin/releases"
-LIVE = "/admin/releases/live"
-SHADOW = "/admin/releases/shadow"
-ROLLBACK = "/admin/releases/live/rollback"
 
 releases = typer.Typer(
     help="Which release is live, and how another takes its place.",
@@ -35,18 +30,18 @@ Force = Annotated[
 @releases.command("list")
 def list_(as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) -> None:
     """Show every release: its state, its parent, when it was made and when it was last made live."""
-    answer = request(url, key_file, "GET", RELEASES)
+    answer = run(url, key_file, AsyncClient.list_releases)
     if as_json:
-        print_json(answer)
+        print_result(answer)
         return
     table = Table("name", "state", "parent", "made", "last live")
-    for release in answer["releases"]:
+    for release in answer.releases:
         table.add_row(
-            cell(release["name"]),
-            cell(release["why"] or release["state"]),
-            cell(release["parent"]),
-            cell(release["created_at"]),
-            cell(release["last_live_at"]),
+            cell(release.name),
+            cell(release.why or release.state),
+            cell(release.parent),
+            cell(release.created_at),
+            cell(as_document(release.last_live_at)),
         )
     print_table(table)
 
@@ -68,20 +63,23 @@ def diff(
     key_file: KeyFile = None,
 ) -> None:
     """Show which verdicts would change if the shadow went live, over the stored questions' nearest pairs."""
-    parameters = {"collection": collection, "limit": limit}
-    answer = request(url, key_file, "GET", f"{RELEASES}/{name}/diff", params=parameters)
+    answer = run(
+        url,
+        key_file,
+        lambda service: service.compare_release(name, collection=collection, limit=limit),
+    )
     if as_json:
-        print_json(answer)
+        print_result(answer)
         return
-    unlabelled = answer["pairs"] - answer["labelled"]
-    title = f"{answer['changed']:,} of {unlabelled:,} pairs would change"
+    unlabelled = answer.pairs - answer.labelled
+    title = f"{answer.changed:,} of {unlabelled:,} pairs would change"
     table = Table(title=title)
-    for heading in (answer["live"], answer["shadow"], "questions"):
+    for heading in (answer.live, answer.shadow, "questions"):
         table.add_column(cell(heading))
-    for example in answer["examples"]:
-        texts = "\n".join(question["text"] for question in example["questions"])
-        live = _judgement(example["live"])
-        shadow = _judgement(example["shadow"])
+    for example in answer.examples:
+        texts = "\n".join(question.text for question in example.questions)
+        live = _judgement(example.live)
+        shadow = _judgement(example.shadow)
         table.add_row(cell(live), cell(shadow), cell(texts))
     print_table(table)
 
@@ -91,61 +89,64 @@ def activate(
     name: Name, reason: Reason = "", force: Force = None, url: Url = None, key_file: KeyFile = None
 ) -> None:
     """Make a release live, and wait until it is; no request fails meanwhile."""
-    body = {"release": name, "reason": reason, "force": force}
-    run(url, key_file, lambda service: _swap(service, "PUT", LIVE, body))
+
+    async def swap(service: AsyncClient) -> None:
+        await _swapped(service, await service.activate_release(name, reason=reason, force=force))
+
+    run(url, key_file, swap)
 
 
 @releases.command()
 def rollback(reason: Reason = "", url: Url = None, key_file: KeyFile = None) -> None:
     """Make the release live that was live before, and wait until it is."""
-    run(url, key_file, lambda service: _swap(service, "POST", ROLLBACK, {"reason": reason}))
+
+    async def swap(service: AsyncClient) -> None:
+        await _swapped(service, await service.roll_back_release(reason=reason))
+
+    run(url, key_file, swap)
 
 
 @releases.command()
 def remove(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
     """Remove a release that was trained here, with its snapshots."""
-    request(url, key_file, "DELETE", f"{RELEASES}/{name}")
+    run(url, key_file, lambda service: service.remove_release(name))
     out.print(cell(f"{name} is removed"))
 
 
-async def _open_shadow(service: httpx.AsyncClient, name: str) -> None:
+async def _open_shadow(service: AsyncClient, name: str) -> None:
     """Raises CommandError if the shadow fails."""
-    progress = await call(service, "PUT", SHADOW, json={"release": name})
+    progress = await service.open_shadow(name)
     with err.status("") as status:
-        while progress["phase"] in ("opening", "indexing"):
+        while progress.phase in ("opening", "indexing"):
             status.update(_words(progress))
             await asyncio.sleep(LOOK_SECONDS)
-            progress = await call(service, "GET", SHADOW)
+            progress = await service.read_shadow()
     _check(progress)
 
 
-async def _swap(
-    service: httpx.AsyncClient, method: str, path: str, body: Mapping[str, object]
-) -> None:
-    """Ask for a swap, and wait until it is done. Raises CommandError if it fails."""
-    live: dict[str, Any] = await call(service, method, path, json=body)
+async def _swapped(service: AsyncClient, live: LiveRelease) -> None:
+    """Wait until a swap is done. Raises CommandError if it fails."""
     with err.status("") as status:
-        while live["swap"]:
-            _check(live["swap"])
-            status.update(_words(live["swap"]))
+        while live.swap:
+            _check(live.swap)
+            status.update(_words(live.swap))
             await asyncio.sleep(LOOK_SECONDS)
-            live = await call(service, "GET", LIVE)
-    out.print(cell(f"{live['release']} is live"))
+            live = await service.read_live_release()
+    out.print(cell(f"{live.release} is live"))
 
 
-def _check(progress: dict[str, Any]) -> None:
+def _check(progress: SwapProgress) -> None:
     """Raise CommandError if the shadow failed."""
-    if progress["failure"]:
+    if progress.failure:
         raise CommandError(
-            f"{progress['release']} failed, the live release is as it was: {progress['failure']}"
+            f"{progress.release} failed, the live release is as it was: {progress.failure}"
         )
 
 
-def _judgement(score: dict[str, Any]) -> str:
-    return f"{score['verdict']} {score['probability']:.3f}"
+def _judgement(score: Judgement) -> str:
+    return f"{score.verdict} {score.probability:.3f}"
 
 
-def _words(progress: dict[str, Any]) -> str:
-    done = progress["questions_indexed"]
-    total = progress["questions"]
-    return f"{progress['phase']}: {done:,} of {total:,} questions"
+def _words(progress: SwapProgress) -> str:
+    done, total = progress.questions_indexed, progress.questions
+    return f"{progress.phase}: {done:,} of {total:,} questions"

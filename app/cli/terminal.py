@@ -1,7 +1,7 @@
 """What commands print: results on standard output, all else on standard error.
 
 Stored texts and names come from anybody. A character that steers a terminal, or turns the direction of what follows,
-is shown as an escape (`\\x1b`), so that no text passes for something else.
+is shown as an escape (`\\x1b`). So no text passes for something else.
 """
 
 import json
@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from sameask_client import as_document
 
 # Control characters but tab and line feed (C0, DEL, C1), and those that turn the direction of writing.
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -60,6 +62,11 @@ def as_json(value: object, indent: int | None = None) -> str:
 def print_json(value: object) -> None:
     """A result as JSON, indented."""
     typer.echo(as_json(value, indent=2))
+
+
+def print_result(result: object) -> None:
+    """What the client read from an answer, as the JSON that it was."""
+    print_json(as_document(result))
 
 
 def print_table(table: Table) -> None:

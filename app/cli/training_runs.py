@@ -1,22 +1,22 @@
 """`sameask runs`: training runs are asked for, looked at, followed, cancelled and resumed."""
 
 import asyncio
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, cast, get_args
 
-import httpx
 import typer
 from rich.table import Table
 
-from app.cli.client import call, request, run
+from app.cli.client import run
 from app.cli.options import AsJson, KeyFile, Url
-from app.cli.terminal import cell, print_json, print_note, print_table
+from app.cli.terminal import cell, print_note, print_result, print_table
 from app.errors import CommandError
 from app.fields import MAX_NUMBER
 from app.settings import Settings, TargetPrecision
+from sameask_client import AsyncClient, TrainingRun, as_document
+from sameask_client.training_runs import Recipe
 
 LOOK_SECONDS = 1.0
-RUNS = "/admin/training-runs"
-OVER = ("succeeded", "failed", "cancelled", "interrupted")
 
 runs = typer.Typer(
     help="Training runs: a collection's labels become a release. A server works on them, or `sameask worker`.",
@@ -52,13 +52,17 @@ def start(
     key_file: KeyFile = None,
 ) -> None:
     """Queue a training run for a collection."""
-    body = {
-        "collection": collection,
-        "recipe": recipe,
-        "data_set": data_set,
-        "target_precision": target_precision,
-    }
-    _show(request(url, key_file, "POST", "/admin/retrain", json=body), as_json)
+    started = run(
+        url,
+        key_file,
+        lambda service: service.start_training(
+            collection=collection,
+            recipe=cast(Recipe, recipe),  # the service says no to another one
+            data_set=data_set,
+            target_precision=cast(TargetPrecision, target_precision),
+        ),
+    )
+    _show(started, as_json)
 
 
 @runs.command("list")
@@ -69,21 +73,19 @@ def list_(
     key_file: KeyFile = None,
 ) -> None:
     """Show the latest training runs."""
-    size = min(limit, Settings().max_page)
-    page = request(url, key_file, "GET", RUNS, params={"limit": size})
+    latest = run(url, key_file, lambda service: _latest(service, limit))
     if as_json:
-        print_json(page["training_runs"])
+        print_result(latest)
         return
     table = Table("id", "collection", "state", "created", "release", "gate")
-    for training_run in page["training_runs"]:
-        gate = training_run["gate"] or {}
+    for training_run in latest:
         table.add_row(
-            cell(training_run["id"]),
-            cell(training_run["collection"]),
+            cell(training_run.id),
+            cell(training_run.collection),
             cell(_state(training_run)),
-            cell(training_run["created_at"]),
-            cell(training_run["release"]),
-            cell(gate.get("outcome")),
+            cell(as_document(training_run.created_at)),
+            cell(training_run.release),
+            cell(_gate(training_run).get("outcome")),
         )
     print_table(table)
 
@@ -91,7 +93,7 @@ def list_(
 @runs.command()
 def show(run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) -> None:
     """Show one training run: how far it is, and what came of it."""
-    _show(request(url, key_file, "GET", f"{RUNS}/{run_id}"), as_json)
+    _show(run(url, key_file, lambda service: service.read_training_run(run_id)), as_json)
 
 
 @runs.command()
@@ -99,7 +101,7 @@ def cancel(
     run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None
 ) -> None:
     """Cancel a training run; one that runs stops within 10 s."""
-    _show(request(url, key_file, "POST", f"{RUNS}/{run_id}/cancel"), as_json)
+    _show(run(url, key_file, lambda service: service.cancel_training_run(run_id)), as_json)
 
 
 @runs.command()
@@ -107,7 +109,7 @@ def resume(
     run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None
 ) -> None:
     """Queue a failed or interrupted training run again; it goes on from its last checkpoint."""
-    _show(request(url, key_file, "POST", f"{RUNS}/{run_id}/resume"), as_json)
+    _show(run(url, key_file, lambda service: service.resume_training_run(run_id)), as_json)
 
 
 @runs.command()
@@ -117,16 +119,27 @@ def watch(
     """Follow a training run to its end; the exit code is 1 unless it succeeds."""
     training_run = run(url, key_file, lambda service: _watch(service, run_id))
     _show(training_run, as_json)
-    if training_run["state"] != "succeeded":
-        raise CommandError(f"training run {run_id} has ended: {training_run['state']}")
+    if training_run.state != "succeeded":
+        raise CommandError(f"training run {run_id} has ended: {training_run.state}")
 
 
-async def _watch(service: httpx.AsyncClient, run_id: int) -> dict[str, Any]:
+async def _latest(service: AsyncClient, limit: int) -> tuple[TrainingRun, ...]:
+    """So many runs, of one page."""
+    size = min(limit, Settings().max_page)
+    latest: list[TrainingRun] = []
+    async for training_run in service.list_training_runs(page_size=size):
+        latest.append(training_run)
+        if len(latest) == size:
+            break
+    return tuple(latest)
+
+
+async def _watch(service: AsyncClient, run_id: int) -> TrainingRun:
     """The run, once it is over; what it does until then is printed as it changes."""
     printed = ""
     while True:
-        training_run: dict[str, Any] = await call(service, "GET", f"{RUNS}/{run_id}")
-        if training_run["state"] in OVER:
+        training_run = await service.read_training_run(run_id)
+        if training_run.is_over:
             return training_run
         words = f"{_state(training_run)}  {_progress(training_run)}".rstrip()
         if words != printed:
@@ -135,21 +148,21 @@ async def _watch(service: httpx.AsyncClient, run_id: int) -> dict[str, Any]:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _show(training_run: dict[str, Any], as_json: bool) -> None:
+def _show(training_run: TrainingRun, as_json: bool) -> None:
     if as_json:
-        print_json(training_run)
+        print_result(training_run)
         return
-    gate = training_run["gate"] or {}
+    gate = _gate(training_run)
     rows = {
-        "id": training_run["id"],
-        "collection": training_run["collection"],
-        "recipe": training_run["recipe"],
+        "id": training_run.id,
+        "collection": training_run.collection,
+        "recipe": training_run.recipe,
         "state": _state(training_run),
         "progress": _progress(training_run),
-        "release": training_run["release"],
+        "release": training_run.release,
         "gate": gate.get("outcome"),
         "reasons": "\n".join(map(str, gate.get("reasons") or [])),
-        "error": training_run["error"],
+        "error": training_run.error,
     }
     table = Table(show_header=False)
     for name, value in rows.items():
@@ -158,21 +171,25 @@ def _show(training_run: dict[str, Any], as_json: bool) -> None:
     print_table(table)
 
 
-def _state(training_run: dict[str, Any]) -> str:
-    return "being cancelled" if training_run["cancelling"] else str(training_run["state"])
+def _gate(training_run: TrainingRun) -> Mapping[str, Any]:
+    return training_run.gate or {}
 
 
-def _progress(training_run: dict[str, Any]) -> str:
+def _state(training_run: TrainingRun) -> str:
+    return "being cancelled" if training_run.cancelling else training_run.state
+
+
+def _progress(training_run: TrainingRun) -> str:
     """`training 3/9, loss 0.512, 40 s left`, as far as it is known."""
-    progress = training_run["progress"]
+    progress = training_run.progress
     if not progress:
         return ""
-    phase = str(progress["phase"])
-    if progress["steps"] and progress["step"] is not None:
-        phase += f" {progress['step']:,}/{progress['steps']:,}"
+    phase = progress.phase
+    if progress.steps and progress.step is not None:
+        phase += f" {progress.step:,}/{progress.steps:,}"
     parts = [phase]
-    if progress["loss"] is not None:
-        parts.append(f"loss {progress['loss']:.3f}")
-    if progress["eta_seconds"] is not None:
-        parts.append(f"{progress['eta_seconds']:,.0f} s left")
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.eta_seconds is not None:
+        parts.append(f"{progress.eta_seconds:,.0f} s left")
     return ", ".join(parts)

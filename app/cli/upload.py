@@ -1,27 +1,24 @@
 """An import of a file: every row is checked, then the good ones are written in requests of many."""
 
-import asyncio
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import httpx
-
-from app.cli.client import call, run
+from app.cli.client import run
 from app.cli.terminal import print_line, print_note, progress_bar
 from app.engine.rows import Row, TableFile
 from app.errors import ColumnNotFound, CommandError
 from app.row_checks import CheckedRow, RejectedRows, Tally
 from app.settings import Settings
+from sameask_client import AsyncClient, ImportedLabels, ImportedQuestions
 
 MAX_ITEMS = 500  # in one request, where the settings allow as many
 REQUESTS_IN_FLIGHT = 6
-ENVELOPE_BYTES = 512  # of a body around its items: the braces, and the collection's name
 SHOWN_PROBLEMS = 20
 
-Item = dict[str, object]
+Imported = ImportedQuestions | ImportedLabels
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,13 @@ class Upload:
     """What an import does with a file. `rows()` reads and checks it, and is called twice."""
 
     file: TableFile
-    items: str  # what they are, in the route and in its body
-    max_items: int  # in one request
     rows: Callable[[], Iterator[CheckedRow]]
     columns: Sequence[str]  # of `rows`
-    item: Callable[[Row], Item]  # what a good row is in a request
+    item: Callable[[Row], object]  # what the client takes for a good row
+    send: Callable[..., Coroutine[Any, Any, Imported]]  # the client's method
+    max_items: int  # in one request
     counts: Sequence[str]  # of the answer
-    reading: Sequence[str] = ()  # of the answer: how the model reads what was written
+    is_of_texts: bool = False  # a text in each row's last column, which may stand there twice
     column_options: str = ""  # by which other columns are named
 
 
@@ -58,30 +55,30 @@ def upload(wanted: Upload, target: Target) -> None:
         raise CommandError(
             f"{tally.bad_words} in {wanted.file.name}: nothing was imported; --skip-bad imports the others"
         )
-    totals = run(
+    imported = run(
         target.url,
         target.key_file,
         lambda service: _write(service, target, wanted, tally.good),
         makes_data_directory=True,
     )
-    words = [f"{totals[name]:,} {name}" for name in wanted.counts]
+    words = [f"{getattr(imported, name):,} {name}" for name in wanted.counts]
     if tally.bad:
         words.append(f"{tally.bad_words} skipped")
     print_line(", ".join(words))
-    _tell(wanted, tally, totals)
+    _tell(wanted, tally, imported)
 
 
-def _tell(wanted: Upload, tally: Tally, totals: Mapping[str, int]) -> None:
+def _tell(wanted: Upload, tally: Tally, imported: Imported) -> None:
     """Say what of the texts may surprise later: which are the same, and which the model does not read as they are."""
     words = []
     if tally.identical:
         words.append(f"{tally.identical:,} texts stand in {wanted.file.name} before")
-    if wanted.reading:
-        truncated, tokens, unknown = (totals[name] for name in wanted.reading)
-        if truncated:
-            words.append(f"{truncated:,} texts are longer than the model reads, and cut")
-        if unknown:
-            words.append(f"{unknown / tokens:.2%} of the tokens are unknown to the model")
+    if isinstance(imported, ImportedQuestions):
+        if imported.truncated:
+            words.append(f"{imported.truncated:,} texts are longer than the model reads, and cut")
+        if imported.unknown_tokens:
+            share = imported.unknown_tokens / imported.tokens
+            words.append(f"{share:.2%} of the tokens are unknown to the model")
     for line in words:
         print_note(line, style="yellow")
 
@@ -105,7 +102,7 @@ def _check(wanted: Upload, rejected: Path | None) -> Tally:
 
 
 def _text_of(wanted: Upload, row: Row) -> str | None:
-    return str(row.values[-1]) if wanted.reading else None
+    return str(row.values[-1]) if wanted.is_of_texts else None
 
 
 @contextmanager
@@ -119,50 +116,18 @@ def _rejected_rows(
         yield RejectedRows(file, columns).write
 
 
-async def _write(
-    service: httpx.AsyncClient, target: Target, wanted: Upload, total: int
-) -> dict[str, int]:
+async def _write(service: AsyncClient, target: Target, wanted: Upload, total: int) -> Imported:
     """Write the good rows in batches, a few requests in flight, so that the model never waits for the wire."""
     if target.creates:
-        await call(service, "PUT", f"/collections/{target.collection}")
-    totals = dict.fromkeys((*wanted.counts, *wanted.reading), 0)
-    batches = _batches(wanted)
+        await service.create_collection(target.collection)
     with progress_bar() as progress:
         task = progress.add_task("importing", total=total)
-
-        async def work() -> None:
-            for batch in batches:
-                body = {"collection": target.collection, wanted.items: batch}
-                written = await call(service, "POST", f"/{wanted.items}", json=body)
-                for name in totals:
-                    totals[name] += written[name]
-                progress.advance(task, len(batch))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(REQUESTS_IN_FLIGHT):
-                    group.create_task(work())
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from failed
-    return totals
-
-
-def _batches(wanted: Upload) -> Iterator[list[Item]]:
-    """The good rows, as many at a time as one request may hold."""
-    max_items = min(MAX_ITEMS, wanted.max_items)
-    max_bytes = Settings().max_body_bytes - ENVELOPE_BYTES
-    batch: list[Item] = []
-    room = max_bytes
-    for row, problem in wanted.rows():
-        if problem:
-            continue
-        item = wanted.item(row)
-        size = len(json.dumps(item, ensure_ascii=False).encode()) + 1
-        if len(batch) == max_items or (batch and size > room):
-            yield batch
-            batch = []
-            room = max_bytes
-        batch.append(item)
-        room -= size
-    if batch:
-        yield batch
+        return await wanted.send(
+            service,
+            (wanted.item(row) for row, problem in wanted.rows() if not problem),
+            collection=target.collection,
+            max_items=min(MAX_ITEMS, wanted.max_items),
+            max_bytes=Settings().max_body_bytes,
+            in_flight=REQUESTS_IN_FLIGHT,
+            progress=lambda done: progress.update(task, completed=done.items),
+        )

@@ -6,7 +6,7 @@ fails is tried again one item at a time, so that one bad item is one error; when
 model is at fault, everybody is told, and `failure` says so until a probe succeeds.
 
 A batcher can give way to others: it then runs small batches, and only while the others have been idle for a
-moment, but for a share of the time that keeps it getting on.
+moment. A share of the time is its own, so that it gets on.
 """
 
 import math

@@ -9,8 +9,8 @@ has mean 1 if μ is the true share, after every label (Robbins, 1970; it is a be
 Ramdas, "Estimating means of bounded random variables by betting", 2024). By Ville's inequality it ever exceeds
 1 / error with probability `error` at most: the shares at which it is below that hold the true one at every look.
 
-Pairs come from strata that were drawn from at different rates. Labels of a stratum that was drawn from more often are
-left out, the latest first, until all that remain stand for as many pairs each. Such a sample is no worse than one of
+Pairs come from strata that were drawn from at different rates. Of a stratum that was drawn from more often, labels are
+left out, the latest first. In the end each label stands for as many pairs. Such a sample is no worse than one of
 all pairs alike: for a bet λ, Π (1 + λ(μ_h - μ)) over strata h in proportion to their pairs is at most 1, by Jensen's
 inequality. What was drawn from hardly or not at all counts as wrong for a lower bound and as right for an upper one.
 Whether to leave a stratum out so is decided by numbers of labels alone, not by what they say.

@@ -1,7 +1,7 @@
 """Two texts of loosely the same words in; where their letter case differs in a way that can carry meaning, out.
 
 Nobody means anything by a text all in capitals or in small letters, by a capital at its beginning or by Title Case. A
-capital does in an option (`-o`, `-O`), in an escape (`\\d`, `\\D`), in a unit (MB, Mb), in an abbreviation
+capital does in an option (`-o`, `-O`), an escape (`\\d`, `\\D`) and a unit (MB, Mb). So it does in an abbreviation
 that is a word in small letters (IT, US), and in a name that is one (Polish, Turkey).
 """
 

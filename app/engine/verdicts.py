@@ -10,8 +10,8 @@ A judgement is made in this order, and a later step overrules an earlier one:
 3. Signals. Texts that differ where the model sees no difference, or that it has not read to their end, are `review` at
    most; so are the same words where their letter case can carry meaning.
 4. Guards. A pair of which certain guards see that it differs is `review` at most (`guards.CAPPING`).
-5. Likeness. Texts that differ in letter case that carries no meaning, in the punctuation at the end or in the form of
-   characters alone are a duplicate with probability 1.
+5. Likeness. Some texts differ in letter case that carries no meaning, in the punctuation at the end or in the form of
+   characters alone. They are a duplicate with probability 1.
 6. Identity. So are texts of the same visible words.
 7. Labels. What people said of the pair is its verdict. Similarity and probability stay.
 

@@ -70,6 +70,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "health_figures": KeyScope.READ,
     "releases_page": KeyScope.READ,
     "list_releases": KeyScope.READ,
+    "compare_releases": KeyScope.READ,
     "show_run": KeyScope.READ,
     "show_shadow": KeyScope.READ,
     "show_diff": KeyScope.ADMIN,  # it keeps both releases busy

@@ -46,6 +46,13 @@ async def list_releases(page: ThePage) -> HTMLResponse:
     return page.part("releases_all.html", releases=await page.releases.all())
 
 
+@router.get("/page/releases/side")
+async def compare_releases(page: ThePage) -> HTMLResponse:
+    """The figures side by side, where another release was opened or went live."""
+    figures = table_of(_compared(await page.releases.all()))
+    return page.part("releases_side.html", figures=figures)
+
+
 @router.get("/page/releases/retrain")
 async def retrain_form(page: ThePage) -> HTMLResponse:
     """What is to be trained?"""

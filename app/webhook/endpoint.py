@@ -1,7 +1,7 @@
 """The endpoint that the webhook's events go to: whether its address may be called, and one signed request to it.
 
 An operator sets its URL, but what a name leads to is in others' hands, and changes. So the name is looked up for every
-request, each address it has is checked, and the connection is made to an address that was checked: there is no second
+request, and each address it has is checked. The connection is made to an address that was checked: there is no second
 look-up that could answer differently. Redirects are not followed, and proxies of the environment not used.
 """
 

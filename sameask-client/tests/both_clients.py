@@ -16,19 +16,23 @@ AT_ONCE = Retries(first_wait_seconds=0.0)
 URL = "http://faq.example/sameask"
 
 
-def call_sync(handler: Handler, name: str, /, *args: object, **kwargs: object) -> Any:
+def call_sync(
+    handler: Handler, name: str, /, *args: object, retries: Retries = AT_ONCE, **kwargs: object
+) -> Any:
     """What a method of Client returns; an iterator as a list."""
-    with Client(URL, key="", retries=AT_ONCE, transport=httpx.MockTransport(handler)) as client:
+    with Client(URL, key="", retries=retries, transport=httpx.MockTransport(handler)) as client:
         answer = getattr(client, name)(*args, **kwargs)
         return list(answer) if isinstance(answer, Iterator) else answer
 
 
-def call_async(handler: Handler, name: str, /, *args: object, **kwargs: object) -> Any:
+def call_async(
+    handler: Handler, name: str, /, *args: object, retries: Retries = AT_ONCE, **kwargs: object
+) -> Any:
     """What a method of AsyncClient returns; an iterator as a list."""
 
     async def call() -> Any:
         transport = httpx.MockTransport(handler)
-        async with AsyncClient(URL, key="", retries=AT_ONCE, transport=transport) as client:
+        async with AsyncClient(URL, key="", retries=retries, transport=transport) as client:
             answer = getattr(client, name)(*args, **kwargs)
             if isinstance(answer, AsyncIterator):
                 return [item async for item in answer]

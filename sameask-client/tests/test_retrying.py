@@ -15,6 +15,7 @@ from sameask_client.retrying import Attempts
 
 OPERATION: Operation[None] = Operation("GET", "/livez", lambda _: None)
 BUSY = httpx.Response(429, json={}, headers={"Retry-After": "0"})
+ONLY_REFUSED = s.Retries(first_wait_seconds=0.0, only_refused=True)
 FAILING = httpx.Response(503, json={})
 
 
@@ -135,6 +136,25 @@ def test_no_retries_means_one_attempt() -> None:
 def test_retries_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         s.Retries(attempts=0)
+
+
+@pytest.mark.parametrize("name", ["start_training", "find_duplicates"])
+def test_only_refused_sends_whatever_was_refused_again(call: Call, name: str) -> None:
+    arguments = ["Uno?"] if name == "find_duplicates" else []
+    service = Service(BUSY, BUSY, httpx.Response(409, json={}))
+    with pytest.raises(s.Conflict):
+        call(service, name, *arguments, retries=ONLY_REFUSED)
+    assert len(service.asked) == 3
+
+
+@pytest.mark.parametrize("failure", [FAILING, httpx.ConnectError("no")])
+def test_only_refused_sends_nothing_else_again(
+    call: Call, failure: httpx.Response | Exception
+) -> None:
+    service = Service(failure)
+    with pytest.raises(s.SameaskError):
+        call(service, "find_duplicates", "Uno?", retries=ONLY_REFUSED)
+    assert len(service.asked) == 1
 
 
 def _busy(retry_after: str) -> httpx.Response:

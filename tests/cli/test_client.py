@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,8 +15,20 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app.cli import client
+from sameask_client import AsyncClient
 from tests.cli.commands import Sameask, assert_one_line, question_file
 from tests.serving import free_port, served
+
+READY = {
+    "ready": True,
+    "failure": None,
+    "release": "r",
+    "collections": 0,
+    "collections_ready": 0,
+    "questions": 0,
+    "questions_indexed": 0,
+    "recall": 1.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +104,55 @@ def test_a_busy_server_is_asked_again(sameask: Sameask) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (("releases", "list"), "/admin/releases"),
+        (("evidence",), "/collections/default/evidence"),
+    ],
+)
+def test_json_is_the_server_s_in_its_order(
+    sameask: Sameask, url: str, command: tuple[str, ...], path: str
+) -> None:
+    printed = sameask(*command, "--json", "--url", url)
+    answered = httpx.get(url + path).json()
+    assert _without_hours(printed.out) == _without_hours(json.dumps(answered, indent=2) + "\n")
+
+
+def _without_hours(text: str) -> str:
+    """How long the server runs differs between two answers."""
+    return re.sub(r"(?<=\"asked_hours\": )[^,]+", "0", text)
+
+
+def test_json_of_a_finding_is_the_server_s_in_its_order(
+    sameask: Sameask, url: str, tmp_path: Path
+) -> None:
+    assert sameask("import", question_file(tmp_path), "--url", url).code == 0
+    body = {"questions": ["Can I cancel an order?"], "collection": "default", "top_k": 5}
+    answered = httpx.post(f"{url}/duplicates", json=body).json()
+    printed = sameask("find", "Can I cancel an order?", "--json", "--url", url)
+    assert len(answered["results"][0]["candidates"]) == 3
+    assert printed.out == json.dumps(answered, indent=2, ensure_ascii=False) + "\n"
+
+
+def test_a_name_reaches_the_server_as_it_was_typed(sameask: Sameask, url: str) -> None:
+    assert sameask("collections", "create", "faq", "--url", url).code == 0
+    refused = sameask("collections", "delete", "faq?x=1", "--yes", "--url", url)
+    assert (refused.code, refused.out) == (1, "")
+    assert "name: must be" in refused.err
+    assert "faq" in sameask("collections", "list", "--url", url).out
+
+
+def test_a_name_that_would_lead_elsewhere_is_one_line(sameask: Sameask) -> None:
+    refused = sameask("collections", "delete", "..", "--yes", "--url", "http://127.0.0.1:9")
+    assert_one_line(refused, "'..' is no name")
+
+
+def test_a_number_that_is_not_finite_is_one_line(sameask: Sameask) -> None:
+    options = ("--target-precision", "nan", "--url", "http://127.0.0.1:9")
+    assert_one_line(sameask("collections", "create", "faq", *options), "must be finite")
+
+
 def test_a_command_in_place_says_what_makes_it_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,12 +164,17 @@ def test_a_command_in_place_says_what_makes_it_wait(
         yield
 
     async def ready(_: Request) -> Response:
-        return JSONResponse({"ready": True, "failure": None})
+        return JSONResponse(READY)
+
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
 
     def app(*_: object, **__: object) -> Starlette:
-        return Starlette(routes=[Route("/readyz", ready)], lifespan=lifespan)
+        return Starlette(
+            routes=[Route("/readyz", ready), Route("/livez", alive)], lifespan=lifespan
+        )
 
     monkeypatch.setattr("app.cli.client.create_app", app)
     monkeypatch.setenv("SAMEASK_DATA_DIR", str(tmp_path / "data"))
-    client.request(None, None, "GET", "/readyz")
+    client.run(None, None, AsyncClient.livez)
     assert capsys.readouterr().err == "measuring what runs the model\n"

@@ -59,6 +59,13 @@ def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
         "collection": "default",
         "recipe": "both",
         "cancelling": False,
+        "data_set": None,
+        "target_precision": "0.90",
+        "champion": "tiny",
+        "created_at": "2026-01-31T09:30:00Z",
+        "started_at": None,
+        "ended_at": None,
+        "log": "",
         "release": None,
         "error": None,
     }

@@ -18,7 +18,7 @@ README = ROOT / "README.md"
 CLIENT_README = ROOT / "sameask-client" / "README.md"
 
 PRINTED = """duplicate faq-1
-ImportedQuestions(added=1200, updated=0, unchanged=0)
+1200 0 0
 1200
 different anna
 422 {'questions.1': 'must not be blank'}

@@ -58,6 +58,12 @@ def test_results_have_every_documented_field(document: Schema) -> None:
     assert compared > 20
 
 
+def test_a_misplaced_field_would_be_seen() -> None:
+    number = {"type": "integer"}
+    schema = {"type": "object", "properties": dict.fromkeys(("revision", "collection"), number)}
+    assert list(_missing(schema, questions.Deleted, {})) == ["Deleted: its order"]
+
+
 def test_a_missing_field_would_be_seen() -> None:
     number = {"type": "integer"}
     properties = dict.fromkeys(("collection", "revision", "later"), number)
@@ -89,13 +95,21 @@ def _owns(module: ModuleType, name: str) -> bool:
 
 
 def _missing(schema: Schema, kind: Any, schemas: Mapping[str, Schema]) -> Iterator[str]:
-    """Fields that the schema has and the dataclass has not, there and in what they hold; constants say nothing."""
+    """Fields that the schema has and the dataclass has not, or in another order, there and in what they hold.
+
+    Constants say nothing. The order is that in which `as_document` writes.
+    """
     kind = _held(kind)
     if not isinstance(kind, type) or not is_dataclass(kind):
         return
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in fields(kind)}
-    for name, value in _plain(schema, schemas)["properties"].items():
+    known = [field.name for field in fields(kind)]
+    properties = _plain(schema, schemas)["properties"]
+    if [name for name in properties if name in known] != [
+        name for name in known if name in properties
+    ]:
+        yield f"{kind.__name__}: its order"
+    for name, value in properties.items():
         if name in known:
             yield from _missing(value, hints[name], schemas)
         elif "const" not in value:

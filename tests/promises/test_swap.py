@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.engine.bases import WEIGHTS
 from app.engine.files import sha256
 from app.engine.release import (
     TARGET_PRECISIONS,
-    WEIGHTS,
     Release,
     calibration_document,
     thresholds_document,

@@ -4,13 +4,17 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from app.engine.bases import WEIGHTS, BaseModel
+from app.engine.files import sha256
+from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
-from app.engine.release import Release
+from app.engine.release import ENCODER, Release
 from tests.conftest import publish_release
-from tests.tiny_model import build_tiny_classifier
-from training import questions
+from tests.tiny_model import build_tiny_classifier, build_tiny_model
+from training import questions, served_scales
 from training.elsewhere import PUBLIC_SETS
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
@@ -23,6 +27,7 @@ from training.questions import (
     make_questions_release,
     portion_of,
 )
+from training.teacher import kept
 from training.written import Cluster, NearMiss, Side, read_clusters
 
 CLUSTER = Cluster(
@@ -71,7 +76,13 @@ def test_the_card_names_each_source_and_its_terms(tiny_release: Release, tmp_pat
         assert f"| {public.name} |" in told
 
 
-SMALL = {"OTHERS": 40, "RELATED_PAIRS": 20, "CHOSEN_BY": 30, "FINDING_BATCH": 16, "EPOCHS": 2}
+SMALL = {
+    "NEW_FROZEN_LAYERS": 1,
+    "RELATED_PAIRS": 20,
+    "CHOSEN_BY": 30,
+    "FINDING_BATCH": 16,
+    "EPOCHS": 2,
+}
 
 
 def some(side: Side) -> list[Cluster]:
@@ -82,15 +93,22 @@ def some(side: Side) -> list[Cluster]:
     return [cluster for clusters in list(domains.values())[:4] for cluster in clusters[:2]]
 
 
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few clusters, few pairs."""
+    for name, count in SMALL.items():
+        monkeypatch.setattr(questions, name, count)
+    for room in (questions, served_scales):
+        monkeypatch.setattr(room, "read_clusters", some)
+    monkeypatch.setattr(served_scales, "OTHERS", 40)
+
+
 def test_a_release_is_made(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bi-encoder and a classifier of its own, on the parent's base, each epoch after the other."""
     classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
     parent = publish_release(tmp_path / "parent", tiny_model, 32, classifier=classifier)
-    for name, count in SMALL.items():
-        monkeypatch.setattr(questions, name, count)
-    monkeypatch.setattr(questions, "read_clusters", some)
+    small(monkeypatch)
     out = tmp_path / "made"
     given = Given(parent, None, None, None, [])
     made = make_questions_release(given, out, ProgressWriter())
@@ -105,3 +123,60 @@ def test_a_release_is_made(
     )
     assert before != pytest.approx(after)
     assert "How the promise held" in (out / "README.md").read_text("utf-8")
+
+
+def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its difference is from that model, which the release names; the bi-encoder's file is the parent's."""
+    small(monkeypatch)
+    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
+    first = publish_release(tmp_path / "first", tiny_model, 32, classifier=classifier)
+    parent = make_questions_release(
+        Given(first, None, None, None, []), tmp_path / "parent", ProgressWriter()
+    )
+    larger = build_tiny_model(tmp_path / "larger", seed=7)
+    given = Given(parent, None, None, None, [], start=str(larger), limit=64)
+    made = make_questions_release(given, tmp_path / "made", ProgressWriter())
+    digest = sha256(larger / WEIGHTS)
+    assert made.classifier_base == BaseModel(str(larger), {WEIGHTS: digest})
+    assert made.base == parent.base
+    assert made.model(ENCODER) == (tiny_model, made.path / "encoder.safetensors")
+    encoders = [sha256(release.path / "encoder.safetensors") for release in (parent, made)]
+    assert encoders[0] == encoders[1]
+    learnt = made.manifest["training"]["classifier"]["cross-encoder"]
+    assert (learnt["pairs"], learnt["epochs"], learnt["start"]) == (64, 1, str(larger))
+    assert made.manifest["training"]["encoder"] == parent.manifest["training"]["encoder"]
+    _, opened = open_models(made, "cpu")
+    assert opened
+    trained = PairClassifier.open(tmp_path / ".made.training" / "classifier-1" / "best", "cpu")
+    pairs = [("How do I pay?", "How can I pay?"), ("Where is it?", "Who is she?")]
+    assert opened.score(pairs) == pytest.approx(trained.score(pairs), abs=0.02)
+
+
+def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(monkeypatch)
+    monkeypatch.setattr(questions, "NEAR_PAIRS", 10)
+    parent, teacher = (
+        publish_release(
+            tmp_path / name,
+            tiny_model,
+            32,
+            classifier=build_tiny_classifier(tiny_model, tmp_path / f"{name}-classifier", seed),
+        )
+        for seed, name in enumerate(("parent", "teacher"))
+    )
+    given = Given(parent, None, None, None, [], teacher=teacher, limit=64)
+    made = make_questions_release(given, tmp_path / "made", ProgressWriter())
+    taught = kept(tmp_path / ".made.training" / "taught.parquet")
+    assert taught.teacher is not None
+    assert len(taught.pairs) == 74
+    said = PairClassifier.open(tmp_path / "teacher-classifier", "cpu")
+    sure = 1 / (1 + np.exp(-said.score([pair.texts for pair in taught.pairs])))
+    labels = np.array([pair.is_duplicate for pair in taught.pairs[:64]])
+    assert taught.teacher[:64] == pytest.approx((sure[:64] + labels) / 2, abs=1e-3)
+    assert taught.teacher[64:] == pytest.approx(sure[64:], abs=1e-3)
+    learnt = made.manifest["training"]["classifier"]["distill-classifier"]
+    assert (learnt["teacher"], learnt["near"], learnt["epochs"]) == ("teacher", 10, 1)

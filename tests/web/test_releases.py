@@ -77,6 +77,22 @@ def test_the_page_shows_every_release(client: TestClient) -> None:
     assert "tiny is live since" in page.one("p", class_="facts").text
 
 
+def test_figures_side_by_side_are_asked_for_again_when_releases_change(client: TestClient) -> None:
+    (section,) = [
+        one for one in shown(client, "/page/releases").all("section") if asks_for_side(one)
+    ]
+    assert section["hx-trigger"] == "releases-changed from:body"
+    assert post(client, "/page/releases/shadow", release="wide").headers["hx-trigger"] == (
+        "releases-changed"
+    )
+    again = parsed(client.get(section["hx-get"], headers=HTMX).text).one("section")
+    assert again["hx-get"] == section["hx-get"]
+
+
+def asks_for_side(section: Element) -> bool:
+    return section.attributes.get("hx-get") == "/page/releases/side"
+
+
 def test_nothing_to_learn_is_told(client: TestClient) -> None:
     refused = post(client, "/page/releases/retrain", recipe="calibration")
     assert refused.status_code == 409

@@ -1,7 +1,7 @@
 """Vectors by id in, nearest ids out, with FAISS: exact up to a size, through a graph (HNSW) above it.
 
-The graph can neither remove nor replace: entries die in place, searches select the living, and `rebuild`
-copies those into a fresh body when too many have died or when the size asks for the other kind.
+The graph can neither remove nor replace: entries die in place, and searches select the living. `rebuild`
+copies those into a fresh body when too many have died, or when the size asks for the other kind.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Texts in, unit float32 vectors out, through any sentence-transformers model.
 
-Tokenising and encoding are apart, so that callers tokenise in their own threads and only the forward pass
+Tokenising and encoding are apart: callers tokenise in their own threads, and only the forward pass
 runs on the thread that owns the model.
 """
 

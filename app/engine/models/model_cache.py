@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from app.engine.bases import verify_files
 from app.engine.files import replace_file, sha256
 from app.engine.models.openvino import read, save, versions
-from app.engine.release import verify_files
 from app.errors import ReleaseRefused
 
 FORMAT = 2  # of what is kept, and of what a choice is made by

@@ -1,8 +1,8 @@
 """CSV, and what is like it: cells with a delimiter between them, found where it is not said.
 
 With `,`, `;` or `|` a cell that begins with a quote goes on to the quote that closes it (RFC 4180): over delimiters,
-over line breaks, with quotes in it doubled. A quote that breaks this rule makes its row an error, and so are the
-lines that it takes, up to the next quote that could close it: nobody can tell where in them a row begins.
+over line breaks, with quotes in it doubled. A quote that breaks this rule makes its row an error, with the lines
+up to the next quote that could close it: nobody can tell where in them a row begins.
 
 With tabs, of which a cell has none, a line with as many cells as the header is a row, and its quotes are text. Only a
 cell that could not be written without them (it holds a quote, a tab or a line break) is taken out of its quotes.

@@ -1,8 +1,8 @@
 """Questions and their revisions.
 
 Every change of a collection takes its next revision, one for each question written or deleted. A question's
-row is one version of it, named by the revision that wrote it, so a revision is also the number under which
-an index knows a text: it never means anything else again. A replaced version keeps its text until `Revisions.purge`,
+row is one version of it, named by the revision that wrote it. So a revision is also the number under which an index
+knows a text: it never means anything else again. A replaced version keeps its text until `Revisions.purge`,
 for indexes that have not caught up; a deleted one loses it at once.
 """
 

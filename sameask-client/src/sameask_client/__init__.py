@@ -19,6 +19,7 @@ from sameask_client.asking import (
 from sameask_client.async_client import AsyncClient
 from sameask_client.client import Client
 from sameask_client.collections import Collection, Thresholds
+from sameask_client.documents import as_document
 from sameask_client.embeddings import Embedding, Embeddings, Usage
 from sameask_client.errors import (
     Conflict,
@@ -32,6 +33,7 @@ from sameask_client.errors import (
     ProblemError,
     SameaskError,
     ServiceFailing,
+    WrongArgument,
 )
 from sameask_client.health import Alive, Ready
 from sameask_client.labels import (
@@ -136,5 +138,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "Written",
+    "WrongArgument",
     "__version__",
+    "as_document",
 ]

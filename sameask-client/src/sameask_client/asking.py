@@ -45,14 +45,14 @@ class Candidate:
     """
 
     id: str
-    text: str
-    similarity: float
-    probability: float
-    verdict: Verdict
     ids: tuple[str, ...] = ()
     id_count: int = 1
+    text: str
     truncated: bool = False
+    similarity: float
+    probability: float
     read: bool = False
+    verdict: Verdict
     reasons: tuple[Reason, ...] = ()
     label: PairLabel | None = None
 
@@ -83,10 +83,10 @@ class Score:
 
     similarity: float
     probability: float
+    read: bool = False
     verdict: Verdict
     truncated1: bool = False
     truncated2: bool = False
-    read: bool = False
     reasons: tuple[Reason, ...] = ()
     label: PairLabel | None = None
 

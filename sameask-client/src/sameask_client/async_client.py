@@ -207,13 +207,20 @@ class AsyncClient:
     async def _upload(
         self, upload: Upload[Item, Counted], items: AsyncIterable[Item] | Iterable[Item]
     ) -> Counted:
-        async for item in _each(items):
-            operation = upload.add(item)
-            if operation:
-                upload.count(await self._send(operation))
-        rest = upload.rest()
-        if rest:
-            upload.count(await self._send(rest))
+        operations = _batches(upload, items)
+        room = asyncio.Semaphore(upload.in_flight)
+
+        async def send(operation: Operation[Counted]) -> None:
+            upload.count(await self._send(operation))
+            room.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                while await room.acquire() and (operation := await anext(operations, None)):
+                    group.create_task(send(operation))
+        except ExceptionGroup as failed:
+            first = failed.exceptions[0]
+            raise first from first.__cause__
         return upload.total
 
     async def _states(self, stream: Stream[T]) -> AsyncIterator[T]:
@@ -261,3 +268,16 @@ async def _each(items: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterator[It
     else:
         for item in items:
             yield item
+
+
+async def _batches(
+    upload: Upload[Item, Counted], items: AsyncIterable[Item] | Iterable[Item]
+) -> AsyncIterator[Operation[Counted]]:
+    """The requests that carry the items, which are taken as these are sent."""
+    async for item in _each(items):
+        operation = upload.add(item)
+        if operation:
+            yield operation
+    rest = upload.rest()
+    if rest:
+        yield rest

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -179,14 +181,22 @@ class Client:
             yield from page.items
 
     def _upload(self, upload: Upload[Item, Counted], items: Iterable[Item]) -> Counted:
-        for item in items:
-            operation = upload.add(item)
-            if operation:
-                upload.count(self._send(operation))
-        rest = upload.rest()
-        if rest:
-            upload.count(self._send(rest))
+        for answer in self._answers(_batches(upload, items), upload.in_flight):
+            upload.count(answer)
         return upload.total
+
+    def _answers(self, operations: Iterator[Operation[T]], in_flight: int) -> Iterator[T]:
+        """The answers to requests, of which so many are sent at once."""
+        if in_flight == 1:
+            yield from map(self._send, operations)
+            return
+        with ThreadPoolExecutor(in_flight) as threads:
+            sent = {threads.submit(self._send, one) for one in islice(operations, in_flight)}
+            while sent:
+                done, sent = wait(sent, return_when=FIRST_COMPLETED)
+                for answered in done:
+                    yield answered.result()
+                sent |= {threads.submit(self._send, one) for one in islice(operations, len(done))}
 
     def _states(self, stream: Stream[T]) -> Iterator[T]:
         """The states of a stream, which is asked for again while it ends before the last one."""
@@ -221,3 +231,14 @@ class Client:
                 response.raise_for_status()
             for text in response.iter_text():
                 yield from events.states(text)
+
+
+def _batches(upload: Upload[Item, Counted], items: Iterable[Item]) -> Iterator[Operation[Counted]]:
+    """The requests that carry the items, which are taken as these are sent."""
+    for item in items:
+        operation = upload.add(item)
+        if operation:
+            yield operation
+    rest = upload.rest()
+    if rest:
+        yield rest

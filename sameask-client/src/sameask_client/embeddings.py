@@ -28,8 +28,8 @@ class Usage:
 class Embeddings:
     """One vector for each text, in their order. `model`: the release; vectors of two can't be compared."""
 
-    model: str
     data: tuple[Embedding, ...]
+    model: str
     usage: Usage
 
 

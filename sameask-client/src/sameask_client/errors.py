@@ -12,7 +12,7 @@
         ├── Overloaded         429
         └── ServiceFailing     500 and above
 
-A wrong argument, which no server has seen, raises ValueError.
+A wrong argument, which no server has seen, raises ValueError; WrongArgument, where it can't be sent at all.
 """
 
 import math
@@ -26,6 +26,10 @@ import httpx
 
 class SameaskError(Exception):
     """The root."""
+
+
+class WrongArgument(ValueError):
+    """An argument that can't be sent: a name that leads elsewhere in a path, or a number that is not finite."""
 
 
 class NoAnswer(SameaskError):

@@ -27,12 +27,12 @@ class Ready:
     ready: bool
     failure: str | None
     release: str | None
+    languages: tuple[str, ...] = ()
     collections: int
     collections_ready: int
     questions: int
     questions_indexed: int
     recall: float
-    languages: tuple[str, ...] = ()
 
 
 def livez() -> Operation[Alive]:

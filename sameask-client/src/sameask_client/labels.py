@@ -1,6 +1,6 @@
 """`/labels`: what people say of pairs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -54,12 +54,10 @@ class ImportedLabels:
     replaced: int = 0
     unchanged: int = 0
 
-    def __add__(self, later: "ImportedLabels") -> "ImportedLabels":
-        return ImportedLabels(
-            added=self.added + later.added,
-            replaced=self.replaced + later.replaced,
-            unchanged=self.unchanged + later.unchanged,
-        )
+    @property
+    def items(self) -> int:
+        """How many labels were sent."""
+        return self.added + self.replaced + self.unchanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +96,18 @@ def label_pairs(labels: Iterable[NewLabel], *, collection: str = "default") -> O
 
 
 def import_labels(
-    *, collection: str = "default", max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
+    *,
+    collection: str = "default",
+    max_items: int = MAX_ITEMS,
+    max_bytes: int = MAX_BYTES,
+    in_flight: int = 1,
+    progress: Callable[[ImportedLabels], object] | None = None,
 ) -> Upload[NewLabel, ImportedLabels]:
-    """Give any number of labels, in batches; of what a person says twice of a pair the later holds."""
+    """Give any number of labels, in batches; of what a person says twice of a pair the later holds.
+
+    `in_flight`: batches that are sent at once; with more than one, nobody must say two things of a pair. `progress`:
+    called with the counts until then, after each batch.
+    """
     return Upload(
         path="/labels",
         items="labels",
@@ -109,6 +116,8 @@ def import_labels(
         total=ImportedLabels(),
         max_items=max_items,
         max_bytes=max_bytes,
+        in_flight=in_flight,
+        progress=progress,
     )
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from sameask_client.errors import NoAnswer, NotSameask, problem_of
+from sameask_client.errors import NoAnswer, NotSameask, WrongArgument, problem_of
 from sameask_client.parsing import read, read_answer
 
 T = TypeVar("T")
@@ -142,8 +142,12 @@ def delete_and_read(kind: type[T], path: str, **query: object) -> Operation[T]:
 
 
 def body(fields: Mapping[str, object]) -> bytes:
-    """JSON in UTF-8. Raises ValueError for a text that is no whole Unicode, and for a number that is not finite."""
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """JSON in UTF-8. Raises UnicodeEncodeError, and WrongArgument for a number that is not finite."""
+    try:
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise WrongArgument("a number must be finite") from error
+    return text.encode()
 
 
 def parameters(query: Mapping[str, object]) -> dict[str, str]:
@@ -158,9 +162,9 @@ def parameters(query: Mapping[str, object]) -> dict[str, str]:
 
 
 def in_path(name: str) -> str:
-    """A name as one segment of a path, its slashes escaped. Raises ValueError for one that leads elsewhere."""
+    """A name as one segment of a path, its slashes escaped. Raises WrongArgument for one that leads elsewhere."""
     if name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is no name: in a path it would lead elsewhere")
+        raise WrongArgument(f"{name!r} is no name: in a path it would lead elsewhere")
     return quote(name, safe="")
 
 

@@ -1,6 +1,6 @@
 """`/questions`: what a collection holds."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sameask_client.operation import Listing, Operation, delete_and_read, get, in_path, post
@@ -45,18 +45,22 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedQuestions:
-    """How many questions an import added, gave another text, and found there already."""
+    """How many questions an import added, gave another text, and found there already.
+
+    `truncated`, `tokens`, `unknown_tokens`: as of one write.
+    """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    unknown_tokens: int = 0
 
-    def __add__(self, later: "ImportedQuestions") -> "ImportedQuestions":
-        return ImportedQuestions(
-            added=self.added + later.added,
-            updated=self.updated + later.updated,
-            unchanged=self.unchanged + later.unchanged,
-        )
+    @property
+    def items(self) -> int:
+        """How many questions were sent."""
+        return self.added + self.updated + self.unchanged
 
 
 def upsert_questions(
@@ -69,12 +73,20 @@ def upsert_questions(
 
 
 def import_questions(
-    *, collection: str = "default", max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
+    *,
+    collection: str = "default",
+    max_items: int = MAX_ITEMS,
+    max_bytes: int = MAX_BYTES,
+    in_flight: int = 1,
+    progress: Callable[[ImportedQuestions], object] | None = None,
 ) -> Upload[tuple[str, str], ImportedQuestions]:
     """Add or update any number of questions, each an id and a text, in batches; of an id that comes twice the later.
 
     Items are taken as they are sent, so that they need not fit into memory. A batch is durable when the next one goes
     out: an import that broke can be begun again, and changes nothing that is there.
+
+    `in_flight`: batches that are sent at once; with more than one, an id must not come twice. `progress`: called with
+    the counts until then, after each batch.
     """
     return Upload(
         path="/questions",
@@ -84,6 +96,8 @@ def import_questions(
         total=ImportedQuestions(),
         max_items=max_items,
         max_bytes=max_bytes,
+        in_flight=in_flight,
+        progress=progress,
         key_of=_id,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sameask_client.asking import Verdict
 from sameask_client.collections import Thresholds
+from sameask_client.errors import WrongArgument
 from sameask_client.operation import Operation, delete, get, in_path, post, put
 from sameask_client.promises import Promise
 
@@ -177,7 +178,7 @@ def remove_release(name: str) -> Operation[None]:
 
 
 def _path(name: str) -> str:
-    """Raises ValueError for a name that means something else in a path."""
+    """Raises WrongArgument for a name that means something else in a path."""
     if name in OTHER_ROUTES:
-        raise ValueError(f"{name!r} is no release's name in a path")
+        raise WrongArgument(f"{name!r} is no release's name in a path")
     return f"{RELEASES}/{in_path(name)}"

@@ -1,9 +1,9 @@
 """Many items, sent in batches that are bounded by their number and by their bytes."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sameask_client.operation import Operation, body
 from sameask_client.parsing import read_answer
@@ -13,9 +13,12 @@ MAX_BYTES = 2**18  # what an encoder on two cores reads in about 20 seconds
 
 
 class Counts(Protocol):
-    """What the answer to a batch counts; it can be added to that of the batches before."""
+    """What the answer to a batch counts: a dataclass of numbers, of which that of all batches is the sum."""
 
-    def __add__(self, later: Self, /) -> Self: ...
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def items(self) -> int: ...
 
 
 Item = TypeVar("Item")
@@ -27,7 +30,7 @@ class Upload(Generic[Item, Counted]):
     """Collects items into requests: `add` and `rest` give those that are to be sent, `count` takes the answers.
 
     `key_of` says what may stand in a request once, if anything. Where it comes again, the request before goes out
-    first, so that the later item holds.
+    first, so that the later item holds; that is so with one request in flight alone.
     """
 
     path: str
@@ -37,14 +40,16 @@ class Upload(Generic[Item, Counted]):
     total: Counted
     max_items: int
     max_bytes: int
+    in_flight: int = 1
+    progress: Callable[[Counted], object] | None = None
     key_of: Callable[[Item], Hashable] | None = None
     _batch: list[bytes] = field(default_factory=list)
     _keys: set[Hashable] = field(default_factory=set)
     _sent: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_items < 1 or self.max_bytes < 1:
-            raise ValueError("max_items and max_bytes must be at least 1")
+        if self.max_items < 1 or self.max_bytes < 1 or self.in_flight < 1:
+            raise ValueError("max_items, max_bytes and in_flight must be at least 1")
         self._head = body({"collection": self.collection})[:-1] + b',"%s":[' % self.items.encode()
         self._bytes = len(self._head)
 
@@ -73,5 +78,9 @@ class Upload(Generic[Item, Counted]):
         return Operation("POST", self.path, read_counts, content=content, note=note)
 
     def count(self, answer: Counted) -> None:
-        """Add the answer to a request to those before."""
-        self.total = self.total + answer
+        """Add the answer to a request to those before, and tell of the sum."""
+        names = [counted.name for counted in fields(answer)]
+        sums = {name: getattr(self.total, name) + getattr(answer, name) for name in names}
+        self.total = type(answer)(**sums)
+        if self.progress:
+            self.progress(self.total)

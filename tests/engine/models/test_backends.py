@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.engine.bases import WEIGHTS
 from app.engine.models import backends as backends_module
 from app.engine.models import openvino as openvino_forward
 from app.engine.models.backends import AUTO, CANDIDATES, TORCH, Measured, device_for, run_on
@@ -24,7 +25,7 @@ from app.engine.models.opening import open_models
 from app.engine.models.openvino import MAX_PART_TOKENS, ROWS, check_can_run, convert
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.models.tokens import Tokens
-from app.engine.release import CLASSIFIER, ENCODER, WEIGHTS, Release
+from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import BackendRefused, Unembeddable
 from app.settings import Backend
 from tests.conftest import publish_release

@@ -24,9 +24,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoModel, AutoTokenizer
 
+from app.engine.bases import WEIGHTS, find_base
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokenizer import equal
-from app.engine.release import WEIGHTS, find_base
 from app.engine.text_form import readable
 from app.errors import ModelRefused, Unembeddable
 from tests.tiny_model import MAX_TOKENS, PIECES, build_tiny_model

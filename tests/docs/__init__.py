@@ -1,0 +1,1 @@
+"""Tests of the documentation: its blocks, its names, its site."""
