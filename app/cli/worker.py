@@ -1,16 +1,14 @@
 """`sameask worker`: works on training runs, beside a server or without one, in the data directory."""
 
 import asyncio
-import os
 import signal
-import socket
 
 from app.cli.client import assert_data_directory
 from app.cli.logs import log_to_stderr
 from app.cli.terminal import print_note
 from app.data_directory import shared
 from app.settings import Settings
-from app.training_runs.worker import Worker
+from app.training_runs.worker import Worker, name_of_process
 
 
 def worker() -> None:
@@ -22,8 +20,7 @@ def worker() -> None:
     log_to_stderr(settings)
     assert_data_directory(settings)
     with shared(settings.data_dir, settings.store_url) as store:
-        holder = f"worker {os.getpid()} at {socket.gethostname()}"
-        asyncio.run(_work(Worker(store, settings, holder=holder)))
+        asyncio.run(_work(Worker(store, settings, holder=name_of_process())))
 
 
 async def _work(worker: Worker) -> None:

@@ -5,6 +5,9 @@ A run has a folder, `training/<id>` in the data directory. It is removed when no
 
 import asyncio
 import logging
+import os
+import secrets
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +29,17 @@ from app.training_runs.watch import LEASE_SECONDS, Watch
 
 REQUEST = TypeAdapter(Request)
 COMMAND = (sys.executable, "-m", "training", "retrain")
-SERVER = "server"  # as holder of leases: one server has a data directory, so what it held before it died is its own
+# As holder of leases: one server has a data directory, so what it held before it died is its own.
+SERVER = "server"
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
+
+
+def name_of_process() -> str:
+    """A name that no other process has, on any machine: numbers of processes come again, in containers above all."""
+    return f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
 
 
 class Worker:
@@ -41,13 +50,14 @@ class Worker:
         store: Store,
         settings: Settings,
         *,
-        holder: str = SERVER,
+        holder: str | None = None,
         works: bool = True,
         near_pairs: NearPairs | None = None,
         on_end: Callable[[TrainingRun], Awaitable[None]] | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """`holder` names this worker among all that share the queue; one that does not work only tells.
+        """`holder` names this worker among all that share the queue; None: the server of the data directory, or one of
+        several over a shared database. One that does not work only tells.
 
         `near_pairs(collection, limit)` gives pairs of stored questions, each (id, text), that a label might help; it is
         called in a thread. `on_end` is awaited once for each run that ended, also one that ended while no process
@@ -55,7 +65,7 @@ class Worker:
         """
         self._store = store
         self._settings = settings
-        self._holder = holder
+        self._holder = holder or (name_of_process() if settings.store_url else SERVER)
         self._works = works
         self._near_pairs = near_pairs
         self._on_end = on_end

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 from filelock import FileLock
+from pydantic import SecretStr
 
 from app.engine.release import Release
 from app.engine.store import NewLabel, Store, TrainingRun
@@ -351,6 +352,20 @@ def test_a_worker_that_has_lost_its_lease_ends_its_child(store: Store, settings:
         store.training_runs.end(run_id, room.SERVER, "interrupted")  # as another worker would
         wait_until(lambda: not lives(child.pid))
     assert store.training_runs.get(run_id).state == "interrupted"
+
+
+def test_servers_over_a_shared_database_do_not_take_each_other_s_runs(
+    store: Store, settings: Settings
+) -> None:
+    """What one holds is its own by its name: no other process has that, on whatever machine it is."""
+    shared = settings.model_copy(update={"database_url": SecretStr("postgresql://host/name")})
+    run_id = start(store)
+    with working(store, shared, "phase:training", "hang"):
+        run = reached(store, run_id, "training")
+        assert run.leased_by not in (None, room.SERVER, room.name_of_process())
+        assert store.training_runs.claim(room.name_of_process(), 30) is None
+        store.training_runs.cancel(run_id)
+        assert ended(store, run_id).state == "cancelled"
 
 
 # Found again
