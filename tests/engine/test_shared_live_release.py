@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from app.engine.index import shared
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.release import Release
@@ -47,12 +48,12 @@ def replica(
 ) -> Iterator[Open]:
     with ExitStack() as stack:
 
-        def opened(*, is_shadow: bool = False) -> Replica:
+        def opened(*, is_shadow: bool = False, digest: str = tiny_release.digest) -> Replica:
             store = stack.enter_context(closing(Store(cluster_url)))
             encoder = CountingEncoder(tiny_encoder)
             options = ServingOptions(tmp_path / "snapshots", "0.90", max_waiting_texts=10)
             live = LiveRelease(
-                tiny_release,
+                replace(tiny_release, digest=digest),
                 encoder,  # type: ignore[arg-type]  # an encoder in all that is used here
                 None,
                 store,
@@ -156,3 +157,22 @@ def test_shadow_writes_along_when_it_goes_live(replica: Open) -> None:
     shadow.live.go_live()
     shadow.store.questions.upsert("default", [("b", "text b")])
     assert shadow.live.shows(1, 2)
+
+
+def test_replaced_texts_are_forgotten_once_no_replica_s_index_needs_them(
+    replica: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that went along with their questions; an index of another release has yet to learn that they went."""
+    monkeypatch.setattr(shared, "PURGE_AFTER", 1)
+    one = replica()
+    other = replica(is_shadow=True, digest="b" * 64)
+    one.write(a="text a")
+    other.live.follow(1)
+    one.write(a="another text")
+    one.live.indexes.upkeep()
+    assert sorted(one.store.questions.read(1, [1, 2])) == [1, 2]  # the other one is at 1
+    other.live.follow(1)
+    assert other.live.index(1).ids().tolist() == [2]
+    one.write(a="a third text")
+    one.live.indexes.upkeep()
+    assert sorted(one.store.questions.read(1, [1, 2, 3])) == [2, 3]

@@ -104,7 +104,7 @@ class SharedIndex:
 
     def __init__(self, collection_key: int, table: VectorTable, known: KnownStates) -> None:
         self.key = collection_key
-        self.unpurged = 0  # changes by this process since replaced versions were last forgotten
+        self.unpurged = 0  # changes since replaced versions were last forgotten here, about
         self._table = table
         self._known = known
         self._lock = threading.Lock()  # before the one that all replicas share
@@ -276,8 +276,10 @@ class SharedIndexes:
         self._known.changed(self._table.graphs())
 
     def upkeep(self) -> None:
-        """See what other replicas did; build and drop graphs, unless another one does. From a thread of its own."""
+        """See what other replicas did; forget replaced versions once they are many; build and drop graphs, unless
+        another one does. From a thread of its own."""
         self.look()
+        self.save_when_due()
         changed = self._known.take_changed()
         if not changed:
             return
@@ -316,9 +318,16 @@ class SharedIndexes:
 
     def go_along(self, embed: Embed) -> None:
         """From now on, vectors that this model makes are written along with questions."""
-        self._store.questions.along.begin(self._table, embed, lambda key: self[key].look())
+        self._store.questions.along.begin(self._table, embed, self._written)
 
     # Inside
+
+    def _written(self, collection_key: int) -> None:
+        """See what was written along; `upkeep` forgets the versions that it replaced."""
+        index = self[collection_key]
+        before = index.revision
+        index.look()
+        index.unpurged += index.revision - before
 
     def _let_go(self, collection_key: int) -> None:
         self._indexes.pop(collection_key, None)
