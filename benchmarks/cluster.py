@@ -3,11 +3,12 @@
     python benchmarks/cluster.py --questions train.tsv.gz dev.tsv.gz --vectors kept.npy
     python benchmarks/cluster.py --vectors kept.npy --database postgresql://user@host/migrated_database
 
-Vectors come from a file of (n, d) unit vectors; where there is none, the default release's encoder makes it of the
-questions. *exact* and *sameask* are those of `benchmarks/indexes.py`, each in a process of its own. *pgvector* is the
-shared index as replicas use it: vectors are inserted 4,096 a transaction, then one process of the server builds the
-graph. The server is one of this script's own on a socket, unless an address is given. The last 1,000 vectors are asked
-and not indexed; three tenths of the others are then deleted. `per s` and `p50` are of one query at a time.
+Vectors come from a file of (n, d) unit vectors. Where there is none, it is made of the questions, by the default
+release's encoder. Rows called exact and sameask are those of `benchmarks/indexes.py`, each in a process of its own.
+Those called pgvector are the shared index as replicas use it. Vectors are inserted 4,096 a transaction, then one
+process of the server builds the graph. The server is one of this script's own on a socket, unless an address is given.
+The last 1,000 vectors are asked and not indexed; three tenths of the others are then deleted. `per s` and
+`p50` are of one query at a time.
 """
 
 import argparse
