@@ -131,7 +131,7 @@ def test_replicas_that_write_at_the_same_time_lose_nothing(replica: Open) -> Non
         wrong = []
         mine = replicas[number % 2]
         for round_ in range(4):
-            text = f"text of {number} in round {round_}"
+            text = f"text of {'abcd'[number]} in round {round_}"  # no two of the same characters
             revision = mine.write(**{f"q{number}": text, f"extra{number}-{round_}": f"{text} too"})
             for each in replicas:
                 searched, found = each.nearest(text)
