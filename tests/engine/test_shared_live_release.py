@@ -163,9 +163,9 @@ def test_replaced_texts_are_forgotten_once_no_replica_s_index_needs_them(
     replica: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that went along with their questions; an index of another release has yet to learn that they went."""
+    other = replica(is_shadow=True, digest="b" * 64)
     monkeypatch.setattr(shared, "PURGE_AFTER", 1)
     one = replica()
-    other = replica(is_shadow=True, digest="b" * 64)
     one.write(a="text a")
     other.live.follow(1)
     one.write(a="another text")
@@ -173,6 +173,7 @@ def test_replaced_texts_are_forgotten_once_no_replica_s_index_needs_them(
     assert sorted(one.store.questions.read(1, [1, 2])) == [1, 2]  # the other one is at 1
     other.live.follow(1)
     assert other.live.index(1).ids().tolist() == [2]
+    assert sorted(one.store.questions.read(1, [1, 2])) == [1, 2]  # not due there
     one.write(a="a third text")
     one.live.indexes.upkeep()
     assert sorted(one.store.questions.read(1, [1, 2, 3])) == [2, 3]
