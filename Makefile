@@ -49,7 +49,8 @@ test-backends: $(VENV)/.installed-dev ## what must hold on every backend, on eac
 	for backend in $(BACKENDS); do HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_BACKEND=$$backend \
 	  $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ON_EACH) || exit 1; done
 
-OVER_POSTGRESQL := tests/engine/test_postgres.py tests/engine/test_copying.py tests/engine/test_store.py tests/engine/test_labels.py \
+OVER_POSTGRESQL := tests/engine/index tests/engine/test_shared_live_release.py tests/test_replicas.py \
+  tests/engine/test_postgres.py tests/engine/test_copying.py tests/engine/test_store.py tests/engine/test_labels.py \
   tests/engine/test_training_runs.py tests/engine/test_activations.py tests/engine/test_state_machine.py tests/engine/test_gone_collections.py \
   tests/test_keys.py tests/test_detector.py tests/promises tests/webhook tests/http tests/web/test_questions.py tests/web/test_review.py tests/cli/test_database.py
 test-cluster: $(VENV)/.installed-dev ## the tests of what is stored, and of what is asked over HTTP, over PostgreSQL

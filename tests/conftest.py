@@ -48,8 +48,6 @@ STORE = os.environ.get("TEST_STORE", "sqlite")  # or postgresql, for whatever is
 ON_BOTH = {  # modules whose tests run on both, whatever that says
     "tests.engine.test_store",
     "tests.engine.test_labels",
-    "tests.engine.test_training_runs",
-    "tests.engine.test_activations",
 }
 WIDE_DIMENSION = 48
 RELEASES = Path(__file__).parent.parent / "releases"
