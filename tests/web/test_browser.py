@@ -144,6 +144,7 @@ def test_who_comes_back_finds_the_candidates_again(seen: Watched) -> None:
 def test_two_questions_are_compared(seen: Watched) -> None:
     page = seen.page
     seen.open("/?id=support-065")
+    page.get_by_text("Nothing near; the 10 nearest").click()
     page.locator("#c1").get_by_role("link", name="Compare").click()
     expect(page.get_by_role("heading", name="Word by word")).to_be_visible()
     assert "a=support-065" in page.url
