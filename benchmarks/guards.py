@@ -166,7 +166,7 @@ def _written(encoder: Encoder, classifier: PairClassifier, work: Path) -> Writte
         served.labels,
         served.domains,
         served.rows,
-        served.is_paraphrase,
+        served.has_duplicate,
         is_capped=np.zeros(len(pairs), dtype=np.bool_),  # each guard is tried by itself
     )
     questions = [cluster.question for cluster in read_clusters("calibration")]

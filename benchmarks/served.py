@@ -5,10 +5,11 @@
     python benchmarks/served.py --demo                                 # the example corpus
     python benchmarks/served.py --pairs dev_report.tsv.gz --others train.tsv.gz   # labelled pairs of Quora
 
-The server holds every cluster's question among `--stored` questions of other domains. It is asked each paraphrase,
+The server holds every cluster's question among `--stored` questions of other domains, and is asked each paraphrase,
 each near-miss and each near-miss's twin, at the settings that users get. A paraphrase has one right id; a near-miss
-and its twin have none. Of labelled pairs, the second questions are stored and the first ones asked; what is called a
-duplicate there and was never labelled is counted apart.
+and its twin have none; an id of another cluster is right where both readers of the pair say that both ask the same. Of
+labelled pairs, the second questions are stored and the first ones asked; what is called a duplicate there and was never
+labelled is counted apart.
 
 Intervals of precision are over resampled clusters (bootstrap, 95 %).
 """
@@ -29,11 +30,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from app.engine.text import folded_pair_digest
 from app.settings import Settings
 from benchmarks.corpus import say
 from benchmarks.processes import run, serving
 from training.pairs import read_pairs
-from training.written import Cluster, Side, read_clusters
+from training.written import Cluster, Side, read_across, read_clusters
 
 ROOT = Path(__file__).parent.parent
 BATCH = 50  # questions in a request
@@ -238,11 +240,13 @@ def _answer(asked: Asked, result: Any) -> Answer:
     right_verdict: str | None = None
     for candidate in result["candidates"]:
         id_, verdict = candidate["id"], candidate["verdict"]
-        if id_ in asked.right and right_verdict != "duplicate":
+        asks_the_same = folded_pair_digest(asked.text, candidate["text"]) in read_across()
+        is_right = id_ in asked.right or asks_the_same
+        if is_right and right_verdict != "duplicate":
             right_verdict = verdict
         if verdict == "duplicate":
-            is_known = id_ in asked.right or asked.wrong is None or id_ in asked.wrong
-            calls.append(Call(id_ in asked.right if is_known else None))
+            is_known = is_right or asked.wrong is None or id_ in asked.wrong
+            calls.append(Call(is_right if is_known else None))
     return Answer(asked, result["verdict"], calls, right_verdict)
 
 

@@ -1,7 +1,8 @@
 """Written clusters and other questions in; the pairs that a service would judge out.
 
 Each cluster's question is stored among many of other domains; its paraphrases, near-misses and their twins are asked,
-and each is judged against the nearest stored ones. So base rate and candidates are those of a service.
+and each is judged against the nearest stored ones. So base rate and candidates are those of a service. Two clusters may
+ask the same, whoever wrote them did not look: such pairs were read, and count as duplicates (`read_across`).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.models.encoder import Encoder
+from app.engine.text import folded_pair_digest
 from training.progress_writer import ProgressWriter
 from training.slices import in_slices
-from training.written import Cluster
+from training.written import Cluster, read_across
 
 NEAREST = 5  # stored questions that are judged for one that is asked
 
@@ -35,7 +37,8 @@ class Asked:
 class Served:
     """What is judged: n pairs of an asked and a stored question, the nearest stored first for each asked one.
 
-    A pair is a duplicate (`labels`) where a paraphrase meets its own cluster's question.
+    A pair is a duplicate (`labels`) where a paraphrase meets its own cluster's question, or where whoever read the pair
+    says that two clusters ask the same.
     """
 
     asked: Sequence[Asked]
@@ -55,9 +58,11 @@ class Served:
         return np.array([self.asked[row].cluster for row in self.rows])
 
     @property
-    def is_paraphrase(self) -> NDArray[np.bool_]:
-        """Of each asked question, whether it is one that has a stored duplicate."""
-        return np.array([one.kind == "paraphrase" for one in self.asked])
+    def has_duplicate(self) -> NDArray[np.bool_]:
+        """Of each asked question, whether it has a stored duplicate: a paraphrase has, found or not."""
+        has = np.array([one.kind == "paraphrase" for one in self.asked])
+        has[self.rows[self.labels]] = True
+        return has
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -99,12 +104,16 @@ def serve_by(
     places = nearest.ravel()
     is_own = places == np.array([asked[row].cluster for row in rows])
     is_paraphrase = np.array([one.kind == "paraphrase" for one in asked])[rows]
+    candidates = [stored[place] for place in places]
+    across = read_across()
+    couples = zip(rows, candidates, strict=True)
+    is_across = [folded_pair_digest(asked[row].text, text) in across for row, text in couples]
     return Served(
         asked,
         rows,
-        [stored[place] for place in places],
+        candidates,
         near[rows, places].astype(np.float32),
-        is_own & is_paraphrase,
+        (is_own & is_paraphrase) | np.array(is_across),
     )
 
 

@@ -72,7 +72,7 @@ def served_answers(
 ) -> Answers:
     """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
     file = work / f"served-{side}.npz"
-    if not _has_caps(file):
+    if not _is_whole(file):
         served = serve(encoder, read_clusters(side), other_questions(), progress)
         logits = in_slices(classifier.score, served.pairs, progress)
         aside = file.with_name(f".{file.name}")
@@ -83,7 +83,7 @@ def served_answers(
             labels=served.labels,
             domains=served.domains,
             rows=served.rows,
-            is_paraphrase=served.is_paraphrase,
+            has_duplicate=served.has_duplicate,
             is_capped=capped(served.pairs),
         )
         aside.replace(file)
@@ -94,17 +94,17 @@ def served_answers(
             kept["labels"],
             kept["domains"],
             kept["rows"],
-            kept["is_paraphrase"],
+            kept["has_duplicate"],
             kept["is_capped"],
         )
 
 
-def _has_caps(file: Path) -> bool:
-    """Whether the file is there, and an earlier version has not left it without what guards see."""
+def _is_whole(file: Path) -> bool:
+    """Whether the file is there, and not of a version that did not know all of it."""
     if not file.exists():
         return False
     with np.load(file) as kept:
-        return "is_capped" in kept.files
+        return {"is_capped", "has_duplicate"} <= set(kept.files)
 
 
 def other_questions() -> list[str]:
@@ -122,6 +122,6 @@ def _by(answers: Answers, features: int) -> Answers:
         answers.labels,
         answers.domains,
         answers.rows,
-        answers.is_paraphrase,
+        answers.has_duplicate,
         answers.is_capped,
     )

@@ -29,14 +29,14 @@ class Answers:
     """Served pairs of several domains: features (n,) each, labels (n,), and for each pair its domain, the cluster of
     its asked question, and the number of that question.
 
-    `questions` asked in all, of which `paraphrases` have a stored duplicate, whether it was found or not.
+    A question may have a stored duplicate that was not found.
     """
 
     features: Sequence[NDArray[np.float32]]
     labels: NDArray[np.bool_]
     domains: NDArray[np.str_]
     rows: NDArray[np.int64]  # the place of each pair's asked question
-    is_paraphrase: NDArray[np.bool_]  # of each asked question
+    has_duplicate: NDArray[np.bool_]  # of each asked question: a stored one asks the same
     is_capped: NDArray[np.bool_]  # of each pair: however probable, it is `review` at most
 
 
@@ -114,7 +114,7 @@ def duplicate_threshold(
         return Threshold(None, None, 0.0, 0)
     hits = int(right[best - 1])
     lowest = float(probabilities[order[best - 1]])
-    recall = hits / int(answers.is_paraphrase.sum())
+    recall = hits / int(answers.has_duplicate.sum())
     return Threshold(lowest, _bound(hits, best), recall, best)
 
 
@@ -152,9 +152,9 @@ def promises(
 def review_threshold(probabilities: NDArray[np.float64], answers: Answers) -> float:
     """Where `review` begins: as late as it loses few of the paraphrases that are asked, and earlier only where there is
     room for more to look at."""
-    best = np.zeros(len(answers.is_paraphrase))
+    best = np.zeros(len(answers.has_duplicate))
     np.maximum.at(best, answers.rows, probabilities)
-    few_lost = float(np.quantile(best[answers.is_paraphrase], LOST_AT_MOST, method="lower"))
+    few_lost = float(np.quantile(best[answers.has_duplicate], LOST_AT_MOST, method="lower"))
     fills = float(np.quantile(best, 1 - REVIEW_AT_MOST, method="lower"))
     return min(few_lost, fills)
 
@@ -164,24 +164,24 @@ def verdict_shares(
 ) -> Mapping[str, float]:
     """Shares of what is asked: how paraphrases and the others are answered."""
     probabilities = calibration.probability(*answers.features)
-    best = np.zeros(len(answers.is_paraphrase))
+    best = np.zeros(len(answers.has_duplicate))
     np.maximum.at(best, answers.rows, probabilities)
     duplicate_from = thresholds.duplicate[target].probability
     from_there = np.inf if duplicate_from is None else duplicate_from
     called = (probabilities >= from_there) & ~answers.is_capped
     right = np.zeros(len(best), dtype=np.bool_)
     np.logical_or.at(right, answers.rows, called & answers.labels)
-    is_paraphrase = answers.is_paraphrase
+    has_duplicate = answers.has_duplicate
     is_duplicate = np.zeros(len(best), dtype=np.bool_)
     np.logical_or.at(is_duplicate, answers.rows, called)
     is_new = best < thresholds.review
     is_review = ~is_new & ~is_duplicate
     wrong = called & ~answers.labels
     return {
-        "paraphrases_right": float(right[is_paraphrase].mean()),
-        "paraphrases_new": float(is_new[is_paraphrase].mean()),
-        "others_duplicate": float(is_duplicate[~is_paraphrase].mean()),
-        "others_new": float(is_new[~is_paraphrase].mean()),
+        "paraphrases_right": float(right[has_duplicate].mean()),
+        "paraphrases_new": float(is_new[has_duplicate].mean()),
+        "others_duplicate": float(is_duplicate[~has_duplicate].mean()),
+        "others_new": float(is_new[~has_duplicate].mean()),
         "review": float(is_review.mean()),
         "wrong_of_called": float(wrong.sum() / max(1, called.sum())),
     }

@@ -5,9 +5,12 @@ The data set lies beside this module, in `data/written/`; its README.md is its c
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from app.engine.rows import read_rows
+from app.engine.text import folded_pair_digest
 from app.errors import CommandError
 
 WRITTEN = Path(__file__).parent / "data" / "written"
@@ -16,6 +19,8 @@ QUESTION = "Q:"
 PARAPHRASE = "="
 NEAR_MISS = "!"
 TWIN = "~"
+ACROSS = "across.tsv"  # pairs of different clusters that were read
+SAME = "same"
 KINDS = frozenset(
     {
         *(
@@ -76,6 +81,17 @@ def read_clusters(side: Side, folder: Path = WRITTEN) -> list[Cluster]:
     for file in files:
         clusters += _read_file(file)
     return clusters
+
+
+@cache
+def read_across(folder: Path = WRITTEN) -> frozenset[bytes]:
+    """Pairs of different clusters that ask the same, as both of two readers said; by `folded_pair_digest`.
+
+    Raises CommandError for a broken file.
+    """
+    rows = read_rows(folder / ACROSS, ["question1", "question2", "read_as"])
+    pairs = [row.values for row in rows if row.values[2] == SAME]
+    return frozenset(folded_pair_digest(str(one), str(other)) for one, other, _ in pairs)
 
 
 def _read_file(file: Path) -> list[Cluster]:

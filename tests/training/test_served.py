@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.engine.text import folded_pair_digest
+from training import served as served_room
 from training.served import NEAREST, Asked, Served, serve_by
 from training.written import Cluster, NearMiss
 
@@ -44,7 +46,7 @@ def test_all_but_the_stored_question_are_asked(served: Served) -> None:
         Asked("cat food", 1, "pets", "paraphrase"),
         Asked("feed dog", 1, "pets", "near-miss"),
     ]
-    assert served.is_paraphrase.tolist() == [True, False, False, True, False]
+    assert served.has_duplicate.tolist() == [True, False, False, True, False]
 
 
 def test_each_is_judged_against_the_nearest(served: Served) -> None:
@@ -61,6 +63,18 @@ def test_each_is_judged_against_the_nearest(served: Served) -> None:
 def test_only_a_paraphrase_and_its_own_question_are_duplicates(served: Served) -> None:
     duplicates = [pair for pair, label in zip(served.pairs, served.labels, strict=True) if label]
     assert duplicates == [("tube patch how", "patch tube"), ("cat food", "feed cat")]
+
+
+def test_clusters_that_ask_the_same_are_duplicates_of_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A near-miss of one cluster asks what another cluster's question asks, as two readers found."""
+    across = frozenset([folded_pair_digest("feed dog", "dog brake")])
+    monkeypatch.setattr(served_room, "read_across", lambda: across)
+    served = serve_by(encode, CLUSTERS, OTHERS)
+    duplicates = [pair for pair, label in zip(served.pairs, served.labels, strict=True) if label]
+    assert ("feed dog", "dog brake") in duplicates
+    assert served.has_duplicate.tolist() == [True, False, False, True, True]
 
 
 def test_domains_and_clusters_are_those_of_what_is_asked(served: Served) -> None:

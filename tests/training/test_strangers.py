@@ -27,7 +27,7 @@ def _answers(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Answers:
         labels=labels,
         domains=np.array([DOMAINS[place % 10] for place in range(len(labels))]),
         rows=np.arange(len(labels)),
-        is_paraphrase=labels,
+        has_duplicate=labels,
         is_capped=np.zeros(len(labels), dtype=np.bool_),
     )
 

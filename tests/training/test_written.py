@@ -1,12 +1,22 @@
 """The written clusters: what a file says, and that the data set is what its card says."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from app.engine.text import normalize
+from app.engine.rows import read_rows
+from app.engine.text import folded_pair_digest, normalize
 from app.errors import CommandError
-from training.written import WRITTEN, Cluster, NearMiss, Side, read_clusters
+from training.written import (
+    ACROSS,
+    WRITTEN,
+    Cluster,
+    NearMiss,
+    Side,
+    read_across,
+    read_clusters,
+)
 
 SIDES: tuple[Side, ...] = ("train", "calibration", "report")
 
@@ -101,3 +111,31 @@ def test_no_text_stands_twice_on_any_side() -> None:
 def test_no_text_holds_a_tab() -> None:
     for file in WRITTEN.rglob("*.txt"):
         assert "\t" not in file.read_text("utf-8")
+
+
+def test_only_what_both_readers_call_the_same_is_the_same(tmp_path: Path) -> None:
+    rows = ["side\tquestion1\tquestion2\tread_as", "report\ta b\tc d\tsame"]
+    rows += ["report\te\tf\tdifferent", "report\tg\th\tunclear"]
+    (tmp_path / ACROSS).write_text("\n".join(rows), "utf-8")
+    assert read_across(tmp_path) == {folded_pair_digest("C d", "a b")}
+
+
+def test_pairs_of_different_clusters_are_as_the_card_counts_them() -> None:
+    rows = [row.values for row in read_rows(WRITTEN / ACROSS, ["side", "read_as"])]
+    assert Counter((side, read_as) for side, read_as in rows) == {
+        ("calibration", "same"): 66,
+        ("calibration", "different"): 308,
+        ("calibration", "unclear"): 12,
+        ("report", "same"): 56,
+        ("report", "different"): 234,
+        ("report", "unclear"): 15,
+    }
+    clusters = [cluster for side in SIDES for cluster in read_clusters(side)]
+    within = {
+        folded_pair_digest(one, other)
+        for cluster in clusters
+        for one in _texts(cluster)
+        for other in _texts(cluster)
+    }
+    assert len(read_across()) == 122
+    assert within.isdisjoint(read_across())
