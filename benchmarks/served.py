@@ -5,8 +5,8 @@
     python benchmarks/served.py --demo                                 # the example corpus
     python benchmarks/served.py --pairs dev_report.tsv.gz --others train.tsv.gz   # labelled pairs of Quora
 
-The server holds every cluster's question among `--stored` questions of other domains. It is asked each paraphrase,
-each near-miss and each near-miss's twin, at the settings that users get. A paraphrase has one right id; a near-miss
+The server holds every cluster's question among `--stored` questions of other domains. It is asked each paraphrase, each
+near-miss and each near-miss's twin, at the settings that users get. A paraphrase has one right id; a near-miss
 and its twin have none; an id of another cluster is right where both readers of the pair say that both ask the same. Of
 labelled pairs, the second questions are stored and the first ones asked; what is called a duplicate there and was never
 labelled is counted apart.

@@ -26,7 +26,7 @@ def test_a_table_shows_its_columns_and_first_rows() -> None:
     )
     assert seen("a", b"id\ttext\n1\tOne?\n").rows == [["1", "One?"]]
     assert seen("a", b"id;text\n1;caf\xe9\n") == Preview(
-        "CSV with ; in cp1252", ["id", "text"], [["1", "café"]]
+        "CSV, separated by semicolons in cp1252", ["id", "text"], [["1", "café"]]
     )
     assert seen("a", "id,text\n1,é\n".encode("utf-16")).rows == [["1", "é"]]
     assert seen("a.csv", b"\xef\xbb\xbfid,text\n1,One?\n").columns == ["id", "text"]

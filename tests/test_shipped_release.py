@@ -8,19 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.engine.bases import KNOWN, MPNET, WEIGHTS, BaseModel, from_hub
 from app.engine.data import OUT_OF_DOMAIN
+from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.scorer import similarity
-from app.errors import ReleaseRefused
+from app.errors import ModelRefused, ReleaseRefused
 from app.settings import Settings
 from training.evaluation import evaluate, read_evidence
 from training.pairs import LabelledPair, read_pairs
 
 ROOT = Path(__file__).parent.parent
 MOST_BYTES = 12 * 2**20
+MOST_BYTES_OF_LARGER = 30 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,23 @@ def test_the_folder_is_small_and_has_nothing_that_the_manifest_does_not_name(
     }
     assert sum(files.values()) <= MOST_BYTES
     assert files.keys() == {*release.manifest["files"], "manifest.json"}
+
+
+def test_the_larger_release_holds_the_same_bi_encoder_and_a_difference_from_its_own_base(
+    release: Release,
+) -> None:
+    """Its base is not here unless somebody fetched it."""
+    larger = Release.open(ROOT / "releases" / "mpnet-questions")
+    sizes = [file.stat().st_size for file in larger.path.rglob("*")]
+    assert sum(sizes) <= MOST_BYTES_OF_LARGER
+    assert larger.manifest["files"]["encoder.safetensors"] == sha256(
+        release.path / "encoder.safetensors"
+    )
+    assert larger.classifier_base == BaseModel(MPNET, {WEIGHTS: KNOWN[MPNET].digest})
+    assert larger.base == release.base == release.classifier_base
+    assert larger.by_pair
+    with pytest.raises(ModelRefused, match=rf"`sameask base {MPNET}` fetches it"):
+        from_hub(MPNET)
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,11 @@ def _models(manifest: Mapping[str, Any], *, with_classifier: bool) -> str:
     if not manifest["training"]:
         return f"The model `{base}` as it is, with a calibration of its similarity to a probability and thresholds."
     models = "A bi-encoder and a pair classifier" if with_classifier else "A bi-encoder"
+    bases = f"`{base}`"
+    if "classifier_base" in manifest:
+        bases += f" and `{manifest['classifier_base']['name']}`"
     lines = [
-        f"{models}, trained from `{base}`, with their calibration and thresholds.",
+        f"{models}, trained from {bases}, with their calibration and thresholds.",
         "",
     ]
     for part, steps in manifest["training"].items():

@@ -112,8 +112,15 @@ def _epochs(given: Given, ingredients: Ingredients) -> list[Epoch]:
     epochs = []
     for number in numbers:
         epoch = sample_epoch(ingredients, SEED + number)
-        epochs.append(replace(epoch, pairs=epoch.pairs[: given.limit]))
+        epochs.append(_shortened(epoch, given.limit) if given.limit else epoch)
     return epochs
+
+
+def _shortened(epoch: Epoch, limit: int) -> Epoch:
+    """The first of its pairs, which stand in random order."""
+    pairs = epoch.pairs[:limit]
+    left = set(pairs)
+    return Epoch([pair for pair in epoch.written if pair in left], pairs)
 
 
 def portion_of(name: str, pairs: Sequence[LabelledPair], count: int) -> Portion:

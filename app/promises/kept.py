@@ -2,11 +2,20 @@
 
 import asyncio
 from dataclasses import dataclass
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.collection_thresholds import TIGHTER, Evidence, Point, Promise, derive
+from app.engine.collection_thresholds import (
+    LEAST_DUPLICATE,
+    STARTS,
+    TIGHTER,
+    Evidence,
+    Point,
+    Promise,
+    derive,
+)
 from app.engine.drawing import Plan, plan
 from app.engine.live_release import LiveRelease
 from app.engine.scorer import CollectionThresholds
@@ -14,6 +23,7 @@ from app.engine.store import Collection, Derived, Store
 from app.promises.labelled import LabelledPairs
 from app.promises.pool import Pool
 from app.promises.queue import Claims, Queue
+from app.promises.report import Shortfall
 
 GROWN, FEW = 1.2, 10  # times and pairs by which a pool may grow before thresholds are derived anew
 ASKED_AT_MOST = 2000  # texts of those asked lately that the pool takes in
@@ -32,6 +42,16 @@ class Standing:
     def curve(self) -> list[Point]:
         """Precision and recall against threshold."""
         return self.evidence.curve()
+
+    def shortfall(self) -> Shortfall | None:
+        """How much the collection's near pairs may say of its target; None where that is kept, or none is asked for."""
+        if self.promise is None or self.promise.is_kept:
+            return None
+        least = max(self.thresholds.review, LEAST_DUPLICATE)
+        pairs = int(self.evidence.pairs_above([least])[0])
+        starts = [start for start in STARTS if start >= least]
+        fewest = min(self.evidence.lacking_at(starts, self.promise.target_precision), default=inf)
+        return Shortfall(least, pairs, round(fewest) if isfinite(fewest) else None)
 
     def promises(self) -> list[Promise]:
         """What is known of promises from 0.90 to 0.99."""

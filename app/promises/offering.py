@@ -7,10 +7,11 @@ import numpy as np
 from app.detector import Detector
 from app.engine.drawing import Plan
 from app.engine.store import Offer, Store
-from app.engine.text import Words
+from app.engine.text import TextPair, Words, pair_digest
 from app.engine.verdicts import Judge, Pair
 from app.errors import NotReady
 from app.promises.kept import Kept
+from app.promises.pool import NearPair
 from app.promises.queue import DrawnPair, OfferedPair
 from app.promises.report import Look
 
@@ -41,7 +42,7 @@ class Offering:
             drawn = kept.queue.draw(plan, kept.queue.waiting(), kept.release.release.digest)
             if drawn is None:
                 break
-            if not await self._is_there(kept, drawn):
+            if not await self._is_there(kept, drawn.near):
                 kept.pool.remove(drawn.near.digest)
                 continue
             offer = await self._detector.write(self._note, kept, drawn)
@@ -50,6 +51,19 @@ class Offering:
             else:
                 offered.append(kept.queue.claim(drawn.near, offer, by))
         return [self._look(kept, one) for one in offered], has_counted
+
+    async def offer_again(self, kept: Kept, by: str, texts: TextPair) -> Look | None:
+        """The pair of these texts, if it was offered before, is there still, and nobody has answered it."""
+        first, second = texts
+        pair = pair_digest(Words.of(first), Words.of(second))
+        near = kept.pool.get(pair)
+        if near is None or kept.labelled.is_answered(pair) or not await self._is_there(kept, near):
+            return None
+        in_collection = self._store.offers.in_collection
+        offers = await self._detector.read(in_collection, kept.collection.name, [pair])
+        if pair not in offers:
+            return None
+        return self._look(kept, kept.queue.claim(near, offers[pair], by))
 
     async def _first_pairs(self, kept: Kept) -> None:
         """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""
@@ -65,11 +79,11 @@ class Offering:
         kept.labelled.renew([offer.pair])
         return offer
 
-    async def _is_there(self, kept: Kept, drawn: DrawnPair) -> bool:
+    async def _is_there(self, kept: Kept, near: NearPair) -> bool:
         """Whether the questions of a pair still stand there with these texts."""
-        ids = drawn.near.questions
+        ids = near.questions
         texts = await self._detector.read(self._store.questions.texts, kept.key, ids)
-        stored = dict(zip(drawn.near.ids, drawn.near.texts, strict=True))
+        stored = dict(zip(near.ids, near.texts, strict=True))
         return all(texts.get(id_) == stored[id_] for id_ in ids)
 
     def _look(self, kept: Kept, one: OfferedPair) -> Look:

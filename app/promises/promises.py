@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from app.background import background_tasks, repeat
 from app.detector import Detector
 from app.engine.store import Store
+from app.engine.text import TextPair
 from app.promises.activity import MOST_NAMED, Activity
 from app.promises.kept_collections import KeptCollections
 from app.promises.offering import Offering
-from app.promises.report import Figures, Offered, PromiseState, Report
+from app.promises.report import Figures, Look, Offered, PromiseState, Report
 from app.promises.upkeep import Upkeep
 
 PAUSE_SECONDS = 0.1
@@ -50,6 +51,7 @@ class Promises:
             labels = await self._detector.read(self._store.offers.labelled_pairs, kept.key)
             curve = await asyncio.to_thread(standing.curve)
             promises = await asyncio.to_thread(standing.promises)
+            shortfall = await asyncio.to_thread(standing.shortfall)
         thresholds = [point.threshold for point in curve]
         return Report(
             collection=kept.collection,
@@ -63,6 +65,7 @@ class Promises:
             asked_hours=self._activity.hours,
             curve=curve,
             volumes=self._activity.a_day(name, thresholds),
+            shortfall=shortfall,
         )
 
     async def offer(self, name: str, by: str, limit: int) -> Offered:
@@ -109,6 +112,18 @@ class Promises:
                 states.append(PromiseState(name, promise.is_kept, labels, promise.lacking))
         today = await self._detector.read(self._store.labels.given_lately)
         return Figures(self._activity.verdicts, states[:MOST_NAMED], today)
+
+    async def offer_again(self, name: str, by: str, texts: TextPair) -> Look | None:
+        """The pair of these texts to a person once more, who has just taken back a label on it.
+
+        None where it is near no more, or is labelled by others or skipped. Raises CollectionNotFound, NotReady.
+        """
+        with self._detector.live.in_use() as live:
+            kept = await self.kept.of(name, live)
+            async with kept.lock:
+                if await self.upkeep.learn(kept):
+                    self.upkeep.renew_soon(name)
+                return await self._offering.offer_again(kept, by, texts)
 
     async def forget_asked(self, name: str) -> None:
         """Let go of what was asked in a collection, now that it was erased. Raises CollectionNotFound."""

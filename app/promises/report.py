@@ -25,6 +25,17 @@ class Report:
     asked_hours: float
     curve: Sequence[Point]
     volumes: Sequence[float | None]  # questions a day, for each point of the curve
+    shortfall: "Shortfall | None"  # of the collection's target, where its labels don't support it
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Near pairs from the least probability up at which `duplicate` may begin, and about how many labels there the
+    target would take beside those that are given; None where no number would do."""
+
+    least: float
+    pairs: int
+    labels: int | None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from app.releases.catalogue import Catalogue, Entry
 from app.releases.comparison import Diff, compare
 from app.releases.history import History
 from app.releases.opening import Opener
+from app.releases.silence import silent_at
 from app.releases.swap import Shadow
 from app.releases.swap import ShadowProgress as ShadowProgress
 
@@ -158,6 +159,13 @@ class Releases:
             if name in usable:
                 return name
         raise NothingBefore
+
+    async def silent_at(self, name: str, collection: str) -> float | None:
+        """As `app.releases.silence` says it. Raises ReleaseNotFound, CollectionNotFound."""
+        entry = await asyncio.to_thread(self._catalogue.entry, name)
+        stored = await asyncio.to_thread(self._store.collections.get, collection)
+        live, shadow = self._detector.live, self._current_shadow()
+        return silent_at(entry.release, live, shadow, stored) if entry.release else None
 
     # Changing
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from app.engine.findings import Candidate, Finding
-from app.engine.store import Question
+from app.engine.store import Collection, Question
 from app.leaving import while_connected
 from app.scopes import KeyScope
 from app.web.page import Page, ThePage
@@ -19,6 +19,7 @@ from app.web.words import Run, marked, turning_of
 
 TOP_K = 10
 EXAMPLES = 3
+TRIED_IDS = 100
 
 router = APIRouter()
 
@@ -36,12 +37,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Answer:
-    """A finding as the page shows it; `without` is the id of the stored question that is asked, if one is."""
+    """A finding as the page shows it; `without` is the id of the stored question that is asked, if one is.
+
+    `stored` is how many questions the collection holds; `free_id` is proposed, should this one be added.
+    """
 
     finding: Finding
     shown: Sequence[Shown]
     without: str
     milliseconds: float
+    stored: int
+    free_id: str
 
     @property
     def best(self) -> Shown | None:
@@ -146,7 +152,17 @@ async def _answer(page: Page, question: str, without: str = "") -> Answer:
         of_pair = said.get((question, candidate.text), Said())
         thread = thread_of(stored, candidate.id)
         shown.append(Shown(f"c{number}", candidate, runs, of_pair, thread))
-    return Answer(finding, shown, without, milliseconds)
+    free_id = await _free_id(page, stored)
+    return Answer(finding, shown, without, milliseconds, stored.questions, free_id)
+
+
+async def _free_id(page: Page, stored: Collection) -> str:
+    """The next free number, for who may write; empty where so many that follow are taken."""
+    if page.visitor.lacks(KeyScope.WRITE):
+        return ""
+    numbers = [str(stored.questions + step) for step in range(1, TRIED_IDS + 1)]
+    taken = await page.read(page.store.questions.revisions, stored.key, numbers)
+    return next((number for number in numbers if number not in taken), "")
 
 
 async def _examples(page: Page) -> list[Question]:

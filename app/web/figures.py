@@ -23,6 +23,7 @@ class Figure:
     low: float
     high: float
     y: int
+    pairs: int | None  # that it was measured on
 
     @property
     def x(self) -> float:
@@ -43,8 +44,13 @@ class FigureRow:
 
     name: str
     pairs_from: str
-    pairs: int
     of_releases: Sequence[Figure | None]
+
+    @property
+    def pairs(self) -> int | None:
+        """How many pairs all of them were measured on; None where releases left out others, that they learnt from."""
+        counts = {figure.pairs for figure in self.of_releases if figure}
+        return counts.pop() if len(counts) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def table_of(releases: Sequence[Listed]) -> FigureTable:
         for figure, words in FIGURES.items():
             values = [_figure(one, figure, place) for place, one in enumerate(of_set)]
             if any(values):
-                rows.append(FigureRow(words, name, present[0]["pairs"], values))
+                rows.append(FigureRow(words, name, values))
     return FigureTable(releases, rows)
 
 
@@ -91,7 +97,11 @@ def _figure(of_set: Mapping[str, Any] | None, name: str, place: int) -> Figure |
     interval = of_set.get("intervals", {}).get("probability", {}).get(name)
     if not isinstance(value, float | int) or not isinstance(interval, list) or len(interval) != 2:
         return None
-    return Figure(float(value), float(interval[0]), float(interval[1]), 10 + ROW_HEIGHT * place)
+    low, high = map(float, interval)
+    pairs = of_set.get("pairs")
+    return Figure(
+        float(value), low, high, 10 + ROW_HEIGHT * place, pairs if isinstance(pairs, int) else None
+    )
 
 
 def _place(value: float) -> float:

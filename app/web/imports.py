@@ -108,7 +108,11 @@ def _columns(page: Page, one: Import) -> HTMLResponse:
 
 
 def _shown(page: Page, one: Import) -> HTMLResponse:
-    return page.part("import_job.html", imported=one)
+    """How far it is; once it has written, what shows the collection's questions is asked for anew."""
+    answer = page.part("import_job.html", imported=one)
+    if one.done and not one.is_under_way:
+        answer.headers["HX-Trigger"] = "questions-changed"
+    return answer
 
 
 def _name_and_size(request: Request) -> tuple[str, int]:

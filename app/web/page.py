@@ -106,11 +106,13 @@ class Page:
             listed = await self.read(self.store.collections.page, "", MAX_LISTED_COLLECTIONS)
         if current not in listed:
             listed = [current, *listed]
+        live = self.detector.live
         return {
             "screens": [one for one in SCREENS if not self.visitor.lacks(one.scope)],
             "collections": listed,
             "stored": current,
-            "live": self.detector.live.release.name,
+            "live": live.release.name,
+            "is_silent": live.thresholds(current.key).duplicate is None,
         }
 
 

@@ -30,7 +30,7 @@ async def questions_page(page: ThePage) -> HTMLResponse:
 @router.get("/page/questions/list")
 async def questions_list(page: ThePage) -> HTMLResponse:
     """The list alone."""
-    return page.part("questions_list.html", **await _listed(page))
+    return page.part("questions_listed.html", **await _listed(page))
 
 
 @router.get("/page/questions/edit")
@@ -62,7 +62,9 @@ async def add_question(page: ThePage) -> HTMLResponse:
         await page.read(page.store.questions.get, page.collection, question_id)
     except QuestionNotFound:
         await page.detector.add(page.collection, [(question_id, text)])
-        return _and_list(page.part("questions_added.html", question_id=question_id))
+        stored = await page.read(page.store.collections.get, page.collection)
+        answer = page.part("questions_added.html", question_id=question_id, stored=stored)
+        return _and_list(answer)
     raise InvalidRequest(FieldError("id", "is stored already: change it in the list"))
 
 
@@ -89,7 +91,8 @@ async def delete_question(page: ThePage) -> HTMLResponse:
     """Delete a question."""
     question = await _question(page)
     await page.detector.remove(page.collection, question.id)
-    return page.part("questions_deleted.html", question_id=question.id)
+    stored = await page.read(page.store.collections.get, page.collection)
+    return page.part("questions_deleted.html", question_id=question.id, stored=stored)
 
 
 @router.get("/page/questions/export")

@@ -6,7 +6,7 @@ from typing import cast
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from app.errors import FieldError, InvalidRequest, NoShadow
+from app.errors import FieldError, InvalidRequest, NoShadow, NothingBefore
 from app.releases.releases import Listed, ShadowProgress
 from app.training_runs.queue import RecipeName, TrainingRun
 from app.web.figures import table_of
@@ -37,6 +37,7 @@ async def releases_page(page: ThePage) -> HTMLResponse:
         shadow=await _shadow(page),
         figures=table_of(_compared(releases)),
         runs=await page.training_runs.page(None, RUNS),
+        before=await _before(page),
     )
 
 
@@ -109,7 +110,7 @@ async def show_shadow(page: ThePage) -> HTMLResponse:
 async def open_shadow(page: ThePage) -> HTMLResponse:
     """Open a release beside the live one."""
     await page.releases.open_shadow(_name(page))
-    return _and_list(await _on_its_way(page))
+    return _and_list(await _on_its_way(page, is_asked=True))
 
 
 @router.post("/page/releases/shadow/close")
@@ -130,6 +131,7 @@ async def show_diff(page: ThePage) -> HTMLResponse:
         name=name,
         diff=diff,
         change=change,
+        silent_at=await page.releases.silent_at(name, page.collection),
         verdicts=("duplicate", "review", "different"),
         examples=diff.changed[:EXAMPLES],
     )
@@ -140,7 +142,8 @@ async def ask_before(page: ThePage) -> HTMLResponse:
     """Is this release to be live? Asked before it is made so; `back` where it is the one before."""
     back = "back" in page.fields
     name = await page.releases.before() if back else _name(page)
-    return page.part("releases_ask.html", name=name, back=back)
+    silent_at = await page.releases.silent_at(name, page.collection)
+    return page.part("releases_ask.html", name=name, back=back, silent_at=silent_at)
 
 
 @router.post("/page/releases/activate")
@@ -149,14 +152,14 @@ async def activate_release(page: ThePage) -> HTMLResponse:
     reason = _words(page, "reason")
     force = _words(page, "force")
     await page.releases.activate(_name(page), force or reason, force=bool(force))
-    return _and_list(await _on_its_way(page))
+    return _and_list(await _on_its_way(page, is_asked=True))
 
 
 @router.post("/page/releases/roll-back")
 async def roll_back_release(page: ThePage) -> HTMLResponse:
     """Make the release live that the question named: the one that was live before."""
     await page.releases.activate(_name(page), _words(page, "reason") or "rolled back")
-    return _and_list(await _on_its_way(page))
+    return _and_list(await _on_its_way(page, is_asked=True))
 
 
 @router.get("/page/releases/remove")
@@ -173,11 +176,20 @@ async def remove_release(page: ThePage) -> HTMLResponse:
     return _and_list(page.part("releases_removed.html", name=name))
 
 
-async def _on_its_way(page: Page) -> HTMLResponse:
+async def _before(page: Page) -> str | None:
+    """What can be gone back to."""
+    with suppress(NothingBefore):
+        return await page.releases.before()
+    return None
+
+
+async def _on_its_way(page: Page, *, is_asked: bool = False) -> HTMLResponse:
+    """`is_asked`: somebody has just asked for it, and shall see it."""
     return page.part(
         "releases_shadow.html",
         shadow=await _shadow(page),
         live_release=await page.releases.live(),
+        is_asked=is_asked,
     )
 
 

@@ -100,9 +100,10 @@ async def skip_offered(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/review/undo")
 async def undo_offered(page: ThePage) -> HTMLResponse:
-    """Take back a label of this sitting."""
+    """Take back a label of this sitting, and show its pair again."""
     label_id = page.fields.number("label")
     was_duplicate = page.fields.truth("is_duplicate")
+    pair = page.fields.text("first"), page.fields.text("second")
     page.fields.check()
     await take_back(page, label_id)
     before = _tally(page)
@@ -111,7 +112,11 @@ async def undo_offered(page: ThePage) -> HTMLResponse:
         max(before.different - (not was_duplicate), 0),
         before.skipped,
     )
-    answer = page.part("review_undone.html", tally=tally)
+    look = await _promises(page).offer_again(page.collection, page.visitor.name, pair)
+    values = await _next(page)
+    if look:
+        values["offered"] = await _shown(page, look)
+    answer = page.part("review_undone.html", tally=tally, is_back=look is not None, **values)
     answer.headers["HX-Trigger"] = "labelled"
     return answer
 

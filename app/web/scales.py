@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.web.page import Page
+from app.web.templates import precision
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Marks:
         whose = (
             "by labels of this collection" if self.is_own else "measured on other sites’ questions"
         )
-        share = f"{self.target * 100:.4g} in 100"
-        return f"Of what is called duplicate, at least {share} are; {whose}."
+        return f"What is called duplicate has precision {precision(self.target)} or more; {whose}."
 
 
 async def marks_of(page: Page) -> Marks:

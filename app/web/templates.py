@@ -74,4 +74,9 @@ def clock(moment: str) -> str:
     return f"{day(moment)}, {datetime.fromisoformat(moment):%H:%M}"
 
 
-environment.filters.update(count=count, day=day, clock=clock)
+def precision(value: float) -> str:
+    """`0.90`, `0.975`: a precision, or one that is asked for, as every screen writes it."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+environment.filters.update(count=count, day=day, clock=clock, precision=precision)

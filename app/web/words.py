@@ -89,14 +89,16 @@ def aligned(
 
 
 def _differing(text: str, other: str) -> list[Span]:
-    """Where words of the text stand that the other has not in the same place."""
+    """Where words of the text stand that the other has not in the same place; nowhere, where that is half of them."""
     words = list(WORD.finditer(text))
     others = list(WORD.finditer(other))
     spans: list[Span] = []
+    differing = 0
     for tag, start, end, _, _ in _operations(words, others) or ():
         if tag != "equal" and end > start:
             spans.append(_span(words, start, end))
-    return spans
+            differing += end - start
+    return spans if 2 * differing < len(words) else []
 
 
 def _operations(

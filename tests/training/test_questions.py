@@ -146,6 +146,8 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
     assert encoders[0] == encoders[1]
     learnt = made.manifest["training"]["classifier"]["cross-encoder"]
     assert (learnt["pairs"], learnt["epochs"], learnt["start"]) == (64, 1, str(larger))
+    assert 0 < learnt["written"] < 1
+    assert f"`{tiny_model}` and `{larger}`" in (made.path / "README.md").read_text("utf-8")
     assert made.manifest["training"]["encoder"] == parent.manifest["training"]["encoder"]
     _, opened = open_models(made, "cpu")
     assert opened

@@ -22,6 +22,10 @@ MEANT = (
     "Failed to load resource",  # of an answer of 4xx
     *("htmx:sendAbort", "htmx:afterRequest"),  # of a request that a newer one has replaced
 )
+POLICY_BROKEN = "the policy forbids"
+TELL_OF_THE_POLICY = f"""document.addEventListener("securitypolicyviolation", (event) => {{
+  console.error("{POLICY_BROKEN}", event.violatedDirective, event.sourceFile, event.lineNumber);
+}})"""
 SERIOUS = ("serious", "critical")
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "img"
 
@@ -84,6 +88,7 @@ def watched(
         viewport={"width": width, "height": height}, color_scheme=scheme, **options
     )
     context.set_default_timeout(PATIENCE_MILLISECONDS)
+    context.add_init_script(TELL_OF_THE_POLICY)
     page = context.new_page()
     seen = Watched(page, address)
     own = urlsplit(address).netloc
@@ -95,7 +100,9 @@ def watched(
 
     def note_message(message: Any) -> None:
         is_meant = any(words in message.text for words in MEANT)
-        if message.type in ("error", "warning") and not is_meant:
+        if "Content Security Policy" in message.text:
+            seen.faults.append(message.text)  # of whatever level
+        elif message.type in ("error", "warning") and not is_meant:
             seen.faults.append(message.text)
 
     page.on("request", note_request)

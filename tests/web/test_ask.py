@@ -122,7 +122,33 @@ def test_a_label_that_says_nothing_is_refused_and_nothing_is_saved(pages: TestCl
 def test_an_empty_collection_has_no_candidates(pages: TestClient) -> None:
     pages.put("/collections/empty")
     answer = part(pages, "/page/ask", question="One?", collection="empty")
-    assert answer.one("div", class_="answer").text == "new Nothing is stored yet in empty."
+    assert answer.all("div", class_="answer") == []
+    told = answer.one("p", class_="note")
+    assert told.text == "No questions are stored yet: import a file."
+    assert told.one("a")["href"] == "/page/questions?collection=empty#import"
+
+
+def test_what_is_nowhere_near_is_folded_under_one_line(pages: TestClient) -> None:
+    question = "Which colour has the sky?"
+    texts_of = [PROTECT, LOCK, "Where are my invoices?"]
+    said = [
+        {"questions": [question, text], "is_duplicate": False, "by": "anna"} for text in texts_of
+    ]
+    labels = pages.post("/labels", json={"labels": said}).json()["labels"]
+    answer = part(pages, "/page/ask", question=question)
+    fold = answer.one("details", class_="fold")
+    assert "open" not in fold.attributes
+    assert fold.one("summary").text.startswith("Nothing near; the 3 nearest (")
+    assert answer.one("h2").text == "No candidate"
+    for label in labels:
+        pages.delete(f"/labels/{label['id']}", params={"by": "anna"})
+
+
+def test_the_next_free_number_is_proposed_as_id(pages: TestClient) -> None:
+    pages.put("/collections/numbered")
+    write(pages, "numbered", **{"1": "How do I pay?", "3": "Where is it?"})
+    answer = part(pages, "/page/ask", question="May I pay?", collection="numbered")
+    assert answer.one("input", id="asked-id")["value"] == "4"
 
 
 def test_a_candidate_leads_to_its_thread_by_the_template_of_the_collection(

@@ -94,7 +94,29 @@ def test_deleting_asks_first(pages: TestClient) -> None:
     assert pages.get("/questions/pay?collection=faq").status_code == 200
     deleted = part(pages, row.one("form")["hx-post"], collection="faq", id="pay")
     assert ids(deleted) == []
+    assert counts(deleted) == ["30 questions", "Export 30", "30", "faq (30)"]
     assert pages.get("/questions/pay?collection=faq").status_code == 404
+
+
+def counts(answer: Element) -> list[str]:
+    """Every count of the collection's questions that an answer renews."""
+    renewed = [
+        answer.one("p", id="stored-facts"),
+        answer.one("button", id="export-all"),
+        answer.one("dd", id="stored-questions"),
+        answer.one("option", id="shown-collection"),
+    ]
+    assert {one["hx-swap-oob"] for one in renewed} == {"true"}
+    return [one.text.partition(",")[0] for one in renewed]
+
+
+def test_the_list_renews_every_count(pages: TestClient) -> None:
+    page = shown(pages, "/page/questions", collection="faq")
+    listed = part_of(pages, "/page/questions/list")
+    assert counts(listed) == ["31 questions", "Export 31", "31", "faq (31)"]
+    for tag, id_ in (("p", "stored-facts"), ("button", "export-all"), ("dd", "stored-questions")):
+        assert "hx-swap-oob" not in page.one(tag, id=id_).attributes
+    assert page.one("option", id="shown-collection").text == "faq (31)"
 
 
 def part_of(client: TestClient, path: str, **parameters: str) -> Element:
@@ -135,6 +157,7 @@ def test_a_file_is_imported_in_steps(pages: TestClient) -> None:
     job = parsed(pages.get(address, headers=HTMX).text)
     assert texts(job.one("tbody").all("td")) == ["3", "title must not be empty"]
     assert "1 line can be imported into faq; 1 line can’t be." in job.text
+    assert "hx-trigger" not in pages.get(address, headers=HTMX).headers
     (back,) = [one for one in job.all("button") if one.text == "Other columns"]
     again = parsed(pages.get(back["hx-get"], headers=HTMX).text).one("form")
     assert "data-sends" not in again.attributes  # the file is here already
@@ -148,7 +171,18 @@ def test_a_file_is_imported_in_steps(pages: TestClient) -> None:
     (button,) = [one for one in job.all("button") if one.text == "Import 1 line"]
     part(pages, button["hx-post"])
     wait_until(lambda: "1 line is in" in pages.get(address, headers=HTMX).text)
+    assert pages.get(address, headers=HTMX).headers["hx-trigger"] == "questions-changed"
     assert pages.get("/questions/f-1?collection=faq").json()["text"] == "How do I import?"
+
+
+def test_a_column_of_tickets_is_taken_for_the_ids(pages: TestClient) -> None:
+    named = {"X-File-Name": "a.csv", "X-File-Size": "24"}
+    content = b"Ticket;Subject\n7;Why is?\n"
+    seen = pages.post("/page/import/preview", content=content, headers={**BYTES, **named})
+    form = parsed(seen.text).one("form")
+    assert "CSV, separated by semicolons" in form.text
+    chosen = [one["value"] for one in form.all("option") if "selected" in one.attributes]
+    assert chosen == ["Subject", "Ticket"]
 
 
 def test_a_file_that_is_not_the_one_leaves_nothing_behind(pages: TestClient) -> None:

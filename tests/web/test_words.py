@@ -14,6 +14,15 @@ def test_words_that_the_other_lacks_are_marked_with_what_stands_between_them() -
     ]
 
 
+def test_no_word_is_marked_where_half_of_them_differ() -> None:
+    assert marked("Where are my invoices", "Where is my card") == [
+        Run("Where are my invoices", "same")
+    ]
+    assert marked("Where are my new invoices", "Where are my old bills")[1:] == [
+        Run("new invoices", "other")
+    ]
+
+
 def test_letter_case_makes_no_difference() -> None:
     assert marked("HOW do I?", "how do i?") == [Run("HOW do I?", "same")]
 
@@ -26,7 +35,7 @@ def test_what_turns_the_meaning_is_marked_as_such() -> None:
 
 
 def test_a_span_past_the_end_marks_nothing_past_it() -> None:
-    assert marked("on", "off", [(1, 9)]) == [Run("o", "other"), Run("n", "turns")]
+    assert marked("on", "off", [(1, 9)]) == [Run("o", "same"), Run("n", "turns")]
 
 
 @pytest.mark.parametrize("text", ["", "🙂", "نعم", "a" * 10, "  "])

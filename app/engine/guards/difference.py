@@ -9,7 +9,7 @@ from app.engine.reasons import Code, Reason, Span, Spans
 
 SENTENCES: Mapping[Code, str] = {
     "language": "not in English, the only language that the release is for",
-    "negation": "only one says {either}",
+    "negation": "only one of the two says “{either}”",
     "opposite": "opposite: {one} → {other}",
     "direction": "swapped: {one}",
     "identifier": "the codes differ: {one} → {other}",

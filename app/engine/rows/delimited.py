@@ -22,6 +22,12 @@ from app.errors import UnreadableFile
 TAB = "\t"
 DELIMITERS = (TAB, ";", ",", "|")
 NONE = "\n"  # of a file with one column: no cell holds it, and none is parted
+KINDS = {
+    TAB: "TSV",
+    ",": "CSV",
+    ";": "CSV, separated by semicolons",
+    NONE: "one column",
+}
 SEP = re.compile(r"\ufeff?sep=(.)$", re.IGNORECASE)  # by which Excel is told
 MAX_HEADER_LINES = 100
 QUOTED = re.compile('"((?:[^"]|"")*)"')
@@ -162,7 +168,7 @@ class Delimited:
     def kind(self) -> str:
         """Its delimiter and its encoding, where they are not the usual ones."""
         delimiter, _ = self._header_of(self._lines(), ())
-        named = {TAB: "TSV", ",": "CSV", NONE: "one column"}.get(delimiter, f"CSV with {delimiter}")
+        named = KINDS.get(delimiter, f"CSV, separated by {delimiter}")
         return named if self._encoding.startswith("utf-8") else f"{named} in {self._encoding}"
 
     def columns(self) -> list[str]:

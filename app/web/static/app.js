@@ -46,18 +46,34 @@
 
   function tellFields(slot) {
     const place = slot.closest("[data-problem-here]");
+    let isAllTold = true;
     for (const item of all("li[data-field]", slot)) {
       const field = one(`[name="${CSS.escape(item.dataset.field)}"]:not([type=hidden])`, place);
-      if (!field) continue;
+      if (!field) {
+        isAllTold = false;
+        continue;
+      }
       const error = document.createElement("p");
       error.className = "field-error";
+      error.role = "alert";
       error.dataset.of = error.id = `${field.id || field.name}-error`;
       error.textContent = item.textContent.trim();
       field.setAttribute("aria-invalid", "true");
       field.setAttribute("aria-describedby", error.id);
       field.after(error);
     }
+    if (isAllTold && one("li[data-field]", slot)) slot.replaceChildren();
   }
+
+  // What somebody does next on the screen takes old problems away, but those that are asked again by themselves.
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const { triggeringEvent } = event.detail.requestConfig;
+    if (!triggeringEvent || !["click", "submit"].includes(triggeringEvent.type)) return;
+    for (const slot of all("[data-problem]")) {
+      if (!one("[data-again]", slot)) slot.replaceChildren();
+    }
+  });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, requestConfig } = event.detail;
@@ -119,6 +135,14 @@
     opener = event.detail.requestConfig.elt;
     opened.focus({ preventScroll: true });
     opened.scrollIntoView({ block: "center" });
+  });
+
+  // Done beside the pair, the focus goes back to it: the next key would press the same button again.
+
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const { thenFocus } = event.detail.requestConfig.elt.dataset;
+    const next = thenFocus && one(thenFocus);
+    if (next) next.focus({ preventScroll: true });
   });
 
   document.addEventListener("click", (event) => {

@@ -106,7 +106,10 @@ def test_lines_of_delimiters_alone_are_blank(tmp_path: Path) -> None:
 
 
 def test_kind_and_columns_are_told(tmp_path: Path) -> None:
-    assert read_columns(file_of(tmp_path, "id ; text\n")) == ("CSV with ;", ["id", "text"])
+    assert read_columns(file_of(tmp_path, "id ; text\n")) == (
+        "CSV, separated by semicolons",
+        ["id", "text"],
+    )
     assert read_columns(file_of(tmp_path, QUORA))[0] == "TSV"
     assert read_columns(file_of(tmp_path, "text\n")) == ("one column", ["text"])
 

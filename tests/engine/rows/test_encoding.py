@@ -71,4 +71,7 @@ def test_broken_utf_16_is_refused(tmp_path: Path) -> None:
 
 def test_the_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "q").write_bytes(TEXT.encode("cp1252"))
-    assert read_columns(tmp_path / "q") == ("CSV with ; in cp1252", ["id", "text"])
+    assert read_columns(tmp_path / "q") == (
+        "CSV, separated by semicolons in cp1252",
+        ["id", "text"],
+    )
