@@ -20,7 +20,7 @@ def worker() -> None:
     log_to_stderr(settings)
     assert_data_directory(settings)
     with shared(settings.data_dir, settings.store_url) as store:
-        asyncio.run(_work(Worker(store, settings, holder=name_of_process())))
+        asyncio.run(_work(Worker(store, settings, holder=f"worker {name_of_process()}")))
 
 
 async def _work(worker: Worker) -> None:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 def name_of_process() -> str:
     """A name that no other process has, on any machine: numbers of processes come again, in containers above all."""
-    return f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
+    return f"{os.getpid()} at {socket.gethostname()} {secrets.token_hex(4)}"
 
 
 class Worker:
