@@ -26,7 +26,9 @@ def copy(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Copy a whole store: questions with their revisions, labels, collections, keys, training runs, all or nothing.
+    """Copy a whole store from a data directory to a PostgreSQL database, or back.
+
+    Questions with their revisions, labels, collections, keys and training runs come along, all or nothing.
 
     Both are read again, and compared by a digest of each table. No server may run on TO, nor on a data directory FROM.
     Releases and snapshots are files, and stay. Whoever lists processes reads addresses: name no password in one, but in

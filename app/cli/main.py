@@ -79,7 +79,7 @@ COMMANDS = {
     ),
     "migrate": Command(
         "app.cli.migrate:migrate",
-        "Bring the schema of the database of SAMEASK_DATABASE_URL up to date.",
+        "Bring the schema of the database of SAMEASK_DATABASE_URL up to date, also of an empty one.",
     ),
     "copy": Command(
         "app.cli.copy:copy",

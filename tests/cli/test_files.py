@@ -194,8 +194,9 @@ def test_labels_and_mining_read_the_same_files(sameask: Sameask, tmp_path: Path)
     assert json.loads(line)["id1"] in ("1", ["1"]) or "1" in json.loads(line)["ids1"]
 
 
-# docs/files.md
+# docs/files.md and the pages that it leads to
 
+RECIPES = [PAGE.parent / "how-to" / name for name in ("github-issues.md", "forum.md")]
 ISSUES = [
     {"number": 7, "title": "It doesn't start", "url": "https://github.example/a/b/issues/7"},
     {"number": 8, "title": "How do I start it?", "url": "https://github.example/a/b/issues/8"},
@@ -205,12 +206,13 @@ TOPICS = 'id,title\n12,How do I start it?\n13,"It doesn\'t, why?"\n'
 
 
 @pytest.mark.parametrize("issues", [ISSUES, REST])
-def test_the_recipes_of_the_page_work(
+def test_the_recipes_of_the_pages_work(
     sameask: Sameask, tmp_path: Path, url: str, issues: list[dict[str, object]]
 ) -> None:
     (tmp_path / "issues.json").write_text(json.dumps(issues))
     (tmp_path / "topics.csv").write_text(TOPICS)
-    commands = re.findall(r"^sameask (import .*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    pages = "".join(page.read_text("utf-8") for page in RECIPES)
+    commands = re.findall(r"^sameask (import .*) --url \$URL$", pages, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         imported = sameask(*command.split(), "--url", url)
