@@ -17,9 +17,9 @@ ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,openvino,training]'
 
 FROM build AS build-cuda
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,training]'
-# What the larger release stands on; its digest is checked.
-RUN .venv/bin/sameask base all-mpnet-base-v2
+# With what the larger release stands on; its digest is checked.
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,training]' \
+  && .venv/bin/sameask base all-mpnet-base-v2
 
 FROM python:3.12-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data
