@@ -222,7 +222,8 @@ class LiveRelease:
         index = self.indexes[collection_key]
         with index.catching_up:
             index.open()
-            chunk = self._embed_changes(collection_key, index.revision)
+            since = index.revision
+            chunk = self._embed_changes(collection_key, since)
             while chunk:
                 changes, embedding = chunk
                 # The model is at work on the next chunk while this one goes into the index.
@@ -231,7 +232,8 @@ class LiveRelease:
                     if changes.complete
                     else self._embed_changes(collection_key, changes.revision)
                 )
-                self._apply(collection_key, index, changes, embedding.result())
+                self._apply(collection_key, index, since, changes, embedding.result())
+                since = changes.revision
                 self.indexes.save_when_due()
                 if changes.complete:
                     index.caught_up()
@@ -263,7 +265,12 @@ class LiveRelease:
         }
 
     def _apply(
-        self, collection_key: int, index: CollectionIndex, changes: Changes, outcomes: Outcomes
+        self,
+        collection_key: int,
+        index: CollectionIndex,
+        since: int,
+        changes: Changes,
+        outcomes: Outcomes,
     ) -> None:
         self._quarantine.compare(collection_key, changes.added, outcomes)
         revisions = []
@@ -272,7 +279,8 @@ class LiveRelease:
             if not isinstance(outcome, Exception):
                 revisions.append(question.revision)
                 vectors.append(outcome[None])
-        index.apply(changes.revision, revisions, np.concatenate(vectors), changes.removed)
+        made = np.concatenate(vectors)
+        index.apply(changes.revision, revisions, made, changes.removed, since=since)
 
     # As a shadow
 

@@ -43,8 +43,14 @@ class CollectionIndex(Protocol):
         added: Sequence[int],
         vectors: NDArray[np.float32],
         removed: Sequence[int],
+        *,
+        since: int | None = None,
     ) -> None:
-        """Move to `revision` in one step: remove questions, and add others with their vectors (n, d)."""
+        """Move to `revision` in one step: remove questions, and add others with their vectors (n, d).
+
+        These are the changes since a revision; None: since the one that it shows. Where it is at another one by then,
+        as others moved it, nothing is done.
+        """
 
     def caught_up(self) -> None:
         """From now on it may be asked."""

@@ -100,6 +100,8 @@ class IndexInMemory:
         added: Sequence[int],
         vectors: NDArray[np.float32],
         removed: Sequence[int],
+        *,
+        since: int | None = None,  # noqa: ARG002 - nobody else moves it
     ) -> None:
         """Move to `revision` in one step: remove questions, and add others with their vectors (n, d)."""
         self._index.apply(revision, added, vectors, removed)

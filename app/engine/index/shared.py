@@ -141,10 +141,12 @@ class SharedIndex:
         added: Sequence[int],
         vectors: NDArray[np.float32],
         removed: Sequence[int],
+        *,
+        since: int | None = None,
     ) -> None:
         """Move to `revision` in one transaction. Raises NotReady where another replica is at work on it, which can only
         be if this one lost its connection."""
-        begins_at = self.revision
+        begins_at = self.revision if since is None else since
         if self._table.apply(self.key, begins_at, revision, added, vectors, removed):
             self.unpurged += revision - begins_at
         self.look()

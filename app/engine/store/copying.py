@@ -29,7 +29,7 @@ class Copied:
 
 
 def copy_store(source: Store, target: Store) -> list[Copied]:
-    """Copy all, or nothing. Both are read again then, and their digests compared.
+    """Copy all, or nothing. The copy is read again, and compared by a digest of each table.
 
     Nobody may write to the target meanwhile; whoever writes to the source is not waited for. Raises StoreNotEmpty,
     CopyFailed.

@@ -102,6 +102,7 @@ class DerivedRecords:
         """Let go of a collection's thresholds, by every release."""
         within = derived_thresholds.c.collection_key == collection_key
         with self._database.writing() as connection:
+            self._collections.lock(connection, collection_key)  # as `note` does
             connection.execute(sa.delete(derived_thresholds).where(within))
 
     def of_release(self, release: str) -> dict[int, Derived]:

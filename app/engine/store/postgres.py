@@ -179,7 +179,7 @@ def parsed(url: str) -> sa.URL:
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres") or not rest:
         raise DatabaseUnusable("the address of a database must begin with postgresql://")
-    if rest.partition("?")[0].count("@") > 1:
+    if rest.count("@") > 1:
         raise DatabaseUnusable(
             "the address of a database has several @: those of a password are written %40"
         )

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
 from app.engine.store.driver import Driver
+from app.errors import DatabaseUnusable, NotReady
 
 EF_SEARCH = 192
 # A search goes on where what it found was deleted; hits are sorted by whoever asks.
 SETTINGS = (f"SET hnsw.ef_search = {EF_SEARCH}", "SET hnsw.iterative_scan = relaxed_order")
 GRAPH = "m = 24, ef_construction = 100"
+# What PostgreSQL says: it has no such extension, its user may not make one, a lock took longer than `lock_timeout`.
+LACKS_IT, FORBIDS_IT, WAITED_LONG = "0A000", "42501", "55P03"
 QUERIES_AT_ONCE = 32  # in one statement
 GRAPH_BYTES = 700  # that building a graph takes for a vector, beside the vector
 # It takes as long as it takes, in one process: others would need shared memory, of which containers have little.
@@ -107,10 +110,22 @@ class VectorTables:
         table = VectorTable(self._driver, vectors_of, dimension)
         with self._driver.writing() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_number('tables')}, 0)")
-            connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
+            self._extend(connection)
             connection.exec_driver_sql(STATES)
             connection.exec_driver_sql(VECTORS.format(table=table.name, dimension=dimension))
         return table
+
+    def _extend(self, connection: sa.Connection) -> None:
+        """Have pgvector in the database. Raises DatabaseUnusable where the server lacks it, or forbids that."""
+        try:
+            connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in (LACKS_IT, FORBIDS_IT):
+                raise
+            raise DatabaseUnusable(
+                f"the database {self._driver.place} needs pgvector: have an administrator run"
+                " CREATE EXTENSION vector in it"
+            ) from error
 
     def drop(self, vectors_of: str) -> None:
         """Drop a table, if there is one, and let no collection wait for what it lacked."""
@@ -163,7 +178,14 @@ class VectorTable:
         """Hold what only one process at a time may hold for a collection. It ends with the connection."""
         with self._each_alone() as connection:
             lock = f"({_number(self.name)}, {collection_key})"
-            connection.exec_driver_sql(f"SELECT pg_advisory_lock{lock}")
+            try:
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock{lock}")
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != WAITED_LONG:
+                    raise
+                raise NotReady(
+                    "another replica is changing the index of this collection"
+                ) from error
             try:
                 yield
             finally:
@@ -200,7 +222,7 @@ class VectorTable:
         """The same within a transaction."""
         of = {**self._of, "key": collection_key}
         held = connection.exec_driver_sql(HELD, of).first()
-        if held is None or held.revision != begins_at:
+        if held is None or held.revision != begins_at or revision < begins_at:
             return False
         size = held.size + len(added)
         if removed:

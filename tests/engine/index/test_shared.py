@@ -92,6 +92,17 @@ def test_change_that_begins_elsewhere_is_not_applied(store: Store, replica: Open
     assert one[1].ids().tolist() == [2, 3, 4, 5]
 
 
+def test_changes_since_a_revision_that_is_over_are_not_applied(store: Store, replica: Open) -> None:
+    """They were looked for before a question was written along with its vector."""
+    index = replica()[1]
+    write(store, replica(), 2)
+    index.look()
+    index.apply(3, [3], unit_vectors(1), [])
+    index.apply(2, [], NONE, [], since=2)
+    index.look()
+    assert (index.revision, index.ids().tolist()) == (3, [1, 2, 3])
+
+
 def test_only_one_replica_catches_up_at_a_time(store: Store, replica: Open) -> None:
     one = replica()
     other = replica()
