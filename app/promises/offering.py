@@ -63,7 +63,7 @@ class Offering:
         offers = await self._detector.read(in_collection, kept.collection.name, [pair])
         if pair not in offers:
             return None
-        return self._look(kept, kept.queue.claim(near, offers[pair], by))
+        return self._look(kept, kept.queue.claim_first(near, offers[pair], by))
 
     async def _first_pairs(self, kept: Kept) -> None:
         """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""

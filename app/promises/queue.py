@@ -80,6 +80,14 @@ class Queue:
         self._claims[near.digest] = offered
         return offered
 
+    def claim_first(self, near: NearPair, offer: Offer, by: str) -> OfferedPair:
+        """Let a person look at a pair from now on, before any other that they hold."""
+        others = {pair: claim for pair, claim in self._claims.items() if pair != near.digest}
+        self._claims.clear()
+        offered = self.claim(near, offer, by)
+        self._claims.update(others)
+        return offered
+
     def give_back(self, pairs: Iterable[bytes]) -> None:
         """Let nobody look at these pairs any more."""
         for pair in pairs:

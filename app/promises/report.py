@@ -30,8 +30,8 @@ class Report:
 
 @dataclass(frozen=True)
 class Shortfall:
-    """Near pairs from the least probability up at which `duplicate` may begin, and about how many labels there the
-    target would take beside those that are given; None where no number would do."""
+    """Near pairs from the least probability up at which `duplicate` may begin; about how many more labels of these the
+    target takes, None where no number would do."""
 
     least: float
     pairs: int

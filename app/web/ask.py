@@ -157,8 +157,11 @@ async def _answer(page: Page, question: str, without: str = "") -> Answer:
 
 
 async def _free_id(page: Page, stored: Collection) -> str:
-    """The next free number, for who may write; empty where so many that follow are taken."""
-    if page.visitor.lacks(KeyScope.WRITE):
+    """The next free number, for who may write; empty where so many that follow are taken.
+
+    Where ids lead to threads of a site, they are the site's to give.
+    """
+    if page.visitor.lacks(KeyScope.WRITE) or stored.url_template:
         return ""
     numbers = [str(stored.questions + step) for step in range(1, TRIED_IDS + 1)]
     taken = await page.read(page.store.questions.revisions, stored.key, numbers)

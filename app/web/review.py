@@ -36,6 +36,11 @@ class Offered:
         return self.look.offered.near.texts
 
     @property
+    def number(self) -> int:
+        """Of its offer."""
+        return self.look.offered.offer.id
+
+    @property
     def ids(self) -> tuple[str | None, str]:
         return self.look.offered.near.ids
 
@@ -61,8 +66,13 @@ async def review_page(page: ThePage) -> HTMLResponse:
 
 @router.get("/page/review/next")
 async def next_pair(page: ThePage) -> HTMLResponse:
-    """The pair to look at, where the first near pairs were still looked for."""
-    return page.part("review_next.html", **await _next(page))
+    """The pair to look at, where the first near pairs were still looked for; nothing where another one is shown."""
+    values = await _next(page)
+    offered = values["offered"]
+    shown = page.fields.given("offer")
+    if shown and not (isinstance(offered, Offered) and str(offered.number) == shown):
+        return HTMLResponse(status_code=204)
+    return page.part("review_next.html", **values)
 
 
 @router.get("/page/review/evidence")

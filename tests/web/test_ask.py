@@ -161,6 +161,7 @@ def test_a_candidate_leads_to_its_thread_by_the_template_of_the_collection(
     link = answer.one("article").one("a", class_="id")
     assert (link.text, link["href"]) == ("a/1 b", "https://forum.example/t/a%2F1%20b")
     assert link["rel"] == "noreferrer"
+    assert answer.one("input", id="asked-id")["value"] == ""  # ids are the forum's to give
 
 
 def test_one_text_under_several_ids_is_one_candidate(pages: TestClient) -> None:

@@ -28,6 +28,11 @@ def pair_in(page: Element) -> list[str]:
     return texts(page.one("article", class_="pair").all("p", class_="text"))
 
 
+def part_of(client: TestClient, address: str) -> Element:
+    """What is answered to a part of the page."""
+    return parsed(client.get(address, headers=HTMX).text)
+
+
 def test_a_pair_is_labelled_and_the_next_one_comes(client: TestClient) -> None:
     page = shown(client, "/page/review")
     first = pair_in(page)
@@ -50,6 +55,12 @@ def test_a_pair_is_labelled_and_the_next_one_comes(client: TestClient) -> None:
     assert pair_in(undone) == first
     assert undone.one("span", id="waiting").text == waiting.text
     assert client.get("/labels").json()["labels"] == []
+    why = undone.one("div", class_="asked-why")  # asked for again when a promise has changed
+    again = part_of(client, why["hx-get"])
+    assert pair_in(again) == first
+    assert again.one("div", class_="asked-why")["id"] == why["id"]
+    other = client.get("/page/review/next?offer=999999", headers=HTMX)
+    assert (other.status_code, other.text) == (204, "")
 
 
 def test_a_pair_is_skipped_for_good(client: TestClient) -> None:

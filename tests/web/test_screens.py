@@ -76,6 +76,11 @@ def test_the_pair_whose_label_is_undone_comes_back(seen: Watched) -> None:
     assert pair.all_inner_texts() == first
     assert page.locator("#waiting").inner_text() == waiting
     expect(page.locator("#just-said tr")).to_have_count(0)
+    with page.expect_response(lambda answer: "/page/review/next" in answer.url) as answered:
+        page.get_by_role("button", name="Promise it").click()
+    assert answered.value.status == 200
+    expect(page.locator("article.pair .asked-why")).to_be_visible()
+    assert pair.all_inner_texts() == first
     assert httpx.get(f"{seen.address}/labels").json()["labels"] == []
 
 
