@@ -23,7 +23,7 @@ demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask serve
 
 larger: $(LARGER_BASE) ## the demo with the larger release; its base (400 MB) is downloaded and checked
-	$(MAKE) demo SAMEASK_RELEASE=$(LARGER)
+	$(MAKE) demo SAMEASK_RELEASE=$(LARGER) DEMO_DATA=$(DEMO_DATA)-larger
 
 ifneq ($(shell nvidia-smi -L 2>/dev/null | grep '^GPU'),) # a GPU takes the larger release by itself
 demo: $(LARGER_BASE)
@@ -112,7 +112,7 @@ docs: $(VENV)/.installed-dev ## build the pages of docs/ into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) $(DEMO_DATA) site
+	rm -rf $(VENV) $(DEMO_DATA) $(DEMO_DATA)-larger site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -21,6 +21,7 @@ NO_SETTINGS = ("SAMEASK_KEY",)  # the key of a command that speaks to a server
 
 SHIPPED_RELEASE = Path("releases/minilm-questions")
 FORMER_RELEASE = Path("releases/minilm-quora")  # what SAMEASK_RELEASE was in the version before
+LARGER_RELEASE = Path("releases/mpnet-questions")  # what it is where there is a GPU
 
 
 class Settings(BaseSettings):
@@ -261,5 +262,8 @@ class Settings(BaseSettings):
 
     @property
     def former_release(self) -> Path | None:
-        """The release that the version before served, where nobody chose one; it stays in place, beside the new one."""
-        return FORMER_RELEASE if self.release == SHIPPED_RELEASE else None
+        """The release that the version before served, where nobody chose one; it stays in place, beside the new one.
+
+        The larger release came to GPUs in place of the one that ships.
+        """
+        return {SHIPPED_RELEASE: FORMER_RELEASE, LARGER_RELEASE: SHIPPED_RELEASE}.get(self.release)

@@ -39,7 +39,7 @@ from app.main import create_app
 from app.releases.at_start import AT_START
 from app.releases.releases import Releases
 from app.releases.swap import Phase, Shadow
-from app.settings import Settings
+from app.settings import FORMER_RELEASE, LARGER_RELEASE, SHIPPED_RELEASE, Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
 from tests.serving import PATIENCE_SECONDS, Model
 from tests.tiny_model import build_tiny_classifier
@@ -554,6 +554,12 @@ async def test_after_an_update_the_former_release_is_served_and_the_new_one_is_i
             await app.state.releases.shadow()
         await app.state.releases.roll_back("")
         await swapped(app.state.releases, TINY)
+
+
+def test_the_larger_release_comes_up_beside_the_one_that_ships() -> None:
+    assert Settings(release=LARGER_RELEASE).former_release == SHIPPED_RELEASE
+    assert Settings().former_release == FORMER_RELEASE
+    assert Settings(release=Path("another")).former_release is None
 
 
 async def test_a_new_data_directory_gets_what_is_shipped_now(updated: Settings) -> None:
