@@ -271,7 +271,7 @@ ARROWS: dict[str, set[str]] = {
         "app.engine.text_form",
     },
     "app.engine.bases": {"app.engine.files"},
-    "app.engine.fetching": {"app.engine.bases", "app.engine.files"},
+    "app.engine.base_fetching": {"app.engine.bases", "app.engine.files"},
     "app.engine.batching": set(),
     "app.engine.coroutines": set(),
     "app.engine.files": set(),

@@ -5,6 +5,7 @@ import random
 import shutil
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 
@@ -54,9 +55,11 @@ def test_the_folder_is_small_and_has_nothing_that_the_manifest_does_not_name(
 
 
 def test_the_larger_release_holds_the_same_bi_encoder_and_a_difference_from_its_own_base(
-    release: Release,
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its base is not here unless somebody fetched it."""
+    """Where its base is nowhere, the command that fetches it is named."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     larger = Release.open(ROOT / "releases" / "mpnet-questions")
     sizes = [file.stat().st_size for file in larger.path.rglob("*")]
     assert sum(sizes) <= MOST_BYTES_OF_LARGER

@@ -22,7 +22,7 @@ def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help=f"What is copied: {PLACE}.")],
     target: Annotated[
         str,
-        typer.Argument(metavar="TO", help=f"{PLACE.capitalize()}; nothing may be stored in it."),
+        typer.Argument(metavar="TO", help=f"Where to: {PLACE}; nothing may be stored in it."),
     ],
     as_json: AsJson = False,
 ) -> None:

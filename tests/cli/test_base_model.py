@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import bases, fetching
+from app.engine import base_fetching, bases
 from app.engine.bases import KNOWN, WEIGHTS, KnownModel
 from app.engine.files import sha256
 from tests.cli.commands import Sameask
@@ -13,7 +13,7 @@ from tests.cli.commands import Sameask
 def test_a_model_is_fetched_and_its_folder_printed(
     sameask: Sameask, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for room in (bases, fetching):
+    for room in (bases, base_fetching):
         monkeypatch.setattr(room, "FETCHED", tmp_path / "bases")
     monkeypatch.setitem(KNOWN, "tiny", KnownModel(sha256(tiny_model / WEIGHTS)))
     outcome = sameask("base", "tiny", "--from", tiny_model)
