@@ -82,7 +82,7 @@ class Recipe:
     train: Source | None = None  # pairs that the models learnt from
     # By ENCODER and CLASSIFIER: the folder of a trained model, or a difference that is published as it is.
     models: Mapping[Part, Path] | None = None
-    classifier_base: str | None = None  # what its classifier is published as a difference from
+    classifier_base: str | None = None  # of a classifier that does not go on from the parent's
     bits: int | None = None  # for each weight of the differences from the base; None: whole models
     parent: Release | None = None  # whose models these go on from, or are
     seed: int | None = None
@@ -90,6 +90,15 @@ class Recipe:
     leaks: bool = False  # rows were split at random: questions stand in several of the sets
     languages: Sequence[str] = (ENGLISH,)  # of a release without a parent; else they are its
     scales: FitScales | None = None  # fits the scales otherwise than on the pairs to tune on
+
+    @property
+    def bases(self) -> Mapping[Part, str]:
+        """What each part is a difference from; a parent's classifier may have a base of its own."""
+        classifier_base = self.classifier_base
+        if self.parent and not classifier_base:
+            classifier_base = self.parent.classifier_base.name
+        is_difference = self.bits is not None
+        return {ENCODER: self.base, CLASSIFIER: (is_difference and classifier_base) or self.base}
 
     def check(self, out: Path) -> None:
         """Raise CommandError when the sets of pairs, or `out`, don't do for a release."""
@@ -129,8 +138,7 @@ def make_release(
     """
     recipe.check(out)
     progress = progress or ProgressWriter()
-    folders = {ENCODER: find_base(recipe.base)}
-    folders[CLASSIFIER] = find_base(recipe.classifier_base or recipe.base)
+    folders = {part: find_base(name) for part, name in recipe.bases.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as stage:
         weights = _stage(Path(stage), folders, recipe)
@@ -232,9 +240,9 @@ def _manifest(recipe: Recipe, folders: Mapping[Part, Path], dimension: int) -> d
         data["before"] = _learnt_before(recipe.parent)
         data["unknown"] = _unknown(recipe, recipe.parent)
     bases = {"base_model": {"name": recipe.base, "files": _digests(folders[ENCODER])}}
-    if recipe.classifier_base:
+    if recipe.bases[CLASSIFIER] != recipe.base:
         digests = _digests(folders[CLASSIFIER])
-        bases["classifier_base"] = {"name": recipe.classifier_base, "files": digests}
+        bases["classifier_base"] = {"name": recipe.bases[CLASSIFIER], "files": digests}
     return {
         "parent": recipe.parent.name if recipe.parent else None,
         **bases,

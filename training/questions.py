@@ -48,6 +48,7 @@ EPOCHS = 2  # each of a mix drawn anew, at a learning rate that falls from its h
 NEW_RATE = 5e-5  # of a classifier that starts from another model
 NEW_FROZEN_LAYERS = 4  # of it: a third of twelve, so that its difference is a third smaller, too
 NEW_BATCH = 32
+TAUGHT = "taught.parquet"  # what a teacher said, beside the checkpoints
 NEAR_PAIRS = 10_000  # without a label, that a teacher judges beside the mix
 
 FINDING_RATE = 3e-5
@@ -87,12 +88,11 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     clusters = read_clusters("train")
     ingredients = _ingredients(given, clusters, work, progress)
     epochs = _epochs(given, ingredients)
+    encoder = _kept_encoder(given.parent) if given.keeps_encoder else None
     print_mix(epochs[0], clusters)
     progress.phase("training")
     models = {
-        ENCODER: _kept_encoder(given.parent)
-        if given.keeps_encoder
-        else _encoder(given, clusters, work, progress),
+        ENCODER: encoder or _encoder(given, clusters, work, progress),
         CLASSIFIER: _classifier(given, epochs, work, progress),
     }
     progress.phase("measuring")
@@ -167,10 +167,15 @@ def _related(
 
 
 def _kept_encoder(parent: Release) -> Path:
-    """The difference, or the folder, of the parent's bi-encoder."""
+    """The difference of the parent's bi-encoder, or its base, which it is. Raises CommandError for whole weights.
+
+    Those would be rounded, and so become another bi-encoder.
+    """
     files = parent.model(ENCODER)
     assert files
     folder, difference = files
+    if difference is None and folder.is_relative_to(parent.path):
+        raise CommandError(f"{parent.path} has whole weights, which this release could not keep")
     return difference or folder
 
 
@@ -237,7 +242,7 @@ def _taught(
     teacher: Release, pairs: Sequence[LabelledPair], work: Path, progress: ProgressWriter
 ) -> Examples:
     """What a teacher says of the pairs and of near ones without a label; asked once, and kept in `work`."""
-    file = work / "taught.parquet"
+    file = work / TAUGHT
     if not file.exists():
         keep(soften(teacher, pairs, NEAR_PAIRS, progress), file)
     return kept(file)
@@ -287,7 +292,8 @@ def _recipe(
     if given.start:
         judging["start"] = given.start
     if given.teacher:
-        judging |= {"teacher": given.teacher.name, "near": NEAR_PAIRS}
+        near = len(kept(work / TAUGHT).pairs) - len(pairs)
+        judging |= {"teacher": given.teacher.name, "near": near}
         training[CLASSIFIER] = {"distill-classifier": judging}
     if given.keeps_encoder:
         training[ENCODER] = (given.parent.manifest["training"] or {}).get(ENCODER, {})

@@ -2,7 +2,7 @@
 
 Each cluster's question is stored among many of other domains; its paraphrases, near-misses and their twins are asked,
 and each is judged against the nearest stored ones. So base rate and candidates are those of a service. Two clusters may
-ask the same, whoever wrote them did not look: such pairs were read, and count as duplicates (`read_across`).
+ask the same, since each was written by itself. Such pairs were read, and count as duplicates (`read_across`).
 """
 
 from collections.abc import Callable, Sequence
@@ -37,8 +37,8 @@ class Asked:
 class Served:
     """What is judged: n pairs of an asked and a stored question, the nearest stored first for each asked one.
 
-    A pair is a duplicate (`labels`) where a paraphrase meets its own cluster's question, or where whoever read the pair
-    says that two clusters ask the same.
+    A pair is a duplicate (`labels`) where a paraphrase meets its own cluster's question. It is one, too, where both
+    readers of the pair say that two clusters ask the same.
     """
 
     asked: Sequence[Asked]

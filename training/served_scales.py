@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.engine.files import sha256
 from app.engine.models.encoder import Encoder
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.verdicts import capped
@@ -17,7 +18,7 @@ from training.progress_writer import ProgressWriter
 from training.served import serve
 from training.slices import in_slices
 from training.strangers import Answers, fit_for_strangers, promises, verdict_shares
-from training.written import Side, read_clusters
+from training.written import ACROSS, WRITTEN, Side, read_clusters
 
 SEED = 20
 LOGIT_LIMIT = 6.0  # a classifier of many domains may be surer than one of a single site
@@ -85,6 +86,7 @@ def served_answers(
             rows=served.rows,
             has_duplicate=served.has_duplicate,
             is_capped=capped(served.pairs),
+            across=sha256(WRITTEN / ACROSS),
         )
         aside.replace(file)
     with np.load(file) as kept:
@@ -100,11 +102,11 @@ def served_answers(
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether the file is there, and not of a version that did not know all of it."""
+    """Whether the file is there, with all that this version keeps in it, by the labels as they are."""
     if not file.exists():
         return False
     with np.load(file) as kept:
-        return {"is_capped", "has_duplicate"} <= set(kept.files)
+        return "across" in kept.files and str(kept["across"]) == sha256(WRITTEN / ACROSS)
 
 
 def other_questions() -> list[str]:

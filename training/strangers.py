@@ -162,7 +162,7 @@ def review_threshold(probabilities: NDArray[np.float64], answers: Answers) -> fl
 def verdict_shares(
     calibration: Calibration, thresholds: Thresholds, target: str, answers: Answers
 ) -> Mapping[str, float]:
-    """Shares of what is asked: how paraphrases and the others are answered."""
+    """Shares of what is asked: how those with a stored duplicate (`paraphrases_…`) and the others are answered."""
     probabilities = calibration.probability(*answers.features)
     best = np.zeros(len(answers.has_duplicate))
     np.maximum.at(best, answers.rows, probabilities)

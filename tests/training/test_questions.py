@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from app.engine.bases import WEIGHTS, BaseModel
 from app.engine.files import sha256
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
-from app.engine.release import ENCODER, Release
+from app.engine.release import CLASSIFIER, ENCODER, Release
 from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier, build_tiny_model
 from training import questions, served_scales
+from training.build import Recipe, Source
 from training.elsewhere import PUBLIC_SETS
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
@@ -154,6 +156,9 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
     trained = PairClassifier.open(tmp_path / ".made.training" / "classifier-1" / "best", "cpu")
     pairs = [("How do I pay?", "How can I pay?"), ("Where is it?", "Who is she?")]
     assert opened.score(pairs) == pytest.approx(trained.score(pairs), abs=0.02)
+    recipe = Recipe(made.base.name, Source("", []), [], bits=3, parent=made)
+    assert recipe.bases == {ENCODER: str(tiny_model), CLASSIFIER: str(larger)}
+    assert replace(recipe, bits=None).bases[CLASSIFIER] == str(tiny_model)
 
 
 def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
