@@ -111,7 +111,7 @@ def _shown(page: Page, one: Import) -> HTMLResponse:
     """How far it is; once it has written, what shows the collection's questions is asked for anew."""
     answer = page.part("import_job.html", imported=one)
     if one.done and not one.is_under_way:
-        answer.headers["HX-Trigger"] = "questions-changed"
+        answer.headers["HX-Trigger-After-Swap"] = "questions-changed"
     return answer
 
 

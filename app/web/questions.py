@@ -141,7 +141,7 @@ async def _question(page: Page) -> Question:
 
 def _and_list(answer: HTMLResponse) -> HTMLResponse:
     """An answer after which the list of the page is loaded again."""
-    answer.headers["HX-Trigger"] = "questions-changed"
+    answer.headers["HX-Trigger-After-Swap"] = "questions-changed"
     return answer
 
 

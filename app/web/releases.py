@@ -207,7 +207,7 @@ def _and_reload(answer: HTMLResponse, is_over: bool) -> HTMLResponse:
 
 def _and_list(answer: HTMLResponse) -> HTMLResponse:
     """The answer, which has the list of releases asked for again."""
-    answer.headers["HX-Trigger"] = "releases-changed"
+    answer.headers["HX-Trigger-After-Swap"] = "releases-changed"
     return answer
 
 

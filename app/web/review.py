@@ -127,7 +127,7 @@ async def undo_offered(page: ThePage) -> HTMLResponse:
     if look:
         values["offered"] = await _shown(page, look)
     answer = page.part("review_undone.html", tally=tally, is_back=look is not None, **values)
-    answer.headers["HX-Trigger"] = "labelled"
+    answer.headers["HX-Trigger-After-Swap"] = "labelled"
     return answer
 
 
@@ -145,13 +145,13 @@ async def set_promise(page: ThePage) -> HTMLResponse:
     promises.upkeep.renew_soon(page.collection)
     report = await promises.evidence(page.collection)
     answer = page.part("review_promised.html", report=report, curve=curve_of(report))
-    answer.headers["HX-Trigger"] = "promised"
+    answer.headers["HX-Trigger-After-Swap"] = "promised"
     return answer
 
 
 async def _answer(page: Page, tally: Tally, **said: object) -> HTMLResponse:
     answer = page.part("review_answered.html", tally=tally, said=said, **await _next(page))
-    answer.headers["HX-Trigger"] = "labelled"
+    answer.headers["HX-Trigger-After-Swap"] = "labelled"
     return answer
 
 

@@ -59,7 +59,7 @@ def test_every_word_is_looked_for_in_texts_and_ids(
 
 def test_a_question_is_added_under_a_free_id(pages: TestClient) -> None:
     answer = post(pages, "/page/questions/add", collection="faq", id="new", text="A new one?")
-    assert answer.headers["hx-trigger"] == "questions-changed"
+    assert answer.headers["hx-trigger-after-swap"] == "questions-changed"
     assert pages.get("/questions/new?collection=faq").json()["text"] == "A new one?"
     again = post(pages, "/page/questions/add", collection="faq", id="new", text="Another?")
     assert again.status_code == 422
@@ -171,7 +171,7 @@ def test_a_file_is_imported_in_steps(pages: TestClient) -> None:
     (button,) = [one for one in job.all("button") if one.text == "Import 1 line"]
     part(pages, button["hx-post"])
     wait_until(lambda: "1 line is in" in pages.get(address, headers=HTMX).text)
-    assert pages.get(address, headers=HTMX).headers["hx-trigger"] == "questions-changed"
+    assert pages.get(address, headers=HTMX).headers["hx-trigger-after-swap"] == "questions-changed"
     assert pages.get("/questions/f-1?collection=faq").json()["text"] == "How do I import?"
 
 

@@ -99,9 +99,9 @@ def test_figures_side_by_side_are_asked_for_again_when_releases_change(client: T
         one for one in shown(client, "/page/releases").all("section") if asks_for_side(one)
     ]
     assert section["hx-trigger"] == "releases-changed from:body"
-    assert post(client, "/page/releases/shadow", release="wide").headers["hx-trigger"] == (
-        "releases-changed"
-    )
+    assert post(client, "/page/releases/shadow", release="wide").headers[
+        "hx-trigger-after-swap"
+    ] == ("releases-changed")
     again = parsed(client.get(section["hx-get"], headers=HTMX).text).one("section")
     assert again["hx-get"] == section["hx-get"]
 
@@ -168,7 +168,9 @@ def test_a_release_that_is_open_beside_is_not_offered_to_be_opened(client: TestC
     assert "Open wide beside the live one" in labels_of(section)
     assert "data-opened" not in page.one("section", id="swap").attributes
     opened = post(client, "/page/releases/shadow", release="wide")
-    assert opened.headers["hx-trigger"] == section["hx-trigger"].removesuffix(" from:body")
+    assert opened.headers["hx-trigger-after-swap"] == section["hx-trigger"].removesuffix(
+        " from:body"
+    )
     again = parsed(at(client, section["hx-get"]).text)
     assert "Open wide beside the live one" not in labels_of(again)
     assert texts(again.one("tbody").all("tr")[1].all("td"))[:2] == ["wide", "open beside"]
@@ -176,7 +178,7 @@ def test_a_release_that_is_open_beside_is_not_offered_to_be_opened(client: TestC
     assert (swap["data-opened"], swap["tabindex"]) == ("", "-1")  # it comes into view, once
     assert "data-opened" not in at_swap(client).one("section", id="swap").attributes
     closed = post(client, "/page/releases/shadow/close")
-    assert closed.headers["hx-trigger"] == "releases-changed"
+    assert closed.headers["hx-trigger-after-swap"] == "releases-changed"
     assert "Open wide beside the live one" in labels_of(parsed(at(client, section["hx-get"]).text))
 
 

@@ -92,7 +92,9 @@ def test_a_promise_is_asked_for_and_its_labels_are_told(client: TestClient) -> N
     page = shown(client, "/page/review")
     why = page.one("div", class_="asked-why")
     answer = post(client, "/page/review/promise", target_precision="0.95")
-    assert answer.headers["hx-trigger"] == "promised"  # the marks of the pair's bar follow
+    assert (
+        answer.headers["hx-trigger-after-swap"] == "promised"
+    )  # the marks of the pair's bar follow
     assert why["hx-trigger"] == "promised from:body"
     assert parsed(client.get(why["hx-get"], headers=HTMX).text).one("div", id=why["id"])
     asked = parsed(answer.text)
@@ -102,12 +104,14 @@ def test_a_promise_is_asked_for_and_its_labels_are_told(client: TestClient) -> N
     assert f"{reached} near pairs of default lie at 0.50 or above" in asked.text
     assert "No number of labels on them is expected to do" in asked.text
     assert "Meanwhile the release’s threshold holds" in asked.text
-    assert asked.one("p", role="status").text == (
+    assert asked.one("div", id="asked-for").text == (
         "Asked for: precision 0.95 of what is called duplicate in default."
     )
     promise = asked.one("a", id="promise")
     assert (promise.text, promise["hx-swap-oob"]) == ("precision 0.95 asked for", "true")
-    assert "hx-swap-oob" not in page.one("a", id="promise").attributes
+    assert asked.one("div", id="asked-for")["hx-swap-oob"] == "true"
+    for told in (page.one("a", id="promise"), page.one("div", id="asked-for")):
+        assert "hx-swap-oob" not in told.attributes
     assert client.get("/collections/default").json()["target_precision"] == 0.95
     refused = post(client, "/page/review/promise", target_precision="0.3")
     assert refused.status_code == 422

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Response, Route, expect
 
 from app.engine.release import Release
 from app.main import create_app
@@ -30,6 +30,11 @@ COVERED = """() => {
     return box.width && !isBeside;
   }).map((part) => part.outerHTML.slice(0, 80));
 }"""
+LABELLED = "() => htmx.trigger(document.body, 'labelled')"
+
+
+def is_evidence(answer: Response) -> bool:
+    return "/page/review/evidence" in answer.url
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +87,31 @@ def test_the_pair_whose_label_is_undone_comes_back(seen: Watched) -> None:
     expect(page.locator("article.pair .asked-why")).to_be_visible()
     assert pair.all_inner_texts() == first
     assert httpx.get(f"{seen.address}/labels").json()["labels"] == []
+
+
+def test_evidence_that_comes_meanwhile_takes_no_promise_away(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/review")
+    expect(page.locator("#support")).to_contain_text("No precision of its own")
+    page.get_by_label("Precision that duplicate is to have").select_option("0.98")
+    with page.expect_response(is_evidence):
+        page.evaluate(LABELLED)
+    expect(page.locator("#target")).to_have_value("0.98")
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        page.evaluate(LABELLED)
+        page.wait_for_timeout(600)  # evidence asked for now comes after the answer, or waits for it
+        route.fulfill(response=answer)
+
+    page.route("**/page/review/promise", late)
+    with page.expect_response(lambda answer: "/page/review/next" in answer.url):
+        page.get_by_role("button", name="Promise it").click()
+    with page.expect_response(is_evidence):
+        page.evaluate(LABELLED)
+    expect(page.locator("#evidence [role=status]")).to_contain_text("precision 0.98")
+    expect(page.locator("#target")).to_have_value("0.98")
+    httpx.put(f"{seen.address}/collections/default", json={"target_precision": None})
 
 
 def test_after_a_promise_the_pair_has_the_focus(seen: Watched) -> None:
