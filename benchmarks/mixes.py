@@ -27,8 +27,8 @@ from training.mix import Ingredients, sample_epoch
 from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs
 from training.progress_writer import ProgressWriter
-from training.questions import LEARNING_RATE, PAWS_SHARE, QUORA_PAIRS, portion_of
-from training.train import Options, train
+from training.questions import GOING_ON, PAWS_SHARE, QUORA_PAIRS, portion_of
+from training.train import train
 from training.written import Cluster, read_clusters
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -65,11 +65,7 @@ def main() -> None:
         for number, (name, ingredients) in enumerate(arms.items()):
             for turn in range(arguments.repeat if number < 3 else 1):
                 say(f"{name}, seed {SEED + turn}")
-                options = Options(
-                    learning_rate=LEARNING_RATE,
-                    frozen_layers=arguments.frozen_layers,
-                    seed=SEED + turn,
-                )
+                options = replace(GOING_ON, frozen_layers=arguments.frozen_layers, seed=SEED + turn)
                 pairs = drawn(ingredients, arguments.pairs, SEED + turn)
                 work = Path(folder) / f"{number}-{turn}"
                 trained = train(

@@ -22,7 +22,7 @@ from training.paired_figures import EvaluationSet
 from training.pairs import write_pairs
 from training.plan import Plan, Steps
 from training.progress_writer import ProgressWriter
-from training.questions import Given, make_questions_release
+from training.questions import Effort, Given, make_questions_release
 from training.retrain import retrain
 from training.sources import SHARES
 from training.splits import split
@@ -143,6 +143,10 @@ def questions_command(
     start: option.NewStart = None,
     teacher: option.ClassifierTeacher = None,
     limit: option.EpochPairs = None,
+    epochs: option.EpochCount = Effort.epochs,
+    near: option.NearPairs = Effort.near,
+    batch_size: option.LargerBatch = None,
+    device: option.Device = "auto",
 ) -> None:
     """Make the release for questions of any domain, as the one that ships: the written clusters, mixed with other sets.
 
@@ -151,7 +155,14 @@ def questions_command(
     """
     report = sources.files(report_pairs or [])
     given = Given(
-        Release.open(parent), quora, paws, elsewhere, report, start, _release(teacher), limit
+        Release.open(parent),
+        quora,
+        paws,
+        elsewhere,
+        report,
+        start,
+        _release(teacher),
+        Effort(epochs, limit, near, batch_size, device),
     )
     _show(make_questions_release(given, out, ProgressWriter()))
 

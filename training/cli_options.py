@@ -129,6 +129,20 @@ ClassifierTeacher = Annotated[
         help="A release whose classifier says how probable a duplicate each pair is, half and half with its label.",
     ),
 ]
+EpochCount = Annotated[
+    int,
+    typer.Option(
+        "--epochs", min=1, help="Mixes, each drawn anew, that the classifier learns from."
+    ),
+]
+NearPairs = Annotated[
+    int,
+    typer.Option("--near", min=0, help="Near pairs without a label, for --teacher to judge."),
+]
+LargerBatch = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=2, help="Pairs in a batch of the classifier; 128 suit a GPU."),
+]
 EpochPairs = Annotated[
     int | None,
     typer.Option("--limit", min=2, help="No more pairs than these in an epoch."),

@@ -31,8 +31,8 @@ class Ingredients:
     clusters: Sequence[Cluster]
     related: Sequence[LabelledPair] = ()  # different questions of one domain, near each other
     portions: Sequence[Portion] = ()  # other labelled sets
-    cluster_count: int = 1300  # clusters in an epoch
-    related_count: int = 4000  # pairs of `related` in an epoch
+    cluster_count: int | None = None  # clusters in an epoch; all unless said
+    related_count: int = 6000  # pairs of `related` in an epoch
     easy_share: float = 0.03  # of random pairs, for each other pair
 
 
@@ -50,11 +50,12 @@ class Epoch:
 
 
 def sample_epoch(ingredients: Ingredients, seed: int) -> Epoch:
-    """One epoch: each cluster once, a draw of the related pairs and of each portion, and easy random pairs."""
+    """One epoch: draws of the clusters, of the related pairs and of each portion, and easy random pairs."""
     chances = random.Random(seed)
-    count = min(ingredients.cluster_count, len(ingredients.clusters))
-    clusters = chances.sample(list(ingredients.clusters), count)
-    written = [pair for cluster in clusters for pair in cluster_pairs(cluster, chances)]
+    clusters = list(ingredients.clusters)
+    count = min(ingredients.cluster_count or len(clusters), len(clusters))
+    drawn = chances.sample(clusters, count)
+    written = [pair for cluster in drawn for pair in cluster_pairs(cluster, chances)]
     written += _drawn(ingredients.related, ingredients.related_count, chances)
     others: list[LabelledPair] = []
     for portion in ingredients.portions:

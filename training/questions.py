@@ -5,6 +5,7 @@ the mix. Or a new classifier, perhaps a larger one, learns from the mix beside t
 learns what a larger one says of the mix. Calibration and thresholds are those that hold for domains left out.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,11 @@ from typing import Any
 from rich.console import Console
 
 from app.engine.bases import find_base
+from app.engine.models.backends import AUTO
 from app.engine.models.opening import open_models
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.text import folded_digest
+from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.build import Recipe, Source, make_release
 from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
@@ -29,7 +32,7 @@ from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
 from training.served_scales import scales_for_strangers
-from training.teacher import keep, kept, soften
+from training.teacher import keep, kept, near_pairs, soften
 from training.train import Options, averaged, train
 from training.written import Cluster, Side, read_clusters
 
@@ -38,24 +41,33 @@ err = Console(stderr=True)
 SEED = 20
 BITS = 3  # for each weight of the published differences
 RELATED_PAIRS = 8000  # judged by the teacher; an epoch draws some of them
-QUORA_PAIRS = 24_000  # in an epoch
-PAWS_SHARE = 0.4  # of the pairs, in an epoch
-LEARNING_RATE = 1e-4
-FROZEN_LAYERS = 2  # of the classifier, while it learns
+QUORA_PAIRS = 60_000  # in an epoch
+PAWS_SHARE = 0.8  # of the pairs, in an epoch
 CHOSEN_BY = 600  # written pairs by which the best checkpoint is chosen
-EPOCHS = 2  # each of a mix drawn anew, at a learning rate that falls from its height to nothing
 
-NEW_RATE = 5e-5  # of a classifier that starts from another model
-NEW_FROZEN_LAYERS = 4  # of it: a third of twelve, so that its difference is a third smaller, too
-NEW_BATCH = 32
-TAUGHT = "taught.parquet"  # what a teacher said, beside the checkpoints
-NEAR_PAIRS = 10_000  # without a label, that a teacher judges beside the mix
+# How a classifier learns that goes on from the parent's, and one that starts from another model. The layers of the
+# larger that stay are a third of twelve, so that its difference is a third smaller, too.
+GOING_ON = Options(learning_rate=1e-4, frozen_layers=2, batch_size=64)
+STARTING = Options(learning_rate=4e-5, frozen_layers=4, batch_size=32)
+NEAR = "near.jsonl"  # near pairs without a label, beside the checkpoints
+TAUGHT = "taught.parquet"  # what a teacher said, there too
 
 FINDING_RATE = 3e-5
 FINDING_BATCH = 128
 FINDING_PARAPHRASES = 3  # pairs of each cluster
 FINDING_QUORA = 2000
 KEEP = 0.5  # share of the base's weights in the bi-encoder
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a classifier learns from."""
+
+    epochs: int = 2  # each of a mix drawn anew, at one learning rate that falls over all of them
+    limit: int | None = None  # pairs in an epoch
+    near: int = 10_000  # pairs without a label, that a teacher judges beside the mix
+    batch_size: int | None = None  # as usual if not said; the learning rate follows its square root
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ class Given:
     report: Sequence[Source]
     start: str | None = None  # a model, named as a base is, that a new classifier starts from
     teacher: Release | None = None  # whose classifier says how probable a duplicate each pair is
-    limit: int | None = None  # pairs in an epoch
+    effort: Effort = Effort()
 
     @property
     def keeps_encoder(self) -> bool:
@@ -100,19 +112,12 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
 
 
 def _epochs(given: Given, ingredients: Ingredients) -> list[Epoch]:
-    """EPOCHS; one alone for a classifier that starts anew, and one of other draws for what a teacher says.
-
-    Each has no more pairs than wanted.
-    """
-    numbers = range(EPOCHS)
-    if given.teacher:
-        numbers = range(EPOCHS, EPOCHS + 1)
-    elif given.start:
-        numbers = range(1)
+    """Each drawn anew, with no more pairs than wanted."""
     epochs = []
-    for number in numbers:
+    for number in range(given.effort.epochs):
         epoch = sample_epoch(ingredients, SEED + number)
-        epochs.append(_shortened(epoch, given.limit) if given.limit else epoch)
+        limit = given.effort.limit
+        epochs.append(_shortened(epoch, limit) if limit else epoch)
     return epochs
 
 
@@ -216,45 +221,65 @@ def finding_pairs(clusters: Sequence[Cluster], quora: Sequence[LabelledPair]) ->
 def _classifier(
     given: Given, epochs: Sequence[Epoch], work: Path, progress: ProgressWriter
 ) -> Path:
-    """The classifier that training starts from, after all epochs, one after the other."""
-    trained = find_base(given.start) if given.start else _saved_classifier(given.parent, work)
+    """The classifier that training starts from, after all epochs."""
+    start = find_base(given.start) if given.start else _saved_classifier(given.parent, work)
+    pairs = [pair for epoch in epochs for pair in epoch.pairs]
+    examples = partial(Examples, pairs)
+    objective = ObjectiveName.CROSS_ENCODER
+    if given.teacher:
+        examples = partial(_taught, given, given.teacher, pairs, work, progress)
+        objective = ObjectiveName.DISTILL_CLASSIFIER
     tune = _written_pairs(random.Random(SEED))[:CHOSEN_BY]
-    for number, epoch in enumerate(epochs, 1):
-        options = replace(_learning(given), seed=SEED + number)
-        examples = partial(Examples, epoch.pairs)
-        objective = ObjectiveName.CROSS_ENCODER
-        if given.teacher:
-            examples = partial(_taught, given.teacher, epoch.pairs, work, progress)
-            objective = ObjectiveName.DISTILL_CLASSIFIER
-        trained = train(
-            objective,
-            trained,
-            examples,
-            tune,
-            options,
-            work / f"classifier-{number}",
-            progress,
-        )
-    return trained
+    options = learning(given)
+    return train(objective, start, examples, tune, options, work / CLASSIFIER, progress)
 
 
 def _taught(
-    teacher: Release, pairs: Sequence[LabelledPair], work: Path, progress: ProgressWriter
+    given: Given,
+    teacher: Release,
+    pairs: Sequence[LabelledPair],
+    work: Path,
+    progress: ProgressWriter,
 ) -> Examples:
     """What a teacher says of the pairs and of near ones without a label; asked once, and kept in `work`."""
     file = work / TAUGHT
     if not file.exists():
-        keep(soften(teacher, pairs, NEAR_PAIRS, progress), file)
+        near = _near(given, pairs, work, progress)
+        keep(soften(teacher, pairs, near, given.effort.device, progress), file)
     return kept(file)
 
 
-def _learning(given: Given) -> Options:
-    """How the classifier learns."""
-    if given.start:
-        return Options(
-            learning_rate=NEW_RATE, frozen_layers=NEW_FROZEN_LAYERS, batch_size=NEW_BATCH
-        )
-    return Options(learning_rate=LEARNING_RATE, frozen_layers=FROZEN_LAYERS)
+def _near(
+    given: Given, pairs: Sequence[LabelledPair], work: Path, progress: ProgressWriter
+) -> list[LabelledPair]:
+    """Near pairs of their texts without a label, by the parent's bi-encoder; looked for once, and kept in `work`."""
+    if not given.effort.near:
+        return []
+    file = work / NEAR
+    if not file.exists():
+        encoder, _ = open_models(given.parent, given.effort.device, AUTO)
+        write_pairs(file, near_pairs(encoder, pairs, given.effort.near, progress))
+    return read_set(file)
+
+
+def learning(given: Given) -> Options:
+    """How the classifier learns.
+
+    The learning rate grows with the square root of the batch, as Adam's noise falls by it (Malladi et al., "On the
+    SDEs and Scaling Rules for Adaptive Gradient Algorithms", 2022).
+    """
+    usual = STARTING if given.start else GOING_ON
+    assert usual.learning_rate
+    assert usual.batch_size
+    batch_size = given.effort.batch_size or usual.batch_size
+    rate = usual.learning_rate * math.sqrt(batch_size / usual.batch_size)
+    return replace(
+        usual,
+        learning_rate=rate,
+        batch_size=batch_size,
+        device=given.effort.device,
+        seed=SEED,
+    )
 
 
 def _saved_classifier(parent: Release, work: Path) -> Path:
@@ -280,19 +305,21 @@ def _recipe(
     names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
     pairs = list(dict.fromkeys(pair for epoch in epochs for pair in epoch.pairs))
     learnt = Source(", ".join(names), pairs)
-    learning = _learning(given)
+    options = learning(given)
+    count = sum(len(epoch.pairs) for epoch in epochs)
     judging: dict[str, Any] = {
-        "pairs": sum(len(epoch.pairs) for epoch in epochs),
+        "pairs": count,
         "epochs": len(epochs),
         "written": round(epochs[0].written_share, 3),
-        "learning_rate": learning.learning_rate,
-        "frozen_layers": learning.frozen_layers,
+        "learning_rate": options.learning_rate,
+        "batch_size": options.batch_size,
+        "frozen_layers": options.frozen_layers,
     }
     training: dict[str, Any] = {CLASSIFIER: {"cross-encoder": judging}}
     if given.start:
         judging["start"] = given.start
     if given.teacher:
-        near = len(kept(work / TAUGHT).pairs) - len(pairs)
+        near = len(kept(work / TAUGHT).pairs) - count
         judging |= {"teacher": given.teacher.name, "near": near}
         training[CLASSIFIER] = {"distill-classifier": judging}
     if given.keeps_encoder:

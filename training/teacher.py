@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from app.engine.files import replacing
 from app.engine.models.backends import AUTO
+from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.training_contract import Device
@@ -51,23 +52,34 @@ def judge(
     return Examples(judged, probabilities)
 
 
+def near_pairs(
+    encoder: Encoder, pairs: Sequence[LabelledPair], count: int, progress: ProgressWriter
+) -> list[LabelledPair]:
+    """Up to `count` near pairs of labelled pairs' texts, that no label names. Their `is_duplicate` says nothing."""
+    texts = texts_of(pairs)
+    return mine_pairs(pairs, texts, in_slices(encoder.encode, texts, progress), count)
+
+
 def soften(
-    teacher: Release, pairs: Sequence[LabelledPair], mine: int, progress: ProgressWriter
+    teacher: Release,
+    pairs: Sequence[LabelledPair],
+    near: Sequence[LabelledPair],
+    device: Device,
+    progress: ProgressWriter,
 ) -> Examples:
-    """The pairs, and up to `mine` near ones of their questions, with what a student is to say of each.
+    """The labelled pairs, then near ones without a label, with what a student is to say of each.
 
     That is the mean of the label and of the teacher's classifier alone, before calibration; of a pair without a label,
-    the classifier's.
+    the classifier's. A pair that stands there again is judged once.
     """
-    encoder, classifier = open_models(teacher, "auto", AUTO)
+    _, classifier = open_models(teacher, device, AUTO)
     if classifier is None:
         raise CommandError(f"{teacher.path} has no pair classifier to learn from")
-    texts = texts_of(pairs)
-    vectors = in_slices(encoder.encode, texts, progress)
-    near = mine_pairs(pairs, texts, vectors, mine)
     judged = [*pairs, *near]
-    logits = in_slices(classifier.score, both_texts(judged), progress)
-    probabilities = expit(logits.astype(np.float64))
+    texts = list(dict.fromkeys(both_texts(judged)))
+    logits = in_slices(classifier.score, texts, progress)
+    said = dict(zip(texts, expit(logits.astype(np.float64)).tolist(), strict=True))
+    probabilities = np.array([said[both] for both in both_texts(judged)])
     labelled = probabilities[: len(pairs)]
     labelled += labels_of(pairs)
     labelled /= 2

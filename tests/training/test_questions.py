@@ -22,14 +22,17 @@ from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 from training.questions import (
     FINDING_PARAPHRASES,
+    Effort,
     Given,
     _sources,
     asked_pairs,
     finding_pairs,
+    learning,
     make_questions_release,
     portion_of,
 )
 from training.teacher import kept
+from training.train import Options
 from training.written import Cluster, NearMiss, Side, read_clusters
 
 CLUSTER = Cluster(
@@ -79,11 +82,10 @@ def test_the_card_names_each_source_and_its_terms(tiny_release: Release, tmp_pat
 
 
 SMALL = {
-    "NEW_FROZEN_LAYERS": 1,
+    "STARTING": Options(learning_rate=4e-5, frozen_layers=1, batch_size=32),
     "RELATED_PAIRS": 20,
     "CHOSEN_BY": 30,
     "FINDING_BATCH": 16,
-    "EPOCHS": 2,
 }
 
 
@@ -107,7 +109,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_release_is_made(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bi-encoder and a classifier of its own, on the parent's base, each epoch after the other."""
+    """A bi-encoder and a classifier of its own, on the parent's base, after two epochs."""
     classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
     parent = publish_release(tmp_path / "parent", tiny_model, 32, classifier=classifier)
     small(monkeypatch)
@@ -121,10 +123,20 @@ def test_a_release_is_made(
     assert learnt["epochs"] == 2
     before, after = (
         PairClassifier.open(folder, "cpu").score([("a b", "a c")])
-        for folder in (classifier, tmp_path / ".made.training" / "classifier-2" / "best")
+        for folder in (classifier, tmp_path / ".made.training" / "classifier" / "best")
     )
     assert before != pytest.approx(after)
     assert "How the promise held" in (out / "README.md").read_text("utf-8")
+
+
+def test_the_learning_rate_follows_the_square_root_of_the_batch(tiny_release: Release) -> None:
+    sizes = {None: (32, 4e-5), 32: (32, 4e-5), 128: (128, 8e-5), 8: (8, 2e-5)}
+    for size, (batch_size, rate) in sizes.items():
+        given = Given(tiny_release, None, None, None, [], "larger", effort=Effort(batch_size=size))
+        options = learning(given)
+        assert options.batch_size == batch_size
+        assert options.learning_rate == pytest.approx(rate)
+        assert options.frozen_layers == 4
 
 
 def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
@@ -138,7 +150,7 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
         Given(first, None, None, None, []), tmp_path / "parent", ProgressWriter()
     )
     larger = build_tiny_model(tmp_path / "larger", seed=7)
-    given = Given(parent, None, None, None, [], start=str(larger), limit=64)
+    given = Given(parent, None, None, None, [], start=str(larger), effort=Effort(1, 64))
     made = make_questions_release(given, tmp_path / "made", ProgressWriter())
     digest = sha256(larger / WEIGHTS)
     assert made.classifier_base == BaseModel(str(larger), {WEIGHTS: digest})
@@ -153,7 +165,7 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
     assert made.manifest["training"]["encoder"] == parent.manifest["training"]["encoder"]
     _, opened = open_models(made, "cpu")
     assert opened
-    trained = PairClassifier.open(tmp_path / ".made.training" / "classifier-1" / "best", "cpu")
+    trained = PairClassifier.open(tmp_path / ".made.training" / "classifier" / "best", "cpu")
     pairs = [("How do I pay?", "How can I pay?"), ("Where is it?", "Who is she?")]
     assert opened.score(pairs) == pytest.approx(trained.score(pairs), abs=0.02)
     recipe = Recipe(made.base.name, Source("", []), [], bits=3, parent=made)
@@ -165,7 +177,6 @@ def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(monkeypatch)
-    monkeypatch.setattr(questions, "NEAR_PAIRS", 10)
     parent, teacher = (
         publish_release(
             tmp_path / name,
@@ -175,7 +186,7 @@ def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
         )
         for seed, name in enumerate(("parent", "teacher"))
     )
-    given = Given(parent, None, None, None, [], teacher=teacher, limit=64)
+    given = Given(parent, None, None, None, [], teacher=teacher, effort=Effort(1, 64, near=10))
     made = make_questions_release(given, tmp_path / "made", ProgressWriter())
     taught = kept(tmp_path / ".made.training" / "taught.parquet")
     assert taught.teacher is not None
