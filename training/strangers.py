@@ -92,7 +92,8 @@ def duplicate_threshold(
 
     It holds in a domain where that is not refuted, and over all of them together where the precision is the target's
     or more, and its lower bound not far below. The search goes downwards from the first threshold with enough pairs
-    above it, and ends where it fails.
+    above it, and ends where the precision of all of them fails. That of one domain may fail on the way: above a high
+    threshold it has too few pairs to say much.
     """
     order = np.argsort(-probabilities, kind="stable")
     right = np.cumsum(answers.labels[order], dtype=np.int64)
@@ -107,7 +108,7 @@ def duplicate_threshold(
         if precision < target:
             break
         if not _holds(probabilities, probability, answers, target):
-            break
+            continue
         if _bound(int(right[count - 1]), count) >= target - SHORT_AT_MOST:
             best = count
     if not best:

@@ -69,6 +69,29 @@ def test_one_domain_of_ten_may_fail_and_two_may_not(probabilities: NDArray[np.fl
     assert refused.labels < 60 < failing.labels  # it goes no further than chance allows
 
 
+def test_domains_that_fail_by_few_pairs_high_up_may_hold_further_down(
+    probabilities: NDArray[np.float64],
+) -> None:
+    answers = _answers(probabilities, _labels([200, 201, 202, 203]))
+    domains = answers.domains.astype("<U9")
+    domains[200:400:2] = "first"  # two wrong ones, and right ones from there on
+    domains[201:400:2] = "second"
+    answers = replace(answers, domains=domains)
+    threshold = duplicate_threshold(probabilities, answers, 0.90, 0.0)
+    assert threshold.probability == pytest.approx(probabilities[499])
+    stays = duplicate_threshold(probabilities[:224], _first(answers, 224), 0.90, 0.0)
+    assert stays.labels == 203  # one domain of twelve fails there, and two from the next pair on
+
+
+def _first(answers: Answers, count: int) -> Answers:
+    return replace(
+        answers,
+        labels=answers.labels[:count],
+        domains=answers.domains[:count],
+        has_duplicate=answers.has_duplicate[:count],
+    )
+
+
 def test_without_pairs_above_there_is_no_threshold() -> None:
     probabilities = np.linspace(0.4, 0.0, 100)
     answers = _answers(probabilities, np.arange(100) < 50)
