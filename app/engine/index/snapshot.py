@@ -6,7 +6,8 @@
         graph.faiss       of a base that is a graph
 
 A piece with start 0 is a base; the others follow it without a gap. A piece appears by rename, whole and
-synced. What is damaged, of another release, or at odds with the store is set aside, not used.
+synced. What is damaged, of another release, or at odds with the store is set aside, not used. A release without pieces
+begins with copies of those of the live release, where both have the same bi-encoder.
 """
 
 import hashlib
@@ -61,11 +62,15 @@ class Unusable(OSError):
 class Snapshots:
     """The snapshots of one release, by collection key."""
 
-    def __init__(self, folder: Path, release_digest: str) -> None:
-        """`folder` holds every release's snapshots; this release's stand in a folder named by its digest."""
+    def __init__(self, folder: Path, release_digest: str, same_vectors: str | None = None) -> None:
+        """`folder` holds every release's snapshots; this release's stand in a folder named by its digest.
+
+        `same_vectors` is the digest of a release whose bi-encoder makes the same vectors.
+        """
         self._root = folder
         self._folder = folder / release_digest[:16]
         self._release_digest = release_digest
+        self._same_vectors = same_vectors
         self._saved: dict[int, _Saved] = {}
         self._lock = threading.Lock()
 
@@ -84,7 +89,7 @@ class Snapshots:
         """
         folder = self._folder / str(collection_key)
         try:
-            pieces = _chain(folder)
+            pieces = _chain(folder) or self._copied(collection_key)
             if not pieces:
                 return None
             if pieces[-1].end > latest:
@@ -164,6 +169,27 @@ class Snapshots:
             self._saved.pop(collection_key, None)
             for folder in self._root.glob(f"*/{collection_key}"):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _copied(self, collection_key: int) -> list[Piece]:
+        """The pieces of the release with the same vectors, copied for this one.
+
+        That release may be at work, and remove a piece meanwhile: then those before it are taken, and the rest is
+        embedded. So it is where a piece is damaged.
+        """
+        if self._same_vectors is None:
+            return []
+        folder = self._folder / str(collection_key)
+        of_other = self._root / self._same_vectors[:16] / str(collection_key)
+        try:
+            for piece in _chain(of_other):
+                manifest = {**_manifest(piece), "release": self._release_digest}
+                with new_folder(folder / piece.path.name, aside=folder / ".writing") as aside:
+                    for name in manifest["files"]:
+                        shutil.copyfile(piece.path / name, aside / name)
+                    (aside / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("what %s holds is not taken in full: %s", of_other, error)
+        return _chain(folder)
 
     def _open(
         self, collection_key: int, dimension: int, pieces: Sequence[Piece]

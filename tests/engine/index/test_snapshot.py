@@ -82,6 +82,51 @@ def test_a_long_tail_becomes_a_new_base(tmp_path: Path, monkeypatch: pytest.Monk
     assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 120, contents_of(index)), index)
 
 
+OTHER = "b" * 64
+
+
+def taken(folder: Path, index: Index, same_vectors: str | None = RELEASE) -> Index | None:
+    """What another release begins with."""
+    snapshots = Snapshots(folder, OTHER, same_vectors)
+    loaded = snapshots.load(KEY, DIMENSION, 210, contents_of(index))
+    assert snapshots.saved_revision(KEY) == (loaded.revision if loaded else 0)
+    return loaded
+
+
+@pytest.mark.parametrize("exact_limit", [5000, 50])
+def test_a_release_with_the_same_vectors_begins_with_what_the_other_saved(
+    tmp_path: Path, exact_limit: int
+) -> None:
+    index, folder = saved_index(tmp_path, exact_limit)
+    before = {file: file.read_bytes() for file in folder.rglob("*.*")}
+    assert taken(tmp_path, index, None) is None
+    assert taken(tmp_path, index, "c" * 64) is None
+    assert_alike(taken(tmp_path, index), index)
+    assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
+    assert_alike(taken(tmp_path, index, None), index)  # they are its own now
+
+
+def test_what_the_other_removes_meanwhile_is_not_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index, folder = saved_index(tmp_path)
+    (folder / "200-210" / "entries.npz").unlink()
+    base, _ = filled(200)
+    loaded = Snapshots(tmp_path, OTHER, RELEASE).load(KEY, DIMENSION, 210, contents_of(base))
+    assert_alike(loaded, base)
+    assert "is not taken in full" in caplog.text
+    assert [path.name for path in (tmp_path / OTHER[:16] / str(KEY)).iterdir()] == ["0-200"]
+    (folder / "0-200" / "manifest.json").write_text("[]", "utf-8")
+    third = Snapshots(tmp_path, "d" * 64, RELEASE)
+    assert third.load(KEY, DIMENSION, 210, contents_of(index)) is None
+
+
+def test_a_damaged_file_of_the_other_is_not_taken(tmp_path: Path) -> None:
+    index, folder = saved_index(tmp_path)
+    (folder / "0-200" / "entries.npz").write_bytes(b"damaged")
+    assert taken(tmp_path, index) is None
+
+
 @pytest.mark.parametrize("piece", ["0-200", "200-210"])
 @pytest.mark.parametrize("exact_limit", [5000, 50])
 def test_a_flipped_byte_is_detected_or_harmless(
