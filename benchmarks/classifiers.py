@@ -1,6 +1,6 @@
 """What it costs to read pairs: pairs a second in batches, and the time of one question's, by release and backend.
 
-    python benchmarks/classifiers.py --release releases/minilm-questions releases/mpnet-questions
+    python benchmarks/classifiers.py --release releases/minilm-questions-2 releases/mpnet-questions
 
 The pairs are those of other domains by which backends are chosen. A question's are five, which `verify` `auto` reads.
 """
@@ -36,17 +36,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--release", nargs="+", type=Path, default=[Settings().release])
-    parser.add_argument("--backend", nargs="+", default=[TORCH, *CANDIDATES["cpu"]])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--backend", nargs="+", help="all of the device unless said")
     arguments = parser.parse_args()
+    backends = arguments.backend or [TORCH, *CANDIDATES[arguments.device]]
     disable_progress_bar()
     pairs = both_texts(read_pairs(OUT_OF_DOMAIN))[:PAIRS]
     depth = Settings().verify_depth
     print(f"| release | backend | pairs a second | ms for {depth} pairs |\n|---|---|---|---|")
     for path in arguments.release:
         release = Release.open(path)
-        for backend in arguments.backend:
+        for backend in backends:
             with TemporaryDirectory() as folder:
-                _, classifier = open_models(release, "cpu", backend, Path(folder))
+                _, classifier = open_models(release, arguments.device, backend, Path(folder))
                 if classifier is None:
                     sys.exit(f"{path} has no pair classifier")
                 rate, milliseconds = costs(classifier, pairs, depth)

@@ -155,7 +155,22 @@ def _ingredients(
         portions.append(portion_of("quora", read_pairs(given.quora), QUORA_PAIRS))
     if given.paws:
         portions.append(Portion("paws_qqp", read_pairs(given.paws), PAWS_SHARE))
-    return Ingredients(clusters, _related(given, clusters, work, progress), portions)
+    related = _related(given, clusters, work, progress)
+    return Ingredients(clusters, related, apart(portions))
+
+
+def apart(portions: Sequence[Portion]) -> list[Portion]:
+    """The portions without pairs that share a question with the written sides which are not learnt from."""
+    sides: Sequence[Side] = ("calibration", "report")
+    clusters = [cluster for side in sides for cluster in read_clusters(side)]
+    measured = {folded_digest(text) for cluster in clusters for text in cluster.texts}
+    kept_apart = []
+    for portion in portions:
+        pairs = [
+            pair for pair in portion.pairs if measured.isdisjoint(map(folded_digest, pair.texts))
+        ]
+        kept_apart.append(replace(portion, pairs=pairs))
+    return kept_apart
 
 
 def _related(

@@ -71,11 +71,7 @@ def _texts(
     owners: list[int] = []
     domains: dict[str, list[int]] = {}
     for number, cluster in enumerate(clusters):
-        own = list(cluster.same)
-        for near in cluster.near_misses:
-            own.append(near.text)
-            if near.twin:
-                own.append(near.twin)
+        own = cluster.texts
         drawn = chances.sample(own, min(DRAWN, len(own)))
         places = domains.setdefault(cluster.domain, [])
         for text in drawn:

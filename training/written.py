@@ -68,6 +68,16 @@ class Cluster:
         """The question and its paraphrases."""
         return (self.question, *self.paraphrases)
 
+    @property
+    def texts(self) -> list[str]:
+        """The question, its paraphrases, and each near-miss with its twin."""
+        texts = [*self.same]
+        for near in self.near_misses:
+            texts.append(near.text)
+            if near.twin:
+                texts.append(near.twin)
+        return texts
+
 
 def read_clusters(side: Side, folder: Path = WRITTEN) -> list[Cluster]:
     """The clusters of one side, by domain and in the order of the files.

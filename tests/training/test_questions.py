@@ -17,7 +17,7 @@ from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier, build_tiny_model
 from training import questions, served_scales
 from training.build import Recipe, Source
-from training.elsewhere import PUBLIC_SETS
+from training.elsewhere import PUBLIC_SETS, Portion
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 from training.questions import (
@@ -25,6 +25,7 @@ from training.questions import (
     Effort,
     Given,
     _sources,
+    apart,
     asked_pairs,
     finding_pairs,
     learning,
@@ -47,6 +48,18 @@ def test_a_portion_gives_so_many_pairs_an_epoch() -> None:
     pairs = [LabelledPair(f"q{i}", f"r{i}", is_duplicate=True) for i in range(200)]
     assert portion_of("quora", pairs, 50).share == 0.25
     assert portion_of("quora", pairs, 500).share == 1.0
+
+
+def test_no_question_that_is_measured_on_is_learnt_from() -> None:
+    question = read_clusters("report")[0].question
+    twin = next(near.twin for near in read_clusters("calibration")[0].near_misses if near.twin)
+    pairs = [
+        LabelledPair("a", "b", is_duplicate=True),
+        LabelledPair(question.upper(), "c", is_duplicate=False),
+        LabelledPair("d", twin, is_duplicate=False),
+    ]
+    (portion,) = apart([Portion("quora", pairs, 0.5)])
+    assert portion == Portion("quora", pairs[:1], 0.5)
 
 
 def test_finding_is_learnt_from_duplicates_alone() -> None:
