@@ -14,7 +14,7 @@ LARGER_BASE := bases/all-mpnet-base-v2
 demo: $(VENV)/.installed ## install, load the example corpus, serve it
 	SAMEASK_DATA_DIR=$(DEMO_DATA) $(BIN)/sameask import examples/questions.csv
 	@echo
-	@echo "Open $(URL) in a browser, once the line below says that Sameask answers there, and type a question."
+	@echo "Open $(URL) in a browser, once the line below says that Sameask answers there (half a minute or so), and type a question."
 	@echo "Or, in another terminal:"
 	@echo
 	@echo "  curl -s $(URL)/duplicates -H 'Content-Type: application/json' \\"
@@ -118,6 +118,7 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing into $(VENV), for some minutes."
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,openvino,training]'
 	touch $@
 

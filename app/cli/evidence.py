@@ -7,6 +7,8 @@ from app.cli.options import AsJson, InCollection, KeyFile, Url
 from app.cli.terminal import cell, print_line, print_result, print_table
 from sameask_client import Evidence, Promise
 
+TOO_FEW = "too few pairs"  # so high that any number of labels on them would support the precision
+
 
 def evidence(
     collection: InCollection = "default",
@@ -14,7 +16,7 @@ def evidence(
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Show which precision of `duplicate` the labels support, and how many tighter promises lack."""
+    """Show the precisions of `duplicate` that the labels support, and how many labels the others lack."""
     answer = run(url, key_file, lambda service: service.read_evidence(collection))
     if as_json:
         print_result(answer)
@@ -35,7 +37,7 @@ def _cells(promise: Promise) -> list[object]:
         _figure(promise.precision_bound),
         _figure(promise.recall),
         promise.labels,
-        promise.lacking,
+        TOO_FEW if promise.lacking is None else promise.lacking,
     ]
 
 

@@ -1,4 +1,4 @@
-"""Log lines of commands, on standard error: all of one that serves or works; of others, what makes people wait."""
+"""Log lines on standard error: all of a server's or a worker's; of other commands, the reasons for a long wait."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from app.cli.terminal import print_note
 from app.settings import Settings
 
-CHOOSING = "app.engine.models.backends"  # measures for a minute where nothing is noted yet
+CHOOSING = "app.engine.models.backends"  # measures for a minute or two where nothing is noted yet
 
 
 def log_to_stderr(settings: Settings) -> None:
@@ -21,7 +21,7 @@ def log_to_stderr(settings: Settings) -> None:
 
 @contextmanager
 def waits_told() -> Iterator[None]:
-    """Inside, a note says that backends are measured, so that nobody takes the first start for one that hangs."""
+    """Inside, a note tells when backends are measured, so that nobody takes the first start for one that hangs."""
     logger = logging.getLogger(CHOOSING)
     level = logger.level
     handler = _Notes()

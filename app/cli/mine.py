@@ -1,4 +1,4 @@
-"""`sameask mine`: all duplicate pairs of a file or a collection, into a file. The models run in this process."""
+"""`sameask mine`: all duplicate pairs of a file or a collection, in a file. The models run in this process."""
 
 import os
 import time
@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from app.cli.client import assert_data_directory
+from app.cli.client import assert_data_directory, note_new_data_directory
 from app.cli.input_file import named_file
+from app.cli.logs import waits_told
 from app.cli.options import Delimiter, Encoding, IdColumn, MaybeInFile, TextColumn
 from app.cli.questions import read_questions
 from app.cli.terminal import err, print_line, print_note, progress_bar
@@ -53,7 +54,8 @@ def mine(
     """Find all duplicate pairs of a file or a collection, the most similar first.
 
     Without bounds, all pairs but those called `different`. A text under many ids is one text, and one line. The data
-    directory of a collection is opened here: of one that a server holds, mine what `export` prints.
+    directory of a collection is opened here: of one that a server holds, mine what `export` prints. With a FILE, the
+    data directory keeps the models in the form that runs fastest, for the next time.
     """
     if (file is None) == (collection is None):
         raise CommandError("name either a FILE or a --collection")
@@ -62,10 +64,11 @@ def mine(
     _assert_writable(out_file)
     check_out(out_file, resume=resume, overwrite=overwrite)
     settings = Settings()
-    with _progress() as advance:
+    with waits_told(), _progress() as advance:
         if file:
             with named_file(file, delimiter, encoding) as given:
                 questions = read_questions(given, (id_column, text_column), skip_bad=skip_bad)
+            note_new_data_directory(settings)
             count = mine_file(
                 questions, out_file, wanted, settings, advance, resume=resume, overwrite=overwrite
             )
@@ -80,7 +83,7 @@ def mine(
                 resume=resume,
                 overwrite=overwrite,
             )
-    print_line(f"{count:,} pairs in {out_file}")
+    print_line(f"{count:,} {'pair' if count == 1 else 'pairs'} in {out_file}")
 
 
 def _assert_writable(out_file: Path) -> None:

@@ -109,6 +109,7 @@ def test_the_queue_is_worked_by_a_key_for_each_pair(
     assert sameask("review", *there).out == "0 labelled, 0 skipped\n"
     shown = sameask("evidence", "--url", url).out.splitlines()
     assert [line.split("│")[1].strip() for line in shown[3:7]] == ["0.9", "0.95", "0.98", "0.99"]
+    assert {line.split("│")[6].strip() for line in shown[3:7]} == {"too few pairs"}
     counted = len(labelled(sameask, "--url", url))
     assert shown[-1].startswith(f"{counted} labels count, by anna {counted}; ")
     assert (

@@ -1,8 +1,13 @@
 """`sameask mine`: a file and a collection, to the same pairs."""
 
 import json
+import logging
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
+
+from app.errors import CommandError
 from tests.cli.commands import Sameask, assert_one_line, label_file, question_file
 
 
@@ -62,13 +67,14 @@ def test_broken_rows_are_passed_over_on_request(sameask: Sameask, tmp_path: Path
     refused = sameask("mine", file, "--out", "pairs.ndjson")
     assert refused.err.strip() == f"sameask: {file}:3: text must not be blank"
     mined = sameask("mine", file, "--out", "pairs.ndjson", "--skip-bad")
-    assert mined.out == "1 pairs in pairs.ndjson\n"
+    assert mined.out == "1 pair in pairs.ndjson\n"
     lines = mined.err.splitlines()
     assert lines[:3] == [
         f"{file}:3: text must not be blank",
         f"{file}:5: id stands on line 2 already",
         "2 broken rows skipped",
     ]
+    assert lines[3].startswith("making the data directory ")
     (pair,) = map(json.loads, (tmp_path / "pairs.ndjson").read_text().splitlines())
     assert (pair["id1"], pair["id2"], pair["ids1"], pair["id_count2"]) == ("a", "c", ["a", "c"], 2)
 
@@ -77,11 +83,30 @@ def test_progress_is_told_where_standard_error_is_no_terminal(
     sameask: Sameask, tmp_path: Path
 ) -> None:
     file = question_file(tmp_path)
+    (tmp_path / "data").mkdir()
     told = sameask("mine", file, "--out", "pairs.ndjson", "--similarity", 0.1).err.splitlines()
     phases = list(dict.fromkeys(line.partition(":")[0] for line in told))
     assert phases == ["embedding", "searching", "judging"]
     assert told[0] == "embedding: 0 of 3"
     assert "embedding: 3 of 3" in told
+
+
+def test_the_wait_for_the_first_measurement_is_told(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a word, the first run in a folder seems to hang for minutes."""
+
+    def measuring(*_: object) -> NoReturn:
+        logging.getLogger("app.engine.models.backends").info("measuring the encoder")
+        raise CommandError("this is enough of it")
+
+    monkeypatch.setattr("app.mining.sources.open_models", measuring)
+    told = sameask("mine", question_file(tmp_path), "--out", "pairs.ndjson").err.splitlines()
+    assert told == [
+        f"making the data directory {tmp_path / 'data'} (SAMEASK_DATA_DIR names it)",
+        "measuring the encoder",
+        "sameask: this is enough of it",
+    ]
 
 
 def test_what_is_there_is_seen_before_a_model_is_loaded(sameask: Sameask, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What runs a release's models on this machine: the backend that is asked for, or the fastest that is good enough.
+"""The backend of a release's models on this machine: the one that is asked for, or the fastest that is good enough.
 
 `auto` measures once and writes down what it found. The yardstick are questions of our own writing (five domains, none
 of a user's): models are quantised on one half of the pairs, and compared with torch in float32 on the other half.
@@ -85,7 +85,7 @@ class Measured:
 
 
 def device_for(device: str, backend: str) -> str:
-    """Where the models are loaded: where what is asked for runs, if that is one place. Raises BackendRefused."""
+    """The device to load the models on: that of the backend that is asked for, if it has one. Raises BackendRefused."""
     runs_on = [kind for kind, names in CANDIDATES.items() if backend in names]
     if len(runs_on) != 1:
         return device
@@ -143,7 +143,7 @@ def _run_on_fastest(
 def _fastest(
     model: Part, noted: Mapping[str, Any] | None, cache: ModelCache
 ) -> tuple[Part, Mapping[str, Any]]:
-    """The model on its best backend here, and what is to be noted of that: as was found before, or measured now."""
+    """The model on its best backend here, and the note to keep of it: the one found before, or one measured now."""
     if noted:
         try:
             return _opened(model, noted["backend"], cache), noted
@@ -152,7 +152,7 @@ def _fastest(
                 "what was chosen before can't run any more, backends are measured again: %s", error
             )
     log.info(
-        "measuring what runs the %s fastest on this machine; once, for about half a minute",
+        "measuring on which backend the %s is fastest here; once, for half a minute to two",
         _name(model),
     )
     pairs = _pairs()[1::2]
