@@ -56,6 +56,11 @@ def all_blocks() -> list[Block]:
     return [block for page in pages() for block in blocks(page)]
 
 
+def is_run(block: Block) -> bool:
+    """Whether it is a program that a test is to run."""
+    return block.language in PROGRAMS and not block.why
+
+
 def prose(page: Path) -> str:
     """A page without its blocks."""
     return FENCE.sub("", page.read_text("utf-8"))
