@@ -44,8 +44,11 @@ async def repeat(
 
 
 def log_failure(failure: str, error: Exception) -> None:
-    """Log an error of background work. One that was not raised on purpose may quote a question in its words, so it is
-    logged by its type and its place in the code."""
+    """Log an error of background work.
+
+    The message of an unexpected error may quote a question: such an error is logged by its type and its place in the
+    code.
+    """
     if isinstance(error, SameaskError):
         log.error("%s: %s", failure, error)
         return

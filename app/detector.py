@@ -51,7 +51,7 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the model reads of some texts."""
+    """The model's reading of some texts."""
 
     truncated: int = 0  # texts that it does not read to their end
     tokens: int = 0
@@ -155,7 +155,8 @@ class Detector:
             return await asyncio.wrap_future(run(self._askers, embed.answer()))
 
     async def reading_of(self, texts: Sequence[str]) -> Reading:
-        """How the live release's encoder reads these texts: what is cut, and what it can't read."""
+        """The reading of these texts by the live release's encoder: texts that are cut, and tokens that it can't
+        read."""
         tokens = await self.read(self.live.models.encoder.tokenize, texts) if texts else []
         return Reading(
             sum(text.truncated for text in tokens),

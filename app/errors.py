@@ -95,7 +95,7 @@ class RequestError(SameaskError):
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field of a request: `questions.3.text`, and a sentence that names the limit."""
+    """The error of one field of a request: its name, as `questions.3.text`, and a sentence that names the limit."""
 
     field: str
     detail: str
@@ -173,7 +173,7 @@ class RequestTooSlow(RequestError):
 
 
 class BrokenRequest(RequestError):
-    """What came over the connection can't be read as requests of HTTP/1.1."""
+    """The bytes of a connection can't be read as requests of HTTP/1.1."""
 
     title = "Broken request"
 
@@ -308,7 +308,7 @@ class ImportNotFound(RequestError):
 
 
 class ImportBusy(RequestError):
-    """An import is not where this can be done with it."""
+    """An import is in a state in which this can't be done with it."""
 
     status = 409
     title = "Not now"
@@ -619,14 +619,14 @@ class CommandError(SameaskError):
 
 
 class StoreNotEmpty(CommandError):
-    """A store is to be copied to where one is."""
+    """The target of a copy holds a store already."""
 
     def __init__(self, place: str, table: str) -> None:
         super().__init__(f"the store {place} is not empty ({table}): nothing was copied")
 
 
 class CopyFailed(CommandError):
-    """A table that was copied does not read as the one that it is of."""
+    """A copied table does not read the same as its original."""
 
     def __init__(self, table: str, source: str, target: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Who may: keys, what each is for, and whether a request without one is let in.
+"""Access: keys, the scopes of each, and whether a request without one is let in.
 
 A key is `sameask_<id>_<secret>`: 64 bits that name it, so that one row is read, and 256 random bits that prove it.
 The store keeps the SHA-256 of the whole. A slow hash makes guessing dear, and 256 random bits can't be guessed at any
@@ -115,7 +115,7 @@ class Keys:
         return self._is_admin(digest) or digest in self._known()
 
     def _known(self) -> dict[bytes, Caller | None]:
-        """What was read since anything was last written to the store. To be asked for before reading."""
+        """The callers read since the last write to the store. To be asked for before reading."""
         version = self._store.database.version()
         if version is None or version != self._version:
             self._callers = {}

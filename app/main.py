@@ -120,7 +120,7 @@ def create_app(settings: Settings | None = None, *, in_place: bool = False) -> F
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_place: bool) -> None:
-    """What each request passes through, from the inside out."""
+    """Add the layers that each request passes through, from the inside out."""
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     if not in_place:
         app.add_middleware(AskForKey)
@@ -243,14 +243,14 @@ def _from_a_thread(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P,
 
 
 def _bounds(settings: Settings) -> Bounds:
-    """What one request may cost."""
+    """The bounds on the cost of one request."""
     return Bounds(
         settings.verify_depth, settings.max_answer_bytes, max_tokens=settings.max_request_tokens
     )
 
 
 def _receiver(settings: Settings) -> Endpoint | None:
-    """Where events go, if anywhere. Raises WebhookRefused."""
+    """The endpoint for events, if one is set. Raises WebhookRefused."""
     if not settings.webhook_url:
         return None
     return Endpoint(
@@ -295,7 +295,7 @@ def _answer_no_json(request: Request) -> Response:
 
 
 def _answer_validation(request: Request, error: RequestValidationError) -> Response:
-    """What pydantic or the JSON parser found, without the values found, which may be texts."""
+    """The errors that pydantic or the JSON parser found, without the values found, which may be texts."""
     if any(details["type"] == "json_invalid" for details in error.errors()):
         return _answer_no_json(request)
     fields: list[FieldProblem] = []

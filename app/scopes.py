@@ -1,4 +1,4 @@
-"""What a key may be for."""
+"""The scopes of keys."""
 
 from enum import StrEnum
 

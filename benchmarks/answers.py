@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {"max_waiting_pairs": 2048}
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said of a labelled pair."""
+    """The service's answer for a labelled pair."""
 
     pair: LabelledPair
     verdict: str
@@ -139,7 +139,7 @@ def section(release: str, verdict: str, answers: Sequence[Answer]) -> str:
 
 
 def reasons(release: str, answers: Sequence[Answer]) -> str:
-    """The first answers that have a reason of what the two texts say, as a table."""
+    """The first answers with a reason in the words of the two texts, as a table."""
     own = [answer for answer in answers if answer.reasons and not answer.is_unread]
     lines = [
         f"### Reasons by `{release}`: {len(own)} of {len(answers)} asked have one beside `unread`\n",

@@ -1,4 +1,4 @@
-"""What it costs to read pairs: pairs a second in batches, and the time of one question's, by release and backend.
+"""The cost of reading pairs: pairs a second in batches, and the time of one question's, by release and backend.
 
     python benchmarks/classifiers.py --release releases/minilm-questions-2 releases/mpnet-questions
 

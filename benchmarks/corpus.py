@@ -1,4 +1,4 @@
-"""What the scripts about a large corpus share: its questions from files, and a data directory that holds them."""
+"""Shared by the scripts about a large corpus: its questions from files, and a data directory that holds them."""
 
 import json
 import sys

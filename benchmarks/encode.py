@@ -12,7 +12,7 @@ FLOPs are counted (torch.utils.flop_counter) for each text at its own length: pa
 as loss. The limit they are compared with is the fastest plain matrix product of that precision, the greatest
 that any round reached.
 
-Beside the speed stands what each backend is worth, both models of the release run by it: average precision of
+Beside the speed stands the quality of each backend, both models of the release run by it: average precision of
 similarity and of probability on labelled pairs (`--pairs`, else the 480 of other domains that backends are chosen by),
 and nDCG@10 of finding duplicates among the questions of these pairs.
 """
@@ -111,7 +111,7 @@ def main() -> None:
 def _contenders(
     arguments: argparse.Namespace, texts: Sequence[str], models: Path
 ) -> tuple[dict[str, Encode], dict[str, str]]:
-    """What encodes, by name, and why others can't."""
+    """The contenders by name, and the reasons why others can't take part."""
     release = Release.open(arguments.release)
     encoder = Encoder.open(*_files(arguments.release))
     contenders: dict[str, Encode] = {RIVAL: at_its_best(encoder.model, texts[:256], BATCH_SIZES)}

@@ -3,11 +3,10 @@
     python benchmarks/gate.py --keep DIR --json
 
 For each seed a champion is trained, and challengers by the same pipeline: with another seed alone, with a tenth of the
-labels turned round, with half the pairs, and with more of them (truly better, by about two points).
-The models are tiny, the pairs made from templates. Each challenger is judged on evaluation sets of several sizes, which
-stand for the labels' and the release's own. It is also judged on 480 pairs of words that no model has learnt; how
-much better it is
-in truth is told by pairs that the gate doesn't see. What each release says is kept in the folder, so that the
+labels turned round, with half the pairs, and with more of them (truly better, by about two points). The models are
+tiny, the pairs made from templates. Each challenger is judged on evaluation sets of several sizes, which stand for the
+labels' and the release's own. It is also judged on 480 pairs of words that no model has learnt; how much better it is
+in truth is told by pairs that the gate doesn't see. The answers of each release are kept in the folder, so that the
 command goes on where it was stopped.
 """
 
@@ -157,7 +156,7 @@ def flipped(pairs: Sequence[LabelledPair], seed: int) -> list[LabelledPair]:
 
 
 def release_all(drawn: Drawn, seed: int, said: Path) -> None:
-    """What the champion and each challenger of a seed say, where it isn't there yet."""
+    """Make the answers of a seed's champion and challengers, where they aren't there yet."""
     learnt = drawn.learnt[:PAIRS]
     recipes = {
         "champion": (learnt, drawn.tune),
@@ -194,7 +193,7 @@ def spoken(
 
 
 def judged(seeds: Sequence[int], size: int, said: Path) -> dict[str, Any]:
-    """For each kind of challenger how often the gate says what, and how much better it truly is."""
+    """For each kind of challenger, how often the gate gives each outcome, and how much better it truly is."""
     found: dict[str, Any] = {}
     for kind in CHALLENGERS:
         outcomes, gains, by_all = zip(*(one(seed, kind, size, said) for seed in seeds), strict=True)

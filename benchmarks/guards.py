@@ -1,16 +1,17 @@
-"""What each guard sees, and what it brings: as a feature of the probability, as a cap at `review`, as a reason alone.
+"""The pairs that each guard sees, and its gain: as a feature of the probability, as a cap at `review`, as a reason
+alone.
 
     python benchmarks/guards.py                                        # on the sets of tests/data/guards alone
     python benchmarks/guards.py --into docs/verdicts.md                # the same, into the page
     python benchmarks/guards.py --release releases/minilm-questions --work /tmp/guards --swapped paws_qqp/train.tsv.gz
 
-Firing is measured on the pairs that must make a guard fire and those that must not. What a guard brings is measured
+Firing is measured on the pairs that must make a guard fire and those that must not. The gain of a guard is measured
 
 - on the written questions of the side `calibration` as they are served, each domain left out in turn;
 - on labelled pairs of swapped words (`--swapped`), by the calibration and the threshold of the written ones;
 - on pairs after public complaints and on the guards' own sets, by the release as it is: which calls a cap takes back.
 
-`--work` keeps what the models say.
+`--work` keeps the models' scores.
 """
 
 import argparse
@@ -58,7 +59,7 @@ Columns = Mapping[str, NDArray[np.bool_]]  # for each guard, whether it fires (n
 
 @dataclass(frozen=True)
 class Scored:
-    """What the models say of n pairs, (n,) each, and which guards fire."""
+    """The models' scores of n pairs, (n,) each, and the guards that fire."""
 
     pairs: Sequence[tuple[str, str]]
     similarities: NDArray[np.float32]
@@ -69,7 +70,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Written:
-    """The written questions as they are served, and what the models say of them."""
+    """The written questions as they are served, and the models' scores of them."""
 
     scored: Scored
     answers: Answers
@@ -135,7 +136,7 @@ def milliseconds() -> float:
 
 
 def measure(release: Release, work: Path, swapped: Path | None) -> None:
-    """What the guards bring, by what the models of a release say."""
+    """The gain of the guards, by the scores of a release's models."""
     work.mkdir(parents=True, exist_ok=True)
     encoder, classifier = open_models(release, "cpu", "torch")
     assert classifier

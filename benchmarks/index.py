@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def _measure_questions(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """What the service does with them; their vectors are left in a file."""
+    """The figures of the service with these questions; their vectors are left in a file."""
     texts = read_questions(arguments.questions, arguments.limit)
     say(f"{len(texts):,} questions")
     report: dict[str, Any] = {"questions": len(texts)}
@@ -242,7 +242,7 @@ def _measure_deletes(data: Opened) -> dict[str, Any]:
 
 
 def _measure_rebuild(data: Opened) -> dict[str, float]:
-    """What upkeep does by itself: the rebuild, and the check of the recall after it."""
+    """The time of upkeep: the rebuild, and the check of the recall after it."""
     started = time.perf_counter()
     data.live.indexes.upkeep()
     seconds = time.perf_counter() - started

@@ -1,10 +1,10 @@
-"""What labels promise and what comes of it, by how people label: all, the easy pairs, the top, with noise, few.
+"""The promise of labels and its outcome, by how people label: all, the easy pairs, the top, with noise, few.
 
     python benchmarks/labelling.py --json
 
 Written questions of eight domains that no release learns from are stored among others, and their paraphrases,
 near-misses and twins are asked. Half of the clusters are labelled, each time in another way; calibration and thresholds
-are fitted to these labels as a training run of the recipe `calibration` does. What the threshold promises is held
+are fitted to these labels as a training run of the recipe `calibration` does. The promise of the threshold is held
 against the other half. `unbounded` is the threshold of the same labels without the bounds: a half, where `review`
 begins, and pairs seen close to it.
 """
@@ -159,7 +159,7 @@ WAYS: Mapping[str, Callable[[Pool], Labels]] = {
 
 
 def outcome(pool: Pool, label: Callable[[Pool], Labels], target: str) -> dict[str, Any]:
-    """The promise of the labels, and what comes of it among the pairs held back."""
+    """The promise of the labels, and its outcome among the pairs held back."""
     rows, labels = label(pool)
     features = [feature[rows] for feature in pool.evidence.features]
     limits = [None, LOGIT_LIMIT][: len(features)]

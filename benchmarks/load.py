@@ -59,7 +59,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Load:
-    """What one server did under wrk; refused requests (4xx, 5xx) are not counted as done.
+    """The figures of one server under wrk; refused requests (4xx, 5xx) are not counted as done.
 
     Latencies are in milliseconds, infinite where nothing was answered in all of the time.
     """

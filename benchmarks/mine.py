@@ -1,4 +1,4 @@
-"""All pairs of questions that are at least so similar, beside what else finds them, with the same encoder weights.
+"""All pairs of questions that are at least so similar, beside other ways to find them, with the same encoder weights.
 
     pip install --target /tmp/semhash --no-deps semhash vicinity usearch numkong model2vec pyversity frozendict orjson
     python benchmarks/mine.py --questions train.tsv.gz dev.tsv --keep /tmp/kept --semhash /tmp/semhash
@@ -65,7 +65,7 @@ SEARCHING = (
 
 @dataclass(frozen=True)
 class Job:
-    """What every contender is given: a file of vectors (n, d), the texts, and the least similarity."""
+    """The task of every contender: a file of vectors (n, d), the texts, and the least similarity."""
 
     vectors: Path
     texts: Sequence[str]
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace, texts: list[str], keep: Path) -> dict[str, Any]:
-    """What there is to find, and how fast each part of finding it is."""
+    """The number of pairs to find, and the speed of each part of finding them."""
     release = Release.open(arguments.release.resolve())
     encoder, classifier = open_models(
         release, "cpu", arguments.backend, arguments.models or keep / "models"

@@ -1,4 +1,4 @@
-"""What each part of the training mix is worth: the same training without it.
+"""The worth of each part of the training mix: the same training without it.
 
     python benchmarks/mixes.py --parent releases/minilm-quora --related related.jsonl --elsewhere elsewhere/ \
         --quora quora/train.tsv.gz --paws paws_qqp/train.jsonl --report-pairs dev_fit.tsv.gz --pairs 25000 --repeat 3

@@ -1,4 +1,4 @@
-"""What each objective makes of the same pairs: ranking of held-out pairs, finding, time.
+"""Each objective over the same pairs: ranking of held-out pairs, finding, time.
 
     python benchmarks/objectives.py --pairs train.tsv.gz --tune-pairs dev_fit.tsv.gz --report-pairs dev_report.tsv.gz \
         --limit 20000 --keep DIR --json
@@ -84,7 +84,7 @@ def base(plan: Plan, out: Path) -> Release:
 
 
 def trained(plan: Plan, out: Path) -> Release:
-    """What the plan makes, or made before."""
+    """The release of the plan, made now or before."""
     release = Release.open(out) if out.exists() else fit(plan, out)
     if release is None:
         raise SystemExit("run this in one process")

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def prefixes(text: str) -> Iterator[str]:
-    """What the page sends of a question, the whole of it last. The end differs from what is stored."""
+    """The parts of a question that the page sends, the whole of it last. The end differs from the stored one."""
     changed = text.rstrip("?") + ", please?"
     for length in range(LETTERS, len(changed), LETTERS):
         yield changed[:length]

@@ -69,7 +69,8 @@ class Truth:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of labelling: labels until the target was supported, its last threshold, and whether it was broken."""
+    """The outcome of labelling: labels until the target was supported, its last threshold, and whether it was
+    broken."""
 
     labels: int | None
     promise: Promise | None
@@ -78,7 +79,7 @@ class Outcome:
     recall: float | None
 
 
-# What a person says of a pair: True, False, or None where it is skipped or contradicted.
+# A person's word on a pair: True, False, or None where it is skipped or contradicted.
 Person = Callable[[float, bool, np.random.Generator], tuple[bool | None, bool]]
 
 

@@ -143,7 +143,7 @@ def _measure_verbatim(data: Opened, revisions: dict[str, int]) -> dict[str, Any]
 
 
 def _ask(data: Opened, texts: Sequence[str], top_k: int) -> list[list[Hit]]:
-    """What the index finds for each text, embedded as the service does it."""
+    """The answers of the index for each text, embedded as the service does it."""
     found: list[list[Hit]] = []
     for start in range(0, len(texts), CHUNK):
         tokens = data.live.models.encoder.tokenize(texts[start : start + CHUNK])

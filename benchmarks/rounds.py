@@ -1,4 +1,4 @@
-"""What encodes, by turns: questions a second and the time of one, beside a rival's in the same round."""
+"""Encoders by turns: questions a second and the time of one, beside a rival's in the same round."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`POST /duplicates` beside what a user would otherwise take, over HTTP, one question a request, in one run.
+"""`POST /duplicates` beside the alternatives of a user, over HTTP, one question a request, in one run.
 
     python benchmarks/serve.py --json
     python benchmarks/serve.py --questions train.tsv.gz dev.tsv --limit 20000 --keep /tmp/serve

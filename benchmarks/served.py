@@ -1,4 +1,4 @@
-"""What a user is answered: written questions asked over HTTP of a server that holds the questions they were made from.
+"""Answers as users get them: written questions, asked over HTTP of a server that holds those they were made from.
 
     python benchmarks/served.py --side calibration                     # the release of the settings
     python benchmarks/served.py --side report --release releases/minilm-quora
@@ -50,7 +50,7 @@ Mark = Literal["=", "!", "~"]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question to ask, and what is known of its answer.
+    """A question to ask, and the known answer.
 
     `right` are the ids that ask the same; `wrong` are ids that don't; None means every other id.
     """
@@ -73,7 +73,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said of a question."""
+    """The server's answer to a question."""
 
     asked: Asked
     verdict: str  # duplicate, review or new
@@ -251,7 +251,7 @@ def _answer(asked: Asked, result: Any) -> Answer:
 
 
 def print_tables(answers: Sequence[Answer]) -> None:
-    """What the answers come to: over all, by domain, by kind."""
+    """Print the figures of the answers: over all, by domain, by kind."""
     print("| asked | n | duplicate, right id | duplicate, wrong id alone | review | new |", end="")
     print(" right id among the candidates |\n|---|---|---|---|---|---|---|")
     names: dict[Mark, str] = {"=": "paraphrases", "!": "near-misses", "~": "their twins"}

@@ -1,4 +1,4 @@
-"""What a swap costs those who ask and write meanwhile, and what re-embedding does, against a real server over HTTP.
+"""The cost of a swap to those who ask and write meanwhile, and that of re-embedding, against a real server over HTTP.
 
     python benchmarks/swap.py --json
     python benchmarks/swap.py --json --releases releases/minilm-quora releases/minilm-base --questions train.tsv.gz
@@ -58,7 +58,7 @@ WORDS = (
 
 @dataclass
 class Seen:
-    """What the clients saw: latencies in seconds, failures in words, wrong reads."""
+    """The observations of the clients: latencies in seconds, failures in words, wrong reads."""
 
     asked: list[float] = field(default_factory=list)
     written: list[float] = field(default_factory=list)
@@ -224,7 +224,7 @@ async def _measure(
 
 
 async def _load(clients: Sequence[Client], meanwhile: Any) -> Seen:
-    """What the clients see while something else goes on."""
+    """The observations of the clients while something else goes on."""
     seen, done = Seen(), asyncio.Event()
     tasks = [asyncio.create_task(client.work(seen, done)) for client in clients]
     try:

@@ -1,4 +1,4 @@
-"""What is said of labelled pairs over HTTP: verdicts, their precision, and how well the probability ranks.
+"""Answers for labelled pairs over HTTP: verdicts, their precision, and how well the probability ranks.
 
     python benchmarks/verdicts.py                                   # the release of the settings, the open sets
     python benchmarks/verdicts.py --release releases/minilm-quora releases/minilm-questions --side report
@@ -58,7 +58,7 @@ class PairSet:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a release says of n pairs: probabilities (n,) float64 and verdicts (n,) str."""
+    """A release's scores of n pairs: probabilities (n,) float64 and verdicts (n,) str."""
 
     probabilities: NDArray[np.float64]
     verdicts: NDArray[np.str_]

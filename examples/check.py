@@ -41,7 +41,7 @@ BARS = (  # of fifty paraphrases, fifty near-misses, twelve others
 
 @dataclass(frozen=True)
 class Answer:
-    """A row, and what the server said of it."""
+    """A row, and the server's answer."""
 
     kind: str
     text: str
@@ -77,7 +77,7 @@ def _answer(row: dict[str, str], finding: dict[str, Any]) -> Answer:
 
 
 def server_address() -> str:
-    """Where `sameask serve` answers with the settings of this environment."""
+    """The address where `sameask serve` answers, by the settings of this environment."""
     host = os.environ.get("SAMEASK_HOST", "127.0.0.1")
     port = os.environ.get("SAMEASK_PORT", "8000")
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

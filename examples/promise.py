@@ -34,7 +34,7 @@ HEADER = "| labels | `duplicate` from | set by | precision at least | recall | l
 
 @dataclass(frozen=True)
 class Walk:
-    """What is walked: the collection, its target, and how many labels may be given."""
+    """The walk: its collection, its target, and the most labels that may be given."""
 
     collection: str
     target: float
@@ -42,7 +42,7 @@ class Walk:
 
 
 def main() -> None:
-    """Each step, with a line that says what came of it."""
+    """Take each step, and print a line with its outcome."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def meanings_of(domains: Sequence[str], most: int) -> dict[str, str]:
-    """By text, what it asks: texts of one meaning are duplicates."""
+    """The meaning of each text: texts of one meaning are duplicates."""
     clusters = [*read_clusters("train"), *read_clusters("calibration")]
     meanings: dict[str, str] = {}
     for domain in domains:
@@ -99,7 +99,7 @@ def import_questions(client: httpx.Client, walk: Walk, texts: Sequence[str]) -> 
 
 
 def label_until_kept(client: httpx.Client, walk: Walk, meanings: Mapping[str, str]) -> bool:
-    """Label what the queue offers until the labels support the target; whether they do."""
+    """Label the pairs that the queue offers until the labels support the target; whether they do."""
     print(f"\n{HEADER}\n|---|---|---|---|---|---|")
     given = 0
     state = evidence(client, walk)
@@ -121,14 +121,14 @@ def label_until_kept(client: httpx.Client, walk: Walk, meanings: Mapping[str, st
 
 
 def label_of(pair: dict[str, Any], meanings: Mapping[str, str]) -> dict[str, Any]:
-    """What a person says of an offered pair."""
+    """The label that a person gives an offered pair."""
     one, other = (question["text"] for question in pair["questions"])
     is_duplicate = meanings[one] == meanings[other]
     return {"questions": [one, other], "is_duplicate": is_duplicate, "by": "anna"}
 
 
 def evidence(client: httpx.Client, walk: Walk) -> dict[str, Any]:
-    """What the labels support by now."""
+    """The evidence of the labels by now."""
     return call(client, "GET", f"/collections/{walk.collection}/evidence")
 
 

@@ -25,7 +25,7 @@ OVER = ("succeeded", "failed", "cancelled", "interrupted")
 
 
 def main() -> None:
-    """Each step, with a line that says what came of it."""
+    """Take each step, and print a line with its outcome."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -143,7 +143,7 @@ def batches(items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
 
 
 def wait(look: Any, until: Any) -> dict[str, Any]:
-    """What is there once it is so."""
+    """The answer, once it is as wanted."""
     while not until(found := look()):
         if found.get("phase") == "failed":
             sys.exit(f"the release failed: {found['failure']}")

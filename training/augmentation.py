@@ -1,7 +1,6 @@
-"""Labelled pairs in, more of them out: pairs made from others by rule, in which a small word decides.
-
-Models that learn from pairs as people label them take questions that share most words for duplicates, whatever the
-rest says ("PAWS", Zhang, Baldridge and He, 2019). Each rule changes one thing, and knows what that does to the label.
+"""Labelled pairs in, more of them out: pairs made from others by rule, in which a small word decides. Models that learn
+from pairs as people label them take questions that share most words for duplicates, whatever the other words are
+("PAWS", Zhang, Baldridge and He, 2019). Each rule changes one thing, and knows the label that follows.
 """
 
 import random
@@ -52,7 +51,7 @@ Rule = Callable[["Augmentation", LabelledPair], LabelledPair | None]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What the rules draw from: chance, and the rare words of the questions."""
+    """The sources of the rules: chance, and the rare words of the questions."""
 
     chances: random.Random
     rare: Sequence[str]

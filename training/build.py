@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Scales:
-    """What makes verdicts of the models' scores, and what the card and the figures say of how it was fitted."""
+    """The maps from the models' scores to verdicts, and an account of their fit for the card and the figures."""
 
     by_similarity: Scale
     by_pair: Scale | None
@@ -74,7 +74,7 @@ FitScales = Callable[[Encoder, PairClassifier | None, ProgressWriter], Scales]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a release is made of."""
+    """The parts of a release."""
 
     base: str  # a known name, a folder, or a name on the hub
     tune: Source  # pairs that calibration and thresholds are fitted on
@@ -93,7 +93,7 @@ class Recipe:
 
     @property
     def bases(self) -> Mapping[Part, str]:
-        """What each part is a difference from; a parent's classifier may have a base of its own."""
+        """The base of each part, from which it is a difference; a parent's classifier may have a base of its own."""
         classifier_base = self.classifier_base
         if self.parent and not classifier_base:
             classifier_base = self.parent.classifier_base.name
@@ -115,7 +115,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the models say of the pairs to tune on and of each set to report on, and what was fitted to it."""
+    """The models' scores on the pairs to tune on and on each set to report on, and the scales fitted to them."""
 
     tune: Evidence
     report: Sequence[Evidence]

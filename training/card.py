@@ -64,7 +64,7 @@ def card(
     pictures: Sequence[str],
     more: Sequence[str] = (),
 ) -> str:
-    """The model card, in Markdown: what it is made of, what it reaches, what it is not for.
+    """The model card, in Markdown: the release's parts, its figures, and its limits.
 
     `more` are sections on how thresholds were set otherwise than by the pairs to tune on, and on what was learnt from.
     """
@@ -114,7 +114,7 @@ def plots(evidence: Evidence, scale: Scale, models: Mapping[str, Path]) -> dict[
 
 
 def _models(manifest: Mapping[str, Any], *, with_classifier: bool) -> str:
-    """What the release is made of, and how each part was trained."""
+    """The parts of the release, and how each was trained."""
     base = manifest["base_model"]["name"]
     if not manifest["training"]:
         return f"The model `{base}` as it is, with a calibration of its similarity to a probability and thresholds."

@@ -22,7 +22,7 @@ def _file(help_text: str, *names: str) -> typer.models.OptionInfo:
 
 
 def _objectives() -> str:
-    """The help on objectives: what each is good and bad at."""
+    """The help on objectives: the strengths and weaknesses of each."""
     parts = [
         "What to train for; give it again for another step, which goes on from the one before."
     ]

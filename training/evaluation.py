@@ -1,4 +1,4 @@
-"""A release's models and labelled pairs in; out come what the models say of the pairs, and the figures of that."""
+"""A release's models and labelled pairs in; out come the models' scores of the pairs, and the figures of these."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ Figure = Callable[..., Figures]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the models say of n labelled pairs: similarities and logits (n,) float32, labels (n,) bool."""
+    """The models' scores of n labelled pairs: similarities and logits (n,) float32, labels (n,) bool."""
 
     similarities: NDArray[np.float32]
     logits: NDArray[np.float32] | None
@@ -46,7 +46,7 @@ class Evidence:
 
     @property
     def features(self) -> list[NDArray[np.float32]]:
-        """What a calibration weighs: the similarity, and the logit where there is one."""
+        """The features that a calibration weighs: the similarity, and the logit where there is one."""
         return [self.similarities] if self.logits is None else [self.similarities, self.logits]
 
 

@@ -25,7 +25,7 @@ Labels = NDArray[np.bool_]
 
 
 def ranking(scores: NDArray[Any], labels: Labels) -> Figures:
-    """How well scores tell the classes apart: average precision, and the best that a threshold on them reaches."""
+    """How well scores tell the classes apart: average precision, and the best figures that a threshold reaches."""
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best_threshold = thresholds[int(np.argmax(f1[:-1]))]

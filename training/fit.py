@@ -151,10 +151,8 @@ class _Training:
         return folders
 
     def _examples(self, name: ObjectiveName, encoder: Path) -> Examples:
-        """What an objective learns from.
-
-        Pairs that are made by rule are for a classifier: a bi-encoder can't see the order of words well enough to
-        learn from them.
+        """The training data of an objective. Pairs that are made by rule are for a classifier: a bi-encoder can't see
+        the order of words well enough to learn from them.
         """
         steps = self.plan.steps
         made = augmented(self.pairs, steps.augment, steps.options.seed)

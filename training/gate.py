@@ -174,10 +174,10 @@ def judge(
     served_harm: Sequence[str] = (),
     served_doubts: Sequence[str] = (),
 ) -> GateReport:
-    """The rule.
+    """The rule by which a challenger passes.
 
-    A challenger passes when on every set that decides the whole intervals of average precision and of the Brier score
-    lie above -margin, one of them above 0, and neither a guard nor its verdicts as served speak against it.
+    On every set that decides, the whole intervals of average precision and of the Brier score lie above -margin. One of
+    them lies above 0. Neither a guarding figure nor its verdicts as served speak against it.
     """
     figures = _figures(sets)
     deciding = [figure for figure in figures if figure.decides]

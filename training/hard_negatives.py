@@ -24,7 +24,7 @@ Triplet = tuple[str, str, str]  # anchor, duplicate, negative
 
 @dataclass(frozen=True)
 class _Questions:
-    """n texts, their rows, their vectors (n, d), and the component of duplicates that each is in."""
+    """n texts, their rows, their vectors (n, d), and the component of duplicates of each."""
 
     texts: Sequence[str]
     row: dict[str, int]
@@ -51,8 +51,8 @@ def mine_triplets(
 ) -> list[Triplet]:
     """(anchor, duplicate, negative) for up to `count` negatives of each duplicate: labelled ones first, then near ones.
 
-    Guarded against duplicates without a label: a negative is no question that a chain of duplicates ties to the
-    anchor, none that is nearly as near as the duplicate itself, and none that is nearly equal.
+    Three rules keep out duplicates that nobody labelled. No chain of duplicates ties a negative to its anchor. A near
+    one is less near to the anchor than the duplicate is, by a margin. And it is not nearly equal to it.
     """
     texts = texts_of(pairs)
     row = rows_of(texts)
@@ -74,7 +74,7 @@ def mine_triplets(
 def _labelled_negatives(
     pairs: Sequence[LabelledPair], questions: _Questions
 ) -> dict[str, list[str]]:
-    """For each question those that are labelled different from it, and that no chain of duplicates ties to it."""
+    """For each question, those that are labelled different from it and that no chain of duplicates ties to it."""
     negatives: dict[str, list[str]] = {}
     for pair in pairs:
         if not pair.is_duplicate and not questions.are_tied(*pair.texts):
@@ -130,7 +130,7 @@ def _index(vectors: NDArray[np.float32]) -> faiss.Index:
 
 
 def _components_of(texts: Sequence[str], pairs: Sequence[LabelledPair]) -> list[int]:
-    """For each text the component that duplicates close it into; one of its own where none does."""
+    """For each text, its component of duplicates; one of its own where it has none."""
     duplicates = duplicates_of(pairs)
     numbers: dict[bytes, int] = {}
     for number, pair in zip(components(duplicates).tolist(), duplicates, strict=True):

@@ -1,4 +1,4 @@
-"""What a model can be trained for: each objective makes data sets and losses out of labelled pairs.
+"""The objectives that a model can be trained for: each makes data sets and losses out of labelled pairs.
 
 Defaults are those of sentence-transformers' "Quora Duplicate Questions" example, whose objectives these are:
 <https://sbert.net/examples/sentence_transformer/training/quora_duplicate_questions/README.html>.
@@ -206,8 +206,11 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
 
 
 class JointLoss(torch.nn.Module):
-    """Log loss of each pair's label, or of a teacher's probability, by its cosine (as in SigLIP, Zhai et al., 2023,
-    over labelled pairs), and a share of symmetric multiple negatives ranking of the batch's duplicates."""
+    """The log loss of labelled pairs by their cosine, as in SigLIP (Zhai et al., 2023).
+
+    A teacher's probability may take the place of a label. A share of symmetric multiple negatives ranking, over the
+    batch's duplicates, is added.
+    """
 
     def __init__(self, model: Model) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ FIGURES: Sequence[FigureName] = (
     "recall_at_precision",
     "calibration",
 )
-# What decides where pairs are like those that are served.
+# The figures that decide where pairs are like those that are served.
 DECISIVE: Sequence[FigureName] = ("average_precision", "calibration")
 _SIGN: Mapping[FigureName, int] = {
     "average_precision": 1,

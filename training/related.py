@@ -16,7 +16,7 @@ from training.progress_writer import ProgressWriter
 from training.slices import in_slices
 from training.written import Cluster
 
-DRAWN = 4  # texts of each cluster, whatever they are in it
+DRAWN = 4  # texts of each cluster, of any kind
 NEAREST = 2  # of each text drawn, in other clusters of its domain
 MOST_PROBABLE = 0.5  # by the teacher: above it a pair may be a duplicate that nobody labelled
 

@@ -1,4 +1,4 @@
-"""Pairs of written questions, which every training from labels sees again, so that it keeps what was learnt.
+"""Pairs of written questions, which every training from labels sees again, so that nothing learnt before is lost.
 
 A collection's labels are few, easy, and of one domain: a model that learns from them alone forgets the others.
 """

@@ -79,7 +79,7 @@ class Sets:
 
 @dataclass(frozen=True)
 class _Claim:
-    """What a run publishes, from the moment it begins to: a folder that is there then is another's."""
+    """The release that a run publishes, from the moment it begins to. A folder that is there before is another's."""
 
     release: str
     champion: str

@@ -25,7 +25,7 @@ AskedKind = Literal["paraphrase", "near-miss", "twin"]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question that is asked: its text, its cluster's number and domain, and what it is in the cluster."""
+    """A question that is asked: its text, its cluster's number and domain, and its kind in the cluster."""
 
     text: str
     cluster: int
@@ -35,7 +35,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Served:
-    """What is judged: n pairs of an asked and a stored question, the nearest stored first for each asked one.
+    """The pairs to judge: n of an asked and a stored question, the nearest stored first for each asked one.
 
     A pair is a duplicate (`labels`) where a paraphrase meets its own cluster's question. It is one, too, where both
     readers of the pair say that two clusters ask the same.

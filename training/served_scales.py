@@ -1,4 +1,4 @@
-"""Models in; calibrations and thresholds that hold for strangers, fitted to what is served, out.
+"""Models in; calibrations and thresholds that hold for strangers, fitted to served pairs, out.
 
 Each question of a side of the written clusters is stored among those of other domains, and all the rest is asked.
 """
@@ -71,7 +71,7 @@ def scales_for_strangers(
 def served_answers(
     side: Side, encoder: Encoder, classifier: PairClassifier, work: Path, progress: ProgressWriter
 ) -> Answers:
-    """What the models say of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
+    """The models' scores of all that a side asks; kept in `work`, so that a kill costs no more than one side."""
     file = work / f"served-{side}.npz"
     if not _is_whole(file):
         served = serve(encoder, read_clusters(side), other_questions(), progress)

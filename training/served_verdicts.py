@@ -1,6 +1,6 @@
-"""Two releases and pairs as a service meets them in; out comes what each calls a duplicate, and whether that is harm.
+"""Two releases and pairs as a service meets them in; out come each one's calls of duplicates, and any harm in them.
 
-Labels are no sample of what a service is asked. So the gate also looks at verdicts of pairs near enough to be offered:
+Labels are no sample of a service's requests. So the gate also looks at verdicts of pairs near enough to be offered:
 those of written questions, of which it is known whether they are duplicates, and the collection's own, of which nobody
 has said so.
 """

@@ -123,12 +123,12 @@ def texts(paths: Sequence[Path]) -> list[str]:
 
 
 def _name(path: Path) -> str:
-    """By which a file can be told from others of its name, and which says nothing else of where it lay."""
+    """A name by which a file can be told from others of its name, and which says nothing else of its folder."""
     return "/".join(path.resolve().parts[-2:])
 
 
 def groups(paths: Sequence[str], column: str) -> dict[LabelledPair, str]:
-    """What stands in another column of files of pairs, by pair. Raises UnreadableFile for a file that lacks it."""
+    """The values of another column of files of pairs, by pair. Raises UnreadableFile for a file that lacks it."""
     values: dict[LabelledPair, str] = {}
     for path in paths:
         for (*_, value), pair in read_labelled(Path(path), (*COLUMNS, column)):

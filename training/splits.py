@@ -15,7 +15,7 @@ Sets = dict[str, list[LabelledPair]]
 
 
 def components(pairs: Sequence[LabelledPair]) -> NDArray[np.int64]:
-    """The number (n,) of each pair's connected component: what shared questions tie, whatever the labels."""
+    """The number (n,) of each pair's connected component: shared questions tie pairs, whatever the labels."""
     return engine_components(both_texts(pairs))
 
 
@@ -62,7 +62,7 @@ def split_rows(
 
 
 def apart(pairs: Sequence[LabelledPair], *others: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """The pairs that no chain of shared questions ties to any of the others: what may be learnt beside them."""
+    """The pairs that no chain of shared questions ties to any of the others, and that may be learnt beside them."""
     everything = list(pairs)
     for other in others:
         everything += other

@@ -1,4 +1,4 @@
-"""What the models say of served pairs in many domains in; calibration and thresholds that hold in another domain out.
+"""The models' scores of served pairs in many domains in; calibration and thresholds that hold in another domain out.
 
 Each domain in turn is left out: its pairs get the probabilities of a calibration that was fitted on the others. On
 these the thresholds are set, and the promise is counted domain by domain.
@@ -51,7 +51,7 @@ class Promise:
 
     @property
     def precision(self) -> float | None:
-        """Of what was called; None where nothing was."""
+        """The precision of the calls; None where there are none."""
         return 1 - self.wrong / self.called if self.called else None
 
     def is_refuted(self, target: float) -> bool:
@@ -90,10 +90,10 @@ def duplicate_threshold(
 ) -> Threshold:
     """The lowest threshold from which on the target holds in nine of ten domains, if there is one.
 
-    It holds in a domain where that is not refuted, and over all of them together where the precision is the target's
-    or more, and its lower bound not far below. The search goes downwards from the first threshold with enough pairs
-    above it, and ends where the precision of all of them fails. That of one domain may fail on the way: above a high
-    threshold it has too few pairs to say much.
+    In one domain it holds where the labels do not refute it. Over all domains together it holds where the precision is
+    at least the target and its lower bound is not far below. The search goes downwards from the first threshold with
+    enough pairs above it, and ends where the precision of all of them fails. That of one domain may fail on the way:
+    above a high threshold it has too few pairs to say much.
     """
     order = np.argsort(-probabilities, kind="stable")
     right = np.cumsum(answers.labels[order], dtype=np.int64)

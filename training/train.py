@@ -145,7 +145,7 @@ def _step_of(checkpoint: Path) -> int:
 
 @contextmanager
 def _room_needed(work: Path) -> Iterator[None]:
-    """Turn what torch and others raise on a full disk into CommandError; `work` need not be there yet."""
+    """Turn the errors of torch and others on a full disk into CommandError; `work` need not be there yet."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:

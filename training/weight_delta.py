@@ -24,7 +24,7 @@ SHRINKS = np.linspace(0.1, 1.0, 37)  # of the widest step, that reaches the row'
 def difference(
     base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], bits: int
 ) -> dict[str, Tensor]:
-    """What `app.engine.models.weight_delta` adds to `base` to come near `tuned`.
+    """The difference that `app.engine.models.weight_delta` adds to `base` to come near `tuned`.
 
     A large matrix's difference is rounded to 2^bits evenly spaced values, the spacing chosen for each row so that the
     squared error is least; that of the table of word pieces' vectors to two. A small one is kept in float16, as is a

@@ -1,4 +1,4 @@
-"""The data set of written questions in: clusters of one question, its paraphrases, and what only looks like it.
+"""The data set of written questions in: clusters of one question, its paraphrases, and its near-misses.
 
 The data set lies beside this module, in `data/written/`; its README.md is its card.
 """

@@ -1,4 +1,4 @@
-"""`sameask find` and `sameask pair`: one question, or one pair, and what is said of it."""
+"""`sameask find` and `sameask pair`: the candidates for one question, or the judgement of one pair."""
 
 from typing import Annotated
 
@@ -66,7 +66,7 @@ def _why(score: Candidate | Score) -> Text:
 
 
 def _score_cells(score: Candidate | Score) -> list[Text]:
-    """Verdict, probability and similarity for a table, and whose word the verdict is."""
+    """The cells of a table: verdict with its author, probability and similarity."""
     verdict: str = score.verdict
     if score.label:
         verdict += ", people disagree" if score.label.contradicted else f", says {score.label.by}"

@@ -46,7 +46,7 @@ def create_app(settings: Settings, *, in_place: bool = False) -> Any:
 def run(
     url: str | None, key_file: Path | None, speak: Speak[T], *, makes_data_directory: bool = False
 ) -> T:
-    """What `speak` returns, spoken to the server at `url` or to the app in this process. Raises CommandError."""
+    """The result of `speak`, called with a client of the server at `url` or of the app here. Raises CommandError."""
 
     async def connect_and_speak() -> T:
         async with connected(url, key_file, makes_data_directory=makes_data_directory) as service:
@@ -81,7 +81,7 @@ async def connected(
 
 
 def _client(url: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> AsyncClient:
-    """A client that waits for as long as a person would."""
+    """A client with timeouts for people: it waits for as long as a person would."""
     return AsyncClient(
         url, key=key, timeout_seconds=TIMEOUT_SECONDS, retries=PATIENCE, transport=transport
     )
@@ -177,7 +177,7 @@ def _unanswered(address: str, error: NoAnswer) -> str:
 
 
 def _problem(address: str, error: ProblemError) -> str:
-    """What a problem document says; what answered has none where it is not Sameask."""
+    """The sentence of a problem document. An answer that is not Sameask's has none."""
     if not error.detail:
         return f"the server at {address} answered {error.status}"
     faults = [f"\n  {field}: {fault}" for field, fault in error.errors.items()]

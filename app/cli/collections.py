@@ -1,4 +1,4 @@
-"""`sameask collections`: which there are, how they are made and deleted, and what is wished of each."""
+"""`sameask collections`: list them, make and delete them, and set the wishes for each."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -128,7 +128,7 @@ async def _all(service: AsyncClient) -> tuple[Collection, ...]:
 
 @dataclass(frozen=True)
 class _Wishes:
-    """What is said of a collection: None takes a wish back, UNSET leaves it as it is."""
+    """The wishes for a collection: None takes a wish back, UNSET leaves it as it is."""
 
     target_precision: float | Unset | None = UNSET
     review_recall: float | Unset | None = UNSET

@@ -1,4 +1,4 @@
-"""A file that is named to a command: one that can be read again and again, whatever was named."""
+"""The file that is named to a command, a pipe too: it can be read again and again."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t"}
 def named_file(
     path: Path, delimiter: str | None = None, encoding: str | None = None
 ) -> Iterator[TableFile]:
-    """The file, as it is to be read. What comes through a pipe is kept on the disk meanwhile. Raises CommandError."""
+    """The file, open to be read. The content of a pipe is kept on the disk meanwhile. Raises CommandError."""
     delimiter = _delimiter(delimiter)
     if path != STANDARD_INPUT and path.is_file():
         yield _found(TableFile(path, str(path), delimiter, encoding))

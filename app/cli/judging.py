@@ -110,7 +110,7 @@ class _Sitting:
         self._skipped = 0
 
     async def hold(self) -> None:
-        """Offer pairs until there are none, or whoever sits here has enough."""
+        """Offer pairs until there are none, or the person quits."""
         print_note(KEYS)
         answers = _answers()
         while (pair := await self._next()) and await self._answered(pair, answers):
@@ -175,7 +175,7 @@ def _answers() -> Iterator[str]:
 
 
 def _speaker(by: str | None, url: str | None) -> str | None:
-    """Who says so; None, where the key of a server tells. Raises CommandError."""
+    """The name to label under; None where the server knows it by the key. Raises CommandError."""
     if by is None and url:
         return None
     try:

@@ -88,7 +88,7 @@ def _record(label: Label, *, in_json: bool) -> list[object]:
 
 
 def _checked_rows(file: TableFile, by: str | None, *, is_named: bool) -> Iterator[CheckedRow]:
-    """Each row of a file of labels, and what is wrong with it. `is_named`: a key may say who speaks."""
+    """Each row of a file of labels, and its problem, if it has one. `is_named`: the key may tell who speaks."""
     max_characters = Settings().max_characters
     needed = COLUMNS[:3] if by or is_named else COLUMNS[:4]
     firsts: dict[int, tuple[int, object]] = {}  # by a pair's and a person's hash: line, and label
@@ -106,7 +106,7 @@ def _checked_rows(file: TableFile, by: str | None, *, is_named: bool) -> Iterato
 
 
 def _label(row: Row, by: str | None) -> NewLabel:
-    """What a good row says."""
+    """The label in a good row."""
     one, other, said, named, note = row.values
     return NewLabel(
         questions=(one, other),

@@ -1,4 +1,4 @@
-"""The `sameask` command: which commands there are, and what is printed when one fails.
+"""The `sameask` command: the list of commands, and the line that is printed when one fails.
 
 A command's module is loaded by its name when the command is called, and not before. So `--help` loads none of them,
 and a command that only speaks to a server loads neither the models nor the store.
@@ -144,7 +144,7 @@ def load(place: str) -> Any:
 
 
 def _name_only() -> None:
-    """Stands in the list of commands for one that is not loaded."""
+    """Takes the place of a command that is not loaded, in the list of commands."""
 
 
 for _name, _command in COMMANDS.items():
@@ -165,7 +165,7 @@ def main() -> None:
         if not broken:
             raise
         fail(f"an argument is not text in UTF-8: {broken[0]!a}")
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         drop_output()
         raise SystemExit(1) from None
     except OSError as error:
@@ -179,7 +179,7 @@ def main() -> None:
 
 
 def _call() -> None:
-    """Call the command, and have all that it printed written: an error of that counts as one of the command."""
+    """Call the command and flush its output. An error in writing that counts as one of the command."""
     try:
         cli(prog_name="sameask")
     finally:

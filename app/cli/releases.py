@@ -1,4 +1,4 @@
-"""`sameask releases`: which releases there are, which one is live, and how another takes its place."""
+"""`sameask releases`: list releases, compare them, and make another one live."""
 
 import asyncio
 from typing import Annotated

@@ -1,7 +1,7 @@
-"""What commands print: results on standard output, all else on standard error.
+"""The output of commands: results on standard output, all else on standard error.
 
-Stored texts and names come from anybody. A character that steers a terminal, or turns the direction of what follows,
-is shown as an escape (`\\x1b`). So no text passes for something else.
+Stored texts and names come from anybody. A character that steers a terminal, or turns the direction of what follows, is
+shown as an escape (`\\x1b`). So no text can pass for output of the command.
 """
 
 import json
@@ -65,17 +65,17 @@ def print_json(value: object) -> None:
 
 
 def print_result(result: object) -> None:
-    """What the client read from an answer, as the JSON that it was."""
+    """A value that the client read from an answer, as the JSON that it was."""
     print_json(as_document(result))
 
 
 def print_table(table: Table) -> None:
-    """A result as a table: as wide as the terminal; as wide as it takes, in a file or a pipe."""
+    """A result as a table. It is as wide as the terminal; in a file or a pipe, as wide as its content."""
     out.print(table, crop=False)
 
 
 def cell(value: object) -> Text:
-    """A cell of a table, in which nothing is markup; empty for None. What is too wide goes on below."""
+    """A cell of a table, in which nothing is markup; empty for None. A text that is too wide is folded."""
     return Text("" if value is None else visible(str(value)), overflow="fold")
 
 
@@ -99,7 +99,7 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def use_unicode() -> None:
-    """Print UTF-8 into files and pipes, whatever the locale; on a terminal, what it lacks becomes an escape."""
+    """Print UTF-8 into files and pipes, whatever the locale. On a terminal, characters that it lacks become escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             encoding = stream.encoding if stream.isatty() else "utf-8"
@@ -107,7 +107,7 @@ def use_unicode() -> None:
 
 
 def drop_output() -> None:
-    """Give up what could not be written to standard output: Python would try once more at its end."""
+    """Discard the output that could not be written: Python would try once more at its end."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`sameask runs`: training runs are asked for, looked at, followed, cancelled and resumed."""
+"""`sameask runs`: start, list, follow, cancel and resume training runs."""
 
 import asyncio
 from collections.abc import Mapping
@@ -135,7 +135,7 @@ async def _latest(service: AsyncClient, limit: int) -> tuple[TrainingRun, ...]:
 
 
 async def _watch(service: AsyncClient, run_id: int) -> TrainingRun:
-    """The run, once it is over; what it does until then is printed as it changes."""
+    """The run, once it is over; its progress is printed as it changes."""
     printed = ""
     while True:
         training_run = await service.read_training_run(run_id)

@@ -23,7 +23,7 @@ Imported = ImportedQuestions | ImportedLabels
 
 @dataclass(frozen=True)
 class Upload:
-    """What an import does with a file. `rows()` reads and checks it, and is called twice."""
+    """The steps of an import of one kind of file. `rows()` reads and checks it, and is called twice."""
 
     file: TableFile
     rows: Callable[[], Iterator[CheckedRow]]
@@ -38,7 +38,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Target:
-    """Where an import goes, and what becomes of broken rows."""
+    """The target of an import, and the treatment of broken rows."""
 
     collection: str
     url: str | None
@@ -69,7 +69,7 @@ def upload(wanted: Upload, target: Target) -> None:
 
 
 def _tell(wanted: Upload, tally: Tally, imported: Imported) -> None:
-    """Say what of the texts may surprise later: which are the same, and which the model does not read as they are."""
+    """Warn of texts that may surprise later: copies, and texts that the model does not read as they are."""
     words = []
     if tally.identical:
         words.append(f"{tally.identical:,} texts stand in {wanted.file.name} before")
@@ -84,7 +84,7 @@ def _tell(wanted: Upload, tally: Tally, imported: Imported) -> None:
 
 
 def _check(wanted: Upload, rejected: Path | None) -> Tally:
-    """How many rows are good, and how many are bad: the first of these are shown, and all of them written."""
+    """The numbers of good and of bad rows. The first bad ones are shown, and all of them are written."""
     tally = Tally()
     with _rejected_rows(rejected, wanted.columns) as write:
         try:

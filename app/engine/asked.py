@@ -1,4 +1,4 @@
-"""One distinct text of a request for duplicates, and all that is known of it by now."""
+"""One distinct text of a request for duplicates, and the results for it by now."""
 
 from bisect import insort
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Asked:
         return [near.question for near in self.near]
 
     def ruling(self, question: Question) -> Ruling | None:
-        """What people said of it and the question."""
+        """People's ruling on it and the question."""
         labels = self.labels.get(question.loose)
         return ruling_on(self.words, question, labels) if labels else None
 
@@ -61,8 +61,8 @@ class Asked:
         return ruling is not None and ruling.links
 
     def add_same_words(self, question: Question, most: int) -> bool:
-        """Take a stored question of the same visible words among the exact ones, unless somebody calls it different;
-        whether it was taken. Of each text the oldest stays, `most` texts: the same bytes first, then the oldest."""
+        """Add a stored question of the same visible words to the exact ones, unless somebody calls it different.
+        Whether it was added. Of each text the oldest stays, `most` texts: the same bytes first, then the oldest."""
         ruling = self.ruling(question)
         if ruling and not ruling.links:
             return False

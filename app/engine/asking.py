@@ -1,4 +1,4 @@
-"""The models of the live release, as one request asks them, and the time that each phase of it takes.
+"""The models of the live release in the hands of one request, and the time of each of its phases.
 
 A request for vectors alone is made here, since it needs nothing else.
 """

@@ -1,4 +1,4 @@
-"""Pairs in, what a release says of them out, its models working in the background: whoever asks goes first."""
+"""Pairs in, a release's answers out. Its models work in the background: requests go first."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,9 +12,7 @@ from app.engine.served_models import logits_of
 from app.engine.text import TextPair
 from app.engine.verdicts import unread
 
-CHUNK = (
-    16  # pairs or texts that wait for a model at once: what else is in the background gets its turn
-)
+CHUNK = 16  # pairs or texts that wait for a model at once: other background work gets its turn
 
 
 async def read_open(

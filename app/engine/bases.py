@@ -22,7 +22,7 @@ FETCHED = Path(__file__).parent.parent.parent / "bases"  # beside `releases/`
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model known by name: the digest of its weights, and what brings it besides the hub."""
+    """A model known by name: the digest of its weights, and its sources besides the hub."""
 
     digest: str  # sha256 of WEIGHTS
     package: str | None = None  # an installed one that holds its folder
@@ -97,7 +97,8 @@ def verify_files(
 
 
 def from_hub(name: str) -> Path:
-    """Download (or find in the cache) what loading needs: safetensors, configuration and tokenizer, no pickles.
+    """Download the files that loading needs, or find them in the cache: safetensors, configuration and tokenizer, no
+    pickles.
 
     Raises ModelRefused.
     """

@@ -1,9 +1,9 @@
 """Many callers in, few model calls out: a bounded queue before one thread that owns the model.
 
-There is no wait timer: whatever waits when the model is free is the next batch. Batches are cut from the
-queue in order of arrival, sorted by cost so that little is padded, and bounded by padded cost. A batch that
-fails is tried again one item at a time, so that one bad item is one error; when even the probe fails, the
-model is at fault, everybody is told, and `failure` says so until a probe succeeds.
+There is no wait timer: the items that wait when the model is free are the next batch. Batches are cut from the queue in
+order of arrival, sorted by cost so that little is padded, and bounded by padded cost. A batch that fails is tried again
+one item at a time, so that one bad item is one error; when even the probe fails, the model is at fault, everybody is
+told, and `failure` says so until a probe succeeds.
 
 A batcher can give way to others: it then runs small batches, and only while the others have been idle for a
 moment. A share of the time is its own, so that it gets on.
@@ -66,12 +66,12 @@ class _Waiting(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """One thread that runs `model` on batches of what many callers submit.
+    """One thread that runs `model` on batches of many callers' items.
 
-    `model` maps a sequence of items to as many results, in order, or raises. `cost` is an item's size (its
-    tokens); a batch of n items is padded to n times its greatest cost, which stays within `max_cost` unless
-    one item alone exceeds it. At most `max_waiting` urgent items are admitted at once, being run or waiting.
-    `probe` is an item that a working model can always answer; `noun` is what a refusal calls the items.
+    `model` maps a sequence of items to as many results, in order, or raises. `cost` is an item's size (its tokens); a
+    batch of n items is padded to n times its greatest cost, which stays within `max_cost` unless one item alone exceeds
+    it. At most `max_waiting` urgent items are admitted at once, being run or waiting. `probe` is an item that a working
+    model can always answer; `noun` names the items in a refusal.
     """
 
     def __init__(
@@ -111,18 +111,18 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def failure(self) -> str | None:
-        """Why the model answers nobody, or None while it works."""
+        """The reason why the model answers nobody; None while it works."""
         return self._failure if self._thread.is_alive() else "the model's thread has ended"
 
     @property
     def busy_seconds(self) -> float:
-        """How long the batch in progress has been running; 0 when idle."""
+        """The seconds that the batch in progress has been running; 0 when idle."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     @property
     def idle_seconds(self) -> float:
-        """How long nothing has waited or run; 0 while something does."""
+        """The seconds in which nothing has waited or run; 0 while something does."""
         busy = self._admitted or self._background or self._busy_since is not None
         return 0.0 if busy else time.monotonic() - self._busy_until
 
@@ -174,7 +174,7 @@ class Batcher(Generic[Item, Result]):
         return call.future
 
     def close(self) -> None:
-        """Finish the batch in progress, refuse what waits, and end the thread."""
+        """Finish the batch in progress, refuse the items that wait, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -235,7 +235,7 @@ class Batcher(Generic[Item, Result]):
         batch: list[_Waiting[Item, Result]],
         cost: int,
     ) -> int:
-        """Move what waits into the batch until it costs `limit`; returns what it costs then."""
+        """Move waiting items into the batch until it costs `limit`; returns its cost then."""
         while queue and cost < limit:
             waiting = queue[0]
             if not waiting.call.future.done():

@@ -10,10 +10,10 @@ Ramdas, "Estimating means of bounded random variables by betting", 2024). By Vil
 1 / error with probability `error` at most: the shares at which it is below that hold the true one at every look.
 
 Pairs come from strata that were drawn from at different rates. Of a stratum that was drawn from more often, labels are
-left out, the latest first. In the end each label stands for as many pairs. Such a sample is no worse than one of
-all pairs alike: for a bet λ, Π (1 + λ(μ_h - μ)) over strata h in proportion to their pairs is at most 1, by Jensen's
-inequality. What was drawn from hardly or not at all counts as wrong for a lower bound and as right for an upper one.
-Whether to leave a stratum out so is decided by numbers of labels alone, not by what they say.
+left out, the latest first. In the end each label stands for as many pairs. Such a sample is no worse than one of all
+pairs alike: for a bet λ, Π (1 + λ(μ_h - μ)) over strata h in proportion to their pairs is at most 1, by Jensen's
+inequality. Strata that were hardly or not at all drawn from count as wrong for a lower bound and as right for an upper
+one. Whether to leave a stratum out so is decided by numbers of labels alone, not by what they say.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ NATS = 4.0  # about what a bound of 95 % takes: without an error among n labels 
 
 @dataclass(frozen=True)
 class Tally:
-    """What may be said of a set of pairs: of `seen` of them (a share) the labels are a fair sample, with these
+    """The knowledge of a set of pairs. The labels are a fair sample of the share `seen` of them, with these
     duplicates and others; the rest was not looked at."""
 
     seen: float

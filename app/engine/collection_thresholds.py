@@ -1,4 +1,4 @@
-"""Labels of a collection in, and what they support: precision and recall against threshold, and where thresholds stand.
+"""Labels of a collection in, their evidence out: precision and recall against threshold, and the thresholds that hold.
 
 The promise is about pairs such as the collection's near ones: of those called `duplicate`, at least the target's share
 are duplicates. Only labels of pairs that the review queue drew by lot count; of others nobody knows how they were
@@ -82,7 +82,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Point:
-    """A threshold, how many near pairs lie at or above it, and what the labels say of those. Intervals hold 95 %."""
+    """A threshold, the number of near pairs at or above it, and the labels' evidence on these. Intervals hold 95 %."""
 
     threshold: float
     pairs: int
@@ -115,7 +115,7 @@ class Promise:
 
 
 class Evidence:
-    """What drawn labels say of a population of pairs, by one release."""
+    """The evidence of drawn labels on a population of pairs, by one release."""
 
     def __init__(self, drawn: Drawn, population: Numbers) -> None:
         """`population` (m,) are the probabilities of near pairs, labelled or not."""
@@ -148,7 +148,7 @@ class Evidence:
         return points
 
     def _recall_bounds(self, thresholds: Sequence[float]) -> tuple[Numbers, Numbers]:
-        """Both bounds (t,) of the recall, each from one of what is found and one of what is lost."""
+        """Both bounds (t,) of the recall, each from a bound of the duplicates found and one of those lost."""
         above = [self._tally(threshold) for threshold in thresholds]
         below = [self._tally_below(threshold) for threshold in thresholds]
         pairs = self.pairs_above(thresholds)
@@ -175,7 +175,7 @@ class Evidence:
         return Promise(target, threshold, float(bound[0]), float(recall[0]), labels, 0)
 
     def _lowest(self, target: float, least: float) -> float | None:
-        """The lowest threshold that some start reaches, and where labels lie on both sides."""
+        """The lowest threshold that some start reaches, and that has labels on both sides."""
         lowest: float | None = None
         tested: dict[float, bool] = {}
         for start in STARTS:

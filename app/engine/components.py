@@ -1,4 +1,4 @@
-"""Connected components of questions: what any chain of pairs ties together.
+"""Connected components of questions: any chain of pairs ties its questions together.
 
 Two questions with the same folded text (`text.folded`) are one question here.
 """

@@ -1,8 +1,9 @@
-"""Which pair to label next, by lot: the stratum where a label helps most, or any; in it every pair has the same chance.
+"""The pair to label next, by lot: from the stratum where a label helps most, or from any. In a stratum every pair has
+the same chance.
 
 A fifth of the draws take a stratum at random, so that none stays unseen. The others go above the threshold that lacks
-the fewest labels for the wanted precision: to a stratum by its pairs, and the less the more labels it has. What was
-drawn once is not drawn again.
+the fewest labels for the wanted precision: to a stratum by its pairs, and the less the more labels it has. A pair that
+was drawn is not drawn again.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Draw:
-    """The stratum to draw from, how it was come by, and the probability that it was."""
+    """The stratum to draw from, how it was chosen, and the probability of that choice."""
 
     stratum: int
     by: OfferedBy
@@ -71,8 +72,11 @@ def draw(plan: Plan, left: NDArray[np.int64], lots: np.random.Generator) -> Draw
 
 
 def _focus(evidence: Evidence, starts: Sequence[float], target: float) -> int:
-    """The place of the start to label above: that which lacks the fewest labels, of those that lie below any at which
-    the target holds by now, and that have as many pairs left."""
+    """The place of the start above which to label next.
+
+    Only starts below all those at which the target holds by now come into question, if there are any. Of these it is
+    the one that lacks the fewest labels; one that has as many pairs left goes first.
+    """
     is_held = evidence.holds(starts, target)
     lacking = evidence.lacking_at(starts, target)
     left = [_left(evidence, start) for start in starts]

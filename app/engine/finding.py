@@ -71,7 +71,7 @@ class Find:
     # What stands in the collection
 
     def _look_up(self) -> Collection:
-        """Find the collection, and what stands there of each distinct text, all of one moment."""
+        """Find the collection, and the stored matches of each distinct text, all of one moment."""
         with self._phases.timed("lookup"), self._store.view():
             collection = self._store.collections.get(self._query.collection)
             excluded = self._store.questions.revisions(collection.key, self._query.exclude_ids)
@@ -191,7 +191,7 @@ class Find:
         return Finding(asked.words.text, verdict, asked.truncated, candidates)
 
     def _judged(self, asked: Asked) -> list[Candidate]:
-        """What is near as candidates, strongest verdict first, then by probability, then by similarity."""
+        """The near questions as candidates: strongest verdict first, then by probability, then by similarity."""
         if not asked.near:
             return []
         questions = asked.near_questions

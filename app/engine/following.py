@@ -1,5 +1,5 @@
-"""Catching up: who must show a write before it is acknowledged, after a crash too: the live release, and one that
-joined it to replace it.
+"""Catching up: the releases that must show a write before it is acknowledged, after a crash too. These are the live
+release, and one that joined to replace it.
 
 The live release is replaced whole, by one which has shown every write since it joined (`join`, `follow`, `replace`).
 """
@@ -40,11 +40,11 @@ class Following:
     # Replacing the live release
 
     def join(self, release: LiveRelease) -> None:
-        """From now on, no write is acknowledged before this release shows it too."""
+        """Acknowledge no write from now on before this release shows it, too."""
         self._joined = release
 
     def part(self, release: LiveRelease) -> None:
-        """End what `join` began."""
+        """Undo `join`."""
         if self._joined is release:
             self._joined = None
 
@@ -138,7 +138,8 @@ class Following:
         return None
 
     async def _catch_up_one(self, release: LiveRelease, collection_key: int) -> None:
-        """A failure counts where the release is live; one that joined is left out from then on."""
+        """Catch up one release. A failure counts where the release is live; one that joined is left out from then
+        on."""
         is_joined = release is self._joined
         catch_up = release.follow if is_joined else release.catch_up
         try:

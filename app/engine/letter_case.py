@@ -13,7 +13,7 @@ Difference = tuple[Span, Span]  # in the first text and in the second
 
 # Letters, or digits: `100kb` is a number and a unit.
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
-# What stands before the letters of an option, of a path or of an escape.
+# The characters before the letters of an option, of a path or of an escape.
 OPTION = re.compile(r"(?:(?<!\w)[-/]{1,2}|[\\%$])$")
 LOOK_BACK = 4  # characters before a word
 AFTER_NUMBER = re.compile(r"\d\s?$")

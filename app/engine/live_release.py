@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """How a release is served: where its files are kept, what runs it, and how much may wait."""
+    """The options of serving a release: the places of its files, its backend, and the bounds of its queues."""
 
     snapshot_dir: Path  # of all releases' indexes
     target_precision: str
@@ -91,7 +91,7 @@ class Quarantine:
             )
 
     def go_live(self) -> None:
-        """Hold nothing back from now on."""
+        """Hold no note back from the store from now on."""
         self._is_held_back = False
 
     def unnoted_keys(self) -> set[int]:
@@ -99,7 +99,7 @@ class Quarantine:
         return {key for key, unnoted in self._unnoted.items() if unnoted}
 
     def forget(self, collection_key: int) -> None:
-        """Let go of what is said of a deleted collection."""
+        """Drop the notes on a deleted collection."""
         self._unnoted.pop(collection_key, None)
 
 
@@ -151,14 +151,15 @@ class LiveRelease:
         return cls(release, encoder, classifier, store, options, is_shadow=is_shadow)
 
     def close(self) -> None:
-        """Finish the batch in progress, refuse what waits, save the indexes, and let go of them."""
+        """Finish the batch in progress, refuse the items that wait, save the indexes, and let go of them."""
         self.models.close()
         self.indexes.save_when_due(after=1)
         self.indexes.clear()
 
     @contextmanager
     def in_use(self) -> Iterator["LiveRelease"]:
-        """Count one more who uses it; whoever replaced it closes it when nobody does. In the event loop alone."""
+        """Count one more user of this release. After it was replaced, it is closed when it has no user. In the event
+        loop alone."""
         self.users += 1
         try:
             yield self
@@ -168,7 +169,7 @@ class LiveRelease:
     # Its thresholds
 
     def thresholds(self, collection_key: int) -> CollectionThresholds:
-        """Where verdicts begin in a collection: by what was derived for it, or as the release has it."""
+        """The thresholds of a collection: those derived for it, or the release's own."""
         return self._thresholds.get(collection_key) or self.scorer.thresholds()
 
     def hold(self, collection_key: int, thresholds: CollectionThresholds | None) -> None:
@@ -185,12 +186,12 @@ class LiveRelease:
         return self.indexes.ready(collection_key)
 
     def state(self, collection_key: int) -> IndexState:
-        """How far the collection's index is; nothing at all before its first `catch_up`."""
+        """The state of the collection's index; empty before its first `catch_up`."""
         return self.indexes.state(collection_key)
 
     @property
     def indexed(self) -> Totals:
-        """What its indexes add up to."""
+        """The sums over its indexes."""
         return self.indexes.totals
 
     def begin(self, collections: Sequence[Collection]) -> list[Collection]:

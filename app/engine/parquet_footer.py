@@ -1,4 +1,5 @@
-"""How long the footer of a Parquet file says that it is: all of it is read, and unpacked, to know the columns."""
+"""The length of a Parquet file's footer, checked before it is read: all of it is read, and unpacked, to know the
+columns."""
 
 from pathlib import Path
 

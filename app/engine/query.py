@@ -1,4 +1,4 @@
-"""One request for duplicates: what it asks, how much may be read for it, and how large its answer may be."""
+"""One request for duplicates: its question, and the bounds on reading for it and on its answer."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ class TokenBudget:
             raise InvalidRequest(FieldError(self._field, f"{why} (SAMEASK_MAX_REQUEST_TOKENS)"))
 
     def spend_on_first(self, tokens: Sequence[Tokens]) -> int:
-        """How many of these it is enough for, from the first on."""
+        """The number of these that the budget is enough for, from the first on."""
         for place, of_text in enumerate(tokens):
             if self._spent + of_text.count > self._max_tokens:
                 return place

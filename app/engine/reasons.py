@@ -1,6 +1,5 @@
-"""Why a verdict is what it is: a code, one plain sentence, and where in each of the two texts it shows.
-
-The judge (`verdicts`) alone attaches reasons. This module holds those that need no look at what differs.
+"""The reason of a verdict: a code, one plain sentence, and its places in each of the two texts. The judge (`verdicts`)
+alone attaches reasons. The differences that guards see are reasons, too; the others stand here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -90,7 +89,7 @@ def unreadable(spans1: Spans = (), spans2: Spans = ()) -> Reason:
 
 
 def cut(tokens: int, spans1: Spans = (), spans2: Spans = ()) -> Reason:
-    """One of the texts is longer than the model reads; the spans are what it has not read."""
+    """One of the texts is longer than the model reads; the spans are the parts that it has not read."""
     return Reason("cut", f"read only to token {tokens}", spans1, spans2)
 
 

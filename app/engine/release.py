@@ -43,7 +43,7 @@ TARGET_PRECISIONS = ("0.90", "0.95", "0.98", "0.99")
 
 @checked_dataclass(frozen=True, config=STRICT)
 class _Manifest:
-    """What the service reads of manifest.json, beside its format."""
+    """The fields of manifest.json that the service reads, beside its format."""
 
     name: str
     parent: str | None
@@ -145,7 +145,7 @@ class Release:
         return self.by_pair or self.by_similarity
 
     def scorer(self, target_precision: str) -> Scorer:
-        """What turns this release's similarities and logits into probabilities and verdicts."""
+        """The map from this release's similarities and logits to probabilities and verdicts."""
         return Scorer(
             self.by_similarity,
             self.by_pair,

@@ -1,4 +1,4 @@
-"""Which pairs a person should label next: the undecided among near ones that nobody has labelled."""
+"""The pairs that a person should label next: the undecided among near ones that nobody has labelled."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

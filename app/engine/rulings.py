@@ -1,4 +1,4 @@
-"""Labels in, rulings out: what the labels of a pair come to. The judge (`verdicts`) lets that overrule the model.
+"""Labels in, rulings out: one for the labels of each pair. The judge (`verdicts`) lets it overrule the model.
 
 A label holds for the pair whose bytes it names; else for a pair of the same visible words; else for one of loosely the
 same words. Of the labels that speak of a pair, those of the most exact level count. Where people contradict each other
@@ -47,9 +47,8 @@ class Level(IntEnum):
 
 
 def ruling(labels: Sequence[Label]) -> Ruling:
-    """What labels come to of which each is active and speaks of the same pair; there is at least one.
-
-    Of each person the latest word counts.
+    """The ruling of active labels that speak of the same pair; there is at least one. Of each person the latest word
+    counts.
     """
     by_person = {label.by: label for label in sorted(labels, key=lambda label: label.id)}
     latest = max(by_person.values(), key=lambda label: label.id)
@@ -58,7 +57,7 @@ def ruling(labels: Sequence[Label]) -> Ruling:
 
 
 def ruling_on(one: Worded, other: Worded, labels: Sequence[Label]) -> Ruling | None:
-    """What labels on loosely the same pairs come to for this one; None where they say nothing of it."""
+    """The ruling on this pair by labels on loosely the same pairs; None where they say nothing of it."""
     deciding = deciding_labels(one, other, labels)
     return ruling(deciding) if deciding else None
 
@@ -103,8 +102,8 @@ def _level(label: Label, one: Worded, other: Worded) -> Level:
 
 
 def _own_level(label: Label) -> Level:
-    """How far the label's own two texts are the same: it parts or joins them, and says nothing of what is no more
-    exact than that."""
+    """How far the label's own two texts are the same. It parts or joins them, and says nothing of texts that are the
+    same on that level or a looser one."""
     first, second = _sides(label)
     return _likeness(first, second)
 

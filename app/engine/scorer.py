@@ -62,10 +62,10 @@ def limited(
 class Threshold:
     """Where the verdict `duplicate` begins for one target precision.
 
-    `probability` is None where the labels support no threshold: then nothing is called a duplicate by the
-    model. `precision_bound` is the lower 95 % confidence bound of the precision there, `recall` the share of
-    the duplicates found, `labels` the number of labelled pairs at or above the threshold, and `lacking` about
-    how many more labelled pairs the evidence would take, where some number would do.
+    `probability` is None where the labels support no threshold: then the model calls nothing a duplicate.
+    `precision_bound` is the lower 95 % confidence bound of the precision there; `recall` is the share of the duplicates
+    found. `labels` is the number of labelled pairs at or above the threshold. Where there is no threshold, `lacking`
+    estimates how many more labelled pairs it needs; None where no number would do.
     """
 
     probability: float | None

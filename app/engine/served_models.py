@@ -22,7 +22,8 @@ Outcomes = list[NDArray[np.float32] | Exception]
 
 
 class TokenCount:
-    """How many tokens of what is asked were read, and how many stood for what can't be read. Safe from many threads."""
+    """The number of tokens read of asked texts, and of those for characters that can't be read. Safe from many
+    threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,7 +75,7 @@ class ServedModels:
             )
 
     def close(self) -> None:
-        """Finish the batch in progress, and refuse what waits."""
+        """Finish the batch in progress, and refuse the items that wait."""
         for batcher in self.batchers:
             batcher.close()
 
@@ -85,7 +86,7 @@ class ServedModels:
 
     @property
     def failure(self) -> str | None:
-        """Why a model answers nobody, or None while they work."""
+        """The reason why a model answers nobody; None while they work."""
         return next((batcher.failure for batcher in self.batchers if batcher.failure), None)
 
     def refuse_if_full(self, texts: int, pairs: int) -> None:
@@ -131,7 +132,7 @@ class ServedModels:
 
 
 def logits_of(outcomes: Sequence[np.float32 | Exception]) -> NDArray[np.float32]:
-    """The logits (n,) of pairs that were all read. Raises what one of them failed of: ModelFailing, Overloaded."""
+    """The logits (n,) of pairs that were all read. Raises the error of one that failed: ModelFailing, Overloaded."""
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome if isinstance(outcome, SameaskError) else ModelFailing(str(outcome))

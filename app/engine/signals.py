@@ -1,4 +1,4 @@
-"""Two texts in; out comes what the models of a release can't tell of them, which no score shows.
+"""Two texts in; out come the signals of what a release's models can't tell, which no score shows.
 
 A verdict is `review` at most where the texts differ and the model sees no difference. So it is where the model has not
 read them to their end.
@@ -21,7 +21,8 @@ MOST_SPANS = 50  # of what can't be read, in each text: a person looks at no mor
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What no score of a pair shows. `cut1` and `cut2` are the places that are not read, if there are any.
+    """The signals of a pair, which no score shows. `cut1` and `cut2` are the places that are not read, if there are
+    any.
 
     `is_unreadable`: the texts differ where the model sees no difference, at `unread1` and `unread2`, as far as these
     places are known. `unknown_share` is the share of tokens that stand for what the model can't read, in the text that
@@ -58,7 +59,7 @@ class Reader:
         self._classifier = classifier
 
     def cuts(self, one: str, other: str, *, is_read: bool) -> Signals:
-        """What is cut off of the two, and no other signal."""
+        """The parts cut off of the two, and no other signal."""
         cut1, cut2, max_tokens = self._cuts(one, other, is_read=is_read)
         if cut1 is None and cut2 is None:
             return NOTHING
@@ -66,7 +67,7 @@ class Reader:
         return Signals(max_tokens, placed1, placed(cut2, readable(other), other))
 
     def signals(self, one: str, other: str, *, is_read: bool) -> Signals:
-        """What the model that judges the two can't tell of them: the pair classifier where it has read them."""
+        """All signals of the two, by the model that judges them: the pair classifier where it has read them."""
         model = self._classifier if self._classifier and is_read else self._encoder
         first = model.see(one)
         second = model.see(other)

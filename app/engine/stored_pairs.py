@@ -29,7 +29,7 @@ Revisions = tuple[int, int]  # of a pair, the lesser first
 
 @dataclass(frozen=True)
 class StoredPair:
-    """Two stored questions of different words, the older first, and what people said of them."""
+    """Two stored questions of different words, the older first, and people's ruling on them."""
 
     first: Question
     second: Question

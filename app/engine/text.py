@@ -6,7 +6,8 @@
 3. The words are loosely the same: letter case and the punctuation at the end make no difference either. A label holds
    for such texts where none speaks of them more exactly.
 
-What is learnt from and measured on is kept apart by a wider sense, `folded`, in which compatibility forms are one, too.
+Texts to learn from and texts to measure on are kept apart by a wider sense, `folded`, in which compatibility forms are
+one, too.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ DIGEST_BYTES = 16
 MAX_MARKS = 30  # combining marks in a row that normalising may sort itself (UAX #15, 13)
 PLANES_WITH_MARKS = range(0x300, 0x20000)
 
-# Characters that nothing is seen of: controls that are no white space, and what Unicode calls default ignorable
+# Invisible characters: controls that are no white space, and what Unicode calls default ignorable
 # (DerivedCoreProperties.txt), but for joiners and for overrides of the direction of writing, which show.
 INVISIBLE = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
@@ -55,11 +56,11 @@ class Worded(Protocol):
 
     @property
     def digest(self) -> bytes:
-        """What it shares with every text of the same visible words."""
+        """The digest that it shares with every text of the same visible words."""
 
     @property
     def loose(self) -> bytes:
-        """What it shares with every text of loosely the same words."""
+        """The digest that it shares with every text of loosely the same words."""
 
 
 def normalize(text: str) -> str:
@@ -93,7 +94,7 @@ def without_ends(normal: str) -> str:
 
 
 def folded(text: str) -> str:
-    """NFKC, case folded, white space collapsed: what is learnt from and what is measured on share no text in this form.
+    """NFKC, case folded, white space collapsed. Training sets and the sets to measure on share no text in this form.
 
     Case folding can undo the composition that NFKC made, so it is composed once more.
     """

@@ -1,4 +1,4 @@
-"""A text in, the form of it out that models read: whatever is typed otherwise and means the same, they see once.
+"""A text in, the form of it out that models read: ways of typing that mean the same look the same to them.
 
 The form has a number, which a release names in its manifest. Of another form its models would see other texts, so that
 an index is bound to it. See docs/decisions/0022.
@@ -35,7 +35,7 @@ def readable(text: str) -> str:
 
 @cache
 def _plain_letters() -> dict[int, str]:
-    """By code point, what is put in place of a character before NFKC makes plain letters of all others."""
+    """By code point, the replacement of a character before NFKC makes plain letters of all others."""
     letters = {}
     for character in map(chr, PLANES_WITH_FORMS):
         kind, *_ = unicodedata.decomposition(character).split() or [""]

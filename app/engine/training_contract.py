@@ -1,4 +1,4 @@
-"""The contract of the service and its training child: files in the folder of a run, and what stands in each.
+"""The contract of the service and its training child: the files in the folder of a run, and their content.
 
 The service writes `request.json`, `labels.jsonl` and `unlabelled.jsonl`, and starts the child. The child replaces
 `progress.json` as it goes on, and writes `result.json` at its end.
@@ -45,7 +45,7 @@ ReleaseName = Annotated[str, Field(max_length=200)]
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is to make. Paths are absolute."""
+    """The task of a run. Paths are absolute."""
 
     champion: Path  # the live release
     release: Path  # the new one, to be published there
@@ -92,7 +92,7 @@ class UnlabelledPair:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a child is: a phase, the step in it, and the seconds that the phase may still take."""
+    """The progress of a child: a phase, the step in it, and the seconds that the phase may still take."""
 
     phase: ShortText
     step: int | None = None
@@ -174,7 +174,7 @@ class GateReport:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: the release's name, and the gate's report."""
+    """The result of a run: the release's name, and the gate's report."""
 
     release: ReleaseName
     gate: GateReport

@@ -40,7 +40,7 @@ STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts, and what people said of them."""
+    """Two texts, and people's ruling on them."""
 
     first: Worded
     second: Worded
@@ -81,7 +81,7 @@ class Likeness:
 class Judgement:
     """Similarity, probability and verdict of a pair; the order of its texts makes no difference.
 
-    A `label` is what people said of the pair: the verdict is theirs then. `is_read`: the pair classifier has read it.
+    A `label` is people's word on the pair: the verdict is theirs then. `is_read`: the pair classifier has read it.
     """
 
     similarity: float
@@ -180,9 +180,8 @@ class Judge:
         return Judgement(similarity, probability, verdict, pair.ruling, why, is_read, signals)
 
     def _signals(self, pair: Pair, verdict: Verdict, is_read: bool) -> Signals:
-        """All signals of a pair that could be a duplicate; of another, what is cut.
-
-        Of what is `review` anyway, signals are only told: not of plain ASCII, where there hardly are any.
+        """All signals of a pair that could be a duplicate; of another pair, only the cuts. Where the verdict is
+        `review` anyway, signals are only told, and not looked for in plain ASCII, where there hardly are any.
         """
         texts = pair.first.text, pair.second.text
         is_plain = all(text.isascii() for text in texts)
@@ -192,7 +191,7 @@ class Judge:
         return self._reader.signals(*texts, is_read=is_read)
 
     def _differences(self, pair: Pair) -> list[Difference]:
-        """What the guards see. A release of other languages has nothing to say of what is not English."""
+        """The differences that the guards see. A release for other languages takes no notice of `language`."""
         seen = differences(pair.first.text, pair.second.text)
         if self._scorer.is_english:
             return seen
@@ -244,7 +243,7 @@ def _likeness(pair: Pair) -> Likeness:
 
 
 def _differs_in(pair: Pair) -> list[str]:
-    """In what the same words are written otherwise."""
+    """The ways in which the same words are written otherwise."""
     if not pair.is_alike:
         return ["the form of characters"]
     one = normalize(pair.first.text)
@@ -258,7 +257,8 @@ def _differs_in(pair: Pair) -> list[str]:
 
 
 def capped(pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
-    """Which pairs (n,) of English texts are `review` at most, however probable, for what the guards see."""
+    """Which pairs (n,) of English texts are `review` at most, however probable, for a difference that the guards
+    see."""
     return np.array([_is_capped(differences(*pair)) for pair in pairs], dtype=np.bool_)
 
 

@@ -41,7 +41,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "erase_asked": KeyScope.WRITE,
     "label_pairs": KeyScope.LABEL,
     "undo_label": KeyScope.LABEL,
-    "read_review_queue": KeyScope.LABEL,  # it claims pairs for who labels them
+    "read_review_queue": KeyScope.LABEL,  # it reserves pairs for the person who labels them
     "skip_pair": KeyScope.LABEL,
     "start_training": KeyScope.ADMIN,
     "list_training_runs": KeyScope.ADMIN,
@@ -133,7 +133,7 @@ async def is_still_let_in(connection: HTTPConnection) -> bool:
 
 
 async def _knock(connection: HTTPConnection, route: Guarded | None) -> Caller | None:
-    """What `Door.check` returns, and raises; in a thread, where the store has to be read for it."""
+    """The result of `Door.check`, or its error; from a thread, where the store has to be read for it."""
     if route and route.scope is NO_KEY:
         return None
     door: Door = connection.app.state.door

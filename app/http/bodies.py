@@ -31,11 +31,13 @@ MAX_CONTAINERS = (
 )
 # Up to the next brace or bracket that stands in no string.
 TO_NEXT_CONTAINER = re.compile(rb'[^"{\[]*+(?:"(?:[^"\\]++|\\.)*+"[^"{\[]*+)*+[{\[]', re.DOTALL)
-ITEMS_AT_ONCE = 10  # so few that their errors are soon made, so many that a good list costs no more
+ITEMS_AT_ONCE = (
+    10  # few enough for their errors to be made quickly, enough for a good list to cost no more
+)
 
 
 class Body(BaseModel):
-    """An object of a request. Fields that it does not know are refused: the first of them by name."""
+    """An object of a request. Unknown fields are refused, the first of them by name."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""What browsers are told: other pages get nothing unless a setting says so, and nothing of an answer is kept or run."""
+"""Headers for browsers: other pages get nothing unless a setting says so, and nothing of an answer is kept or run."""
 
 from base64 import b64encode
 from hashlib import sha256

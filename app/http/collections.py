@@ -30,7 +30,7 @@ ThisCollection = Annotated[
 
 
 class Wishes(Body):
-    """What is wished of a collection. A field that is left out stays as it is; null takes the wish back."""
+    """The wishes for a collection. A field that is left out stays as it is; null takes the wish back."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -150,5 +150,5 @@ async def list_collections(reading: TheReading, page: ThePage, detector: TheDete
 
 
 def _document(collection: StoredCollection, detector: Detector) -> dict[str, Any]:
-    """A collection, and where verdicts begin in it now."""
+    """A collection with its thresholds as they are now."""
     return {**vars(collection), "thresholds": detector.live.thresholds(collection.key)}

@@ -38,7 +38,7 @@ class Unread:
         self._transports: dict[asyncio.Transport, None] = {}  # who has waited longest first
 
     def add(self, transport: asyncio.Transport) -> None:
-        """Count one more. Past the limit, let go of those that have waited longest."""
+        """Count one more connection. Past the limit, close those that have waited longest."""
         self._transports[transport] = None
         waiting = list(self._transports)
         total = sum(one.get_write_buffer_size() for one in waiting)
@@ -50,12 +50,12 @@ class Unread:
             one.abort()
 
     def discard(self, transport: asyncio.Transport) -> None:
-        """Count it no more."""
+        """Stop counting a connection."""
         self._transports.pop(transport, None)
 
 
 class Body:
-    """What a second parser tells of a request whose head the first one has read."""
+    """The body of a request, by a second parser, where the first one has read the head."""
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
@@ -99,7 +99,7 @@ class Connection(HttpToolsProtocol):
     # What the transport tells
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client that never says anything is late too."""
+        """Start the timer: a client that never says anything is late, too."""
         super().connection_made(transport)
         self._watch_request()
 
@@ -121,7 +121,7 @@ class Connection(HttpToolsProtocol):
         self.unread.add(self.transport)
 
     def resume_writing(self) -> None:
-        """It has read nearly all of it."""
+        """The client has read nearly all of it."""
         super().resume_writing()
         self._forget_answer()
 
@@ -135,7 +135,7 @@ class Connection(HttpToolsProtocol):
     # What the parser tells
 
     def on_message_begin(self) -> None:
-        """Count from here."""
+        """A request begins: count its bytes from here."""
         super().on_message_begin()
         self._part = "head"
         self._is_new = True
@@ -242,7 +242,7 @@ class Connection(HttpToolsProtocol):
         raise refusal
 
     def _check_size(self) -> None:
-        """Refuse what the parser keeps to itself: a header without end; trailers and frames beside a body."""
+        """Refuse data that the parser keeps to itself: a header without end; trailers and frames beside a body."""
         most = self.limits.max_head_bytes
         if self._part == "body":
             most += MAX_FRAMING * self._body_bytes
@@ -268,7 +268,8 @@ class Connection(HttpToolsProtocol):
         return self.limits.max_head_seconds if part == "head" else self.limits.max_body_seconds
 
     def _be_late(self) -> None:
-        """The part is not whole in time. Where the service itself does not read, it has as long again."""
+        """Refuse a part that is not whole in time. Where the service itself does not read, the part has as long
+        again."""
         self._request_timer = None
         late = self._due
         self._due = None
@@ -310,13 +311,13 @@ class Connection(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        """Close it when what was sent is read; in time, whether or not that is so."""
+        """Close the connection when the client has read its answer, or when its time for that is over."""
         self.transport.close()
         self._watch_answer()
 
 
 def _head_of_body(headers: Iterable[Header]) -> bytes:
-    """A head by which another parser knows where the body ends that these headers frame."""
+    """A head from which another parser knows where the body of a request with these headers ends."""
     framing = [_line(name, value) for name, value in headers if name in FRAMING]
     return b"".join([b"POST / HTTP/1.1\r\nconnection: close\r\n", *framing, b"\r\n"])
 

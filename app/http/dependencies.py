@@ -1,4 +1,4 @@
-"""What endpoints ask for, as types: an endpoint's signature reads as a sentence."""
+"""The dependencies of endpoints, as types: an endpoint's signature reads as a sentence."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, ParamSpec, TypeVar, cast
@@ -30,7 +30,7 @@ class Reading:
         self._detector = detector
 
     async def __call__(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `read` returns; raises what it raises."""
+        """The result of `read`, or its error."""
         return await self._detector.read(read, *args, **kwargs)
 
 

@@ -1,4 +1,4 @@
-"""What nobody foresaw becomes a problem document, and a log entry without the words of the error."""
+"""Unexpected errors: each becomes a problem document, and a log entry without the message of the error."""
 
 import asyncio
 import logging

@@ -144,7 +144,7 @@ class Given(BaseModel):
 
 
 class Labelled(BaseModel):
-    """What labelling did; it is durable, and the next answer keeps to it."""
+    """The outcome of labelling. It is durable, and the next answer keeps to it."""
 
     collection: str
     added: int
@@ -211,8 +211,8 @@ async def label_pairs(
 ) -> object:
     """Say of pairs whether they ask the same; all of them, or none.
 
-    The next answers of `/duplicates` and `/pair-score` keep to it, for exactly these pairs: a question that is
-    called a duplicate is offered even if no search finds it, and one that is called none never gets the verdict
+    The next answers of `/duplicates` and `/pair-score` keep to it, for exactly these pairs. A question that is
+    called a duplicate is offered even if no search finds it. One that is called different never gets the verdict
     `duplicate`. While people contradict each other, the verdict of their pair is `review`. A pair is known by its
     texts, so a question that is written again under another id keeps its labels. They hold for the same bytes first,
     then for the same visible words (whatever white space, invisible characters and quotes), then for words that differ

@@ -20,7 +20,7 @@ from app.promises.promises import Promises
 from app.releases.releases import Releases
 from app.webhook.delivery import Webhook
 
-# What a scrape reads, by name: what may fall as well as rise, and what only rises until a restart or a swap.
+# The figures that a scrape reads, by name: gauges may fall; counters only rise, until a restart or a swap.
 GAUGES: Mapping[str, str] = {
     "texts_waiting": "Texts that wait for the bi-encoder or are being embedded.",
     "model_busy_seconds": "How long the bi-encoder's batch in progress has been running.",

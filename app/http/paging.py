@@ -25,7 +25,7 @@ Limit = Annotated[
 
 
 class Page:
-    """The page that a request asks for; what is wrong with that is said when it is used."""
+    """The page that a request asks for. Mistakes in it are reported when it is used."""
 
     def __init__(self, limit: int | None, cursor: str | None, settings: Settings) -> None:
         self._limit = limit

@@ -38,7 +38,7 @@ class PlainPaths:
 
 
 class _Head:
-    """The two ends of a request whose answer has no body: when its headers are out, it is over."""
+    """Receives and sends for a request whose answer has no body: it is over when its headers are out."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive

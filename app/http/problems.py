@@ -43,7 +43,7 @@ def problem(
     errors: Sequence[FieldProblem] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """A response whose body is a problem document, of no great size however much is wrong."""
+    """A response whose body is a problem document. Its size is bounded, however many fields are at fault."""
     if len(errors) > MAX_ERRORS:
         detail += f"; only the first {MAX_ERRORS} of {len(errors):,} errors are listed"
     listed = list(errors[:MAX_ERRORS]) or None
@@ -61,7 +61,7 @@ def answer(error: SameaskError, headers: Mapping[str, str] | None = None) -> JSO
 
 
 def described(*errors: type[SameaskError]) -> dict[int | str, dict[str, Any]]:
-    """What an OpenAPI document says of answers with these errors, by status."""
+    """The OpenAPI descriptions of answers with these errors, by status."""
     titles: dict[int, list[str]] = {}
     for error in errors:
         of_status = titles.setdefault(error.status, [])

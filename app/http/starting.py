@@ -31,8 +31,8 @@ class WhileStarting:
 
 
 def _in_one_line(send: Send) -> Send:
-    """Tells a server that was started by hand why the service can't open: in a sentence, where it is an error of ours,
-    and not with a traceback."""
+    """Tells a server that was started by hand why the service can't open. An error of ours is one sentence, without
+    a traceback."""
 
     async def tell(message: Message) -> None:
         error = sys.exc_info()[1]  # the router tells of it while it handles it

@@ -61,7 +61,7 @@ class Retraining(Body):
 
 
 class Progress(BaseModel):
-    """How far a run is, as far as it can say."""
+    """The progress of a run, as far as it is known."""
 
     phase: str = Field(description="`preparing`, `training`, `measuring` or `gate`.")
     step: int | None

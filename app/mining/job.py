@@ -1,8 +1,8 @@
 """Questions in, all their duplicate pairs out, in a file that grows as they are found, the most similar first.
 
-A text that stands under many ids is one text, judged against each other one once. What a run has done stands in a
-folder beside the file, `<file>.mining`: vectors as they are made, the near pairs once they are known, and how many of
-those are in the file. Killed, it goes on from there; done, the folder goes.
+A text that stands under many ids is one text, judged against each other one once. The work of a run stands in a folder
+beside the file, `<file>.mining`: vectors as they are made, the near pairs once they are known, and how many of those
+are in the file. Killed, it goes on from there; done, the folder goes.
 """
 
 import hashlib
@@ -96,7 +96,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Models:
-    """What judges pairs: the pair classifier if there is one, the scorer and the tokenizers, all of one release."""
+    """The judge's parts: the pair classifier if there is one, the scorer and the tokenizers, all of one release."""
 
     release: str  # its digest
     dimension: int
@@ -112,7 +112,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Source:
-    """n distinct texts and the ids of each, vectors (rows, d) of a range of texts, and what people said of pairs."""
+    """n distinct texts and the ids of each, vectors (rows, d) of a range of texts, and people's labels on pairs."""
 
     ids: Sequence[Sequence[str]]
     texts: Sequence[str]
@@ -121,7 +121,7 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """Of all ids and texts."""
+        """A digest of all ids and texts."""
         digest = hashlib.sha256()
         for ids, text in zip(self.ids, self.texts, strict=True):
             digest.update(json.dumps([*ids, text]).encode())
@@ -313,7 +313,7 @@ def _with_repeated(ids: Sequence[Sequence[str]], near: Pairs) -> Pairs:
 
 
 def _scores(classifier: PairClassifier, texts: Sequence[TextPair]) -> NDArray[np.float32]:
-    """The logits (n,) of pairs; those of which the classifier sees the same are read once."""
+    """The logits (n,) of pairs. Pairs that look the same to the classifier are read once."""
     distinct: dict[bytes, Tokens] = {}
     keys = []
     for tokens in classifier.tokenize(texts):
@@ -365,7 +365,7 @@ def _begin(
 
 
 def _order(source: Source, models: Models, wanted: Wanted) -> dict[str, Any]:
-    """All that decides which pairs a run writes."""
+    """The choices that decide which pairs a run writes."""
     return {"questions": source.fingerprint, "release": models.release, **asdict(wanted)}
 
 

@@ -1,4 +1,4 @@
-"""What is mined: the questions of a file or of a collection, and the models that judge them."""
+"""The sources of mining: the questions of a file or of a collection, and the models that judge them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing

@@ -1,1 +1,1 @@
-"""Which releases there are, which one is live, and how another takes its place."""
+"""The releases that there are, the live one among them, and the way of another to its place."""

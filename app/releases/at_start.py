@@ -1,4 +1,4 @@
-"""Which release is live when a process starts: the one made live last, or that of SAMEASK_RELEASE."""
+"""The release that is live when a process starts: the one made live last, or that of SAMEASK_RELEASE."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Which releases there are: the one that SAMEASK_RELEASE names, and those in the data directory, by name.
+"""The releases that there are, by name: the one that SAMEASK_RELEASE names, and those in the data directory.
 
 Where SAMEASK_RELEASE is left as it is, the release that it named in the version before is one of them, too.
 """
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Check:
-    """What a folder was found to be, a release or why it is none, when its files were in this state."""
+    """The result of checking a folder, a release or the reason why it is none, for this state of its files."""
 
     files: list[FileState]
     release: Release | None
@@ -38,7 +38,7 @@ class _Check:
 
 
 class Catalogue:
-    """The folders of releases. They never change, so what was checked is checked again only when a file did."""
+    """The folders of releases. They never change, so a folder is checked again only when one of its files did."""
 
     def __init__(self, setting: Path, folder: Path, former: Path | None = None) -> None:
         """`setting` is the folder that SAMEASK_RELEASE names, `folder` holds those that were trained here.
@@ -134,7 +134,7 @@ def _refused_name(name: str) -> str | None:
 
 
 def _file_states(path: Path) -> list[FileState]:
-    """By which a change of any file is noticed."""
+    """The states of a folder's files, by which a change is noticed."""
     states = []
     for folder, _, names in os.walk(path):
         for name in names:

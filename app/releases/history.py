@@ -1,4 +1,4 @@
-"""Which releases were live, and when: the activations that the store has noted."""
+"""The releases that were live, and when: the activations in the store."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How a release is opened: with the settings of this service, as the live one or as a shadow."""
+"""Opens a release with the settings of this service, as the live one or as a shadow."""
 
 from collections.abc import Callable
 

@@ -60,7 +60,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Live:
-    """What is live, since when and why; the swap under way, if there is one."""
+    """The live release, since when and why it is live; the swap under way, if there is one."""
 
     release: str
     digest: str
@@ -116,7 +116,7 @@ class Releases:
         return [self._listed(entry, last_live.get(entry.name), progress) for entry in entries]
 
     async def live(self) -> Live:
-        """What is live, and the swap under way."""
+        """The live release, and the swap under way."""
         release = self._detector.live.release
         latest = await self._history.latest(release)
         progress = await self._progress()
@@ -271,7 +271,7 @@ class Releases:
         return "shadow" if is_shadow else "ready"
 
     async def _progress(self) -> ShadowProgress | None:
-        """How far the shadow is, if there is one, also by the time that the store was asked."""
+        """The progress of the shadow, if there still is one when the store has been asked."""
         if self._current_shadow() is None:
             return None
         stored = await asyncio.to_thread(self._store.collections.totals)

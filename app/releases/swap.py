@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShadowProgress:
-    """How far a shadow is, and whether it goes live when it has caught up.
+    """The progress of a shadow, and whether it goes live when it has caught up.
 
     `broken_promises` names the collections whose target the labels support by the live release, and not by this one.
     """
@@ -88,7 +88,7 @@ class Shadow:
         return self._held if self.phase == "ready" else None
 
     def begin(self) -> None:
-        """Set out, in a task of the running event loop."""
+        """Begin, in a task of the running event loop."""
         self._task = asyncio.create_task(self._run())
 
     def go_live(self, reason: str) -> None:
@@ -98,13 +98,13 @@ class Shadow:
         self._called.set()
 
     async def end(self) -> None:
-        """Stop, whatever is under way, and close what no request needs."""
+        """Stop at any stage, and close the releases that no request needs."""
         if self._task:
             await end(self._task)
         await self._close()
 
     def progress(self, stored: Stored) -> ShadowProgress:
-        """How far it is with all that is stored."""
+        """The progress over all that is stored."""
         release = self._detector.live if self.phase == "draining" else self._held
         return ShadowProgress(
             release=self.release.name,

@@ -34,9 +34,8 @@ class Child:
     @staticmethod
     @contextmanager
     def held(command: Sequence[str], log: Path) -> Iterator["Child"]:
-        """A child of low priority that begins when the context is left, and never if it is left by an error.
-
-        What it writes is added to the file `log`. Raises OSError where it can't be started.
+        """A child of low priority. It begins when the context is left, and never if it is left by an error. Its output
+        is added to the file `log`. Raises OSError where it can't be started.
         """
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -70,7 +69,7 @@ class Child:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def resident_bytes(self) -> int:
-        """Resident memory of it and its descendants; pages that they share are counted for each."""
+        """Resident memory of the child and its descendants; shared pages are counted for each."""
         total = 0
         for process in self._members():
             with suppress(psutil.Error):

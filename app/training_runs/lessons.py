@@ -1,4 +1,4 @@
-"""What a training run learns from: every label of its collection, and near pairs that nobody has labelled."""
+"""The data of a training run: every label of its collection, and near pairs that nobody has labelled."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence

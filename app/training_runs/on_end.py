@@ -1,4 +1,4 @@
-"""What follows when a training run ends: the webhook tells of it, and a release that passed its gate may go live."""
+"""The consequences of a training run's end: the webhook tells of it, and a release that passed its gate may go live."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class OnEnd:
-    """Told of each run that has ended; nothing that fails here changes the run."""
+    """Acts on each run that has ended. A failure here never changes the run."""
 
     def __init__(self, webhook: Webhook, releases: Releases, *, auto_promote: bool) -> None:
         self._webhook = webhook

@@ -1,6 +1,6 @@
-"""The folder of a training run: what is asked of its child, what the child says, its log and its checkpoints.
+"""The folder of a training run: the request to its child, the child's reports, its log and its checkpoints.
 
-What stands in the files is the training contract's. A run that is resumed goes on from the checkpoints beside them.
+The training contract defines the content of the files. A run that is resumed goes on from the checkpoints beside them.
 """
 
 import os
@@ -33,24 +33,24 @@ Kind = TypeVar("Kind")
 
 
 class RunFolder:
-    """One run's folder. What a child says is checked, and is None where it is not as it should be."""
+    """One run's folder. A child's reports are checked; one that breaks the contract is None."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log_file = path / LOG
 
     def begin(self) -> None:
-        """Make the folder, and take away what a child said that was here before. Raises OSError."""
+        """Make the folder, and remove the reports of an earlier child. Raises OSError."""
         self.path.mkdir(parents=True, exist_ok=True)
         for name in (PROGRESS, RESULT):
             (self.path / name).unlink(missing_ok=True)
 
     def has_request(self) -> bool:
-        """Whether a child was asked before: its checkpoints belong to what it was asked."""
+        """Whether an earlier child had a request here: the checkpoints belong to that request."""
         return (self.path / REQUEST).exists()
 
     def ask(self, request: Request, labels: Iterable[GivenLabel]) -> None:
-        """Write what is asked of the child; the request comes last, and as a whole. Raises OSError."""
+        """Write the files for the child; the request comes last, and as a whole. Raises OSError."""
         write_lines(self.path / LABELS, labels)
         write_one(self.path / REQUEST, request)
 
@@ -59,16 +59,16 @@ class RunFolder:
         write_lines(self.path / UNLABELLED, unlabelled)
 
     def end(self) -> None:
-        """Take away what may hold texts of questions that are deleted by now: of labels alone they are kept on."""
+        """Remove the files that may hold texts of questions that are deleted by now. Only labels keep such texts."""
         for name in (UNLABELLED, RESULT):
             (self.path / name).unlink(missing_ok=True)
 
     def progress(self) -> Progress | None:
-        """How far the child says it is."""
+        """The child's progress, by its own report."""
         return self._read(PROGRESS, Progress)
 
     def result(self) -> Result | None:
-        """What the child says came of it."""
+        """The result, by the child's own report."""
         return self._read(RESULT, Result)
 
     def end_of_log(self) -> str:

@@ -1,4 +1,4 @@
-"""What training runs leave on the disk goes when no run needs it: when it has ended, or its collection was deleted."""
+"""Removes the files of training runs that no run needs: its run has ended, or its collection was deleted."""
 
 import re
 import shutil

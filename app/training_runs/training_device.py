@@ -1,4 +1,4 @@
-"""On which device a training run trains, so that serving does not want for memory."""
+"""The device of a training run, chosen so that serving does not lack memory."""
 
 import os
 import subprocess

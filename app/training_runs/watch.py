@@ -1,4 +1,4 @@
-"""The watch on a training run's child process: looked at again and again until it ends, or has to."""
+"""The watch on a training run's child process: it is looked at until it ends, or has to be ended."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ class Watch:
         self._heard_at = monotonic()
 
     def look(self) -> bool:
-        """Note how far the child is, and end it where it must be; whether the run is over."""
+        """Note the child's progress, and end the child where it must be ended. Whether the run is over."""
         code = self._child.exit_code()
         if code is not None:
             self.end_child()  # its descendants
@@ -75,7 +75,7 @@ class Watch:
         self._child.end(GRACE_SECONDS)
 
     def abandon(self) -> None:
-        """End the child of a run that is no longer ours, or no longer is."""
+        """End the child of a run that another worker holds now, or that was deleted."""
         log.warning("training run %d is no longer this worker's: its child is ended", self._run.id)
         self.end_child()
 
@@ -103,7 +103,7 @@ class Watch:
         log.info("training run %d has ended: %s", self._run.id, state)
 
     def _excess(self) -> str | None:
-        """What the child does that no child may: use too much memory, or say nothing at all."""
+        """The reason to end the child, if there is one: too much memory, or silence."""
         resident = self._child.resident_bytes()
         if resident > self._max_bytes:
             return (
@@ -124,7 +124,7 @@ class Watch:
 
 
 def _error(why: str | None, last_log: str) -> str | None:
-    """Why a run has ended, with the last lines of its log."""
+    """The error of a run, with the last lines of its log."""
     lines = "\n".join(last_log.splitlines()[-LOG_LINES:])
     return f"{why}; the end of its log:\n{lines}" if why and lines else why
 

@@ -108,7 +108,8 @@ class Worker:
         return True
 
     async def _tell(self) -> bool:
-        """Tell of every run that has ended; nothing that comes of it changes the run. Always False: that was all."""
+        """Tell of every run that has ended; an error in that never changes the run. Always False: there is nothing
+        more to do."""
         assert self._on_end is not None
         for run in await in_thread(self._threads, self._store.training_runs.unannounced):
             try:
@@ -169,7 +170,7 @@ class Worker:
         self._store.training_runs.end(run.id, self._holder, state, **changes)
 
     def _prepare(self, run: TrainingRun, folder: RunFolder) -> None:
-        """Write what is asked of the child: what was asked before, if it goes on from checkpoints. Raises OSError."""
+        """Write the request to the child: the earlier one, if it goes on from checkpoints. Raises OSError."""
         folder.begin()
         folder.propose(unlabelled_pairs(self._store, run, self._near_pairs))
         if folder.has_request():

@@ -98,21 +98,21 @@ class Visitor:
 
     @property
     def name(self) -> str:
-        """Under which name they label."""
+        """The name that they label under."""
         if self.caller is None:
             return NOBODY_NAMED
         return self.caller.name or self.caller.key_id
 
     @property
     def scopes(self) -> str:
-        """What their key is for, in words."""
+        """The scopes of their key, in words."""
         scopes = self.caller.scopes if self.caller else frozenset[str]()
         if KeyScope.ADMIN in scopes:
             return KeyScope.ADMIN
         return ", ".join(scope for scope in KeyScope if scope in scopes)
 
     def lacks(self, scope: KeyScope) -> str | None:
-        """Why they may not do what needs this scope; None where they may."""
+        """The reason why they may do nothing that needs this scope; None where they may."""
         if self.caller is None or scope in self.caller.scopes:
             return None
         return str(ScopeMissing(scope))
@@ -160,7 +160,8 @@ async def _caller(connection: HTTPConnection, session: Session | None) -> Caller
 
 
 async def check_visitor(request: Request) -> None:
-    """Of each page: raise ScopeMissing where the visitor's key is not for it, TokenMissing for a post without token."""
+    """Check a request of a page. Raises ScopeMissing where the visitor's key is not for it, TokenMissing for a post
+    without token."""
     visitor: Visitor | None = getattr(request.state, "visitor", None)
     if visitor is None:
         return  # one of OPEN_PATHS

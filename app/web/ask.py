@@ -88,18 +88,20 @@ async def ask_page(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/ask")
 async def ask(page: ThePage) -> HTMLResponse:
-    """The answer to what was typed so far."""
+    """The answer to the text that was typed so far."""
     if page.fields.is_blank("question"):
         return page.part("ask_nothing.html", examples=await _examples(page))
     question = page.fields.text("question")
     page.fields.check()
-    answer = await while_connected(page.request, _answer(page, question))  # or who types on left
+    answer = await while_connected(
+        page.request, _answer(page, question)
+    )  # or the person who types on left
     return page.part("ask_answer.html", answer=answer, marks=await marks_of(page))
 
 
 @router.post("/page/ask/label")
 async def label_candidate(page: ThePage) -> HTMLResponse:
-    """Label the question that was asked and one of its candidates, and show what follows from that."""
+    """Label the asked question and one of its candidates, and show the new answer."""
     is_duplicate = page.fields.truth("is_duplicate")
     pair = page.fields.text("question"), page.fields.text("other")
     page.fields.check()
@@ -109,7 +111,7 @@ async def label_candidate(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/ask/undo")
 async def undo_candidate(page: ThePage) -> HTMLResponse:
-    """Take back what the visitor said of the question and one of its candidates."""
+    """Undo the visitor's label on the question and one of its candidates."""
     label_id = page.fields.number("label")
     page.fields.check()
     await take_back(page, label_id)
@@ -134,7 +136,7 @@ async def _after_label(page: Page) -> HTMLResponse:
 
 
 async def _answer(page: Page, question: str, without: str = "") -> Answer:
-    """Ask the detector. Raises what `Detector.find` raises."""
+    """Ask the detector. Raises like `Detector.find`."""
     started = perf_counter()
     top_k = min(TOP_K, page.settings.max_top_k)
     excluded = [without] if without else []
@@ -157,7 +159,7 @@ async def _answer(page: Page, question: str, without: str = "") -> Answer:
 
 
 async def _free_id(page: Page, stored: Collection) -> str:
-    """The next free number, for who may write; empty where so many that follow are taken.
+    """The next free number, for visitors who may write; empty where many numbers in a row are taken.
 
     Where ids lead to threads of a site, they are the site's to give.
     """
@@ -169,7 +171,7 @@ async def _free_id(page: Page, stored: Collection) -> str:
 
 
 async def _examples(page: Page) -> list[Question]:
-    """Some stored questions, for who has none at hand."""
+    """Some stored questions, for visitors who have none at hand."""
     if page.visitor.lacks(KeyScope.READ):
         return []
     return await page.read(page.store.questions.page, page.collection, None, EXAMPLES)

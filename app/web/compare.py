@@ -1,4 +1,4 @@
-"""Compare: two questions side by side, word by word, with what is said of the pair and why."""
+"""Compare: two questions side by side, word by word, with the judgement of the pair and its reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a text, and where it stands, if it is stored."""
+    """One of the two: a text, and its question, if it is stored."""
 
     text: str
     id: str | None
@@ -67,7 +67,7 @@ async def compare_texts(page: ThePage) -> Response:
 
 @router.post("/page/compare/label")
 async def label_pair(page: ThePage) -> HTMLResponse:
-    """Label the pair, and show what follows from that."""
+    """Label the pair, and show the new judgement."""
     is_duplicate = page.fields.truth("is_duplicate")
     pair = page.fields.text("first"), page.fields.text("second")
     page.fields.check()
@@ -77,7 +77,7 @@ async def label_pair(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/compare/undo")
 async def undo_pair(page: ThePage) -> HTMLResponse:
-    """Take back what the visitor said of the pair."""
+    """Undo the visitor's label on the pair."""
     label_id = page.fields.number("label")
     pair = page.fields.text("first"), page.fields.text("second")
     page.fields.check()
@@ -100,7 +100,7 @@ async def _show(page: Page, comparison: Comparison | None) -> HTMLResponse:
 
 
 async def _stored(page: Page, value: str) -> Question | None:
-    """The stored question whose id this is, if there is one."""
+    """The stored question with this id, if there is one."""
     try:
         return await page.read(page.store.questions.get, page.collection, value)
     except QuestionNotFound:
@@ -108,7 +108,7 @@ async def _stored(page: Page, value: str) -> Question | None:
 
 
 async def _comparison(page: Page, first: Question | str, second: Question | str) -> Comparison:
-    """Raises what `Detector.score` raises."""
+    """The texts and their judgement. Raises like `Detector.score`."""
     pair = _text(first), _text(second)
     scores = await page.detector.score([pair], page.collection)
     if page.visitor.lacks(KeyScope.READ):

@@ -15,7 +15,7 @@ TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where it stands, and what it says."""
+    """A mark on an axis: its place and its words."""
 
     place: float
     words: str
@@ -57,7 +57,7 @@ def curve_of(report: Report) -> Curve | None:
 
 
 def _words(first: Point, last: Point) -> str:
-    """What the drawing shows, for those who don't see it."""
+    """The content of the drawing in words, for those who don't see it."""
     precision = f"Precision goes from {first.precision:.2f} at threshold {first.threshold:.2f}"
     to = f"{last.precision:.2f} at {last.threshold:.2f}"
     return f"{precision} to {to}; recall from {first.recall:.2f} to {last.recall:.2f}."

@@ -105,5 +105,5 @@ def _figure(of_set: Mapping[str, Any] | None, name: str, place: int) -> Figure |
 
 
 def _place(value: float) -> float:
-    """Where a value from 0 to 1 stands on the scale."""
+    """The place on the scale of a value from 0 to 1."""
     return round(LEFT + WIDTH * min(max(value, 0.0), 1.0), 1)

@@ -1,4 +1,4 @@
-"""What a form sends: its fields as texts, checked by the rules that JSON's fields have."""
+"""The fields of a form, as texts, checked by the same rules as the fields of JSON."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -63,7 +63,7 @@ COLLECTION: TypeAdapter[str] = TypeAdapter(CollectionName)
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
-    """A request's form, by field; of a field that stands twice the last. Raises UnsupportedBody, InvalidRequest.
+    """A request's form, by field; the last value of a field that stands twice. Raises UnsupportedBody, InvalidRequest.
 
     Browsers end the lines of a form's texts in CR LF, as nobody typed them: they become LF again.
     """
@@ -90,7 +90,7 @@ def _parsed(content_type: str, body: bytes) -> Mapping[str, str]:
 
 
 class Fields:
-    """The fields of a form or of an address. What is wrong with them is told by `check`, all of it at once."""
+    """The fields of a form or of an address. `check` tells all their errors at once."""
 
     def __init__(self, values: Mapping[str, str], settings: Settings) -> None:
         self._values = values
@@ -152,7 +152,7 @@ class Fields:
         return int(value)
 
     def check(self) -> None:
-        """Raise InvalidRequest if anything is wrong with what was read so far."""
+        """Raise InvalidRequest if any field that was read so far has an error."""
         if self._errors:
             raise InvalidRequest(*self._errors)
         self._limits.check()

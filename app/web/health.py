@@ -1,4 +1,4 @@
-"""Health: whether questions are answered, how fast, and what waits."""
+"""Health: whether questions are answered, how fast, and how many wait."""
 
 import shutil
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Queue:
-    """What waits for a model: how much, of how much at most, and since when the model has been busy."""
+    """The queue of a model: how many wait, how many may, and since when the model has been busy."""
 
     name: str
     waiting: int
@@ -49,7 +49,7 @@ class IndexLine:
 
 @dataclass(frozen=True)
 class Bar:
-    """A period of a chart: where it stands, how high it is, and its figure in words."""
+    """A period of a chart: its place, its height, and its figure in words."""
 
     x: float
     y: float

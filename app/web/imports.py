@@ -22,7 +22,8 @@ router = APIRouter()
 
 @router.post("/page/import/preview")
 async def preview_import(page: ThePage) -> HTMLResponse:
-    """What a file is, by the samples of its beginning and its end that the body is made of. Raises FileRefused."""
+    """The kind and the columns of a file, by samples of its beginning and its end, of which the body is made. Raises
+    FileRefused."""
     name, size = _name_and_size(page.request)
     sample = await page.request.body()
     imports = _imports(page)
@@ -39,7 +40,7 @@ async def preview_import(page: ThePage) -> HTMLResponse:
 
 @router.put("/page/import/{number}/piece")
 async def send_piece(number: int, page: ThePage) -> Response:
-    """The next piece of a file, as its bytes are."""
+    """Take the next piece of a file, its bytes unchanged."""
     offset = _number(page.request, OFFSET_HEADER)
     await _imports(page).append(number, offset, await page.request.body())
     return Response(status_code=204)
@@ -79,19 +80,19 @@ async def write_import(number: int, page: ThePage) -> HTMLResponse:
 
 @router.post("/page/import/{number}/stop")
 async def stop_import(number: int, page: ThePage) -> HTMLResponse:
-    """Stop; what was written stays."""
+    """Stop the import; the rows that were written stay."""
     return _shown(page, await _imports(page).stop(number))
 
 
 @router.get("/page/import/{number}")
 async def show_import(number: int, page: ThePage) -> HTMLResponse:
-    """How far it is."""
+    """The progress of the import."""
     return _shown(page, _imports(page).get(number))
 
 
 @router.get("/page/import/{number}/rejected")
 async def rejected_rows(number: int, page: ThePage) -> FileResponse:
-    """The rows that can't be taken, each with its line and why, as CSV."""
+    """The rows that can't be taken, each with its line and the reason, as CSV."""
     one = _imports(page).get(number)
     if not one.rejected.exists():
         raise HTTPException(404)  # it was not checked, or is over
@@ -108,7 +109,8 @@ def _columns(page: Page, one: Import) -> HTMLResponse:
 
 
 def _shown(page: Page, one: Import) -> HTMLResponse:
-    """How far it is; once it has written, what shows the collection's questions is asked for anew."""
+    """The progress of the import. Once rows were written, parts of the page that show the collection's questions are
+    loaded anew."""
     answer = page.part("import_job.html", imported=one)
     if one.done and not one.is_under_way:
         answer.headers["HX-Trigger-After-Swap"] = "questions-changed"

@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Period:
-    """What happened between two samples."""
+    """The counts between two samples."""
 
     seconds: float
     requests: float
@@ -86,13 +86,13 @@ class Meter:
         self._samples.append(self._read())
 
     def since(self, seconds: float) -> Period:
-        """What happened in so many seconds up to now, or since the server began."""
+        """The counts of so many seconds up to now, or since the server began."""
         now = self._read()
         kept = [one for one in self._samples if now.at - one.at <= seconds]
         return _between(kept[0] if kept else self._samples[-1], now)
 
     def periods(self, seconds: float) -> Sequence[Period]:
-        """What happened in each period of so many seconds, the oldest first."""
+        """The counts of each period of so many seconds, the oldest first."""
         step = max(1, round(seconds / SAMPLE_SECONDS))
         samples = list(self._samples)[::-1][::step][::-1]
         return [_between(*pair) for pair in pairwise(samples)]

@@ -1,4 +1,4 @@
-"""One request of a page: who asks, in which collection, and what it is answered with."""
+"""One request of a page: its visitor, its collection, and its answer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,11 +61,11 @@ class Page:
 
     @property
     def store(self) -> Store:
-        """To be read by `read`."""
+        """The store; call it by `read`."""
         return self.detector.store
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a function that reads the store returns; raises what it raises."""
+        """The result of a function that reads the store, or its error."""
         return await self.detector.read(function, *args, **kwargs)
 
     def url(self, path: str, **parameters: object) -> str:
@@ -95,11 +95,11 @@ class Page:
         )
 
     def may_not(self) -> Mapping[str, str | None]:
-        """By scope, why the visitor may not do what needs it; None where they may."""
+        """By scope, the reason why the visitor lacks it; None where they have it."""
         return {scope.value: self.visitor.lacks(scope) for scope in KeyScope}
 
     async def _frame(self) -> dict[str, Any]:
-        """What stands around every page."""
+        """The values of the navigation around every page."""
         current = await self.read(self.store.collections.get, self.collection)
         listed = []
         if not self.visitor.lacks(KeyScope.READ):

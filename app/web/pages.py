@@ -1,4 +1,4 @@
-"""The pages as one app beside JSON's: who asks for `/` or for what lies under `/page` is answered here."""
+"""The pages as one app beside JSON's: it answers requests for `/` and for all paths under `/page`."""
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -42,7 +42,7 @@ def create_pages(state: State) -> FastAPI:
 
 
 class ServePages:
-    """ASGI middleware: passes to the pages what is theirs, and all else on.
+    """ASGI middleware: passes the requests of pages to the pages, and all others on.
 
     Before the service is open only their files are served, so that what is told meanwhile has its style.
     """

@@ -1,4 +1,4 @@
-"""What people said of pairs, as a page shows it to one of them."""
+"""People's labels on pairs, as a page shows them to one of these people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Said:
 
     @property
     def words(self) -> str:
-        """Who has said something, in a line; empty where nobody has."""
+        """The names of those who labelled the pair, in a line; empty where nobody has."""
         names = [f"{label.by}, {day(label.at)}" for label in self.others]
         if self.own:
             names.append("you")
@@ -28,7 +28,7 @@ class Said:
 
 
 async def said_of(page: Page, pairs: Sequence[TextPair]) -> dict[TextPair, Said]:
-    """For each pair that somebody has labelled, what was said. Nothing for whom names are not for."""
+    """The labels of each labelled pair. Nothing for a visitor who may not see names."""
     if not pairs or page.visitor.lacks(KeyScope.READ):
         return {}
     labels = await page.detector.labels_on(page.collection, pairs)
@@ -42,13 +42,14 @@ def _said(labels: Sequence[Label], name: str) -> Said:
 
 
 async def say(page: Page, pair: TextPair, is_duplicate: bool) -> None:
-    """Label a pair in the visitor's name; done when it is durable. Raises what `Detector.label` raises."""
+    """Label a pair in the visitor's name; done when it is durable. Raises like `Detector.label`."""
     label = NewLabel(is_duplicate, page.visitor.name, questions=pair)
     await page.detector.label(page.collection, [label])
 
 
 async def take_back(page: Page, label_id: int) -> None:
-    """Undo a label in the visitor's name: of others only where they may. Raises what `Detector.undo_label` raises."""
+    """Undo a label in the visitor's name; one of another person only where the visitor may. Raises like
+    `Detector.undo_label`."""
     visitor = page.visitor
     own_only = visitor.caller is not None and not visitor.caller.speaks_for_others
     await page.detector.undo_label(page.collection, label_id, visitor.name, own_only=own_only)

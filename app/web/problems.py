@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 
 def refuse(request: Request, error: SameaskError) -> Response:
-    """The answer to a request that failed. Who is not signed in, and wants a page, is led to where one signs in."""
+    """The answer to a request that failed. A visitor without a session who wants a page is led to the form to sign
+    in."""
     if error.is_fault:
         log.error("%s: %s", type(error).__name__, error)
     wants_page = request.method == "GET" and wants_html(request) and not is_part(request)
@@ -35,8 +36,8 @@ def problem(
     retry_after_seconds: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem as a part of a page, or as a page; `fields` are told beside their fields. As a problem document (RFC
-    9457) to who asks for no HTML."""
+    """A problem as a part of a page, or as a page; `fields` are told beside their fields. A client that asks for no
+    HTML gets a problem document (RFC 9457)."""
     told = dict(headers or {})
     if retry_after_seconds:
         told["Retry-After"] = str(retry_after_seconds)
@@ -76,7 +77,7 @@ def _sign_in_first(request: Request) -> Response:
 
 
 def _asked(request: Request) -> str:
-    """The path and query that were asked for."""
+    """The path and the query of the request."""
     query = request.scope["query_string"].decode("latin-1")
     return f"{request.scope['path']}?{query}" if query else str(request.scope["path"])
 

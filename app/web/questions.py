@@ -1,4 +1,4 @@
-"""Questions: what a collection holds, to be searched, added to, changed, deleted and taken out."""
+"""Questions: those of a collection, to be searched, added, changed, deleted and exported."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Releases: which one answers, what others would change, training a new one, swapping and rolling back."""
+"""Releases: the one that answers, the effect of others, training a new one, swapping and rolling back."""
 
 from contextlib import suppress
 from typing import cast
@@ -43,7 +43,7 @@ async def releases_page(page: ThePage) -> HTMLResponse:
 
 @router.get("/page/releases/all")
 async def list_releases(page: ThePage) -> HTMLResponse:
-    """The list, where what may be done with a release has changed."""
+    """The list, where the actions on a release have changed."""
     return page.part("releases_all.html", releases=await page.releases.all())
 
 
@@ -56,7 +56,7 @@ async def compare_releases(page: ThePage) -> HTMLResponse:
 
 @router.get("/page/releases/retrain")
 async def retrain_form(page: ThePage) -> HTMLResponse:
-    """What is to be trained?"""
+    """The form that asks what is to be trained."""
     return page.part("releases_retrain.html", recipes=RECIPES, data_sets=_data_sets(page))
 
 
@@ -77,7 +77,7 @@ async def start_training(page: ThePage) -> HTMLResponse:
 
 @router.get("/page/releases/run")
 async def show_run(page: ThePage) -> HTMLResponse:
-    """How far a training run is; when it is over the page is loaded again, with what it made."""
+    """The progress of a training run. When it is over, the page is loaded again, with the new release."""
     run = await _this_run(page)
     return _and_reload(_run(page, run), run.is_over)
 
@@ -91,7 +91,7 @@ async def cancel_run(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/releases/run/resume")
 async def resume_run(page: ThePage) -> HTMLResponse:
-    """Queue a training run again, that has failed or was interrupted."""
+    """Queue a training run again that has failed or was interrupted."""
     run = await _this_run(page)
     return _run(page, await page.training_runs.resume(run.id))
 
@@ -122,7 +122,7 @@ async def close_shadow(page: ThePage) -> HTMLResponse:
 
 @router.get("/page/releases/diff")
 async def show_diff(page: ThePage) -> HTMLResponse:
-    """Which verdicts would change in this collection."""
+    """The verdicts that would change in this collection."""
     name = _name(page)
     live, diff, change = await page.releases.diff(name, page.collection)
     return page.part(
@@ -177,14 +177,14 @@ async def remove_release(page: ThePage) -> HTMLResponse:
 
 
 async def _before(page: Page) -> str | None:
-    """What can be gone back to."""
+    """The release that can be rolled back to."""
     with suppress(NothingBefore):
         return await page.releases.before()
     return None
 
 
 async def _on_its_way(page: Page, *, is_asked: bool = False) -> HTMLResponse:
-    """`is_asked`: somebody has just asked for it, and shall see it."""
+    """The release on its way. `is_asked`: somebody has just asked for it, and shall see it."""
     return page.part(
         "releases_shadow.html",
         shadow=await _shadow(page),

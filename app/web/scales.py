@@ -1,4 +1,4 @@
-"""Where verdicts begin: the ticks of a bar, and what is promised. No verdict is made here."""
+"""Thresholds as the ticks of a bar, and the promise in words. No verdict is made here."""
 
 from dataclasses import dataclass
 
@@ -19,14 +19,14 @@ class Marks:
     is_own: bool
 
     def tint(self, probability: float) -> str:
-        """What the probability alone would say: the colour of its bar."""
+        """The verdict by the probability alone: the colour of its bar."""
         if self.duplicate is not None and probability >= self.duplicate:
             return "duplicate"
         return "review" if probability >= self.review else "different"
 
     @property
     def promise(self) -> str:
-        """What is promised of those called duplicate, and by whose labels."""
+        """The promise for pairs called duplicate, and the source of its labels."""
         whose = (
             "by labels of this collection" if self.is_own else "measured on other sites’ questions"
         )

@@ -100,7 +100,7 @@ def _form(request: Request, back: str, refused: str | None = None) -> Response:
 
 
 def _back(path: str) -> str:
-    """Where to go back to, if that is a page of this server."""
+    """The page of this server to go back to, if it is one."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_own and path.isprintable() else ""
 

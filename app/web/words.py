@@ -1,6 +1,7 @@
-"""Two texts word by word: which words they share, which differ, and which turn the meaning.
+"""Two texts word by word: the words that they share, those that differ, and those that turn the meaning.
 
-What turns the meaning is told by the judge's reasons, as spans. That words differ is only shown, and decides nothing.
+The judge's reasons tell the words that turn the meaning, as spans. Other differences are only shown, and decide
+nothing.
 """
 
 import re
@@ -41,7 +42,8 @@ class Aligned:
 
 
 def turning_of(reasons: Sequence[Reason]) -> tuple[list[Span], list[Span]]:
-    """The spans of a judgement's reasons, in the first text and in the second; what was cut off turns nothing."""
+    """The spans of a judgement's reasons, in the first text and in the second. A part that was cut off turns
+    nothing."""
     first: list[Span] = []
     second: list[Span] = []
     for reason in reasons:
@@ -89,7 +91,7 @@ def aligned(
 
 
 def _differing(text: str, other: str) -> list[Span]:
-    """Where words of the text stand that the other has not in the same place; nowhere, where that is half of them."""
+    """The places of words that the other text has not in the same place; none, where that is half of them."""
     words = list(WORD.finditer(text))
     others = list(WORD.finditer(other))
     spans: list[Span] = []

@@ -1,1 +1,1 @@
-"""The webhook: what is delivered, and the endpoint that receives it."""
+"""The webhook: the delivery of events, and the endpoint that receives them."""

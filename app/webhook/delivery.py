@@ -1,4 +1,4 @@
-"""The webhook: tells another server what happened. Events wait in the store, and leave one after the other.
+"""The webhook: sends events to another server. They wait in the store, and leave one after the other.
 
 At least once: an event is sent again, with the same id, until its receiver says 2xx. The attempts are used up two and
 a half days later. What comes back is never read beyond its status and Retry-After.

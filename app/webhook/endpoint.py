@@ -1,8 +1,8 @@
 """The endpoint that the webhook's events go to: whether its address may be called, and one signed request to it.
 
-An operator sets its URL, but what a name leads to is in others' hands, and changes. So the name is looked up for every
-request, and each address it has is checked. The connection is made to an address that was checked: there is no second
-look-up that could answer differently. Redirects are not followed, and proxies of the environment not used.
+An operator sets its URL, but the addresses of a name are in others' hands, and change. So the name is looked up for
+every request, and each address it has is checked. The connection is made to an address that was checked: there is no
+second look-up that could answer differently. Redirects are not followed, and proxies of the environment not used.
 """
 
 import asyncio
@@ -119,7 +119,7 @@ class Endpoint:
             )
 
     async def _addresses(self) -> list[Address]:
-        """What the name leads to, all of it checked. Raises DeliveryFailed."""
+        """The addresses of the name, all of them checked. Raises DeliveryFailed."""
         port = self._url.port or {"https": 443, "http": 80}[self._url.scheme]
         try:
             resolved = await self._resolve(self.host, port)
@@ -212,7 +212,7 @@ def _by_comma(text: str | None) -> list[str]:
 
 
 def _secret(file: Path | None) -> bytes:
-    """What the file's text stands for. Raises WebhookRefused; its words hold nothing of it."""
+    """The secret in the file's text. Raises WebhookRefused; its words hold nothing of the secret."""
     if file is None:
         raise WebhookRefused(
             "SAMEASK_WEBHOOK_URL needs SAMEASK_WEBHOOK_SECRET_FILE: events are signed"

@@ -1,4 +1,4 @@
-"""Two texts in; what differs between them though nearly all words agree out.
+"""Two texts in; their differences out, where nearly all words agree.
 
 Each guard is a module of its own with a function `difference`, which looks at the pair's alignment and gives a
 difference, or none. A guard knows English, and no more of the world than its lists.
@@ -51,9 +51,8 @@ GUARDS: Mapping[str, Guard] = {
 
 
 def differences(first: str, second: str) -> list[Difference]:
-    """What the guards see, the most important first; the order of the texts makes no difference to what they see.
-
-    What a guard sees where a more important one has seen something is left out.
+    """The differences that the guards see, the most important first. The order of the texts makes no difference to
+    them. A difference in places where a more important one lies is left out.
     """
     if first == second:
         return []

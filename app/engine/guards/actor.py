@@ -61,7 +61,7 @@ KINDS_OF = """
 
 
 def _forms() -> Mapping[str, str]:
-    """For each form of a person's word, what it is compared by."""
+    """For each form of a person's word, the form that it is compared by."""
     forms = {}
     for person in PERSONS:
         for form in (person, f"{person}s", f"{person}es", IRREGULAR.get(person, person)):

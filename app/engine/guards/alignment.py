@@ -1,7 +1,6 @@
-"""Two readings in; the words that they share and the places where they differ out. Made once for a pair.
-
-Words are matched by what they are compared by. Where the shared words stand in the same order, what lies between
-them is a gap: words of one text in place of words of the other, or of none.
+"""Two readings in; the words that they share and the places where they differ out. Made once for a pair. Words are
+matched by their keys. Where the shared words stand in the same order, what lies between them is a gap: words of one
+text in place of words of the other, or of none.
 """
 
 from collections.abc import Sequence
@@ -55,7 +54,8 @@ class Alignment:
 
 
 def align(first: Reading, second: Reading) -> Alignment:
-    """What two readings share, and where they differ; no more than the former where they share little."""
+    """The words that two readings share, and the places where they differ; without these places where they share
+    little."""
     agreement = _agreement(first.content, second.content)
     if agreement < LEAST_AGREEMENT:
         return Alignment(first, second, (), (), (), (), (), is_reordered=True, agreement=agreement)
@@ -113,7 +113,7 @@ def _kept(keys: Sequence[str], places: range, others: Sequence[str]) -> dict[int
 
 
 def _between(kept1: Sequence[int], kept2: Sequence[int], begin: int) -> list[Gap]:
-    """What lies before each of the kept places."""
+    """The places before each of the kept ones."""
     gaps = []
     start1 = start2 = begin
     for place1, place2 in zip(kept1, kept2, strict=True):

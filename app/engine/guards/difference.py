@@ -1,4 +1,4 @@
-"""What a guard gives: how two texts differ, with the places and the words on both sides, and its sentence."""
+"""The result of a guard: the difference of two texts, with the places and the words on both sides, and its sentence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ ONE_SIDED: Mapping[Code, str] = {"actor": "only one is about {either}"}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two texts differ: what each of them says, in words, and where."""
+    """How two texts differ: the words of each, and their places."""
 
     code: Code
     said1: str

@@ -170,7 +170,7 @@ def _is_between(roles: Mapping[str, Role], middle: str, one: str, other: str) ->
 
 
 def _agent(reading: Reading) -> str | None:
-    """Who acts in a passive: the first content word behind "by"."""
+    """The agent of a passive: the first content word behind "by"."""
     if "by" not in reading.keys:
         return None
     for key in reading.keys[reading.keys.index("by") + 1 :]:

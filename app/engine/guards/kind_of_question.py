@@ -1,7 +1,7 @@
 """Fires where the questions ask for something else about the same: why and how, when and where, whether and how much.
 
 The kind is that of the last sentence with a question mark, or of the text. How and what are not told apart: "what is
-the way to" asks how. Indirect questions ("could you tell me where") have the kind of what is asked.
+the way to" asks how. Indirect questions ("could you tell me where") have the kind of the question inside.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ PREPOSITIONS = words("at in on by for of to from since until with under after be
 TELLING = words(
     "know tell idea explain wonder wondering say show see out sure ask asked understand"
 )
-# Who stands behind the first word of an indirect question: "do you know where". Of others it is asked whether.
+# Persons behind the first word of an indirect question: "do you know where". With other words, it asks whether.
 ASKED_POLITELY = words("i you we anyone anybody someone somebody there it any")
 DEGREES = {
     "much": "how much",
@@ -37,7 +37,7 @@ DEGREES = {
     "big": "how big",
     "large": "how big",
 }
-# What a word behind "what" or "which" asks for, where it is one of the first words there.
+# The thing asked for, by a word behind "what" or "which", where it is one of the first words there.
 NOUNS_OF = {
     "why": "reason cause make stop prevent why",
     "how much": "price cost fee capacity number",
@@ -97,7 +97,7 @@ LOOSE = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a question asks for, and the words that say so."""
+    """The kind of a question, and the words that tell it."""
 
     name: str
     words: Sequence[Word]
@@ -180,7 +180,7 @@ def _kind(sentence: Sequence[Word], place: int) -> Kind:
 
 
 def _noun(following: Sequence[Word]) -> Word | None:
-    """The noun behind "what" or "which" that says what is asked: "which year", "what is the best way"."""
+    """The noun behind "what" or "which" that names the thing asked for: "which year", "what is the best way"."""
     for word in following:
         if word.key in NOUNS:
             return word

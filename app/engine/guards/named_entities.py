@@ -48,7 +48,7 @@ def _names(reading: Reading, own: Sequence[Word]) -> Iterator[Word]:
 
 
 def _after(reading: Reading, own: Sequence[Word]) -> Iterator[Word]:
-    """A word of which it is not known that it is a name, in place of one that is."""
+    """A word not known to be a name, in the place of a name."""
     for word in own:
         if word.lower not in NO_NAMES and not _begins_sentence(reading, word):
             yield word

@@ -1,4 +1,5 @@
-"""Names that are known without a capital letter, other names of the same, and capitals that name nothing."""
+"""Names that are known without a capital letter, other names of the same things, and capitalised words that are no
+names."""
 
 from app.engine.guards.word_lists import groups, words
 

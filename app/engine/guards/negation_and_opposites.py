@@ -1,7 +1,7 @@
-"""Fires where one question says what the other denies: by a negation, or by an opposite.
+"""Fires where one question denies the statement of the other: by a negation, or by an opposite.
 
-A negation and an opposite together cancel ("not open", "closed"). What a negated question begins with says nothing
-("Isn't it too late?"). Irony, and a negation that is meant and not said, are not seen.
+A negation and an opposite together cancel ("not open", "closed"). A negation at the beginning of a question denies
+nothing ("Isn't it too late?"). Irony, and a negation that is meant and not said, are not seen.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ ENDS = ".?!;\n"
 
 
 def difference(pair: Alignment) -> Difference | None:
-    """Whether one of the questions denies what the other says."""
+    """Whether one of the questions denies the statement of the other."""
     if pair.agreement < LEAST_AGREEMENT or max(len(pair.only1), len(pair.only2)) > MOST_WORDS:
         return None
     negations1 = list(_negations(pair.first))
@@ -159,7 +159,7 @@ def _with_verb(reading: Reading, word: Word) -> Sequence[Word]:
 def _only_one(
     pair: Alignment, negations1: Sequence[Word], negations2: Sequence[Word]
 ) -> Difference | None:
-    """The negation that only one of the texts has, and what the other says in its place, if it says anything."""
+    """The negation that only one of the texts has, and the words of the other in its place, if there are any."""
     own1 = [word for word in negations1 if word in pair.only1] or negations1[len(negations2) :]
     own2 = [word for word in negations2 if word in pair.only2] or negations2[len(negations1) :]
     first = own1[:1]

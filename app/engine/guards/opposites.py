@@ -202,7 +202,7 @@ LINES = """
 
 
 def _opposites() -> Mapping[str, frozenset[str]]:
-    """For what a word is compared by, its opposites."""
+    """The opposites of each word, by the key that words are compared by."""
     found: dict[str, set[str]] = {}
     for left, right in phrases(LINES):
         for one in left.split():

@@ -214,7 +214,7 @@ def _with_unit(reading: Reading, start: int, number: Number) -> tuple[Quantity, 
 
 
 def _of_fraction(words: Sequence[Word], end: int) -> int:
-    """The place of what a fraction is of: half a litre, a quarter of a year."""
+    """The place of the thing that a fraction divides: half a litre, a quarter of a year."""
     place = end
     while place < len(words) and place < end + 2 and words[place].lower in ("a", "an", "of"):
         place += 1
@@ -302,7 +302,7 @@ def _joined(found: Sequence[Quantity]) -> list[Quantity]:
 
 
 def _part_of(last: Quantity, quantity: Quantity) -> float | None:
-    """What a quantity right behind a larger one adds to it."""
+    """The amount that a quantity right behind a larger one adds to it."""
     _, end = last.unit_span or last.number
     if quantity.number[0] - end > 1 or last.unit not in ("hour", "foot"):
         return None

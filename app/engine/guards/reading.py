@@ -1,4 +1,4 @@
-"""A text in, its words with their places out: what all guards read.
+"""A text in, its words with their places out, for all guards.
 
 Words are runs of letters or of digits. A contraction is two words ("can't" is "can" and "not"), each with its place.
 """
@@ -34,7 +34,7 @@ Part = tuple[str, str, int, int, bool]  # key, lower case, start and end in the 
 
 
 class Word(NamedTuple):
-    """A word of a text: what it is compared by, its lower case, and its place."""
+    """A word of a text: the key that it is compared by, its lower case, and its place."""
 
     key: str
     lower: str
@@ -49,7 +49,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The words of a text, in their order; `keys` are what they are compared by."""
+    """The words of a text, in their order; they are compared by their `keys`."""
 
     text: str
     words: tuple[Word, ...]

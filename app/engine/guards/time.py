@@ -1,7 +1,7 @@
-"""Fires where the questions speak of two times: before and after, Monday and Saturday, what was and what will be.
+"""Fires where the questions speak of two times: before and after, Monday and Saturday, past and future.
 
 Years, dates and clock times are numbers, for another guard. A past and a present are told apart only where nothing else
-differs there; what a verb form alone says ("I left") is not seen.
+differs there. The tense of a verb form alone ("I left") is not seen.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ PERFECT = words("has have")
 
 
 def _kinds() -> Sequence[Mapping[str, str]]:
-    """For each kind, what each of its words stands for."""
+    """For each kind, the meaning of each of its words."""
     kinds = []
     for line in KINDS.strip().splitlines():
         kind: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """Words as guards compare them: function words, words of one meaning, and the stem of all others.
 
-English alone. What is not listed here is compared by its stem.
+English alone. A word that is not listed here is compared by its stem.
 """
 
 from functools import lru_cache
@@ -139,7 +139,7 @@ DOUBLED = "bdgklmnprt"
 
 @lru_cache(maxsize=50_000)
 def key_of(lower: str) -> str:
-    """What a lower-case word is compared by: the first of the words of its meaning, or its stem."""
+    """The key that a lower-case word is compared by: the first of the words of its meaning, or its stem."""
     if lower in FUNCTION_WORDS:
         return lower
     if lower in SAME_MEANING:

@@ -42,7 +42,7 @@ class RecordedForward:
     def __init__(
         self, model: nn.Module, output: str, max_tokens: int | None, record: Record | None = None
     ) -> None:
-        """`output` names what is taken of all that the model gives, `max_tokens` is the longest input that it has
+        """`output` names the one of the model's outputs that is taken, `max_tokens` is the longest input that it has
         positions for; `record` makes the rows of the first inputs and a recording: CUDA's, unless said."""
         self._eager = TorchForward(model, output)
         self._max_tokens = max_tokens

@@ -36,7 +36,7 @@ class Encoder:
     Not for use by two threads at once, but for `tokenize`.
     """
 
-    output = "sentence_embedding"  # what is taken of all that the model gives
+    output = "sentence_embedding"  # the one of the model's outputs that is taken
 
     def __init__(self, model: SentenceTransformer, forward: Forward | None = None) -> None:
         """`forward` runs the model; torch does, if there is none."""
@@ -62,7 +62,7 @@ class Encoder:
             return cls(model)
 
     def on(self, forward: Forward) -> "Encoder":
-        """The same encoder, run by something else."""
+        """The same encoder on another backend."""
         return type(self)(self._model, forward)
 
     def save(self, folder: Path) -> None:
@@ -76,7 +76,7 @@ class Encoder:
 
     @property
     def backend(self) -> str:
-        """What runs the model: `torch`, `openvino-int8` and so on."""
+        """The backend of the model: `torch`, `openvino-int8` and so on."""
         return self._forward.backend
 
     @property
@@ -91,7 +91,7 @@ class Encoder:
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens of a text that the model reads, special ones included; what lies beyond is cut."""
+        """Tokens of a text that the model reads, special ones included; the text beyond is cut."""
         limit = self._model.max_seq_length
         return int(limit) if limit is not None and math.isfinite(limit) else None
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-# What torch is called by the type of its weights.
+# The name of torch's backend, by the type of its weights.
 NAMES = {"float32": "torch", "float16": "torch-fp16", "bfloat16": "torch-bf16"}
 BATCH_SIZE = {"cpu": 64, "cuda": 4096}  # texts or pairs that keep a device busy
 
 
 class Forward(Protocol):
-    """What runs a model; not for use by two threads at once."""
+    """The forward pass of a model on one backend; not for use by two threads at once."""
 
     @property
     def backend(self) -> str:
@@ -39,7 +39,7 @@ class TorchForward:
     """A sentence-transformers model by torch, on its device and in the type of its weights."""
 
     def __init__(self, model: nn.Module, output: str) -> None:
-        """`output` names what is taken of all that the model gives."""
+        """`output` names the one of the model's outputs that is taken."""
         self._model = model
         self._output = output
 
@@ -59,7 +59,7 @@ class TorchForward:
         return str(next(self._model.parameters()).dtype).removeprefix("torch.")
 
     def __call__(self, features: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Arrays go to the model's device; what is no array is passed on as it is."""
+        """Rows of these inputs. Arrays go to the model's device; other inputs are passed on as they are."""
         with torch.inference_mode():
             return fetched(self.rows(features))
 

@@ -5,7 +5,7 @@
         manifest.json            what it was made of and by, and the files' digests
     <folder>/<release>/choice.json    which backend was the fastest on which machine, and what was measured
 
-All of it can be made again: what is damaged, or made by other versions, is.
+All of it can be made again. A file that is damaged, or made by other versions, is.
 """
 
 import errno
@@ -24,7 +24,7 @@ from app.engine.files import replace_file, sha256
 from app.engine.models.openvino import read, save, versions
 from app.errors import ReleaseRefused
 
-FORMAT = 2  # of what is kept, and of what a choice is made by
+FORMAT = 2  # of the kept models, and of the measurement behind a choice
 MODEL = "model.xml"
 WEIGHTS = "model.bin"
 MANIFEST = "manifest.json"
@@ -59,7 +59,7 @@ class ModelCache:
         return graph
 
     def choice(self, machine: Mapping[str, Any]) -> dict[str, Any]:
-        """What was written down on this machine with these versions; empty if nothing was, or it can't be read."""
+        """The choice noted on this machine with these versions; empty if there is none, or it can't be read."""
         if self._folder is None:
             return {}
         try:

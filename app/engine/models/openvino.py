@@ -1,6 +1,6 @@
 """A torch module in, the same by OpenVINO out: converted straight from torch, in float32, bfloat16 or int8.
 
-OpenVINO is an optional dependency and loaded on first use; nothing here is reached while torch does the work.
+OpenVINO is an optional dependency and loaded on first use; nothing here is called while torch runs the models.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from app.engine.models.buckets import fitted, width
 from app.engine.models.cpu import has_instructions
 from app.errors import BackendRefused
 
-# What each precision asks of a CPU, and the type that everything is computed in which is not int8.
+# The capability that each precision needs of a CPU, and the type in which everything but int8 is computed.
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 SMOOTH_QUANT_ALPHA = 0.9
@@ -35,8 +35,8 @@ SMOOTH_QUANT_ALPHA = 0.9
 # Every shape that a model sees has kernels compiled for it, megabytes each: batches are cut into few shapes.
 ROWS = (32, 16, 8, 4, 2, 1)
 WIDTHS = ((32, 4), (64, 8), (256, 32), (math.inf, 128))
-# AMX multiplies 16 columns at a time. In other widths a text's vector hangs on what it is padded to, and int8 in
-# a graph that computes in bfloat16 is wrong at 32 (OpenVINO 2026.4).
+# AMX multiplies 16 columns at a time. In other widths a text's vector depends on its padding (OpenVINO 2026.4).
+# And int8 in a graph that computes in bfloat16 is wrong at a width of 32.
 AMX_WIDTHS = ((64, 16), *WIDTHS[2:])
 CORES_A_STREAM = (
     2  # that take turns at one part: when a request's Python has one of them, the other does more
@@ -219,7 +219,7 @@ def _has(capability: str) -> bool:
 
 
 def _load(package: str) -> Any:
-    """`openvino` or `nncf`, which send nothing home: they take their telemetry for not installed."""
+    """`openvino` or `nncf`, without their telemetry: they take it for not installed."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that importing it fails
     try:
         return importlib.import_module(package)

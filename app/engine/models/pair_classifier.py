@@ -34,7 +34,7 @@ class PairClassifier:
     """A sentence-transformers CrossEncoder with one logit, on one device, in float32 unless something else runs it
     (`backends.py`). Not for use by two threads at once, but for `tokenize`."""
 
-    output = "scores"  # what is taken of all that the model gives
+    output = "scores"  # the one of the model's outputs that is taken
 
     def __init__(self, model: CrossEncoder, forward: Forward | None = None) -> None:
         """`forward` runs the model; torch does, if there is none."""
@@ -64,7 +64,7 @@ class PairClassifier:
             return cls(model)
 
     def on(self, forward: Forward) -> "PairClassifier":
-        """The same classifier, run by something else."""
+        """The same classifier on another backend."""
         return PairClassifier(self._model, forward)
 
     @property
@@ -74,7 +74,7 @@ class PairClassifier:
 
     @property
     def backend(self) -> str:
-        """What runs the model: `torch`, `openvino-int8` and so on."""
+        """The backend of the model: `torch`, `openvino-int8` and so on."""
         return self._forward.backend
 
     @property
@@ -84,7 +84,7 @@ class PairClassifier:
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens of a pair that the model reads, special ones included; what lies beyond is cut."""
+        """Tokens of a pair that the model reads, special ones included; the text beyond is cut."""
         return self._model.max_seq_length
 
     def save(self, folder: Path) -> None:

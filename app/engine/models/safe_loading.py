@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelRefused
 
-# What every model is loaded with.
+# The options that every model is loaded with.
 SAFELY: dict[str, Any] = {
     "local_files_only": True,
     "trust_remote_code": False,
@@ -34,7 +34,7 @@ def choose_device(name: str) -> str:
 
 @contextmanager
 def loading(folder: Path, kind: str) -> Iterator[None]:
-    """Check the folder first, and turn whatever loading raises into ModelRefused."""
+    """Check the folder first, and turn any error of loading into ModelRefused."""
     refuse_unsafe(folder)
     told = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a head that the base lacks is no news: the release brings it

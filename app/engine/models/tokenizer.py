@@ -1,4 +1,4 @@
-"""Texts or pairs in, a model's inputs out: by its tokenizer's core alone, where that makes the same of them."""
+"""Texts or pairs in, a model's inputs out: by its tokenizer's core alone, where that makes the same tokens."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ class ModelTokenizer:
         return tokens
 
     def _same_core(self, *, pairs: bool) -> "TokenizerCore | None":
-        """The core, if it makes the same tokens as the model of texts that are hard to make the same of."""
+        """The core, if it makes the same tokens as the model of texts that are hard to tokenise alike."""
         core = TokenizerCore.of(self._model.tokenizer, self._max_tokens, pairs=pairs)
         if core is None:
             return None
@@ -100,7 +100,8 @@ class ModelTokenizer:
         return core if all(map(equal, by_core, by_model)) else None
 
     def _shortened(self, item: Item) -> Item:
-        """A pair without most of what will be cut: else its tokenizer makes every combination of the pieces."""
+        """A pair without most of the part that will be cut: else its tokenizer makes every combination of the
+        pieces."""
         if isinstance(item, str) or self._max_tokens is None or not self._model.tokenizer.is_fast:
             return item
         one, other = item
@@ -169,7 +170,7 @@ def _cut_off(spans: Sequence[Span], kept: int, *, keeps_end: bool) -> Span | Non
 
 
 def equal(one: Tokens, other: Tokens) -> bool:
-    """Whether a model sees the same of both, to the order of its inputs."""
+    """Whether both have the same inputs of the model, in the same order."""
     if (one.text, one.count, one.truncated) != (other.text, other.count, other.truncated):
         return False
     if list(one.features) != list(other.features):

@@ -13,7 +13,8 @@ Span = tuple[int, int]  # start and end in code points
 class Tokens:
     """One tokenised text or pair: its model inputs without padding, how many, and whether it was cut.
 
-    `text` is what the model reads: of a pair, both texts. `unknown` of the tokens stand for what the model can't read.
+    `text` is the text that the model reads; of a pair, both texts. `unknown` is the number of tokens for characters
+    that it can't read.
     """
 
     text: str
@@ -34,7 +35,7 @@ class TextTokens:
 
     @property
     def unknown_words(self) -> list[str]:
-        """What it can't read, in any order of the text; letter case aside."""
+        """The words that it can't read, in any order; letter case aside."""
         return sorted(self.form[start:end].casefold() for start, end in self.unknown)
 
 

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and its content as a stream, unpacked as it is read.
+"""The kind of a file by its first bytes, and its content as a stream, unpacked as it is read.
 
 A file that unpacks to far more than it is can't be a file of questions: it is refused on the way, not held.
 """
@@ -39,7 +39,7 @@ Kind = Literal["text", "parquet", "spreadsheet"]
 
 @dataclass(frozen=True)
 class Content:
-    """The kind of what a file holds, and a way to open it, unpacked, as often as needed."""
+    """The kind of a file's content, and a way to open it, unpacked, as often as needed."""
 
     kind: Kind
     open: Callable[[], IO[bytes]]
@@ -47,7 +47,7 @@ class Content:
 
 
 def content_of(path: Path) -> Content:
-    """What a file holds. Raises UnreadableFile for what is no table, OSError, zipfile.BadZipFile."""
+    """The content of a file. Raises UnreadableFile for a file that is no table, OSError, zipfile.BadZipFile."""
     if not path.is_file():
         raise UnreadableFile("is no file" if path.exists() else "is not there")
     with path.open("rb") as file:
@@ -128,7 +128,7 @@ def _unpacking(stream: Any, path: Path) -> IO[bytes]:
 
 
 class _Unpacking(io.RawIOBase):
-    """What is unpacked as it is read, up to far more than it was packed."""
+    """A stream that is unpacked as it is read. Raises UnreadableFile where it grows far beyond its packed size."""
 
     def __init__(self, stream: IO[bytes], packed_bytes: int) -> None:
         self._stream = stream

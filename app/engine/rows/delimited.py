@@ -1,4 +1,4 @@
-"""CSV, and what is like it: cells with a delimiter between them, found where it is not said.
+"""CSV and its like: cells with a delimiter between them, which is found where no option names it.
 
 With `,`, `;` or `|` a cell that begins with a quote goes on to the quote that closes it (RFC 4180): over delimiters,
 over line breaks, with quotes in it doubled. A quote that breaks this rule makes its row an error, with the lines
@@ -120,7 +120,7 @@ class Record:
             self._parts.append(part)
 
     def problem(self, width: int) -> str | None:
-        """What is wrong with its quotes or the number of its cells, if anything is."""
+        """The error in its quotes or in the number of its cells, if there is one."""
         first = self.lines[0][0] if self.lines else self.last
         took = f"it takes {self.last - first + 1:,} lines, to line {self.last:,}"
         if self.broken is not None:
@@ -279,7 +279,7 @@ def _records_by_tabs(lines: Lines, width: int) -> Iterator[Record]:
 
 
 def _unquoted(cell: str) -> str:
-    """What a cell says whose quotes were needed: for quotes in it."""
+    """The text of a cell whose quotes were needed."""
     quoted = QUOTED.fullmatch(cell) if cell.startswith('"') else None
     return quoted[1].replace('""', '"') if quoted and '""' in quoted[1] else cell
 

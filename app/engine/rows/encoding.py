@@ -1,8 +1,8 @@
 """Bytes in, lines of text out: the encoding is found where it is not said.
 
-A byte order mark tells it, or the zeros of UTF-16. What is UTF-8 by all its bytes is UTF-8. What has more bytes that
-can't be UTF-8 than characters that are, is taken for cp1252, as Windows wrote it in the west; nobody can tell other
-such encodings by their bytes.
+A byte order mark tells it, or the zeros of UTF-16. A file whose bytes are all valid UTF-8 is UTF-8. One with more bytes
+that can't be UTF-8 than characters that are is taken for cp1252, the encoding of Windows in the west. Other encodings
+of this kind can't be told by their bytes.
 """
 
 import codecs

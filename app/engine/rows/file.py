@@ -1,4 +1,4 @@
-"""A file of rows as it is named by who reads it, one of its rows, and the limits on what is read."""
+"""A file of rows as its reader names it, one of its rows, and the limits on reading."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ TRUTHS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 
 @dataclass(frozen=True)
 class TableFile:
-    """Where a file lies, its name in messages, and what its bytes need not tell: None is found out."""
+    """The path of a file, its name in messages, and the options on its format; None is found out by its bytes."""
 
     path: Path
     called: str = ""
@@ -21,7 +21,7 @@ class TableFile:
 
     @property
     def name(self) -> str:
-        """By which people know the file."""
+        """The name by which people know the file."""
         return self.called or str(self.path)
 
 
@@ -43,7 +43,7 @@ class Table(Protocol):
 
     @property
     def kind(self) -> str:
-        """What it is, in words."""
+        """The kind of the file, in words."""
 
     def columns(self) -> list[str]:
         """Their names; of JSON those of the first objects. Raises UnreadableFile."""

@@ -1,4 +1,4 @@
-"""The pages of a column of Parquet, by their headers: what each says of its size before anything is unpacked.
+"""The pages of a column of Parquet, by their headers, which tell the sizes before anything is unpacked.
 
 A header is a struct in Thrift's compact protocol (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md),
 its fields as in https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.

@@ -1,4 +1,5 @@
-"""Parquet: columns by name, rows by number. What a page unpacks to is read from the page, not from the footer alone."""
+"""Parquet: columns by name, rows by number. The unpacked size of a page is read from the page, not from the footer
+alone."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

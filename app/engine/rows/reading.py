@@ -24,12 +24,12 @@ SAMPLE_CHARACTERS = 2**16
 def read_rows(
     file: TableFile | Path, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[Row]:
-    """The wanted columns of each row of a file, whose kind its bytes tell. Never holds the file in memory.
+    """The wanted columns of each row of a file, whose kind is told by its bytes. Never holds the file in memory.
 
-    Those of `optional` come last, None where the file does not have them.
+    The columns of `optional` come last, as None where the file does not have them. A broken row is a Row with an error.
 
-    A broken row is a Row with an error. Raises UnreadableFile for a file of another kind, a column that is missing or
-    there twice, and a file that breaks off or unpacks to far more than it is.
+    Raises UnreadableFile for a file of another kind, for a column that is missing or there twice, and for a file that
+    breaks off. So it does for one that unpacks to far more than its size.
     """
     with _named(_as_file(file)) as given:
         yield from table_of(given).rows(columns, optional)
@@ -52,7 +52,7 @@ def with_encoding(file: TableFile) -> TableFile:
 
 
 def table_of(file: TableFile) -> Table:
-    """What a file is. Raises UnreadableFile, without the file's name, and what reading it raises."""
+    """The table in a file. Raises UnreadableFile, without the file's name, and the errors of reading it."""
     content = content_of(file.path)
     if content.kind == "parquet":
         return ParquetRows(file.path)
@@ -78,7 +78,7 @@ def _as_file(file: TableFile | Path) -> TableFile:
 
 @contextmanager
 def _named(file: TableFile) -> Iterator[TableFile]:
-    """Have what goes wrong said with the file's name."""
+    """Name the file in the errors of reading it."""
     try:
         yield file
     except UnreadableFile as error:

@@ -1,7 +1,7 @@
 """A workbook of Excel: the first visible sheet, whose first row that is not empty names the columns.
 
-openpyxl reads it a row at a time. What it holds at once (a row, all shared texts, the styles) is looked at before,
-and must be of a size that a sheet of questions can have.
+openpyxl reads it a row at a time. The parts that it holds at once (a row, all shared texts, the styles) are checked
+before: each must be of a size that a sheet of questions can have.
 """
 
 import re
@@ -90,7 +90,7 @@ def _read(rows: Iterator[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _broken_is_said() -> Iterator[None]:
-    """Whatever openpyxl meets in a broken workbook is that it can't be read: it checks little before."""
+    """Turn any error of openpyxl into one sentence: it checks little before it reads a broken workbook."""
     try:
         yield
     except UnreadableFile:
@@ -118,7 +118,7 @@ def _refuse_trap(path: Path) -> None:
 
 
 def _look_through(sheet: IO[bytes]) -> None:
-    """Refuse a sheet with a row that is too long, and what could hide one."""
+    """Refuse a sheet with a row that is too long, or with content that could hide one."""
     since_row = 0
     before = b""
     while piece := sheet.read(PIECE_BYTES):

@@ -40,7 +40,7 @@ T = TypeVar("T")
 def _asks(
     build: Callable[P, Operation[T]],
 ) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
-    """A method that sends one request and returns what its answer says."""
+    """A method that sends one request and returns its answer."""
 
     @like(build)
     async def ask(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -67,7 +67,7 @@ def _uploads(
     Concatenate["AsyncClient", AsyncIterable[Item] | Iterable[Item], P],
     Coroutine[Any, Any, Counted],
 ]:
-    """A method that sends items as they come, and returns what all its requests did."""
+    """A method that sends items as they come, and returns the counts of all its requests."""
 
     @like(build, "items")
     async def upload(

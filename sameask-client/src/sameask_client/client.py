@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def _asks(build: Callable[P, Operation[T]]) -> Callable[Concatenate["Client", P], T]:
-    """A method that sends one request and returns what its answer says."""
+    """A method that sends one request and returns its answer."""
 
     @like(build)
     def ask(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -54,7 +54,7 @@ def _lists(build: Callable[P, Listing[T]]) -> Callable[Concatenate["Client", P],
 def _uploads(
     build: Callable[P, Upload[Item, Counted]],
 ) -> Callable[Concatenate["Client", Iterable[Item], P], Counted]:
-    """A method that sends items as they come, and returns what all its requests did."""
+    """A method that sends items as they come, and returns the counts of all its requests."""
 
     @like(build, "items")
     def upload(

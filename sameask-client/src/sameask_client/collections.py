@@ -1,4 +1,4 @@
-"""`/collections`: searchable sets of questions, and what is wished of each."""
+"""`/collections`: searchable sets of questions, and the wishes for each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,7 +57,7 @@ def create_collection(
     review_recall: float | Unset | None = UNSET,
     url_template: str | Unset | None = UNSET,
 ) -> Operation[Collection]:
-    """Make a collection, or change what is wished of it. What is left out stays as it is; None takes a wish back."""
+    """Make a collection, or change the wishes for it. A wish that is left out stays as it is; None takes it back."""
     wishes = given(
         target_precision=target_precision, review_recall=review_recall, url_template=url_template
     )
@@ -81,5 +81,5 @@ def delete_collection(name: str) -> Operation[None]:
 
 
 def erase_asked(name: str) -> Operation[None]:
-    """Erase what was asked of a collection lately, where the service remembers it."""
+    """Erase the questions asked of a collection lately, where the service remembers them."""
     return delete(f"/collections/{in_path(name)}/asked")

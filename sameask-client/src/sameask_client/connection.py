@@ -1,4 +1,4 @@
-"""Where the service is, who asks, and how long the client waits: what both clients give httpx."""
+"""The address of the service, the key, and the timeouts: the arguments that both clients give httpx."""
 
 import math
 import os

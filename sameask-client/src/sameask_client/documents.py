@@ -8,7 +8,7 @@ from typing import Any
 def as_document(result: object) -> Any:
     """A result as JSON values, its fields by name in the service's order, moments as RFC 3339 has them.
 
-    What the service sent beside the fields that this client knows is not in it.
+    Fields that this client does not know are left out.
     """
     if isinstance(result, datetime):
         return result.astimezone(UTC).isoformat().replace("+00:00", "Z")

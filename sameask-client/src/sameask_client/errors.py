@@ -43,9 +43,9 @@ class NotSameask(SameaskError):
 class ProblemError(SameaskError):
     """The service says no.
 
-    `status`: the HTTP status. `title`, `detail`: the problem document's sentences. `errors`: what is wrong with
-    each field of the request, by field, as in `{"questions.3": "must not be blank"}`. `retry_after_seconds`: how
-    long the service asks to wait; None where it does not say.
+    `status`: the HTTP status. `title`, `detail`: the problem document's sentences. `errors`: the error of each field of
+    the request, by field, as in `{"questions.3": "must not be blank"}`. `retry_after_seconds`: how long the service
+    asks to wait; None where it does not say.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class NotFound(ProblemError):
 
 
 class Conflict(ProblemError):
-    """The request does not fit the state of what it is about."""
+    """The request does not fit the state of its subject, such as a run that has ended."""
 
 
 class Overloaded(ProblemError):

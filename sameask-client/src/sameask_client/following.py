@@ -30,7 +30,7 @@ class Stream(Generic[T]):
         return Operation("GET", self.path, _read_nothing)
 
     def ended(self, base_url: httpx.URL) -> httpx.RequestError:
-        """What came of a stream that ended before the last state."""
+        """The outcome of a stream that ended before the last state."""
         return httpx.ReadError("the stream of events ended", request=httpx.Request("GET", base_url))
 
 

@@ -37,7 +37,8 @@ class GivenLabel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """What labelling did. It is durable, and the next answer keeps to it. `labels`: one for each, in their order."""
+    """The outcome of labelling. It is durable, and the next answer keeps to it. `labels`: one for each, in their
+    order."""
 
     collection: str
     added: int
@@ -48,7 +49,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedLabels:
-    """How many labels an import added, how many replaced what the same person had said, and how many were there."""
+    """How many labels an import added, how many replaced an earlier one of the same person, and how many were there."""
 
     added: int = 0
     replaced: int = 0

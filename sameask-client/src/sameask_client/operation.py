@@ -47,7 +47,7 @@ class Operation(Generic[T]):
     note: str = ""  # for its problem, if it has one
 
     def arguments(self) -> dict[str, Any]:
-        """What httpx takes of a request, beside method and address."""
+        """The arguments of httpx for the request, beside method and address."""
         headers = {"Content-Type": JSON} if self.content is not None else {}
         return {"params": dict(self.query), "content": self.content, "headers": headers}
 
@@ -56,7 +56,7 @@ class Operation(Generic[T]):
         return response.is_success or response.status_code in self.statuses
 
     def result(self, outcome: httpx.Response | httpx.RequestError) -> T:
-        """What came of it. Raises NoAnswer, NotSameask, ProblemError."""
+        """The result of the request. Raises NoAnswer, NotSameask, ProblemError."""
         if isinstance(outcome, httpx.RequestError):
             reason = str(outcome) or type(outcome).__name__
             raise NoAnswer(f"no answer from {_origin(outcome.request.url)}: {reason}") from outcome
@@ -151,7 +151,7 @@ def body(fields: Mapping[str, object]) -> bytes:
 
 
 def parameters(query: Mapping[str, object]) -> dict[str, str]:
-    """A query as it is sent: what is None is left out."""
+    """A query as it is sent: values of None are left out."""
     sent: dict[str, str] = {}
     for name, value in query.items():
         if isinstance(value, bool):

@@ -39,7 +39,7 @@ def read(kind: type[T], value: object) -> T:
 
 @cache
 def _reader_of(kind: Any) -> Reader:
-    """What reads a JSON value as a value of this type; it raises ValueError."""
+    """The function that reads a JSON value as a value of this type; it raises ValueError."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _object_reader(cast(type, kind))

@@ -55,7 +55,7 @@ class NearPairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """A threshold, what lies at or above it, and what the labels say of that, with intervals of 95 %.
+    """A threshold, the near pairs at or above it, and the labels' evidence on these, with intervals of 95 %.
 
     `volume_a_day`: asked questions whose best candidate lies there; None before an hour was counted.
     """

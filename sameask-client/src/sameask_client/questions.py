@@ -19,7 +19,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write did. It is durable, and the next answer knows it.
+    """The outcome of a write. It is durable, and the next answer knows it.
 
     `truncated`: texts that the model does not read to their end. `unknown_tokens` of `tokens` stand for what it can't
     read.

@@ -1,4 +1,4 @@
-"""`/admin/releases`: which release answers, which one is on its way, and what it would change."""
+"""`/admin/releases`: the release that answers, the one on its way, and the verdicts that it would change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ OVER = ("succeeded", "failed", "cancelled", "interrupted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgress:
-    """How far a run is, as far as it can say."""
+    """The progress of a run, as far as it is known."""
 
     phase: str
     step: int | None

@@ -13,7 +13,7 @@ MAX_BYTES = 2**18  # what an encoder on two cores reads in about 20 seconds
 
 
 class Counts(Protocol):
-    """What the answer to a batch counts: a dataclass of numbers, of which that of all batches is the sum."""
+    """The counts in the answer to a batch: a dataclass of numbers. That of all batches is the sum."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
