@@ -170,7 +170,7 @@ CollectionName = Annotated[
 TargetPrecision = Annotated[
     float,
     Field(
-        description="The share of what is called `duplicate` that is to be right.",
+        description="The share of right ones that the pairs called `duplicate` are to have.",
         json_schema_extra={"exclusiveMinimum": LEAST_TARGET, "maximum": GREATEST_TARGET},
     ),
     AfterValidator(_target_precision),

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
     webhook_secret_file: Path | None = Field(
         None,
-        description="File that holds what events are signed with: `whsec_` and 24 to 64 random bytes in base64.",
+        description="File with the secret that signs events: `whsec_` and 24 to 64 random bytes in base64.",
     )
     webhook_allowed_hosts: str | None = Field(
         None,
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     )
     backend: Backend = Field(
         "auto",
-        description="What runs the models: `torch` (float32), `torch-bf16`; on a GPU `torch-fp16`; on a CPU"
+        description="The backend of the models: `torch` (float32), `torch-bf16`; on a GPU `torch-fp16`; on a CPU"
         " `openvino-fp32`, `openvino-bf16`, `openvino-int8`. `auto` measures once and takes the fastest that is as good"
         " as `torch`.",
     )
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     max_unread_seconds: float = Field(
         60,
         gt=0,
-        description="Seconds in which a client must read what it was answered; after that it is let go.",
+        description="Seconds in which a client must read its answer; after that its connection is closed.",
     )
     max_unread_bytes: int = Field(
         256 * 2**20,

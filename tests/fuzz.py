@@ -110,7 +110,9 @@ OVERRIDES = (
         r"^must be a whole number$",
         "3.0 is an integer to a schema, but `top_k` is written as one",
     ),
-    Override(422, r"^is none that this server allows", "which data sets there are is a setting"),
+    Override(
+        422, r"^is no data set that this server allows", "which data sets there are is a setting"
+    ),
     Override(
         422,
         r"^is 'always', but the live release has no pair classifier$",

@@ -86,7 +86,9 @@ Parent = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option(help="What the first objective starts from instead of these; named as a base is."),
+    typer.Option(
+        help="The model that the first objective starts from instead; named as a base is."
+    ),
 ]
 Teacher = Annotated[
     Path | None,
@@ -282,7 +284,7 @@ By = Annotated[
 ]
 Backend = Annotated[
     BackendName,
-    typer.Option(help="What runs the models on a CPU, as SAMEASK_BACKEND has it."),
+    typer.Option(help="Backend of the models on a CPU, as SAMEASK_BACKEND names it."),
 ]
 Champion = Annotated[Path, typer.Option(help="Folder of the release that is live.")]
 Challenger = Annotated[

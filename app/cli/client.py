@@ -149,7 +149,7 @@ def _key(key_file: Path | None) -> str:
     key = key.strip()
     if re.search("[^!-~]", key) or (key_file and not key):
         raise CommandError(
-            f"what {key_file or 'SAMEASK_KEY'} holds is no key: it must be one line of visible ASCII"
+            f"{key_file or 'SAMEASK_KEY'} holds no key: it must be one line of visible ASCII"
         )
     return key
 

@@ -95,7 +95,7 @@ def set_(
     wishes = _wishes(target_precision, review_recall, url_template)
     if wishes == _Wishes():
         raise CommandError(
-            "nothing is to be changed: --target-precision, --review-recall or --url-template says what"
+            "nothing to change: give --target-precision, --review-recall or --url-template"
         )
 
     async def change(service: AsyncClient) -> Collection:

@@ -54,7 +54,7 @@ COMMANDS = {
     ),
     "evidence": Command(
         "app.cli.evidence:evidence",
-        "Show which precision of `duplicate` the labels support, and how many tighter promises lack.",
+        "Show the precisions of `duplicate` that the labels support, and how many labels the others lack.",
     ),
     "collections": Command(
         "app.cli.collections:collections",

@@ -51,7 +51,7 @@ class Following:
     async def follow(self, release: LiveRelease, behind: Sequence[Collection]) -> None:
         """Bring the indexes of a release that joined to the store's revisions: of collections that it did not show.
 
-        Raises ModelFailing, also when a write found that it fails; OSError when the disk is full.
+        Raises ModelFailing, also when the model failed during a write; OSError when the disk is full.
         """
         for collection in behind:
             if not release.shows(collection.key, collection.revision):
@@ -62,7 +62,7 @@ class Following:
         """Make the release that joined the live one, in one assignment; returns the one that was live.
 
         Since it joined, each collection has followed once: so it shows every write that was acknowledged.
-        Raises ModelFailing if a write found that it fails.
+        Raises ModelFailing if the model failed during a write.
         """
         self._check_joined(release)
         replaced = self._live
@@ -72,7 +72,7 @@ class Following:
 
     def _check_joined(self, release: LiveRelease) -> None:
         if self._joined is not release:
-            raise ModelFailing("a write found that it fails")
+            raise ModelFailing("the model failed during a write")
 
     # Keeping up with the store
 

@@ -97,7 +97,7 @@ class Evidence(BaseModel):
     promises: list[PromiseOfTarget]
     labels: LabelCounts
     near_pairs: NearPairs
-    asked_hours: float = Field(description="For how long it was counted what is asked.")
+    asked_hours: float = Field(description="The hours in which asked questions were counted.")
     curve: list[CurvePoint]
 
 

@@ -60,7 +60,9 @@ class Written(BaseModel):
         description="Texts of the request that the model does not read to their end."
     )
     tokens: int = Field(description="Of the texts of the request, as the model reads them.")
-    unknown_tokens: int = Field(description="Those of them that stand for what it can't read.")
+    unknown_tokens: int = Field(
+        description="Those of them that stand for characters that it can't read."
+    )
 
 
 class Question(BaseModel):

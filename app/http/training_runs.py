@@ -85,7 +85,7 @@ class TrainingRun(BaseModel):
     started_at: str | None
     ended_at: str | None
     progress: Progress | None
-    log: str = Field(description="The end of what it wrote.")
+    log: str = Field(description="The end of its log.")
     release: str | None = Field(description="The release that it made.")
     gate: dict[str, Any] | None = Field(
         description="How the release compares with the champion: `outcome` is `passed`, `failed` or"

@@ -41,7 +41,7 @@ def _choose(
     is_changed = latest is not None and latest.setting not in _settings(catalogue)
     if latest and is_changed:
         log.info(
-            "SAMEASK_RELEASE was changed since %s was made live, so it says what is served",
+            "SAMEASK_RELEASE was changed since %s was made live, so its release is served",
             latest.release,
         )
     elif latest and (live := _open_latest(catalogue, latest, open_release)):
@@ -93,4 +93,4 @@ def _note(store: Store, release: Release, catalogue: Catalogue) -> None:
     try:
         store.activations.add(release.name, release.digest, AT_START, str(catalogue.setting))
     except StorageFull as error:
-        log.warning("that %s is live is not noted: %s", release.name, error)
+        log.warning("can't note that %s is live: %s", release.name, error)

@@ -141,7 +141,7 @@ class Shadow:
         self._broken = [change.collection for change in changes if change.is_broken]
         for name in self._broken:
             log.warning(
-                "by the release %s, labels don't support what %s promises", self.release.name, name
+                "by the release %s, labels don't support the promise of %s", self.release.name, name
             )
 
     def _load(self) -> LiveRelease:

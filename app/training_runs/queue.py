@@ -120,7 +120,7 @@ class TrainingRuns:
         folders = {folder.name: folder for folder in found if folder.is_dir()}
         if name not in folders:
             raise InvalidRequest(
-                FieldError("data_set", "is none that this server allows (SAMEASK_DATA_SETS)")
+                FieldError("data_set", "is no data set that this server allows (SAMEASK_DATA_SETS)")
             )
         return str(folders[name].absolute())
 

@@ -167,10 +167,10 @@ def test_what_can_not_be_a_key_is_not_sent_and_not_printed(
     sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     (tmp_path / "key").write_text(secret, "utf-8")
-    for options, place in (((), "SAMEASK_KEY"), (("--key-file", "key"), "what key holds")):
+    for options, place in (((), "SAMEASK_KEY"), (("--key-file", "key"), "key holds")):
         monkeypatch.setenv("SAMEASK_KEY", secret)
         refused = sameask("find", "One?", "--url", "http://127.0.0.1:1", *options)
-        assert_one_line(refused, "is no key", place)
+        assert_one_line(refused, "holds no key", place)
         assert "xyzzy" not in refused.err
 
 

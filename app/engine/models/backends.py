@@ -149,7 +149,8 @@ def _fastest(
             return _opened(model, noted["backend"], cache), noted
         except (BackendRefused, LookupError, TypeError) as error:
             log.warning(
-                "what was chosen before can't run any more, backends are measured again: %s", error
+                "the backend chosen before can't run any more, backends are measured again: %s",
+                error,
             )
     log.info(
         "measuring on which backend the %s is fastest here; once, for half a minute to two",

@@ -74,7 +74,9 @@ def _text_inside(packed: str, open_: Callable[[], IO[bytes]]) -> Content:
     with open_() as stream:
         beginning = stream.read(16)
     if beginning.startswith((GZIP, ZIP, PARQUET)):
-        raise UnreadableFile(f"holds, packed by {packed}, what is packed itself: unpack it first")
+        raise UnreadableFile(
+            f"holds, packed by {packed}, a file that is packed itself: unpack it first"
+        )
     _refuse_other(beginning)
     return Content("text", open_, packed)
 
@@ -141,9 +143,7 @@ class _Unpacking(io.RawIOBase):
         piece = self._stream.read(len(buffer))
         self._room -= len(piece)
         if self._room < 0:
-            raise UnreadableFile(
-                f"unpacks to more than {MAX_UNPACKED_RATIO} times what it is packed"
-            )
+            raise UnreadableFile(f"unpacks to more than {MAX_UNPACKED_RATIO} times its packed size")
         buffer[: len(piece)] = piece
         return len(piece)
 

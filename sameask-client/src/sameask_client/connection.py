@@ -44,5 +44,5 @@ def _credentials(key: str | None) -> dict[str, str]:
     """The header that carries the key; none without one."""
     key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
     if re.search("[^!-~]", key):
-        raise ValueError("what was given is no key: it must be one line of visible ASCII")
+        raise ValueError("the key must be one line of visible ASCII")
     return {"Authorization": f"Bearer {key}"} if key else {}

@@ -25,7 +25,7 @@ def read_answer(kind: type[T], response: httpx.Response) -> T:
     try:
         value = response.json()
     except ValueError as error:
-        raise NotSameask("what answered is not Sameask: no JSON came") from error
+        raise NotSameask("the answer is not one of Sameask's: it is no JSON") from error
     return read(kind, value)
 
 

@@ -55,7 +55,7 @@ def test_what_a_mac_adds_to_a_zip_is_passed_over(tmp_path: Path) -> None:
         (gzip.compress(b"%PDF-1.7", mtime=0), "q is a PDF"),
         (
             gzip.compress(gzip.compress(CSV, mtime=0), mtime=0),
-            "q holds, packed by gzip, what is packed itself: unpack it first",
+            "q holds, packed by gzip, a file that is packed itself: unpack it first",
         ),
         (b"\x1f\x8bnonsense", "can't read q: "),
         (gzip.compress(CSV, mtime=0)[:-9], "can't read q: "),
@@ -63,7 +63,7 @@ def test_what_a_mac_adds_to_a_zip_is_passed_over(tmp_path: Path) -> None:
         (zipped(("a.csv", CSV), ("b.csv", CSV)), "q is a ZIP of 2 files; one of one file is read"),
         (
             zipped(("a.csv.gz", gzip.compress(CSV, mtime=0))),
-            "q holds, packed by ZIP, what is packed itself",
+            "q holds, packed by ZIP, a file that is packed itself",
         ),
         (zipped(("a.csv", CSV), method=zipfile.ZIP_LZMA), "q is a ZIP packed in an unusual way"),
         (

@@ -320,7 +320,9 @@ def test_what_is_no_parquet_file_is_refused(write: Write, content: bytes) -> Non
 
 def test_a_compressed_parquet_file_is_refused(tmp_path: Path, write: Write) -> None:
     content = parquet_file(tmp_path / "q.parquet", id=["1"]).read_bytes()
-    with pytest.raises(UnreadableFile, match=r"holds, packed by gzip, what is packed itself"):
+    with pytest.raises(
+        UnreadableFile, match=r"holds, packed by gzip, a file that is packed itself"
+    ):
         list(read_rows(write("q.parquet.gz", content), ["id"]))
 
 
@@ -407,7 +409,7 @@ def test_a_line_that_unpacks_to_hundreds_of_megabytes_is_refused(
         for _ in range(256):
             packed.write(b"x" * 2**20)
     peak_bytes, words = _peak_bytes(file)
-    assert "unpacks to more than 100 times what it is packed" in words
+    assert "unpacks to more than 100 times its packed size" in words
     assert peak_bytes < 64 * 2**20
 
 
@@ -418,7 +420,7 @@ def test_a_quoted_cell_without_end_takes_no_memory(tmp_path: Path) -> None:
         for _ in range(256):
             packed.write((b"x" * 1023 + b"\n") * 1024)
     peak_bytes, words = _peak_bytes(file)
-    assert "unpacks to more than 100 times what it is packed" in words
+    assert "unpacks to more than 100 times its packed size" in words
     assert peak_bytes < 64 * 2**20
 
 
