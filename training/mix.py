@@ -70,9 +70,9 @@ def sample_epoch(ingredients: Ingredients, seed: int) -> Epoch:
 def cluster_pairs(cluster: Cluster, chances: random.Random) -> list[LabelledPair]:
     """Pairs of one cluster, as many duplicates as differences, in which each text that is drawn stands alike.
 
-    Of n questions that ask the same, each stands in two duplicates (a ring) and two differences; each of n
-    near-misses and its twin stands in one duplicate (with each other) and one difference. n is three or more, and at
-    most the fewer of the two sides; two near-misses never make a pair.
+    Of n questions that ask the same, each stands in two duplicates (a ring) and two differences. Each of n near-misses
+    and its twin stands in one duplicate (with each other) and one difference. The number n is three or more, and at
+    most that of the smaller side. Two near-misses never make a pair.
     """
     twinned = [(near.text, near.twin) for near in cluster.near_misses if near.twin]
     size = min(len(cluster.same), len(twinned))

@@ -58,8 +58,10 @@ def _server_log_level(settings: Settings) -> str:
 
 
 class _Signals:
-    """What a signal does that the server does not handle: it ends the process until the service is open, and nothing
-    after that. uvicorn raises the signal that ended it once more, when what is open here still has to be closed."""
+    """Takes the signals that the server does not handle. Until the service is open, they end the process.
+
+    After that they do nothing: the server raises the signal that ended it once more, while the service still closes.
+    """
 
     def __init__(self) -> None:
         self.is_open = False
@@ -118,8 +120,8 @@ def _freeze_memory() -> None:
 def _listen(settings: Settings) -> socket.socket:
     """Take the address before anything is loaded. Raises AddressInUse.
 
-    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket, and with
-    it an answer, which is written in two parts, waits 40 ms for the client to acknowledge the first.
+    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket. With it,
+    an answer waits 40 ms: it is written in two parts, and the client has to acknowledge the first.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
