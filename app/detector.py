@@ -40,6 +40,7 @@ class Readiness:
 
     ready: bool
     failure: str | None
+    refused: str | None  # why the release that was made live last is not the one that answers
     release: str
     languages: Sequence[str]
     collections: int
@@ -97,10 +98,8 @@ class Detector:
     async def running(self) -> AsyncIterator[None]:
         """Bring every index up to date, and keep retrying what fell behind, until the context ends."""
         try:
-            async with background_tasks(
-                repeat(self.following.keep_up, RETRY_SECONDS, "the indexes can't catch up"),
-                repeat(self._look_after, RETRY_SECONDS, "the upkeep of the indexes failed"),
-            ):
+            upkeep = repeat(self._look_after, RETRY_SECONDS, "the upkeep of the indexes failed")
+            async with background_tasks(upkeep), self.following.running(RETRY_SECONDS):
                 yield
         finally:
             self.live.models.close()
@@ -262,6 +261,7 @@ class Detector:
         return Readiness(
             ready=failure is None and ready == stored.collections,
             failure=failure,
+            refused=self.following.refused,
             release=live.release.name,
             languages=live.release.languages,
             collections=stored.collections,
@@ -310,7 +310,7 @@ class Detector:
             self.following.put_off(collection_key)
             return
         with suppress(asyncio.CancelledError):
-            await asyncio.shield(self.following.catch_up(collection_key, revision))
+            await asyncio.shield(self.following.show(collection_key, revision))
 
     async def _look_after(self) -> None:
         with self.live.in_use() as live:

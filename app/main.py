@@ -198,6 +198,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             keep=settings.keep_releases,
             diff_questions=settings.diff_questions,
             tells=bool(settings.webhook_url),
+            agrees=is_server,
         )
         app.state.training_runs = TrainingRuns(
             store, settings, champion=lambda: detector.live.release.path

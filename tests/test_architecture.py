@@ -215,7 +215,12 @@ ARROWS: dict[str, set[str]] = {
     "app.engine.bounds": set(),
     "app.engine.collection_thresholds": {"app.engine.bounds", "app.engine.scorer"},
     "app.engine.drawing": {"app.engine.bounds", "app.engine.collection_thresholds"},
-    "app.engine.following": {"app.engine.live_release", "app.engine.store"},
+    "app.engine.following": {
+        "app.engine.live_release",
+        "app.engine.replica",
+        "app.engine.store",
+    },
+    "app.engine.replica": {"app.engine.live_release", "app.engine.store"},
     "app.engine.stored_pairs": {
         "app.engine.verdicts",
         "app.engine.rulings",

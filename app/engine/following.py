@@ -1,5 +1,5 @@
 """Catching up: the releases that must show a write before it is acknowledged, after a crash too. These are the live
-release, and one that joined to replace it.
+release, and one that joined to replace it. Where replicas share the store, a write waits for theirs, too.
 
 The live release is replaced whole, by one which has shown every write since it joined (`join`, `follow`, `replace`).
 """
@@ -7,12 +7,17 @@ The live release is replaced whole, by one which has shown every write since it 
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
 
-from app.background import in_thread, log_failure
+from app.background import background_tasks, in_thread, log_failure, repeat
 from app.engine.live_release import LiveRelease
+from app.engine.replica import Replica
 from app.engine.store import Collection, Store
+from app.engine.store.replicas import RELEASE
 from app.errors import ModelFailing, SameaskError
 
 log = logging.getLogger(__name__)
@@ -31,17 +36,41 @@ class Following:
         self._behind: set[int] = set()  # collections that did not catch up when they should have
         self._changed: set[int] = set()  # collections that have changed since `take_changed`
         self._has_begun = False
+        self._woken = asyncio.Event()
+        self._replica = Replica(store.replicas) if store.replicas else None
+        self.on_release: Callable[[], None] | None = None  # told that another replica made one live
+        self.refused: str | None = None  # why the one made live last is not the live one here
 
     @property
     def live(self) -> LiveRelease:
         """The live release."""
         return self._live
 
+    @asynccontextmanager
+    async def running(self, pause_seconds: float) -> AsyncIterator[None]:
+        """Keep up with the store, be seen by other replicas and hear them, until the context ends."""
+        await self.be_seen()
+        try:
+            async with background_tasks(*self._work(pause_seconds)):
+                yield
+        finally:
+            if self._replica:
+                await self._replica.close()
+
+    def _work(self, pause_seconds: float) -> Iterator[Coroutine[Any, Any, object]]:
+        failure = "the indexes can't catch up"
+        yield repeat(self.keep_up, pause_seconds, failure, sleep=self._pause)
+        if self._replica:
+            listen = partial(self._replica.listen, self._hear)
+            yield repeat(self.be_seen, pause_seconds, "other replicas can't see this one")
+            yield repeat(listen, pause_seconds, "other replicas can't be heard")
+
     # Replacing the live release
 
-    def join(self, release: LiveRelease) -> None:
-        """Acknowledge no write from now on before this release shows it, too."""
+    async def join(self, release: LiveRelease) -> None:
+        """Have no replica acknowledge a write from now on before this release shows it, too."""
         self._joined = release
+        await self.be_seen()
 
     def part(self, release: LiveRelease) -> None:
         """Undo `join`."""
@@ -74,7 +103,27 @@ class Following:
         if self._joined is not release:
             raise ModelFailing("the model failed during a write")
 
+    # Beside other replicas
+
+    async def be_seen(self) -> None:
+        """Have other replicas, where there are any, wait for what is followed here, and know that this one is there."""
+        if self._replica:
+            await self._replica.be_seen(self._followers())
+
+    def _hear(self, what: str) -> None:
+        if what != RELEASE:
+            self.put_off(int(what))
+            self._woken.set()
+        elif self.on_release:
+            self.on_release()
+
     # Keeping up with the store
+
+    async def show(self, collection_key: int, revision: int) -> None:
+        """Wait until this revision of the collection is shown, here and by every other replica."""
+        await self.catch_up(collection_key, revision)
+        if self._replica:
+            await self._replica.shown_by_all(self._writers, collection_key, revision)
 
     async def catch_up(self, collection_key: int, revision: float) -> None:
         """Wait until the live release, and one that joined, show this revision of the collection.
@@ -108,6 +157,12 @@ class Following:
         self._catching_up.pop(collection_key, None)
         self._behind.discard(collection_key)
         self._changed.add(collection_key)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long before `keep_up` is called again, or until another replica calls for it."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
 
     async def keep_up(self) -> None:
         """Bring every index up to date, the first time; then try again wherever that failed."""

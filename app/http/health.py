@@ -34,6 +34,10 @@ class Ready(BaseModel):
     failure: str | None = Field(
         description="Why nobody is answered: the service is starting, or the model fails; null while it works."
     )
+    refused: str | None = Field(
+        description="Why this server does not answer by the release that another one made live last, where several"
+        " share a database; null while it does.",
+    )
     release: str | None = Field(
         description="The live release; null while the service starts. One on its way beside it makes nothing unready."
     )

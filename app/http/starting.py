@@ -57,6 +57,7 @@ def _unready() -> Ready:
     return Ready(
         ready=False,
         failure=STARTING,
+        refused=None,
         release=None,
         languages=[],
         collections=0,

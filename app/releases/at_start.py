@@ -20,7 +20,8 @@ def open_chosen(
     """The release that was made live last, if it is sound and SAMEASK_RELEASE is as it was then; else
     SAMEASK_RELEASE's. Raises ReleaseRefused, ModelRefused.
 
-    That a newer version of Sameask names another release is no change: people make that one live, not an update.
+    That a newer version of Sameask names another release is no change: people make that one live, not an update. A
+    replica that comes to others serves what they agreed on, whatever its SAMEASK_RELEASE.
     """
     live = _choose(catalogue, store, open_release, is_server)
     if is_server and not live.scorer.says_duplicate():
@@ -39,6 +40,11 @@ def _choose(
     history = store.activations.latest_first()
     latest = history[0] if history else None
     is_changed = latest is not None and latest.setting not in _settings(catalogue)
+    if is_changed and store.replicas and store.replicas.has_others():
+        log.info(
+            "other replicas are at work, so what they agreed on is served, not SAMEASK_RELEASE's"
+        )
+        is_changed = False
     if latest and is_changed:
         log.info(
             "SAMEASK_RELEASE was changed since %s was made live, so its release is served",

@@ -1,9 +1,12 @@
 """The releases that were live, and when: the activations in the store."""
 
 import asyncio
+from contextlib import suppress
 
 from app.engine.release import Release
 from app.engine.store import Activation, Store
+from app.engine.store.replicas import RELEASE
+from app.errors import ServiceError
 
 
 class History:
@@ -12,6 +15,7 @@ class History:
     def __init__(self, store: Store, setting: str, *, tells: bool) -> None:
         """`setting` is what SAMEASK_RELEASE names, noted beside each; `tells`: a webhook is told of each."""
         self._activations = store.activations
+        self._replicas = store.replicas
         self._setting = setting
         self._tells = tells
 
@@ -40,6 +44,9 @@ class History:
         await asyncio.to_thread(
             self._activations.add, release.name, release.digest, reason, self._setting, replaced
         )
+        if self._replicas:
+            with suppress(ServiceError):  # they look every second anyway
+                await asyncio.to_thread(self._replicas.call, RELEASE)
 
     async def _latest_first(self) -> list[Activation]:
         return await asyncio.to_thread(self._activations.latest_first)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from app.background import background_tasks
 from app.detector import Detector
 from app.engine.index.opening import remove_indexes
 from app.engine.store import Store
@@ -19,16 +20,17 @@ from app.errors import (
     NoShadow,
     NothingBefore,
     ReleaseProtected,
-    ShadowBusy,
     ShadowNotReady,
 )
 from app.promises.promises import Promises
 from app.promises.report import Change
+from app.releases.agreeing import Agreeing
 from app.releases.at_start import newly_shipped
 from app.releases.catalogue import Catalogue, Entry
 from app.releases.comparison import Diff, compare
 from app.releases.history import History
 from app.releases.opening import Opener
+from app.releases.shadows import Shadows
 from app.releases.silence import silent_at
 from app.releases.swap import Shadow
 from app.releases.swap import ShadowProgress as ShadowProgress
@@ -84,27 +86,35 @@ class Releases:
         keep: int,
         diff_questions: int,
         tells: bool = False,
+        agrees: bool = True,
     ) -> None:
         """`open_release` opens a release, as a shadow or not; `keep` is how many that were live can't be removed;
-        `tells`: a webhook is told of what goes live."""
+        `tells`: a webhook is told of what goes live; `agrees`: what another replica makes live is made so here, too."""
         self._detector = detector
         self._store = store
         self._catalogue = catalogue
-        self._open_release = open_release
         self._history = History(store, str(catalogue.setting), tells=tells)
         self._promises = promises
+        self._shadows = Shadows(
+            detector,
+            store,
+            catalogue,
+            lambda release: Shadow(release, detector, store, self._history, open_release, promises),
+        )
         self._snapshot_dir = snapshot_dir
         self._keep = keep
         self._diff_questions = diff_questions
-        self._shadow: Shadow | None = None
+        self._agreeing = Agreeing(store, detector, catalogue, self._shadows)
+        self._agrees = agrees and store.is_shared
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Let shadows come and go until the context ends; one that is under way then is left where it is."""
         try:
-            yield
+            async with background_tasks(*self._agreeing.work() if self._agrees else ()):
+                yield
         finally:
-            await self._end_shadow()
+            await self._shadows.end()
 
     # Reading
 
@@ -112,14 +122,14 @@ class Releases:
         """Every release, SAMEASK_RELEASE's first."""
         entries = await asyncio.to_thread(self._catalogue.entries)
         last_live = await self._history.last_live()
-        progress = await self._progress()
+        progress = await self._shadows.progress()
         return [self._listed(entry, last_live.get(entry.name), progress) for entry in entries]
 
     async def live(self) -> Live:
         """The live release, and the swap under way."""
         release = self._detector.live.release
         latest = await self._history.latest(release)
-        progress = await self._progress()
+        progress = await self._shadows.progress()
         return Live(
             release=release.name,
             digest=release.digest,
@@ -130,7 +140,7 @@ class Releases:
 
     async def shadow(self) -> ShadowProgress:
         """The release on its way, or the one that failed last. Raises NoShadow."""
-        progress = await self._progress()
+        progress = await self._shadows.progress()
         if progress is None:
             raise NoShadow
         return progress
@@ -141,7 +151,7 @@ class Releases:
         Raises ShadowNotReady, CollectionNotFound, NotReady, ModelFailing.
         """
         live = self._detector.live
-        shadow = self._current_shadow()
+        shadow = self._shadows.current
         opened = shadow.opened if shadow and shadow.release.name == name else None
         if opened is None:
             raise ShadowNotReady(name)
@@ -164,7 +174,7 @@ class Releases:
         """As `app.releases.silence` says it. Raises ReleaseNotFound, CollectionNotFound."""
         entry = await asyncio.to_thread(self._catalogue.entry, name)
         stored = await asyncio.to_thread(self._store.collections.get, collection)
-        live, shadow = self._detector.live, self._current_shadow()
+        live, shadow = self._detector.live, self._shadows.current
         return silent_at(entry.release, live, shadow, stored) if entry.release else None
 
     # Changing
@@ -175,22 +185,17 @@ class Releases:
         name = await asyncio.to_thread(newly_shipped, self._catalogue, live)
         if name:
             log.info("%s stays live; %s, which is newer, comes up beside it", live.name, name)
-            await self._start(name)
+            await self._shadows.start(name)
 
     async def open_shadow(self, name: str) -> ShadowProgress:
         """Open a release beside the live one. Raises ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy."""
-        await self._start(name)
+        await self._shadows.start(name)
         return await self.shadow()
 
     async def cancel_shadow(self) -> None:
         """End the shadow; its snapshots stay, so that it goes on from there another time. Raises NoShadow,
         ShadowBusy."""
-        shadow = self._current_shadow()
-        if shadow is None:
-            raise NoShadow
-        if shadow.phase in ("swapping", "draining"):
-            raise ShadowBusy(shadow.release.name, shadow.phase)
-        await self._end_shadow()
+        await self._shadows.cancel()
 
     async def activate(
         self, name: str, reason: str, *, force: bool = False
@@ -203,9 +208,9 @@ class Releases:
         if name != self._detector.live.release.name:
             if not force and name not in await self._names_before():
                 await asyncio.to_thread(self._assert_passed, name)
-            shadow = await self._start(name)
+            shadow = await self._shadows.start(name)
             shadow.go_live(reason)
-        return await self._progress()
+        return await self._shadows.progress()
 
     async def roll_back(self, reason: str) -> ShadowProgress | None:
         """Activate the release that was live before. Raises NothingBefore, and like `activate`."""
@@ -214,7 +219,7 @@ class Releases:
     async def remove(self, name: str) -> None:
         """Remove a release that was trained here, with its snapshots. Raises ReleaseNotFound, ReleaseProtected."""
         entry = await asyncio.to_thread(self._catalogue.entry, name)
-        await self._assert_removable(name)
+        await self._assert_removable(name, entry.release.digest if entry.release else None)
         await asyncio.to_thread(self._catalogue.remove, entry)
         if entry.release:
             digest = entry.release.digest
@@ -227,17 +232,23 @@ class Releases:
         if run and run.gate and run.gate["outcome"] != "passed":
             raise GateNotPassed(name, run.gate["outcome"])
 
-    async def _assert_removable(self, name: str) -> None:
+    async def _assert_removable(self, name: str, digest: str | None) -> None:
         if name == self._detector.live.release.name:
             raise ReleaseProtected(name, "is live")
-        shadow = self._current_shadow()
+        shadow = self._shadows.current
         if shadow and shadow.phase != "failed" and shadow.release.name == name:
             raise ReleaseProtected(name, f"is {shadow.phase}")
+        if await asyncio.to_thread(self._is_served_elsewhere, digest):
+            raise ReleaseProtected(name, "is served by another replica")
         kept = (await self._names_before())[: self._keep]
         if name in kept:
             raise ReleaseProtected(
                 name, f"was one of the last {self._keep} to be live (SAMEASK_KEEP_RELEASES)"
             )
+
+    def _is_served_elsewhere(self, digest: str | None) -> bool:
+        replicas = self._store.replicas
+        return replicas is not None and digest is not None and replicas.serve(digest)
 
     async def _names_before(self) -> list[str]:
         return await self._history.names_before(self._detector.live.release.name)
@@ -269,51 +280,3 @@ class Releases:
             return "refused"
         is_shadow = own_progress is not None and own_progress.phase != "failed"
         return "shadow" if is_shadow else "ready"
-
-    async def _progress(self) -> ShadowProgress | None:
-        """The progress of the shadow, if there still is one when the store has been asked."""
-        if self._current_shadow() is None:
-            return None
-        stored = await asyncio.to_thread(self._store.collections.totals)
-        shadow = self._current_shadow()
-        return shadow.progress(stored) if shadow else None
-
-    def _current_shadow(self) -> Shadow | None:
-        """The shadow that is under way, or that has failed."""
-        return self._shadow if self._shadow and not self._shadow.is_over else None
-
-    async def _start(self, name: str) -> Shadow:
-        """The shadow of this name, begun now unless it is under way."""
-        shadow = self._under_way(name)
-        if shadow is None:
-            release = await asyncio.to_thread(self._catalogue.open, name)
-            shadow = self._under_way(name)  # somebody may have begun it meanwhile
-        if shadow is None:
-            shadow = Shadow(
-                release,
-                self._detector,
-                self._store,
-                self._history,
-                self._open_release,
-                self._promises,
-            )
-            shadow.begin()
-            self._shadow = shadow
-        return shadow
-
-    def _under_way(self, name: str) -> Shadow | None:
-        """The shadow, if it is this one. Raises ReleaseProtected for the live one, ShadowBusy if it is another."""
-        if name == self._detector.live.release.name:
-            raise ReleaseProtected(name, "is live")
-        shadow = self._current_shadow()
-        if shadow is None or shadow.phase == "failed":
-            return None
-        if shadow.release.name != name:
-            raise ShadowBusy(shadow.release.name, shadow.phase)
-        return shadow
-
-    async def _end_shadow(self) -> None:
-        shadow = self._shadow
-        self._shadow = None
-        if shadow:
-            await shadow.end()

@@ -21,7 +21,7 @@ from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import Store, Stored
-from app.errors import ModelFailing, SameaskError
+from app.errors import ModelFailing, SameaskError, ServiceError
 from app.promises.promises import Promises
 from app.releases.history import History
 from app.releases.opening import Opener
@@ -77,7 +77,8 @@ class Shadow:
         self._broken: list[str] = []
         self._held: LiveRelease | None = None  # itself; while it drains, the one that it replaced
         self._reason: str | None = None
-        self._failure: str | None = None
+        self._is_noted = False  # as live, by another replica
+        self.failure: str | None = None
         self._called = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._task: asyncio.Task[None] | None = None
@@ -91,10 +92,19 @@ class Shadow:
         """Begin, in a task of the running event loop."""
         self._task = asyncio.create_task(self._run())
 
-    def go_live(self, reason: str) -> None:
-        """Become the live release when it has caught up. The first reason given is the one noted."""
+    @property
+    def goes_live(self) -> bool:
+        """Whether it was called to go live, and has not failed."""
+        return self._reason is not None and self.phase != "failed"
+
+    def go_live(self, reason: str, *, is_noted: bool = False) -> None:
+        """Become the live release when it has caught up. The first reason given is the one noted.
+
+        `is_noted`: another replica has noted it, after it had derived what thresholds follow labels.
+        """
         if self._reason is None:
             self._reason = reason
+            self._is_noted = is_noted
         self._called.set()
 
     async def end(self) -> None:
@@ -113,7 +123,7 @@ class Shadow:
             collections=stored.collections,
             questions=stored.questions,
             questions_indexed=release.indexed.questions if release else 0,
-            failure=self._failure,
+            failure=self.failure,
             broken_promises=self._broken,
         )
 
@@ -125,7 +135,8 @@ class Shadow:
             self._detector.following.take_changed()  # all of it is looked at now
             await in_thread(self._thread, opened.follow_all)
             self.phase = "promising"
-            await self._promise(opened)
+            if not self._is_noted:
+                await self._promise(opened)
             lacking = await self._follow(opened)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
@@ -160,7 +171,8 @@ class Shadow:
     async def _follow(self, opened: LiveRelease) -> int:
         """Follow what has changed since the last time; returns how many changes it lacks by then."""
         changed = self._detector.following.take_changed()
-        return await in_thread(self._thread, opened.follow_changed, changed)
+        left_behind = await in_thread(self._thread, opened.indexes.left_behind)
+        return await in_thread(self._thread, opened.follow_changed, changed | left_behind)
 
     async def _come_nearer(self, opened: LiveRelease, lacking: int) -> None:
         """Catch up until it lacks few changes. Where that gets it no nearer, writers will wait for it."""
@@ -173,7 +185,7 @@ class Shadow:
     async def _swap(self, opened: LiveRelease) -> None:
         """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
         self.phase = "joining"
-        self._detector.following.join(opened)
+        await self._detector.following.join(opened)
         await self._follow(opened)  # what was deleted before it joined, too
         collections = await asyncio.to_thread(self._store.collections.all)
         behind = await asyncio.to_thread(opened.begin, collections)
@@ -181,6 +193,8 @@ class Shadow:
         self.phase = "swapping"
         before = self._detector.live.release
         await self._replace(opened, before)
+        with suppress(ServiceError):  # it is tried again every second
+            await self._detector.following.be_seen()
         self.phase = "draining"
         log.info("the release %s is live in place of %s", self.release.name, before.name)
         await asyncio.to_thread(opened.go_live)
@@ -190,6 +204,9 @@ class Shadow:
 
     async def _replace(self, opened: LiveRelease, before: Release) -> None:
         """Replace the live release, once that is noted: who is answered by it finds it live after a crash, too."""
+        if self._is_noted:
+            self._held = self._detector.following.replace(opened)
+            return
         await self._history.note(self.release, self._reason or "", before)
         try:
             self._held = self._detector.following.replace(opened)
@@ -209,9 +226,10 @@ class Shadow:
             "the release %s failed while it was %s: %s", self.release.name, self.phase, error
         )
         is_ours = isinstance(error, SameaskError)
-        self._failure = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        failure = str(error) if is_ours else f"{type(error).__name__}: {error}"
         await self._close()
         self.phase = "failed"
+        self.failure = failure
 
     async def _close(self) -> None:
         """Close the release that it holds. That ends what its thread does, unless it was still loading it."""

@@ -213,6 +213,7 @@ DIFF: dict[str, Any] = {
 READY: dict[str, Any] = {
     "ready": False,
     "failure": "the service is starting",
+    "refused": None,
     "release": None,
     "collections": 0,
     "collections_ready": 0,

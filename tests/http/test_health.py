@@ -99,6 +99,7 @@ def test_readyz_tells_how_far_the_indexes_are(client: TestClient) -> None:
     assert response.json() == {
         "ready": True,
         "failure": None,
+        "refused": None,
         "release": "tiny",
         "languages": ["en"],
         "collections": 2,
@@ -116,6 +117,7 @@ def test_readyz_is_503_while_an_index_catches_up(settings: Settings) -> None:
         assert response.json() == {
             "ready": False,
             "failure": None,
+            "refused": None,
             "release": "tiny",
             "languages": ["en"],
             "collections": 1,

@@ -26,6 +26,7 @@ from tests.serving import PATIENCE_SECONDS, PROBLEM
 UNREADY = {
     "ready": False,
     "failure": STARTING,
+    "refused": None,
     "release": None,
     "languages": [],
     "collections": 0,

@@ -73,6 +73,10 @@ class CollectionIndexes(Protocol):
     unless that is noted."""
 
     @property
+    def vectors_of(self) -> str:
+        """What their vectors are made by: a release, the form of the texts, int8 or not."""
+
+    @property
     def totals(self) -> Totals:
         """What they add up to."""
 
@@ -97,6 +101,9 @@ class CollectionIndexes(Protocol):
 
     def left_behind(self) -> set[int]:
         """The collections that somebody else should have indexed, and did not. Looks for them."""
+
+    def doubt(self) -> None:
+        """From now on, take no index for ready before another look: others may have waited for none of them."""
 
     def go_along(self, embed: Embed) -> None:
         """From now on, vectors that this model makes may be written in the transactions of questions."""

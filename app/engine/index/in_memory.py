@@ -166,6 +166,7 @@ class IndexesInMemory:
 
     def __init__(self, store: Store, dimension: int, folder: Path, vectors_of: str) -> None:
         """`folder` holds all releases' snapshots; `vectors_of` says which of them hold vectors of this model."""
+        self.vectors_of = vectors_of
         self._store = store
         self._dimension = dimension
         self._snapshots = Snapshots(folder, vectors_of)
@@ -205,6 +206,9 @@ class IndexesInMemory:
     def left_behind(self) -> set[int]:
         """None: nobody else works on them."""
         return set()
+
+    def doubt(self) -> None:
+        """Nobody else works on them."""
 
     def go_along(self, embed: Embed) -> None:
         """No vector is written into the store."""

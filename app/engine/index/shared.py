@@ -19,6 +19,7 @@ from app.engine.index.hit import Hit, hits_of
 from app.engine.index.tally import IndexState, Totals
 from app.engine.store import Store
 from app.engine.store.along import Embed
+from app.engine.store.replicas import Replicas
 from app.engine.store.vectors import IndexRow, VectorTable, VectorTables
 from app.errors import NotReady, ServiceError
 
@@ -31,6 +32,7 @@ PURGE_AFTER = (
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
 CHECK_SAMPLE = 50
 CHECK_K = 10
+CATCHING_UP = "the index of this collection is catching up with the store; see /readyz"
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class KnownStates:
         self._lock = threading.Lock()
         self._states: dict[int, IndexState] = {}  # by collection
         self._changed: set[int] = set()
+        self.doubts = 0  # how often what was known came into doubt
 
     @property
     def totals(self) -> Totals:
@@ -62,13 +65,22 @@ class KnownStates:
         with self._lock:
             return set(self._states)
 
-    def note(self, row: IndexRow) -> None:
-        """It is so far. Once it has caught up with the collection, it stays ready."""
+    def doubt(self) -> None:
+        """Take none for ready until a later look finds that it has caught up."""
+        with self._lock:
+            self.doubts += 1
+            for key, state in self._states.items():
+                self._states[key] = replace(state, ready=False)
+
+    def note(self, row: IndexRow, doubts: int) -> None:
+        """It is so far, by a look that began at so many doubts. Once it has caught up with the collection, it stays
+        ready."""
         with self._lock:
             known = self.state(row.collection_key)
             if row.revision < known.revision:  # seen before what is known
                 return
-            is_ready = known.ready or row.revision >= row.latest
+            has_caught_up = row.revision >= row.latest and doubts == self.doubts
+            is_ready = known.ready or has_caught_up
             state = IndexState(row.revision, row.size, is_ready, known.recall)
             if state != self._states.get(row.collection_key):
                 self._changed.add(row.collection_key)
@@ -102,8 +114,11 @@ class KnownStates:
 class SharedIndex:
     """Unit vectors of one collection's questions in a table that other replicas read and write, too."""
 
-    def __init__(self, collection_key: int, table: VectorTable, known: KnownStates) -> None:
+    def __init__(
+        self, collection_key: int, table: VectorTable, known: KnownStates, replicas: Replicas
+    ) -> None:
         self.key = collection_key
+        self._replicas = replicas
         self.unpurged = 0  # changes since replaced versions were last forgotten here, about
         self._table = table
         self._known = known
@@ -126,9 +141,10 @@ class SharedIndex:
 
     def look(self) -> None:
         """See how far it is."""
+        doubts = self._known.doubts
         row = self._table.state(self.key)
         if row:
-            self._known.note(row)
+            self._known.note(row, doubts)
 
     def open(self) -> None:
         """See how far it is; begin it where nobody has."""
@@ -158,7 +174,15 @@ class SharedIndex:
 
     def search(self, queries: NDArray[np.float32], count: int) -> tuple[int, list[list[Hit]]]:
         """The `count` most similar questions of each of (n, d) unit vectors, and the revision searched."""
-        return self._search(queries, count, exactly=False)
+        lease = self._replicas.lease(self._table.vectors_of)
+        if not self.is_ready:
+            self.look()
+        if lease is None or not self.is_ready:
+            raise NotReady(CATCHING_UP)
+        found = self._search(queries, count)
+        if self._replicas.lease(self._table.vectors_of) != lease:
+            raise NotReady(CATCHING_UP)
+        return found
 
     def vectors(self, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """The unit vectors (d,) of these questions, of those that are indexed."""
@@ -194,7 +218,7 @@ class SharedIndex:
             yield
 
     def _search(
-        self, queries: NDArray[np.float32], count: int, *, exactly: bool
+        self, queries: NDArray[np.float32], count: int, *, exactly: bool = False
     ) -> tuple[int, list[list[Hit]]]:
         revision, found = self._table.search(self.key, queries, count, exactly=exactly)
         return revision, [hits_of(query, *of) for query, of in zip(queries, found, strict=True)]
@@ -205,7 +229,10 @@ class SharedIndexes:
 
     def __init__(self, store: Store, tables: VectorTables, dimension: int, vectors_of: str) -> None:
         """`vectors_of` says which table holds vectors of this model."""
+        assert store.replicas
+        self.vectors_of = vectors_of
         self._store = store
+        self._replicas = store.replicas
         self._table = tables.open(vectors_of, dimension)
         self._known = KnownStates()
         self._indexes: dict[int, SharedIndex] = {}
@@ -215,7 +242,7 @@ class SharedIndexes:
 
     def __getitem__(self, collection_key: int) -> SharedIndex:
         """The collection's index, however far it is."""
-        index = SharedIndex(collection_key, self._table, self._known)
+        index = SharedIndex(collection_key, self._table, self._known, self._replicas)
         return self._indexes.setdefault(collection_key, index)
 
     @property
@@ -225,9 +252,10 @@ class SharedIndexes:
 
     def look(self) -> Totals:
         """What they add up to, with what other replicas did."""
+        doubts = self._known.doubts
         rows = self._table.states()
         for row in rows:
-            self._known.note(row)
+            self._known.note(row, doubts)
         for key in self._known.keys() - {row.collection_key for row in rows}:
             self._let_go(key)
         return self._known.totals
@@ -247,9 +275,7 @@ class SharedIndexes:
         if not index.is_ready:
             index.look()
         if not index.is_ready:
-            raise NotReady(
-                "the index of this collection is catching up with the store; see /readyz"
-            )
+            raise NotReady(CATCHING_UP)
         return index
 
     def state(self, collection_key: int) -> IndexState:
@@ -263,6 +289,10 @@ class SharedIndexes:
         stuck = self._behind.items() & behind.items()
         self._behind = behind
         return {key for key, _ in stuck}
+
+    def doubt(self) -> None:
+        """Take no index for ready before another look."""
+        self._known.doubt()
 
     def forget(self, collection_key: int) -> None:
         """Let go of the index of a deleted collection: its vectors went with it."""
@@ -353,7 +383,8 @@ class SharedIndexes:
     def _check(self, collection_key: int, state: IndexState) -> None:
         """Check the recall after many changes."""
         changed = state.revision - self._checked_at.get(collection_key, 0)
-        if state.size > EXACT_LIMIT and changed > state.size * CHECK_AFTER_SHARE:
+        is_due = state.size > EXACT_LIMIT and changed > state.size * CHECK_AFTER_SHARE
+        if is_due and state.ready:
             self._checked_at[collection_key] = state.revision
             recall = self[collection_key].recall(CHECK_K, CHECK_SAMPLE)
             self._known.note_recall(collection_key, recall)

@@ -67,6 +67,11 @@ class Activations:
                 self._outbox.insert(connection, "release.activated", data, datetime.now(UTC))
         return activation
 
+    def latest(self) -> Activation | None:
+        """The last one; None if there is none, or it fails its checksum."""
+        with self._database.reading() as connection:
+            return next(iter(self._mapper.every(connection, LATEST_FIRST.limit(1))), None)
+
     def latest_first(self) -> list[Activation]:
         """Every activation. A row that fails its checksum is reported and left out."""
         with self._database.reading() as connection:

@@ -6,6 +6,7 @@ catches up later like any index.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,34 +19,21 @@ VectorsOf = Mapping[str, NDArray[np.float32]]  # by text
 Embed = Callable[[Sequence[str]], VectorsOf]  # what can't be embedded now is left out
 
 
-class Along:
-    """What writes of questions do beside: nothing, until there is a table and a model for it."""
+@dataclass(frozen=True)
+class Target:
+    """A table, the model that makes vectors for it, and who is told the keys of collections that changed."""
 
-    def __init__(self) -> None:
-        self._into: tuple[VectorTable, Embed, Callable[[int], None]] | None = None
+    table: VectorTable
+    embed: Embed
+    tell: Callable[[int], None]
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether vectors are written."""
-        return self._into is not None
 
-    def keeps_up(self, collection_key: int) -> bool:
-        """Whether the index is at the collection's revision; otherwise vectors would be made in vain."""
-        if self._into is None:
-            return False
-        state = self._into[0].state(collection_key)
-        return state is not None and state.revision == state.latest
+@dataclass(frozen=True)
+class AtHand:
+    """Vectors, and where alone they belong: the model of the live release may be another one a moment later."""
 
-    def begin(self, table: VectorTable, embed: Embed, written: Callable[[int], None]) -> None:
-        """From now on write into this table; `written` is told the keys of collections that changed."""
-        self._into = (table, embed, written)
-
-    def embed(self, texts: Sequence[str]) -> VectorsOf:
-        """The vectors that are at hand; before the transaction, so that nobody waits in it for a model."""
-        if self._into is None or not texts:
-            return {}
-        (_, embed, _) = self._into
-        return embed(list(dict.fromkeys(texts)))
+    target: Target | None = None
+    vectors: VectorsOf = field(default_factory=dict)
 
     def write(
         self,
@@ -53,19 +41,49 @@ class Along:
         collection: Collection,
         by: int,
         texts: Mapping[int, str],
-        vectors: VectorsOf,
         removed: Sequence[int],
     ) -> None:
         """Let the index follow a collection `by` revisions on: texts by revision were added, others removed."""
-        if self._into is None or not by or any(text not in vectors for text in texts.values()):
+        lacks_some = any(text not in self.vectors for text in texts.values())
+        if self.target is None or not by or lacks_some:
             return
-        (table, _, _) = self._into
         at = collection.revision
-        added = [vectors[text] for text in texts.values()]
-        table.apply_within(connection, collection.key, at, at + by, list(texts), added, removed)
+        added = [self.vectors[text] for text in texts.values()]
+        self.target.table.apply_within(
+            connection, collection.key, at, at + by, list(texts), added, removed
+        )
 
     def written(self, collection: Collection) -> None:
         """The transaction is over."""
-        if self._into:
-            (_, _, tell) = self._into
-            tell(collection.key)
+        if self.target:
+            self.target.tell(collection.key)
+
+
+class Along:
+    """What writes of questions do beside: nothing, until there is a table and a model for it."""
+
+    def __init__(self) -> None:
+        self._target: Target | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether vectors are written."""
+        return self._target is not None
+
+    def keeps_up(self, collection_key: int) -> bool:
+        """Whether the index is at the collection's revision; otherwise vectors would be made in vain."""
+        if self._target is None:
+            return False
+        state = self._target.table.state(collection_key)
+        return state is not None and state.revision == state.latest
+
+    def begin(self, table: VectorTable, embed: Embed, written: Callable[[int], None]) -> None:
+        """From now on write into this table; `written` is told the keys of collections that changed."""
+        self._target = Target(table, embed, written)
+
+    def embed(self, texts: Sequence[str]) -> AtHand:
+        """The vectors that are at hand; before the transaction, so that nobody waits in it for a model."""
+        target = self._target
+        if target is None or not texts:
+            return AtHand(target)
+        return AtHand(target, target.embed(list(dict.fromkeys(texts))))

@@ -32,6 +32,7 @@ from app.errors import (
 POOL_SIZE, MORE = 8, 16  # connections that are kept, and that may be made beside them
 FREE_SECONDS = 10  # to wait for one that is free
 CONNECT_SECONDS = 5
+SILENT_SECONDS = 10  # without a sign that what was sent arrived: the server's machine is gone
 TIMEOUTS = {  # milliseconds
     "statement_timeout": 60_000,
     "lock_timeout": 10_000,
@@ -209,7 +210,11 @@ def reason(error: BaseException) -> str:
 
 
 def _make_engine(address: sa.URL) -> sa.Engine:
-    arguments: dict[str, Any] = {"application_name": "sameask", "connect_timeout": CONNECT_SECONDS}
+    arguments: dict[str, Any] = {
+        "application_name": "sameask",
+        "connect_timeout": CONNECT_SECONDS,
+        "tcp_user_timeout": SILENT_SECONDS * 1000,
+    }
     arguments["options"] = " ".join(f"-c {name}={value}" for name, value in TIMEOUTS.items())
     given = {name: value for name, value in arguments.items() if name not in address.query}
     return sa.create_engine(

@@ -62,7 +62,7 @@ class Questions:
         """Write (id, text) pairs with distinct ids, all or none; a text equal to the stored one changes nothing."""
         words = [Words.of(text) for _, text in texts]  # before others have to wait for this write
         ids = [id_ for id_, _ in texts]
-        vectors = self.along.embed(self._new_texts(collection_name, texts))
+        at_hand = self.along.embed(self._new_texts(collection_name, texts))
         with self._database.writing() as connection:
             collection = self._collections.locked(connection, collection_name)
             current = self._current(connection, collection.key, "id", ids)
@@ -86,8 +86,8 @@ class Questions:
                 self._pairs_to_label.forget(connection, collection.key, replaced.keys())
             by_revision = {row["revision"]: row["text"] for row in added}
             gone = list(replaced.values())
-            self.along.write(connection, collection, len(added), by_revision, vectors, gone)
-        self.along.written(collection)
+            at_hand.write(connection, collection, len(added), by_revision, gone)
+        at_hand.written(collection)
         return Written(
             collection=collection,
             revision=collection.revision + len(added),
@@ -98,6 +98,7 @@ class Questions:
 
     def delete(self, collection_name: str, question_id: str) -> Written:
         """Delete one question; its text is gone at once. Raises CollectionNotFound, QuestionNotFound."""
+        at_hand = self.along.embed([])
         with self._database.writing() as connection:
             collection = self._collections.locked(connection, collection_name)
             revision = collection.revision + 1
@@ -112,8 +113,8 @@ class Questions:
             self._collections.advance(connection, collection, by=1, added=-1)
             self._pairs_to_label.forget(connection, collection.key, {question_id})
             gone = [row["revision"] for row in versions]
-            self.along.write(connection, collection, 1, {}, {}, gone)
-        self.along.written(collection)
+            at_hand.write(connection, collection, 1, {}, gone)
+        at_hand.written(collection)
         self._database.erase_deleted()
         return Written(collection, revision)
 

@@ -14,6 +14,7 @@ from app.engine.store.labels import Labels
 from app.engine.store.offers import Offers
 from app.engine.store.postgres import Postgres
 from app.engine.store.questions import Questions
+from app.engine.store.replicas import Replicas
 from app.engine.store.revisions import Revisions
 from app.engine.store.schema import latest_schema
 from app.engine.store.sqlite import Sqlite
@@ -44,6 +45,7 @@ class Store:
         self.activations = Activations(self.database, self.deliveries)
         driver = self.database.driver
         self.vectors = VectorTables(driver) if isinstance(driver, Postgres) else None
+        self.replicas = Replicas(driver) if isinstance(driver, Postgres) else None
         if prepare:
             self.database.prepare(self.collections.begin)
 
@@ -51,6 +53,11 @@ class Store:
     def place(self) -> str:
         """Where it is, without a password."""
         return self.database.driver.place
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may answer over it."""
+        return self.replicas is not None
 
     def close(self) -> None:
         """Close every connection."""

@@ -140,6 +140,7 @@ class VectorTable:
 
     def __init__(self, driver: Driver, vectors_of: str, dimension: int) -> None:
         self.name = _name(vectors_of)
+        self.vectors_of = vectors_of
         self._driver = driver
         self._engine = driver.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._of = {"of": vectors_of}

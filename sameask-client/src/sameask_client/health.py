@@ -21,11 +21,14 @@ class Alive:
 class Ready:
     """Whether questions are answered, and how far the indexes are. `failure`: why nobody is answered.
 
+    `refused`: why this server does not answer by the release that another one made live last.
+
     `recall`: of the index with the lowest, the share of the exactly nearest questions that search finds.
     """
 
     ready: bool
     failure: str | None
+    refused: str | None = None
     release: str | None
     languages: tuple[str, ...] = ()
     collections: int
