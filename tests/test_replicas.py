@@ -12,6 +12,7 @@ from app.engine.store import Store
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
+from tests.promises.corpus import evidence, fill, label_until_kept, thresholds
 from tests.serving import ask, wait_until, write
 
 
@@ -82,3 +83,17 @@ def test_write_of_a_process_that_died_is_indexed_by_the_others(
         store.questions.upsert("default", [("a", "How do I share a folder?")])
     wait_until(lambda: nearest(other, "how to share folders") == ["a"])
     assert nearest(one, "how to share folders") == ["a"]
+
+
+def test_thresholds_that_one_derives_of_labels_hold_at_the_other(
+    replicas: tuple[TestClient, TestClient],
+) -> None:
+    one, other = replicas
+    fill(one)
+    assert one.put("/collections/default", json={"target_precision": 0.8}).status_code == 200
+    label_until_kept(one)
+    wait_until(lambda: thresholds(other) == thresholds(one))
+    assert thresholds(other)["source"] == "collection"
+    assert evidence(other)["labels"]["counted"] == evidence(one)["labels"]["counted"] > 0
+    assert one.put("/collections/default", json={"target_precision": None}).status_code == 200
+    wait_until(lambda: thresholds(other)["source"] == "release")

@@ -75,6 +75,7 @@ class Kept:
         self.standing: Standing | None = None
         self._store = store
         self._noted: Derived | None = None
+        self._news: tuple[int, ...] = ()  # of the answers that were read last
 
     @property
     def is_current(self) -> bool:
@@ -111,12 +112,21 @@ class Kept:
 
     async def current_standing(self) -> Standing:
         """Where it stands now: as derived last, or anew where that is out of date."""
-        if self.standing and self.is_current:
+        if self.standing and self.is_current and not await self._has_news():
             return self.standing
         return await self.derive()
 
+    async def _has_news(self) -> bool:
+        """Whether another replica was told of answers that are not known here."""
+        if not self._store.is_shared:
+            return False
+        return self._news != await asyncio.to_thread(self._store.offers.news, self.key)
+
     async def derive(self) -> Standing:
         """Derive thresholds from all labels, let the release hold them, and keep them over a restart."""
+        if self._store.is_shared:
+            self._news = await asyncio.to_thread(self._store.offers.news, self.key)
+            await asyncio.to_thread(self.labelled.load)
         await self.labelled.score()
         collection = await asyncio.to_thread(self._store.collections.get, self.collection.name)
         self.collection = collection
@@ -131,6 +141,13 @@ class Kept:
             self.release.hold(self.key, standing.thresholds)
             await asyncio.to_thread(self._note, standing)
         return standing
+
+    def take(self, derived: Derived | None) -> None:
+        """Let thresholds hold that another replica has derived of the labels; None: those of the release."""
+        self.release.hold(self.key, derived.thresholds if derived else None)
+        if not _are_same(self._noted, derived):
+            self._noted = derived
+            self.standing = None
 
     def _load(self) -> None:
         self.labelled.load()
@@ -162,15 +179,16 @@ class Kept:
     def _note(self, standing: Standing) -> None:
         population = standing.evidence.population.astype(np.float32)
         derived = Derived(standing.thresholds, population)
-        before = self._noted
-        same = (
-            before is not None
-            and before.thresholds == derived.thresholds
-            and len(before.population) == len(population)
-        )
-        if not same:
+        if not _are_same(self._noted, derived):
             self._store.derived.note(self.key, self.release.release.digest, derived)
             self._noted = derived
+
+
+def _are_same(one: Derived | None, other: Derived | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    is_as_large = len(one.population) == len(other.population)
+    return is_as_large and one.thresholds == other.thresholds
 
 
 def _learnt_until(store: Store, release: LiveRelease, collection_key: int) -> str:

@@ -36,6 +36,7 @@ class Promises:
         """Keep thresholds up with labels until the context ends."""
         await self.upkeep.begin()
         async with background_tasks(
+            *self.upkeep.work_beside_replicas(),
             repeat(self.upkeep.keep_up, PAUSE_SECONDS, "thresholds can't keep up with labels"),
             repeat(self.upkeep.look_further, PAUSE_SECONDS, "near pairs can't be looked for"),
             repeat(self._activity.flush, 1.0, "what was asked can't be remembered"),

@@ -2,14 +2,18 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from app.background import log_failure
+from app.background import log_failure, repeat
 from app.detector import Detector
-from app.engine.store import Store
+from app.engine.live_release import LiveRelease
+from app.engine.store import Derived, Store
 from app.errors import CollectionNotFound, NotReady, SameaskError
 from app.promises.kept import Kept
 from app.promises.kept_collections import KeptCollections
+
+TAKE_OVER_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,7 @@ class Upkeep:
         self._labelled: dict[str, set[int]] = defaultdict(set)  # by collection, labels not seen yet
         self._learnt: dict[str, set[bytes]] = defaultdict(set)  # pairs that no shadow has seen yet
         self._wished: set[str] = set()  # collections whose thresholds are to be derived anew
+        self._held: tuple[str, dict[int, int]] = ("", {})  # by which release, which thresholds
 
     async def begin(self) -> None:
         """Have thresholds derived wherever something is wished, and from now on wherever labels change."""
@@ -97,6 +102,35 @@ class Upkeep:
                 await shadow.derive()
         except SameaskError as error:
             log.warning("a release on its way can't follow labels: %s", error)
+
+    def work_beside_replicas(self) -> list[Coroutine[Any, Any, object]]:
+        """What goes on where other replicas derive thresholds, too."""
+        if not self._store.is_shared:
+            return []
+        failure = "thresholds of other replicas can't be taken over"
+        return [repeat(self.take_over, TAKE_OVER_SECONDS, failure)]
+
+    async def take_over(self) -> None:
+        """Let the thresholds hold that other replicas have derived since the last time."""
+        with self._detector.live.in_use() as live:
+            digest = live.release.digest
+            versions = await self._detector.read(self._store.derived.versions, digest)
+            (of, held) = self._held
+            known = held if of == digest else {}
+            changed = {key for key, _ in known.items() ^ versions.items()}
+            if not changed:
+                return
+            derived = await self._detector.read(self._store.derived.of_release, digest)
+            for key in changed:
+                self._take(live, key, derived.get(key))
+            self._held = (digest, versions)
+
+    def _take(self, live: LiveRelease, collection_key: int, derived: Derived | None) -> None:
+        kept = self._kept.get(collection_key)
+        if kept and kept.release is live:
+            kept.take(derived)
+        else:
+            live.hold(collection_key, derived.thresholds if derived else None)
 
     async def look_further(self) -> bool:
         """Take a few more questions into the pools that want some; whether there were any."""

@@ -105,6 +105,14 @@ class DerivedRecords:
             self._collections.lock(connection, collection_key)  # as `note` does
             connection.execute(sa.delete(derived_thresholds).where(within))
 
+    def versions(self, release: str) -> dict[int, int]:
+        """By the collection's key, a number that is another one when its thresholds by a release are."""
+        columns = derived_thresholds.c
+        query = sa.select(columns.collection_key, columns.checksum)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(columns.release == release))
+            return {row.collection_key: row.checksum for row in rows}
+
     def of_release(self, release: str) -> dict[int, Derived]:
         """By the collection's key, the thresholds by a release."""
         query = sa.select(derived_thresholds).where(derived_thresholds.c.release == release)

@@ -166,6 +166,15 @@ class Offers:
         with self._database.reading() as connection:
             return int(connection.execute(within).scalar_one())
 
+    def news(self, collection_key: int) -> tuple[int, ...]:
+        """Numbers that are others when a label of a collection was given or undone, or an offer made or skipped."""
+        of_labels = sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(labels.c.id), 0))
+        of_offers = sa.select(sa.func.count(), sa.func.count(offers.c.skipped_at))
+        within = of_labels.where(labels.c.collection_key == collection_key, ACTIVE)
+        among = of_offers.where(offers.c.collection_key == collection_key)
+        with self._database.reading() as connection:
+            return (*connection.execute(within).one(), *connection.execute(among).one())
+
     def pairs_of_labels(self, collection_key: int, label_ids: Sequence[int]) -> list[bytes]:
         """The digests of the pairs that these labels are on."""
         query = sa.select(labels.c.pair).where(
