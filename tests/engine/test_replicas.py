@@ -1,8 +1,9 @@
 """The rows of replicas: who waits for whom, and how long a process may trust its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from threading import Thread
+from time import monotonic
 
 import psycopg
 import pytest
@@ -11,6 +12,8 @@ from app.engine.store import Store
 from app.engine.store.replicas import LEASE_SECONDS, Replicas
 
 DIMENSION = 4
+
+Make = Callable[..., Replicas]
 
 
 class Clock:
@@ -33,15 +36,24 @@ def shared(cluster_url: str) -> Iterator[Store]:
         yield store
 
 
-def _replica(store: Store, clock: Clock | None = None) -> Replicas:
-    driver = store.database.driver
-    return Replicas(driver, clock) if clock else Replicas(driver)
+@pytest.fixture
+def replica(shared: Store) -> Iterator[Make]:
+    """Makes one more."""
+    made: list[Replicas] = []
+
+    def make(clock: Callable[[], float] = monotonic) -> Replicas:
+        made.append(Replicas(shared.database.driver, clock))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.leave()
 
 
-def _seen(replica: Replicas, *serves: str, fail: tuple[str, ...] = ()) -> set[str]:
+def _seen(one: Replicas, *serves: str, fail: tuple[str, ...] = ()) -> set[str]:
     """The tables that came into doubt."""
     doubted: set[str] = set()
-    replica.be_seen(serves, fail, doubted.update)
+    one.be_seen(serves, fail, doubted.update)
     return doubted
 
 
@@ -53,9 +65,9 @@ def _move(url: str, table: str, revision: int) -> None:
 
 
 def test_a_writer_waits_for_each_table_by_which_another_one_answers(
-    shared: Store, cluster_url: str
+    replica: Make, cluster_url: str
 ) -> None:
-    writer, other = _replica(shared), _replica(shared)
+    writer, other = replica(), replica()
     _seen(writer, "old")
     assert not writer.are_behind(1, 5)  # there is nobody else
     _seen(other, "new", "old")
@@ -70,17 +82,17 @@ def test_a_writer_waits_for_each_table_by_which_another_one_answers(
     assert not writer.are_behind(1, 6)
 
 
-def test_nobody_waits_for_a_collection_that_is_gone(shared: Store) -> None:
-    writer, other = _replica(shared), _replica(shared)
+def test_nobody_waits_for_a_collection_that_is_gone(replica: Make) -> None:
+    writer, other = replica(), replica()
     _seen(other, "old")
     assert writer.are_behind(1, 1)
     assert not writer.are_behind(2, 1)
 
 
 def test_a_row_that_is_not_renewed_counts_no_more_and_is_removed_later(
-    shared: Store, cluster_url: str
+    replica: Make, cluster_url: str
 ) -> None:
-    writer, dead = _replica(shared), _replica(shared)
+    writer, dead = replica(), replica()
     _seen(dead, "old")
     assert writer.are_behind(1, 1)
     assert (writer.has_others(), writer.serve("old")) == (True, True)
@@ -95,25 +107,25 @@ def test_a_row_that_is_not_renewed_counts_no_more_and_is_removed_later(
         assert connection.execute("SELECT count(*) FROM replicas").fetchone() == (1,)
 
 
-def test_who_was_not_seen_in_time_knows_it_and_doubts_what_it_knew(shared: Store) -> None:
+def test_who_was_not_seen_in_time_knows_it_and_doubts_what_it_knew(replica: Make) -> None:
     clock = Clock()
-    replica = _replica(shared, clock)
-    assert replica.lease("old") == 0  # it answers by none yet
-    assert _seen(replica, "old") == {"old"}
-    held = replica.lease("old")
+    one = replica(clock)
+    assert one.lease("old") == 0  # it answers by none yet
+    assert _seen(one, "old") == {"old"}
+    held = one.lease("old")
     clock.now += LEASE_SECONDS - 1
-    assert _seen(replica, "old", "new") == {"new"}
-    assert replica.lease("old") == held
+    assert _seen(one, "old", "new") == {"new"}
+    assert one.lease("old") == held
     clock.now += LEASE_SECONDS + 1
-    assert (replica.lease("old"), replica.lease("new")) == (None, None)
-    assert _seen(replica, "old") == {"old"}
+    assert (one.lease("old"), one.lease("new")) == (None, None)
+    assert _seen(one, "old") == {"old"}
     assert (
-        replica.lease("old") == 1
+        one.lease("old") == 1
     )  # not the number before: what was searched meanwhile does not count
 
 
-def test_a_table_whose_model_fails_is_no_answer_and_holds_nobody_up(shared: Store) -> None:
-    writer, other = _replica(shared), _replica(shared)
+def test_a_table_whose_model_fails_is_no_answer_and_holds_nobody_up(replica: Make) -> None:
+    writer, other = replica(), replica()
     _seen(other, "old")
     _seen(other, fail=("old",))
     assert not writer.are_behind(1, 1)
@@ -122,8 +134,8 @@ def test_a_table_whose_model_fails_is_no_answer_and_holds_nobody_up(shared: Stor
     assert other.lease("old") == 1
 
 
-def test_what_one_calls_the_others_hear(shared: Store) -> None:
-    caller, listener = _replica(shared), _replica(shared)
+def test_what_one_calls_the_others_hear(replica: Make) -> None:
+    caller, listener = replica(), replica()
     with listener.listening() as hear:
         assert hear(0.0) == []
         later = Thread(target=caller.call, args=["17"])

@@ -8,9 +8,12 @@ its own clock a process knows that earlier, and takes no table for current until
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from app.engine.store.driver import Driver
 from app.engine.store.prepared import driver_of
@@ -52,6 +55,7 @@ class Replicas:
         self._engine = driver.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
         self._id = uuid.uuid4().hex
+        self._own: sa.Connection | None = None  # for the row: it is renewed however busy others are
         self._until: dict[str, float] = {}  # by table, until when it is known to be waited for
         self._lapses = 0
 
@@ -67,7 +71,7 @@ class Replicas:
         named = set(serves)
         if not self._until:
             self._ask(FORGET)
-        self._ask(PUT, serves=sorted(named))
+        self._put(sorted(named))
         now = self._clock()
         lapsed = {table for table in named if self._until.get(table, now) < now}
         new = named - self._until.keys() | lapsed
@@ -90,6 +94,7 @@ class Replicas:
     def leave(self) -> None:
         """This process answers no more. Raises DatabaseUnavailable."""
         self._until = {}
+        self._let_go()
         self._ask(REMOVE)
 
     # The others
@@ -129,6 +134,23 @@ class Replicas:
             yield hear
 
     # Inside
+
+    def _put(self, serves: Sequence[str]) -> None:
+        """Renew the row, by a connection that nobody else uses."""
+        with self._driver.translated_errors():
+            self._own = self._own or self._engine.connect()
+            try:
+                self._own.exec_driver_sql(PUT, {"id": self._id, "serves": serves})
+            except BaseException:
+                self._let_go()
+                raise
+
+    def _let_go(self) -> None:
+        own = self._own
+        self._own = None
+        if own:
+            with suppress(DBAPIError):
+                own.close()
 
     def _is(self, query: str, **asked: Any) -> bool:
         return bool(self._ask(query, **asked)[0][0])
