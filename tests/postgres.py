@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,16 +38,38 @@ ATTEMPTS = 3  # a server that was killed may leave a file that stops the next fo
 class Postgres:
     """A server over a folder of its own."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
-        """Make the folder's database cluster, and start. `options` are put in the place of OPTIONS."""
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, str] | None = None,
+        copied: "Postgres | None" = None,
+    ) -> None:
+        """Make the folder's database cluster, and start. `options` are put in the place of OPTIONS.
+
+        `copied`: a server of which this one is a standby.
+        """
         self.folder = folder
-        self._options = OPTIONS | options
+        self._options = OPTIONS | dict(options or {})
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
-        options_of_files = ("--locale=C.UTF-8", "--encoding=UTF8", "--auth=trust", "--no-sync")
-        command = _command("initdb", "-D", folder / "data", "-U", "sameask", *options_of_files)
+        data = folder / "data"
+        of_files = ("--locale=C.UTF-8", "--encoding=UTF8", "--auth=trust", "--no-sync")
+        command = _command("initdb", "-D", data, "-U", "sameask", *of_files)
+        if copied:
+            whole = ("--checkpoint=fast", "--write-recovery-conf", "--no-sync")
+            source = copied.url("postgres")
+            command = _command("pg_basebackup", "-D", data, "-d", source, *whole)
         subprocess.run(command, check=True, capture_output=True)
         self.start()
+
+    def configure(self, name: str, value: str) -> None:
+        """Set an option while the server runs."""
+        self._run(f"ALTER SYSTEM SET {name} = '{value}'")
+        self._run("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Let a standby be the primary."""
+        self._run("SELECT pg_promote()")
 
     def start(self) -> None:
         """Start the server; return when it can be asked."""
@@ -105,7 +127,7 @@ def started(**options: str) -> Iterator[Postgres]:
     """A server that is ended, and whose folder is removed, when the context ends."""
     folder = Path(tempfile.mkdtemp(prefix="sameask-pg-"))
     try:
-        server = Postgres(folder, **options)
+        server = Postgres(folder, options)
         try:
             yield server
         finally:

@@ -1,0 +1,1 @@
+"""Several servers over one database, as real processes: what is promised holds while they are killed."""
