@@ -72,10 +72,7 @@ def prepare(texts: Sequence[str], folder: Path) -> Corpus:
     """Write the questions down, and embed them once for all rivals; what a kept folder has is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(texts, folder)
-    lines = "".join(json.dumps(text)[1:-1] + "\n" for text in texts)
-    if corpus.lines.exists() and corpus.lines.read_text("utf-8") != lines:
-        raise SystemExit(f"{folder} was made of other questions: name another")
-    corpus.lines.write_text(lines, "utf-8")
+    write_lines(corpus)
     if not corpus.vectors.exists():
         say("sentence-transformers embeds the questions for the rivals")
         model = SentenceTransformer(str(find_base(MODEL)))
@@ -84,6 +81,14 @@ def prepare(texts: Sequence[str], folder: Path) -> Corpus:
             model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False),
         )
     return corpus
+
+
+def write_lines(corpus: Corpus) -> None:
+    """Write the questions down for wrk. Exits where others stand there."""
+    lines = "".join(json.dumps(text)[1:-1] + "\n" for text in corpus.texts)
+    if corpus.lines.exists() and corpus.lines.read_text("utf-8") != lines:
+        raise SystemExit(f"{corpus.folder} was made of other questions: name another")
+    corpus.lines.write_text(lines, "utf-8")
 
 
 @contextmanager
