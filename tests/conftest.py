@@ -48,6 +48,7 @@ STORE = os.environ.get("TEST_STORE", "sqlite")  # or postgresql, for whatever is
 ON_BOTH = {  # modules whose tests run on both, whatever that says
     "tests.engine.test_store",
     "tests.engine.test_labels",
+    "tests.engine.test_claims",
 }
 WIDE_DIMENSION = 48
 RELEASES = Path(__file__).parent.parent / "releases"

@@ -12,7 +12,7 @@ from app.engine.store import Store
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
-from tests.promises.corpus import evidence, fill, label_until_kept, thresholds
+from tests.promises.corpus import evidence, fill, label, label_until_kept, queue, thresholds
 from tests.serving import ask, wait_until, write
 
 
@@ -97,3 +97,22 @@ def test_thresholds_that_one_derives_of_labels_hold_at_the_other(
     assert evidence(other)["labels"]["counted"] == evidence(one)["labels"]["counted"] > 0
     assert one.put("/collections/default", json={"target_precision": None}).status_code == 200
     wait_until(lambda: thresholds(other)["source"] == "release")
+
+
+def test_nobody_is_offered_a_pair_that_somebody_looks_at_at_another_replica(
+    replicas: tuple[TestClient, TestClient],
+) -> None:
+    one, other = replicas
+    fill(one)
+    wait_until(lambda: evidence(other)["near_pairs"]["known"] > 0)
+    wait_until(lambda: evidence(other)["near_pairs"]["to_read"] == 0)
+    annas = {pair["id"] for pair in queue(one, "anna", limit=20)["pairs"]}
+    bens: set[int] = set()
+    for _ in range(5):
+        bens |= {pair["id"] for pair in queue(other, "ben", limit=20)["pairs"]}
+    assert (len(annas), len(bens), annas & bens) == (20, 20, set())
+    assert {pair["id"] for pair in queue(other, "anna", limit=20)["pairs"]} == annas
+    first, *_ = queue(one, "anna")["pairs"]
+    label(other, first)
+    wait_until(lambda: evidence(one)["labels"]["counted"] == 1)
+    assert first["id"] not in {pair["id"] for pair in queue(one, "anna")["pairs"]}

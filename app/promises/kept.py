@@ -22,7 +22,7 @@ from app.engine.scorer import CollectionThresholds
 from app.engine.store import Collection, Derived, Store
 from app.promises.labelled import LabelledPairs
 from app.promises.pool import Pool
-from app.promises.queue import Claims, Queue
+from app.promises.queue import Queue
 from app.promises.report import Shortfall
 
 GROWN, FEW = 1.2, 10  # times and pairs by which a pool may grow before thresholds are derived anew
@@ -61,9 +61,7 @@ class Standing:
 class Kept:
     """One collection by one release. Of one event loop."""
 
-    def __init__(
-        self, store: Store, release: LiveRelease, collection: Collection, claims: Claims
-    ) -> None:
+    def __init__(self, store: Store, release: LiveRelease, collection: Collection) -> None:
         self.collection = collection
         self.release = release
         self.lock = asyncio.Lock()
@@ -71,7 +69,7 @@ class Kept:
         self.labelled = LabelledPairs(
             store, release, collection.key, self.pool, _learnt_until(store, release, collection.key)
         )
-        self.queue = Queue(self.pool, self.labelled.is_answered, claims)
+        self.queue = Queue(self.pool, self.labelled.is_answered, lambda: store.claims.clock())
         self.standing: Standing | None = None
         self._store = store
         self._noted: Derived | None = None

@@ -1,13 +1,11 @@
 """The collections whose near pairs and answers are kept: by the live release, and by one on its way."""
 
 import asyncio
-from collections import defaultdict
 
 from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.store import Store
 from app.promises.kept import Kept
-from app.promises.queue import Claims
 from app.promises.report import Change
 
 MOST_KEPT = 200  # collections whose near pairs are kept in memory; those with a wish always
@@ -21,7 +19,6 @@ class KeptCollections:
         self._detector = detector
         self._kept: dict[int, Kept] = {}  # by collection, of the live release
         self._prepared: dict[str, dict[int, Kept]] = {}  # by the digest of a release on its way
-        self._claims: dict[int, Claims] = defaultdict(dict)  # by collection
         self._opening = asyncio.Lock()
 
     # By the live release
@@ -34,7 +31,7 @@ class KeptCollections:
             if kept is None or kept.release is not live:
                 kept = self._prepared.get(live.release.digest, {}).get(collection.key)
             if kept is None or kept.release is not live:
-                kept = Kept(self._store, live, collection, self._claims[collection.key])
+                kept = Kept(self._store, live, collection)
                 await kept.open()
             self._keep(kept)
             if kept.pool.is_outdated:
@@ -53,7 +50,6 @@ class KeptCollections:
     def forget(self, collection_key: int) -> None:
         """Let go of a deleted collection."""
         self._kept.pop(collection_key, None)
-        self._claims.pop(collection_key, None)
 
     def _keep(self, kept: Kept) -> None:
         """Keep it as the one that was asked for last, and let go of the one that nobody asked for longest."""
@@ -77,7 +73,7 @@ class KeptCollections:
         for collection in await self._detector.read(self._store.collections.all):
             if not collection.has_wish:
                 continue
-            kept = Kept(self._store, release, collection, self._claims[collection.key])
+            kept = Kept(self._store, release, collection)
             await kept.open()
             while await kept.pool.advance():
                 pass

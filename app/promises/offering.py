@@ -1,6 +1,7 @@
 """Offers pairs of one collection to a person: drawn by lot, checked to be there still, noted, and claimed."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from app.engine.verdicts import Judge, Pair
 from app.errors import NotReady
 from app.promises.kept import Kept
 from app.promises.pool import NearPair
-from app.promises.queue import DrawnPair, OfferedPair
+from app.promises.queue import CLAIM_SECONDS, DrawnPair, OfferedPair
 from app.promises.report import Look
 
 PATIENCE_SECONDS = 5.0  # for the first near pairs of a collection
@@ -33,8 +34,8 @@ class Offering:
         Raises NotReady, StorageFull.
         """
         await self._first_pairs(kept)
-        held = kept.queue.held_by(by)[:limit]
-        offered = [kept.queue.claim(one.near, one.offer, by) for one in held]
+        await self._see_claims(kept)
+        offered = await self._hold(kept, kept.queue.held_by(by)[:limit], by)
         has_counted = False
         for _ in range(DRAWS):
             if len(offered) == limit:
@@ -49,7 +50,7 @@ class Offering:
             if kept.labelled.is_answered(drawn.near.digest):
                 has_counted = True
             else:
-                offered.append(kept.queue.claim(drawn.near, offer, by))
+                offered += await self._claim(kept, {drawn.near: offer}, by)
         return [self._look(kept, one) for one in offered], has_counted
 
     async def offer_again(self, kept: Kept, by: str, texts: TextPair) -> Look | None:
@@ -59,11 +60,39 @@ class Offering:
         near = kept.pool.get(pair)
         if near is None or kept.labelled.is_answered(pair) or not await self._is_there(kept, near):
             return None
+        await self._see_claims(kept)
+        offered = await self._hold(kept, [near], by, first=True)
+        return self._look(kept, offered[0]) if offered else None
+
+    async def _see_claims(self, kept: Kept) -> None:
+        kept.queue.see(await self._detector.read(self._store.claims.held, kept.key))
+
+    async def _hold(
+        self, kept: Kept, pairs: Sequence[NearPair], by: str, *, first: bool = False
+    ) -> list[OfferedPair]:
+        """Claim pairs that were offered before; those that were, and that nobody else holds."""
+        if not pairs:
+            return []
+        digests = [near.digest for near in pairs]
         in_collection = self._store.offers.in_collection
-        offers = await self._detector.read(in_collection, kept.collection.name, [pair])
-        if pair not in offers:
-            return None
-        return self._look(kept, kept.queue.claim_first(near, offers[pair], by))
+        offers = await self._detector.read(in_collection, kept.collection.name, digests)
+        known = {near: offers[near.digest] for near in pairs if near.digest in offers}
+        return await self._claim(kept, known, by, first=first)
+
+    async def _claim(
+        self, kept: Kept, offers: Mapping[NearPair, Offer], by: str, *, first: bool = False
+    ) -> list[OfferedPair]:
+        """Claim offered pairs; those that nobody else holds."""
+        by_pair = {near.digest: near for near in offers}
+        take = self._store.claims.take
+        taken = await self._detector.write(
+            take, kept.key, list(by_pair), by, CLAIM_SECONDS, first=first
+        )
+        kept.queue.note(taken)
+        if len(taken) < len(offers):
+            await self._see_claims(kept)  # another replica was faster
+        nears = [(by_pair[claim.pair], claim) for claim in taken]
+        return [OfferedPair(near, offers[near], claim) for near, claim in nears]
 
     async def _first_pairs(self, kept: Kept) -> None:
         """Wait for the first near pairs, if there will be any. Raises NotReady after a while."""
@@ -94,5 +123,4 @@ class Offering:
         similarity = np.array([one.near.similarity], dtype=np.float32)
         logit = np.array([one.near.logit], dtype=np.float32)
         (judgement,) = judge.judge([pair], similarity, logit)
-        claimed_until = one.claimed_until(kept.queue.clock())
-        return Look(one, judgement.verdict, claimed_until)
+        return Look(one, judgement.verdict, one.claimed_until)

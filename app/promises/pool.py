@@ -101,13 +101,12 @@ class Pool:
         """Let go of a pair of which a question is gone."""
         self._pairs.pop(pair, None)
 
-    def forget_asked(self) -> list[bytes]:
-        """Let go of all pairs with a text that nobody stored; their digests."""
+    def forget_asked(self) -> None:
+        """Let go of all pairs with a text that nobody stored."""
         self._asked = []
         gone = [pair.digest for pair in self._pairs.values() if None in pair.ids]
         for pair in gone:
             self.remove(pair)
-        return gone
 
     def begin(self, asked: Sequence[str] = ()) -> None:
         """Draw the order of the questions. `asked` are texts that were asked lately. Raises NotReady."""

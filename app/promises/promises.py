@@ -99,7 +99,6 @@ class Promises:
         if kept:
             async with kept.lock:
                 await self._detector.read(kept.labelled.renew, [offer.pair])
-                kept.queue.give_back([offer.pair])
         self.upkeep.renew_soon(name)
 
     async def figures(self) -> Figures:
@@ -132,4 +131,4 @@ class Promises:
         self._activity.forget(name)
         kept = self.kept.get(collection.key)
         if kept:
-            kept.queue.give_back(kept.pool.forget_asked())
+            kept.pool.forget_asked()

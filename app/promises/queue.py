@@ -1,14 +1,13 @@
 """The review queue of one collection: pairs are drawn by lot and claimed, so that nobody else gets the same."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 
 from app.engine.drawing import STRATA, Draw, Plan, draw
-from app.engine.store import NewOffer, Offer
+from app.engine.store import Claim, NewOffer, Offer
 from app.promises.pool import NearPair, Pool, strata
 
 CLAIM_SECONDS = 60
@@ -24,20 +23,16 @@ def lots() -> np.random.Generator:
 
 @dataclass(frozen=True)
 class OfferedPair:
-    """A pair that somebody looks at, until when, and its offer."""
+    """A pair that somebody looks at, its offer and the claim on it."""
 
     near: NearPair
     offer: Offer
-    by: str
-    until: float  # by the clock of the queue, in seconds
+    claim: Claim
 
-    def claimed_until(self, now: float) -> str:
+    @property
+    def claimed_until(self) -> str:
         """When the claim ends, in UTC."""
-        end = datetime.now(UTC) + timedelta(seconds=self.until - now)
-        return end.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Claims = dict[bytes, OfferedPair]  # by the pair's digest
+        return datetime.fromtimestamp(self.claim.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
@@ -49,58 +44,46 @@ class DrawnPair:
 
 
 class Queue:
-    """Draws pairs of a pool, and knows who looks at which. Of one event loop."""
+    """Draws pairs of a pool, and knows who looks at which, as the store had it last. Of one event loop."""
 
     def __init__(
-        self,
-        pool: Pool,
-        is_answered: Callable[[bytes], bool],
-        claims: Claims,
-        clock: Callable[[], float] = time.monotonic,
+        self, pool: Pool, is_answered: Callable[[bytes], bool], clock: Callable[[], float]
     ) -> None:
-        """`claims` outlive the queue: they are the collection's, whatever release is live."""
+        """`clock` is the one that claims go by, in seconds since 1970."""
         self._pool = pool
         self._is_answered = is_answered
-        self._claims = claims
-        self.clock = clock
+        self._clock = clock
+        self._claims: dict[bytes, Claim] = {}
         self._lots = lots()
 
     def use(self, pool: Pool) -> None:
         """Draw from another pool from now on."""
         self._pool = pool
 
-    def held_by(self, by: str) -> list[OfferedPair]:
-        """What a person looks at."""
-        self._let_go()
-        return [claim for claim in self._claims.values() if claim.by == by]
+    def see(self, claims: Sequence[Claim]) -> None:
+        """Know all claims in the collection, of whichever replica."""
+        self._claims = {claim.pair: claim for claim in claims}
 
-    def claim(self, near: NearPair, offer: Offer, by: str) -> OfferedPair:
-        """Let a person look at a pair from now on."""
-        offered = OfferedPair(near, offer, by, self.clock() + CLAIM_SECONDS)
-        self._claims[near.digest] = offered
-        return offered
+    def note(self, claims: Sequence[Claim]) -> None:
+        """Know of more claims."""
+        self._claims |= {claim.pair: claim for claim in claims}
 
-    def claim_first(self, near: NearPair, offer: Offer, by: str) -> OfferedPair:
-        """Let a person look at a pair from now on, before any other that they hold."""
-        others = {pair: claim for pair, claim in self._claims.items() if pair != near.digest}
-        self._claims.clear()
-        offered = self.claim(near, offer, by)
-        self._claims.update(others)
-        return offered
-
-    def give_back(self, pairs: Iterable[bytes]) -> None:
-        """Let nobody look at these pairs any more."""
-        for pair in pairs:
-            self._claims.pop(pair, None)
+    def held_by(self, by: str) -> list[NearPair]:
+        """What a person looks at, of what is known here."""
+        pairs = []
+        for claim in self._held():
+            near = self._pool.get(claim.pair)
+            if near and claim.by == by and not self._is_answered(claim.pair):
+                pairs.append(near)
+        return pairs
 
     def waiting(self) -> list[NearPair]:
         """The pairs that may be drawn."""
-        self._let_go()
-        pairs = self._pool.pairs
+        held = {claim.pair for claim in self._held()}
         return [
             pair
-            for pair in pairs
-            if pair.digest not in self._claims and not self._is_answered(pair.digest)
+            for pair in self._pool.pairs
+            if pair.digest not in held and not self._is_answered(pair.digest)
         ]
 
     def is_short(self, waiting: Sequence[NearPair]) -> bool:
@@ -130,15 +113,16 @@ class Queue:
 
     def _looked_at(self) -> set[str]:
         texts: set[str] = set()
-        for claim in self._claims.values():
-            texts.update(claim.near.texts)
+        for claim in self._held():
+            near = self._pool.get(claim.pair)
+            if near and not self._is_answered(claim.pair):
+                texts.update(near.texts)
         return texts
 
-    def _let_go(self) -> None:
-        """End the claims whose time is over."""
-        now = self.clock()
-        over = [pair for pair, claim in self._claims.items() if claim.until <= now]
-        self.give_back(over)
+    def _held(self) -> list[Claim]:
+        """The claims that are not over."""
+        now = self._clock()
+        return [claim for claim in self._claims.values() if claim.until > now]
 
 
 def _drawn(near: NearPair, where: Draw, left: int, size: int, release: str) -> DrawnPair:

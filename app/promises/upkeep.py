@@ -1,5 +1,6 @@
 """Labels and wishes in, thresholds out within a second; and near pairs looked for, a few questions at a time."""
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
@@ -58,10 +59,11 @@ class Upkeep:
         try:
             pairs = await read(self._store.offers.pairs_of_labels, kept.key, sorted(label_ids))
             await read(kept.labelled.renew, pairs)
+            answered = [pair for pair in pairs if kept.labelled.is_answered(pair)]
+            await asyncio.to_thread(self._store.claims.give_back, kept.key, answered)
         except BaseException:
             self._labelled[name].update(label_ids)  # they are read another time
             raise
-        kept.queue.give_back(pair for pair in pairs if kept.labelled.is_answered(pair))
         self._learnt[name].update(pairs)
         return True
 

@@ -56,6 +56,7 @@ def fill(store: Store) -> None:
     )
     store.labels.undo("faq", 1, "anna")
     store.offers.write(faq, [NewOffer(b"\x00pair\xff", "near", 7, "anna", 1 / 3)])
+    store.claims.take(faq.key, [b"\x00pair\xff"], "anna", 1e9)
     store.derived.note_scores(faq.key, "release", {b"\x00pair\xff": 0.1 + 0.2})
     thresholds = CollectionThresholds(0.9, 0.1, "collection", "release")
     store.derived.note(faq.key, "release", Derived(thresholds, np.array([0.1, 0.9], np.float32)))

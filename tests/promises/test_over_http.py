@@ -23,7 +23,7 @@ from tests.promises.corpus import (
     queue,
     thresholds,
 )
-from tests.serving import PATIENCE_SECONDS, PROBLEM, ask, wait_until, write
+from tests.serving import PATIENCE_SECONDS, PROBLEM, ask, detector_of, wait_until, write
 
 RANGE = "must be above 0.5 and at most 0.999"
 WISH = {"target_precision": 0.8}
@@ -157,9 +157,9 @@ def test_a_claim_ends_after_a_minute(client: TestClient) -> None:
         held = queue(client, "anna", limit=20)
     assert held["pairs"]
     assert queue(client, "ben")["pairs"] == []
-    (kept,) = promises_of(client).kept.all()
-    now = kept.queue.clock()
-    kept.queue.clock = lambda: now + 61
+    claims = detector_of(client).store.claims
+    now = claims.clock()
+    claims.clock = lambda: now + 61
     assert queue(client, "ben", limit=1)["pairs"]
 
 

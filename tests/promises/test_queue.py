@@ -22,5 +22,5 @@ def test_it_is_short_where_hardly_a_pair_could_support_a_promise(
     probability: float, count: int, is_short: bool
 ) -> None:
     """Five hundred pairs little above one half support none."""
-    queue = Queue(cast(Pool, None), lambda _: False, {})
+    queue = Queue(cast(Pool, None), lambda _: False, lambda: 0.0)
     assert queue.is_short([near(number, probability) for number in range(count)]) == is_short

@@ -5,6 +5,7 @@ The only room with SQL in it.
 """
 
 from app.engine.store.activations import Activation
+from app.engine.store.claims import Claim
 from app.engine.store.collections import DEFAULT_COLLECTION, Collection, Stored
 from app.engine.store.copying import Copied, copy_store
 from app.engine.store.deliveries import Deliveries, Delivery
@@ -21,6 +22,7 @@ __all__ = [
     "Activation",
     "Answered",
     "Changes",
+    "Claim",
     "Collection",
     "Contents",
     "Copied",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.engine.store.activations import Activations
 from app.engine.store.asked import Asked
+from app.engine.store.claims import Claims
 from app.engine.store.collections import Collections
 from app.engine.store.database import Database
 from app.engine.store.deliveries import Outbox
@@ -37,6 +38,7 @@ class Store:
         self.revisions = Revisions(self.database, self.collections)
         self.labels = Labels(self.database, self.collections, self.questions)
         self.offers = Offers(self.database, self.collections)
+        self.claims = Claims(self.database, self.collections)
         self.derived = DerivedRecords(self.database, self.collections)
         self.asked = Asked(self.database, self.collections)
         self.keys = KeyRecords(self.database)
