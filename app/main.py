@@ -168,7 +168,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.door = Door(keys, names_of(settings.allowed_hosts))
         app.state.webhook = Webhook(store, _receiver(settings))
         catalogue = Catalogue(
-            settings.release, settings.data_dir / "releases", settings.former_release
+            settings.release, settings.data_dir / "releases", settings.former_releases
         )
         open_release = opener(settings, store)
         is_server = not app.state.in_place

@@ -19,8 +19,11 @@ Backend = Literal[
 NO_SETTINGS = ("SAMEASK_KEY",)  # the key of a command that speaks to a server
 
 
-SHIPPED_RELEASE = Path("releases/minilm-questions")
-FORMER_RELEASE = Path("releases/minilm-quora")  # what SAMEASK_RELEASE was in the version before
+SHIPPED_RELEASE = Path("releases/minilm-questions-2")
+FORMER_RELEASES = (  # what SAMEASK_RELEASE was in versions before, the newest first
+    Path("releases/minilm-questions"),
+    Path("releases/minilm-quora"),
+)
 LARGER_RELEASE = Path("releases/mpnet-questions")  # what it is where there is a GPU
 
 
@@ -261,9 +264,11 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value() if self.database_url else None
 
     @property
-    def former_release(self) -> Path | None:
-        """The release that the version before served, where nobody chose one; it stays in place, beside the new one.
+    def former_releases(self) -> tuple[Path, ...]:
+        """Those that versions before served, where nobody chose one; they stay in place, beside the new one.
 
         The larger release came to GPUs in place of the one that ships.
         """
-        return {SHIPPED_RELEASE: FORMER_RELEASE, LARGER_RELEASE: SHIPPED_RELEASE}.get(self.release)
+        if self.release == LARGER_RELEASE:
+            return SHIPPED_RELEASE, *FORMER_RELEASES
+        return FORMER_RELEASES if self.release == SHIPPED_RELEASE else ()

@@ -1,7 +1,7 @@
 """Real answers of each verdict, right ones and wrong ones, and forty with reasons, for docs/verdicts.md.
 
     python benchmarks/answers.py                                          # print them
-    python benchmarks/answers.py --release releases/minilm-questions --into docs/verdicts.md
+    python benchmarks/answers.py --release releases/minilm-questions-2 --into docs/verdicts.md
 
 Asked are pairs of the written side `report` (a question with its paraphrases and near-misses) and of out_of_domain.tsv,
 by `POST /pair-score`, until each verdict has its answers or the pairs end. Pairs are drawn by a seed, not chosen. Of

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pairs", type=Path, default=OUT_OF_DOMAIN, help="file of labelled pairs")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=BACKENDS)
-    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions")
+    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions-2")
     parser.add_argument(
         "--models",
         type=Path,

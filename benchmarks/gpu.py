@@ -60,7 +60,7 @@ def main() -> None:
         "--graph-limit", type=int, default=1_000_000, help="most vectors that a graph is built of"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions")
+    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions-2")
     parser.add_argument(
         "--device",
         choices=["cuda", "cpu"],

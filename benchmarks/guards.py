@@ -3,7 +3,7 @@ alone.
 
     python benchmarks/guards.py                                        # on the sets of tests/data/guards alone
     python benchmarks/guards.py --into docs/verdicts.md                # the same, into the page
-    python benchmarks/guards.py --release releases/minilm-questions --work /tmp/guards --swapped paws_qqp/train.tsv.gz
+    python benchmarks/guards.py --release releases/minilm-questions-2 --work /tmp/guards --swapped paws_qqp/train.tsv.gz
 
 Firing is measured on the pairs that must make a guard fire and those that must not. The gain of a guard is measured
 

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument(
         "--release",
         type=Path,
-        default=Path(__file__).parent.parent / "releases" / "minilm-questions",
+        default=Path(__file__).parent.parent / "releases" / "minilm-questions-2",
     )
     parser.add_argument(
         "--keep", type=Path, help="data directory to make, or to use if it holds the questions"

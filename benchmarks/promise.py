@@ -399,7 +399,7 @@ def main() -> None:
     parser.add_argument("--people", nargs="*", default=list(PEOPLE), choices=list(PEOPLE))
     parser.add_argument("--side", default="calibration", choices=["calibration", "report"])
     parser.add_argument("--domains", nargs="*", default=[], help="without: all of the side")
-    parser.add_argument("--release", type=Path, default=Path("releases/minilm-questions"))
+    parser.add_argument("--release", type=Path, default=Path("releases/minilm-questions-2"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()

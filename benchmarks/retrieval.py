@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--release",
         type=Path,
-        default=Path(__file__).parent.parent / "releases" / "minilm-questions",
+        default=Path(__file__).parent.parent / "releases" / "minilm-questions-2",
     )
     parser.add_argument(
         "--data", type=Path, help="data directory that index.py kept, or one to make"

@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 16, 64, 256])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of one round of one server")
-    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions")
+    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions-2")
     parser.add_argument(
         "--environments", type=Path, default=ROOT / ".venv" / "peers", help="folder of the rivals'"
     )

@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions")
+    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions-2")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     texts = read_questions(arguments.questions, arguments.limit)

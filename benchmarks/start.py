@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="starts of each, but for the cold one"
     )
-    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions")
+    parser.add_argument("--release", type=Path, default=ROOT / "releases" / "minilm-questions-2")
     parser.add_argument(
         "--keep", type=Path, help="folder that keeps vectors and indexes, as serve.py's"
     )

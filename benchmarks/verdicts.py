@@ -1,7 +1,7 @@
 """Answers for labelled pairs over HTTP: verdicts, their precision, and how well the probability ranks.
 
     python benchmarks/verdicts.py                                   # the release of the settings, the open sets
-    python benchmarks/verdicts.py --release releases/minilm-quora releases/minilm-questions --side report
+    python benchmarks/verdicts.py --release releases/minilm-quora releases/minilm-questions-2 --side report
     python benchmarks/verdicts.py --pairs city.tsv --pairs shop.tsv
 
 Each set is scored by `POST /pair-score` at the settings that users get. With two releases, the last table has the

@@ -59,17 +59,16 @@ def _choose(
 
 
 def newly_shipped(catalogue: Catalogue, live: Release) -> str | None:
-    """The name of the release that this version of Sameask ships, where that of the version before is still live."""
-    if catalogue.former is None:
+    """The name of the release that this version of Sameask ships, where that of a version before is still live."""
+    if live.path not in catalogue.former:
         return None
     own = catalogue.entries()[0]
-    was_shipped = live.path == catalogue.former
-    return own.name if was_shipped and not own.refused else None
+    return None if own.refused else own.name
 
 
 def _settings(catalogue: Catalogue) -> set[str]:
     """The values of SAMEASK_RELEASE that stand for leaving it as it is now."""
-    return {str(path) for path in (catalogue.setting, catalogue.former_setting) if path}
+    return {str(path) for path in (catalogue.setting, *catalogue.former_settings)}
 
 
 def _open_latest(

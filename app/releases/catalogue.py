@@ -1,10 +1,11 @@
 """The releases that there are, by name: the one that SAMEASK_RELEASE names, and those in the data directory.
 
-Where SAMEASK_RELEASE is left as it is, the release that it named in the version before is one of them, too.
+Where SAMEASK_RELEASE is left as it is, those that it named in versions before are among them, too.
 """
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,23 +41,21 @@ class _Check:
 class Catalogue:
     """The folders of releases. They never change, so a folder is checked again only when one of its files did."""
 
-    def __init__(self, setting: Path, folder: Path, former: Path | None = None) -> None:
+    def __init__(self, setting: Path, folder: Path, former: Sequence[Path] = ()) -> None:
         """`setting` is the folder that SAMEASK_RELEASE names, `folder` holds those that were trained here.
 
-        `former` is the folder that SAMEASK_RELEASE named in the version before, where nobody chose one.
+        `former` are the folders that SAMEASK_RELEASE named in versions before, where nobody chose one.
         """
         self.setting = setting
         self.own = shipped(setting)
-        self.former_setting = former
-        self.former = shipped(former) if former and shipped(former).is_dir() else None
+        self.former_settings = former
+        self.former = [shipped(one) for one in former if shipped(one).is_dir()]
         self._folder = folder
         self._checks: dict[Path, _Check] = {}
 
     def entries(self) -> list[Entry]:
         """All of them, that of SAMEASK_RELEASE first, then by name. Reads files; from a thread."""
-        untrained = [self._shipped_entry(self.own)]
-        if self.former:
-            untrained.append(self._shipped_entry(self.former))
+        untrained = [self._shipped_entry(path) for path in (self.own, *self.former)]
         taken = {entry.name for entry in untrained}
         trained = sorted(path for path in self._folder.glob("*/") if not path.name.startswith("."))
         return [*untrained, *(self._trained_entry(path, taken) for path in trained)]
@@ -88,7 +87,7 @@ class Catalogue:
         shutil.rmtree(aside)
 
     def _shipped_entry(self, path: Path) -> Entry:
-        """SAMEASK_RELEASE's or the former one, which goes by the name in its manifest."""
+        """SAMEASK_RELEASE's or a former one, which goes by the name in its manifest."""
         check = self._check(path)
         name = check.release.name if check.release else path.name
         refused = check.refused or _refused_name(name)

@@ -6,7 +6,7 @@ import pytest
 
 from app.releases.catalogue import ROOT, Catalogue, shipped
 
-SHIPPED = Path("releases/minilm-questions")
+SHIPPED = Path("releases/minilm-questions-2")
 
 
 def test_a_release_that_ships_is_found_from_another_folder(
@@ -16,7 +16,7 @@ def test_a_release_that_ships_is_found_from_another_folder(
     assert shipped(SHIPPED) == ROOT / SHIPPED
     catalogue = Catalogue(SHIPPED, tmp_path / "trained")
     assert [(entry.name, entry.path, entry.refused) for entry in catalogue.entries()] == [
-        ("minilm-questions", ROOT / SHIPPED, None)
+        ("minilm-questions-2", ROOT / SHIPPED, None)
     ]
 
 

@@ -39,7 +39,7 @@ from app.main import create_app
 from app.releases.at_start import AT_START
 from app.releases.releases import Releases
 from app.releases.swap import Phase, Shadow
-from app.settings import FORMER_RELEASE, LARGER_RELEASE, SHIPPED_RELEASE, Settings
+from app.settings import FORMER_RELEASES, LARGER_RELEASE, SHIPPED_RELEASE, Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
 from tests.serving import PATIENCE_SECONDS, Model
 from tests.tiny_model import build_tiny_classifier
@@ -527,7 +527,7 @@ async def test_a_changed_setting_says_what_is_served(
 def updated(settings: Settings, wide_release: Release, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The settings of a version that ships the wide release in place of the tiny one."""
     monkeypatch.setattr("app.settings.SHIPPED_RELEASE", wide_release.path)
-    monkeypatch.setattr("app.settings.FORMER_RELEASE", settings.release)
+    monkeypatch.setattr("app.settings.FORMER_RELEASES", (settings.release,))
     return settings.model_copy(update={"release": wide_release.path})
 
 
@@ -557,9 +557,9 @@ async def test_after_an_update_the_former_release_is_served_and_the_new_one_is_i
 
 
 def test_the_larger_release_comes_up_beside_the_one_that_ships() -> None:
-    assert Settings(release=LARGER_RELEASE).former_release == SHIPPED_RELEASE
-    assert Settings().former_release == FORMER_RELEASE
-    assert Settings(release=Path("another")).former_release is None
+    assert Settings(release=LARGER_RELEASE).former_releases == (SHIPPED_RELEASE, *FORMER_RELEASES)
+    assert Settings().former_releases == FORMER_RELEASES
+    assert Settings(release=Path("another")).former_releases == ()
 
 
 async def test_a_new_data_directory_gets_what_is_shipped_now(updated: Settings) -> None:

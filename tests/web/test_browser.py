@@ -34,7 +34,7 @@ EACH_SCREEN = pytest.mark.parametrize("path", SCREENS)
 def settings_of_all(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         data_dir=tmp_path_factory.mktemp("browser") / "data",
-        release=Path("releases/minilm-questions"),  # the one before is there too, as in the demo
+        release=Path("releases/minilm-questions-2"),  # the one before is there too, as in the demo
         device="cpu",
     )
 
@@ -366,7 +366,7 @@ def test_a_key_of_each_scope_shows_what_it_may_do(browser: Browser, settings: Se
 def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) -> None:
     page = seen.page
     seen.open("/page/releases")
-    page.get_by_role("button", name="Open minilm-quora beside the live one").click()
+    page.get_by_role("button", name="Open minilm-questions beside the live one").click()
     expect(page.locator("#swap")).to_contain_text("measures what runs its models fastest")
     comparing = page.locator("#comparing")
     expect(comparing).to_be_hidden()
@@ -376,21 +376,21 @@ def test_a_release_is_opened_compared_made_live_and_taken_back(seen: Watched) ->
     expect(comparing).to_be_hidden()
     assert seen.serious() == []
     seen.picture("releases")
-    page.locator("#swap").get_by_role("button", name="Make minilm-quora live…").click()
+    page.locator("#swap").get_by_role("button", name="Make minilm-questions live…").click()
     page.get_by_label("Reason, for the record").fill("a try")
     asked = page.locator("#question-asked")
-    asked.get_by_role("button", name="Make minilm-quora live").click()
-    expect(page.locator(".facts")).to_contain_text("minilm-quora is live", timeout=PATIENCE)
-    page.get_by_role("button", name="Roll back…").click()
-    asked.get_by_role("button", name="Roll back to minilm-questions").click()
+    asked.get_by_role("button", name="Make minilm-questions live").click()
     expect(page.locator(".facts")).to_contain_text("minilm-questions is live", timeout=PATIENCE)
+    page.get_by_role("button", name="Roll back…").click()
+    asked.get_by_role("button", name="Roll back to minilm-questions-2").click()
+    expect(page.locator(".facts")).to_contain_text("minilm-questions-2 is live", timeout=PATIENCE)
 
 
 def test_the_question_before_a_swap_comes_into_view_with_the_focus(seen: Watched) -> None:
     page = seen.page
     page.set_viewport_size({"width": 1440, "height": 400})
     seen.open("/page/releases")
-    make_live = page.get_by_role("button", name="Make minilm-quora live…")
+    make_live = page.get_by_role("button", name="Make minilm-questions live…")
     make_live.click()
     asked = page.locator("#question-asked form")
     expect(asked).to_be_focused()

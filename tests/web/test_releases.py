@@ -50,14 +50,14 @@ def told_by(name: str) -> tuple[float, float]:
 
 
 def test_figures_stand_side_by_side_with_their_intervals() -> None:
-    table = table_of([listed("minilm-questions", "live"), listed("minilm-quora", "ready")])
+    table = table_of([listed("minilm-questions-2", "live"), listed("minilm-questions", "ready")])
     row = next(row for row in table.rows if row.pairs_from == QUORA)
     assert row.name == "average precision"
     live, former = row.of_releases
     assert live is not None
     assert former is not None
-    assert (live.value, live.low) == told_by("minilm-questions")
-    assert (former.value, former.low) == told_by("minilm-quora")
+    assert (live.value, live.low) == told_by("minilm-questions-2")
+    assert (former.value, former.low) == told_by("minilm-questions")
     assert live.low < live.value < live.high
     assert live.x_low < live.x < live.x_high
     assert live.x == round(12 + 416 * live.value, 1)
@@ -66,7 +66,7 @@ def test_figures_stand_side_by_side_with_their_intervals() -> None:
 
 def measured_on(pairs: int) -> Listed:
     """The release that ships, had it been measured on so many of Quora's pairs."""
-    release = listed("minilm-questions", "live")
+    release = listed("minilm-questions-2", "live")
     (of_set,) = [one for one in release.metrics["report"] if one["pairs_from"] == QUORA]
     return replace(release, metrics={"report": [{**of_set, "pairs": pairs}]})
 
@@ -81,7 +81,7 @@ def test_each_figure_says_its_pairs_where_they_differ() -> None:
 
 def test_metrics_of_another_shape_bring_no_figures() -> None:
     for metrics in ({}, {"report": 3}, {"report": [3, {"pairs_from": "a", "probability": {}}]}):
-        release = listed("minilm-questions", "live")
+        release = listed("minilm-questions-2", "live")
         odd = Listed(**{**vars(release), "metrics": metrics})
         assert table_of([odd]).rows == []
 
