@@ -167,9 +167,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.guarded_routes = routes
             app.state.door = Door(keys, names_of(settings.allowed_hosts))
         app.state.webhook = Webhook(store, _receiver(settings))
-        catalogue = Catalogue(
-            settings.release, settings.data_dir / "releases", settings.former_releases
-        )
+        catalogue = Catalogue(settings.release, settings.releases_folder, settings.former_releases)
         open_release = opener(settings, store)
         is_server = not app.state.in_place
         if is_server:  # it answers /livez while the models are loaded

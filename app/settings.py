@@ -20,11 +20,12 @@ NO_SETTINGS = ("SAMEASK_KEY",)  # the key of a command that speaks to a server
 
 
 SHIPPED_RELEASE = Path("releases/minilm-questions-2")
-FORMER_RELEASES = (  # what SAMEASK_RELEASE was in versions before, the newest first
-    Path("releases/minilm-questions"),
-    Path("releases/minilm-quora"),
-)
-LARGER_RELEASE = Path("releases/mpnet-questions")  # what it is where there is a GPU
+FORMER_RELEASES = (Path("releases/minilm-questions"), Path("releases/minilm-quora"))
+LARGER_RELEASE = Path("releases/mpnet-questions")  # what SAMEASK_RELEASE is where there is a GPU
+FORMERLY = {  # what SAMEASK_RELEASE was in versions before, the newest first
+    SHIPPED_RELEASE: FORMER_RELEASES,
+    LARGER_RELEASE: (SHIPPED_RELEASE, *FORMER_RELEASES),
+}
 
 
 class Settings(BaseSettings):
@@ -75,6 +76,10 @@ class Settings(BaseSettings):
         None,
         description="Address of a PostgreSQL database that several servers share, as `postgresql://user@host/name`;"
         " unset: the database in SAMEASK_DATA_DIR.",
+    )
+    releases_dir: Path | None = Field(
+        None,
+        description="Folder of trained releases, to be shared; unset: `releases` in SAMEASK_DATA_DIR.",
     )
     release: Path = Field(SHIPPED_RELEASE, description="Folder of the release to serve.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -264,11 +269,11 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value() if self.database_url else None
 
     @property
-    def former_releases(self) -> tuple[Path, ...]:
-        """Those that versions before served, where nobody chose one; they stay in place, beside the new one.
+    def releases_folder(self) -> Path:
+        """Where trained releases are."""
+        return self.releases_dir or self.data_dir / "releases"
 
-        The larger release came to GPUs in place of the one that ships.
-        """
-        if self.release == LARGER_RELEASE:
-            return SHIPPED_RELEASE, *FORMER_RELEASES
-        return FORMER_RELEASES if self.release == SHIPPED_RELEASE else ()
+    @property
+    def former_releases(self) -> tuple[Path, ...]:
+        """Those that versions before served, where nobody chose one; they stay in place, beside the new one."""
+        return FORMERLY.get(self.release, ())

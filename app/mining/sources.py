@@ -56,7 +56,7 @@ def mine_collection(
 
     Raises CollectionNotFound, DataDirectoryInUse.
     """
-    catalogue = Catalogue(settings.release, settings.data_dir / "releases", settings.former_releases)
+    catalogue = Catalogue(settings.release, settings.releases_folder, settings.former_releases)
     with locked(settings.data_dir, settings.store_url) as store:
         live = open_chosen(catalogue, store, opener(settings, store), is_server=False)
         with closing(live):

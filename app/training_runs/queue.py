@@ -77,7 +77,7 @@ class TrainingRuns:
 
     async def sweep(self) -> None:
         """Remove what runs left on the disk that no run needs: to be called when a collection was deleted."""
-        await to_its_end(asyncio.to_thread(sweep, self._store, self._settings.data_dir))
+        await to_its_end(asyncio.to_thread(sweep, self._store, self._settings))
 
     async def get(self, run_id: int) -> TrainingRun:
         """Raises TrainingRunNotFound, DataDamaged."""

@@ -5,19 +5,20 @@ import shutil
 from pathlib import Path
 
 from app.engine.store import Store
+from app.settings import Settings
 
 RUNS = "training"  # the folder of the data directory with a folder for each run
 CHECKPOINTS = re.compile(r"\..+-(\d+)\.training")  # beside the release that a run is to make
 
 
-def sweep(store: Store, data_dir: Path) -> None:
+def sweep(store: Store, settings: Settings) -> None:
     """Remove the folders of runs that succeeded, were cancelled, or are no more, and their checkpoints."""
     folders: dict[
         Path, str
     ] = {}  # listed first: a run that begins meanwhile is needed by the time that is asked
-    for folder in _within(data_dir / RUNS):
+    for folder in _within(settings.data_dir / RUNS):
         folders[folder] = folder.name
-    for folder in _within(data_dir / "releases"):
+    for folder in _within(settings.releases_folder):
         if match := CHECKPOINTS.fullmatch(folder.name):
             folders[folder] = match[1]
     if not folders:
@@ -26,6 +27,11 @@ def sweep(store: Store, data_dir: Path) -> None:
     for folder, run_id in folders.items():
         if run_id not in needed:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def checkpoints(release: Path) -> Path:
+    """Where a child keeps its checkpoints until the release is there."""
+    return release.parent / f".{release.name}.training"
 
 
 def _within(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +24,7 @@ from app.settings import Settings
 from app.training_runs.child_process import Child
 from app.training_runs.lessons import NearPairs, given_labels, unlabelled_pairs
 from app.training_runs.run_folder import RunFolder
-from app.training_runs.sweep import RUNS, sweep
+from app.training_runs.sweep import RUNS, checkpoints, sweep
 from app.training_runs.training_device import training_device
 from app.training_runs.watch import LEASE_SECONDS, Watch
 
@@ -33,6 +34,7 @@ COMMAND = (sys.executable, "-m", "training", "retrain")
 SERVER = "server"
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 5.0
+TELLING_LEASE_SECONDS = 600.0  # what is told may make a release live: it embeds whole collections
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +62,8 @@ class Worker:
         several over a shared database. One that does not work only tells.
 
         `near_pairs(collection, limit)` gives pairs of stored questions, each (id, text), that a label might help; it is
-        called in a thread. `on_end` is awaited once for each run that ended, also one that ended while no process
-        was there to tell; after a crash perhaps once more.
+        called in a thread. `on_end` is awaited once for each run that ended, by one of all processes, also for one that
+        ended while no process was there to tell; after a crash perhaps once more.
         """
         self._store = store
         self._settings = settings
@@ -108,18 +110,20 @@ class Worker:
         return True
 
     async def _tell(self) -> bool:
-        """Tell of every run that has ended; an error in that never changes the run. Always False: there is nothing
-        more to do."""
+        """Tell of the next run that has ended; nothing that comes of it changes the run. False if there is none."""
         assert self._on_end is not None
-        for run in await in_thread(self._threads, self._store.training_runs.unannounced):
-            try:
-                await self._on_end(run)
-            except Exception as error:
-                log.error(
-                    "telling of the end of training run %d failed: %s", run.id, type(error).__name__
-                )
-            await in_thread(self._threads, self._store.training_runs.announce, run.id)
-        return False
+        runs = self._store.training_runs
+        run = await in_thread(self._threads, runs.claim_end, self._holder, TELLING_LEASE_SECONDS)
+        if run is None:
+            return False
+        try:
+            await self._on_end(run)
+        except Exception as error:
+            log.error(
+                "telling of the end of training run %d failed: %s", run.id, type(error).__name__
+            )
+        await in_thread(self._threads, runs.announce, run.id)
+        return True
 
     def _begin(self, run: TrainingRun) -> Watch | None:
         """Find the child of a run that was claimed, or start it; None where the run has ended by that."""
@@ -175,15 +179,17 @@ class Worker:
         folder.propose(unlabelled_pairs(self._store, run, self._near_pairs))
         if folder.has_request():
             return
-        releases = self._settings.data_dir.absolute() / "releases"
+        release = self._settings.releases_folder.absolute() / f"{run.collection}-{run.id}"
+        # those of a worker elsewhere, which kept what it was asked: they belong to that
+        shutil.rmtree(checkpoints(release), ignore_errors=True)
         request = REQUEST.validate_python(
             {
                 **run.request,
-                "release": releases / f"{run.collection}-{run.id}",
+                "release": release,
                 "device": training_device(self._settings.training_device),
             }
         )
         folder.ask(request, given_labels(self._store, run.collection))
 
     def _sweep(self) -> None:
-        sweep(self._store, self._settings.data_dir)
+        sweep(self._store, self._settings)

@@ -298,6 +298,37 @@ def test_every_end_is_announced_once_and_again_after_it_was_resumed(store: Store
     assert [ended.state for ended in store.training_runs.unannounced()] == ["cancelled"]
 
 
+def test_one_of_several_tells_of_an_end_and_another_if_that_one_died(store: Store) -> None:
+    runs = store.training_runs
+    run = start(store)
+    assert runs.claim_end("anna's", 30) is None
+    runs.end(claimed(store).id, "anna's", "failed")
+    told = runs.claim_end("anna's", 30)
+    assert told is not None
+    assert (told.id, told.state) == (run.id, "failed")
+    assert runs.claim_end("bob's", 30) is None
+    again = runs.claim_end("anna's", -5)  # it came back; the lease that it makes has lapsed
+    assert again is not None
+    after = runs.claim_end("bob's", 30)
+    assert after is not None
+    assert after.id == run.id
+    runs.announce(run.id)
+    assert runs.claim_end("bob's", 30) is None
+
+
+def test_a_run_that_is_resumed_while_its_end_is_told_is_claimed_by_anybody(store: Store) -> None:
+    runs = store.training_runs
+    run = start(store)
+    runs.end(claimed(store).id, "anna's", "failed")
+    assert runs.claim_end("anna's", 600)
+    runs.resume(run.id)
+    resumed = runs.claim("bob's", 30)
+    assert resumed is not None
+    assert (resumed.id, resumed.leased_by) == (run.id, "bob's")
+    runs.announce(run.id)
+    assert runs.hold(run.id, "bob's", 30)
+
+
 def test_files_are_needed_while_a_run_may_go_on(store: Store, path: Path) -> None:
     for state in ("succeeded", "cancelled", "failed", "interrupted"):
         store.training_runs.end(claimed(store).id if start(store) else 0, "anna's", state)

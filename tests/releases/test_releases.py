@@ -39,7 +39,7 @@ from app.main import create_app
 from app.releases.at_start import AT_START
 from app.releases.releases import Releases
 from app.releases.swap import Phase, Shadow
-from app.settings import FORMER_RELEASES, LARGER_RELEASE, SHIPPED_RELEASE, Settings
+from app.settings import FORMER_RELEASES, FORMERLY, LARGER_RELEASE, SHIPPED_RELEASE, Settings
 from tests.conftest import WIDE_DIMENSION, publish_release
 from tests.serving import PATIENCE_SECONDS, Model
 from tests.tiny_model import build_tiny_classifier
@@ -526,8 +526,7 @@ async def test_a_changed_setting_says_what_is_served(
 @pytest.fixture
 def updated(settings: Settings, wide_release: Release, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The settings of a version that ships the wide release in place of the tiny one."""
-    monkeypatch.setattr("app.settings.SHIPPED_RELEASE", wide_release.path)
-    monkeypatch.setattr("app.settings.FORMER_RELEASES", (settings.release,))
+    monkeypatch.setitem(FORMERLY, wide_release.path, (settings.release,))
     return settings.model_copy(update={"release": wide_release.path})
 
 

@@ -3,6 +3,7 @@
 A stand-in takes the place of the child that trains: `tests/stand_in_child.py`.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,20 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 # A run that succeeds
+
+
+def test_a_release_is_made_in_the_folder_that_servers_share_and_begun_anew_there(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    run_id = start(store)
+    of_another = tmp_path / "shared" / f".default-{run_id}.training"
+    of_another.mkdir(parents=True)
+    here = settings.model_copy(update={"releases_dir": tmp_path / "shared"})
+    with working(store, here, "say:hello", *TRAINS):
+        reached(store, run_id, "training")
+        request = json.loads((folder_of(settings, run_id) / "request.json").read_text())
+    assert request["release"] == str(tmp_path / "shared" / f"default-{run_id}")
+    assert not of_another.exists()
 
 
 def test_a_child_gets_what_was_asked_and_its_result_is_kept(
@@ -487,6 +502,25 @@ def test_every_end_is_told_once_and_nothing_that_comes_of_it_hurts(
     ]
     assert "telling of the end of training run 1 failed: ValueError" in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_of_several_processes_one_tells_of_an_end(store: Store, settings: Settings) -> None:
+    told: list[str] = []
+
+    def teller(name: str) -> Callable[[TrainingRun], Awaitable[None]]:
+        async def on_end(run: TrainingRun) -> None:
+            told.append(f"{name} of {run.id}")
+            await asyncio.sleep(1)  # the other one looks meanwhile, twice
+
+        return on_end
+
+    store.training_runs.cancel(start(store))
+    with (
+        working(store, settings, "result", holder="one", on_end=teller("one"), works=False),
+        working(store, settings, "result", holder="other", on_end=teller("other"), works=False),
+    ):
+        wait_until(lambda: not store.training_runs.unannounced())
+    assert len(told) == 1
 
 
 def test_a_fault_of_the_worker_is_not_its_end(

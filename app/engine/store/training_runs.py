@@ -40,6 +40,7 @@ UNANNOUNCED = (
     .where(~training_runs.c.announced, training_runs.c.state.not_in(UNDER_WAY))
     .order_by(training_runs.c.id)
 )
+NOBODYS = training_runs.c.leased_by.is_(None)
 ANY_ACTIVE = sa.select(labels.c.id).where(ACTIVE).limit(1)
 
 
@@ -153,12 +154,25 @@ class TrainingRuns:
         with self._database.reading() as connection:
             return self._mapper.every(connection, UNANNOUNCED)
 
+    def claim_end(self, holder: str, lease_seconds: float) -> TrainingRun | None:
+        """The next run of whose end this process is to tell, and no other while its lease lasts; None if there is none.
+
+        The holder's own comes again: it must have died before it was done.
+        """
+        free = UNANNOUNCED.where(_lapsed(holder, lease_seconds) | NOBODYS)
+        with self._database.reading() as connection:
+            if not self._next(connection, free):
+                return None
+        with self._database.writing() as connection:
+            row = self._next(connection, free.with_for_update(skip_locked=True))
+            return self._change(connection, row, **_lease(holder, lease_seconds)) if row else None
+
     def announce(self, run_id: int) -> None:
         """Note that the run's end was told."""
         with self._database.writing() as connection:
             row = self._mapper.first(connection, TO_WRITE, {"run_id": run_id})
             if row and is_sound(row) and row["state"] not in UNDER_WAY:
-                self._change(connection, row, announced=True)
+                self._change(connection, row, announced=True, leased_by=None, leased_until=None)
 
     # Reading
 
@@ -242,12 +256,18 @@ class TrainingRuns:
 def _free_for(holder: str, lease_seconds: float) -> sa.Select[Any]:
     """The run that this worker should claim."""
     columns = training_runs.c
-    # A later end is of somebody whose leases are a little longer.
-    from_the_future = columns.leased_until > _after(lease_seconds + 60)
-    lapsed = sa.or_(columns.leased_by == holder, columns.leased_until < now(), from_the_future)
+    lapsed = _lapsed(holder, lease_seconds)
     free = sa.or_(columns.state == "queued", sa.and_(columns.state == "running", lapsed))
     query = sa.select(training_runs).where(free)
     return query.order_by(columns.state == "queued", columns.id).limit(1)
+
+
+def _lapsed(holder: str, lease_seconds: float) -> sa.ColumnElement[bool]:
+    """Whether nobody but this holder has a lease."""
+    columns = training_runs.c
+    # A later end is of somebody whose leases are a little longer.
+    from_the_future = columns.leased_until > _after(lease_seconds + 60)
+    return sa.or_(columns.leased_by == holder, columns.leased_until < now(), from_the_future)
 
 
 def _new_row(collection_key: int, collection: str, request: Mapping[str, Any]) -> dict[str, Any]:
