@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from app.errors import HostRefused, KeyMissing, KeyRefused, ScopeMissing
-from app.keys import Caller, Keys, is_loopback
+from app.keys import Caller, HashedKey, Keys, is_loopback
 from app.scopes import KeyScope
 
 
@@ -22,7 +22,7 @@ class Door:
         self._keys = keys
         self._own_names = {name.strip().lower() for name in own_names if name.strip()}
 
-    def caller(self, connection: HTTPConnection, key: str | None) -> Caller | None:
+    def caller(self, connection: HTTPConnection, key: str | HashedKey | None) -> Caller | None:
         """Who asks: the holder of the key; None where no key is needed yet.
 
         Raises KeyMissing, KeyRefused, HostRefused, DataDamaged.
@@ -47,7 +47,7 @@ class Door:
             raise ScopeMissing(needed)
         return caller
 
-    def is_quick(self, key: str | None) -> bool:
+    def is_quick(self, key: str | HashedKey | None) -> bool:
         """Whether `caller` would read nothing that may have to be waited for."""
         return self._keys.remembers(key)
 

@@ -35,6 +35,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class HashedKey:
+    """What tells a key without being one: its public id, empty for one that has none, and the SHA-256 of the whole."""
+
+    id: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, key: str) -> "HashedKey":
+        """A key's."""
+        named = KEY.fullmatch(key)
+        return cls(named[1] if named else NO_ID, _digest(key))
+
+
+@dataclass(frozen=True)
 class Caller:
     """Whose key a request carries: the key's public id (empty for the admin key's file), its name, and its scopes."""
 
@@ -94,24 +108,24 @@ class Keys:
                 known[NO_KEY] = None
         return self._needed
 
-    def identify(self, key: str) -> Caller | None:
+    def identify(self, key: str | HashedKey) -> Caller | None:
         """Whose key this is; None if it is unknown or revoked. Raises DataDamaged."""
-        digest = _digest(key)
-        if self._is_admin(digest):
+        hashed = _hashed(key)
+        if self._is_admin(hashed.digest):
             return ADMINISTRATOR
         known = self._known()
-        if digest not in known:
-            caller = self._read(key, digest)
+        if hashed.digest not in known:
+            caller = self._read(hashed)
             if caller is None:
                 return None
-            known[digest] = caller
-        return known[digest]
+            known[hashed.digest] = caller
+        return known[hashed.digest]
 
-    def remembers(self, key: str | None) -> bool:
+    def remembers(self, key: str | HashedKey | None) -> bool:
         """Whether the store need not be read to say whose key this is, or whether a request may come without one."""
         if key is None:
             return self._needed or NO_KEY in self._known()
-        digest = _digest(key)
+        digest = _hashed(key).digest
         return self._is_admin(digest) or digest in self._known()
 
     def _known(self) -> dict[bytes, Caller | None]:
@@ -122,11 +136,12 @@ class Keys:
             self._version = version
         return self._callers
 
-    def _read(self, key: str, digest: bytes) -> Caller | None:
+    def _read(self, key: HashedKey) -> Caller | None:
         """Whose key this is, by the store."""
-        named = KEY.fullmatch(key)
-        stored = self._store.keys.get(named[1]) if named else None
-        if stored is None or not hmac.compare_digest(digest, stored.digest) or stored.revoked_at:
+        stored = self._store.keys.get(key.id) if key.id else None
+        if stored is None or stored.revoked_at:
+            return None
+        if not hmac.compare_digest(key.digest, stored.digest):
             return None
         return Caller(stored.id, stored.name, _with_implied(stored.scopes))
 
@@ -177,6 +192,10 @@ def _with_implied(scopes: Sequence[str]) -> frozenset[str]:
         return frozenset(KeyScope)
     implied = {KeyScope.ASK} if KeyScope.READ in scopes else set()
     return frozenset(scopes) | implied
+
+
+def _hashed(key: str | HashedKey) -> HashedKey:
+    return HashedKey.of(key) if isinstance(key, str) else key
 
 
 def _digest(key: str) -> bytes:

@@ -144,12 +144,10 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, *, in_pl
 
 def _pages(state: State, settings: Settings) -> FastAPI:
     """The pages, behind a door of their own."""
-    state.sessions = sessions = Sessions()
     pages = create_pages(state)
     pages.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     pages.add_middleware(
         KnowVisitors,
-        sessions=sessions,
         for_strangers=partial(LimitBody, max_bytes=MAX_STRANGER_BYTES, limit="before signing in"),
     )
     return pages
@@ -166,6 +164,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             keys = Keys(store, settings.host, settings.admin_key_file)
             app.state.guarded_routes = routes
             app.state.door = Door(keys, names_of(settings.allowed_hosts))
+            app.state.sessions = Sessions(store)
         app.state.webhook = Webhook(store, _receiver(settings))
         catalogue = Catalogue(settings.release, settings.releases_folder, settings.former_releases)
         open_release = opener(settings, store)

@@ -49,6 +49,7 @@ ON_BOTH = {  # modules whose tests run on both, whatever that says
     "tests.engine.test_store",
     "tests.engine.test_labels",
     "tests.engine.test_claims",
+    "tests.web.test_sessions",
 }
 WIDE_DIMENSION = 48
 RELEASES = Path(__file__).parent.parent / "releases"

@@ -18,7 +18,7 @@ from app.keys import Caller
 from app.scopes import KeyScope
 from app.web.forms import form_of
 from app.web.problems import refuse
-from app.web.sessions import Session, Sessions
+from app.web.sessions import Sessions
 
 COOKIE = "sameask_session"
 TOKEN_HEADER = "X-CSRF-Token"
@@ -124,12 +124,9 @@ class KnowVisitors:
     `for_strangers` makes of the pages the app that answers at OPEN_PATHS.
     """
 
-    def __init__(
-        self, app: ASGIApp, sessions: Sessions, for_strangers: Callable[[ASGIApp], ASGIApp]
-    ) -> None:
+    def __init__(self, app: ASGIApp, for_strangers: Callable[[ASGIApp], ASGIApp]) -> None:
         self._app = app
         self._for_strangers = for_strangers(app)
-        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if path_in(scope).startswith(OPEN_PATHS):
@@ -137,26 +134,34 @@ class KnowVisitors:
             return
         connection = HTTPConnection(scope)
         token = connection.cookies.get(COOKIE)
-        session = self._sessions.get(token)
         try:
-            caller = await _caller(connection, session)
+            visitor = await _visitor(connection, token)
         except SameaskError as error:
-            if isinstance(error, KeyRefused):
-                self._sessions.end(token)
             await refuse(Request(scope, receive), error)(scope, receive, send)
             return
-        csrf = session.csrf if session else ""
-        scope.setdefault("state", {})["visitor"] = Visitor(caller, csrf)
+        scope.setdefault("state", {})["visitor"] = visitor
         await self._app(scope, receive, send)
 
 
-async def _caller(connection: HTTPConnection, session: Session | None) -> Caller | None:
-    """Raises what `Door.caller` raises."""
+async def _visitor(connection: HTTPConnection, token: str | None) -> Visitor:
+    """Who comes with this token. Raises what `Door.caller` raises."""
     door: Door = connection.app.state.door
-    key = session.key if session else None
-    if door.is_quick(key):
-        return door.caller(connection, key)
-    return await run_in_threadpool(door.caller, connection, key)
+    if token is None and door.is_quick(None):
+        return Visitor(door.caller(connection, None))
+    return await run_in_threadpool(_find_visitor, connection, token)
+
+
+def _find_visitor(connection: HTTPConnection, token: str | None) -> Visitor:
+    """The same, by the store. A session whose key is refused ends."""
+    door: Door = connection.app.state.door
+    sessions: Sessions = connection.app.state.sessions
+    session = sessions.get(token)
+    try:
+        caller = door.caller(connection, session.key if session else None)
+    except KeyRefused:
+        sessions.end(token)
+        raise
+    return Visitor(caller, session.csrf if session else "")
 
 
 async def check_visitor(request: Request) -> None:

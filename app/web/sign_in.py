@@ -57,8 +57,8 @@ async def sign_in_page(request: Request) -> Response:
 async def sign_in(request: Request, sessions: TheSessions) -> Response:
     """Begin a session, if the key is good. The key is in no answer, no address and no log."""
     form = await form_of(request)
-    token = request.cookies.get(SIGNING_IN, "")
-    if not token or not hmac.compare_digest(token.encode(), form.get("csrf", "").encode()):
+    expected = request.cookies.get(SIGNING_IN, "")
+    if not expected or not hmac.compare_digest(expected.encode(), form.get("csrf", "").encode()):
         raise TokenMissing
     back = _back(form.get("back", ""))
     key = form.get("key", "").strip()
@@ -67,9 +67,10 @@ async def sign_in(request: Request, sessions: TheSessions) -> Response:
         await run_in_threadpool(door.caller, request, key or "none")
     except KeyRefused as error:
         return _form(request, back, refused=str(error))
-    sessions.end(request.cookies.get(COOKIE))
+    await run_in_threadpool(sessions.end, request.cookies.get(COOKIE))
+    token = await run_in_threadpool(sessions.begin, key)
     response = RedirectResponse(back or address(request, "/"), 303)
-    _set_cookie(request, response, COOKIE, sessions.begin(key), int(LONGEST_SECONDS))
+    _set_cookie(request, response, COOKIE, token, LONGEST_SECONDS)
     response.delete_cookie(SIGNING_IN, path=_path(request))
     return response
 
@@ -77,7 +78,7 @@ async def sign_in(request: Request, sessions: TheSessions) -> Response:
 @router.post("/page/sign-out")
 async def sign_out(request: Request, sessions: TheSessions) -> Response:
     """End the session."""
-    sessions.end(request.cookies.get(COOKIE))
+    await run_in_threadpool(sessions.end, request.cookies.get(COOKIE))
     response = RedirectResponse(address(request, "/page/sign-in"), 303)
     response.delete_cookie(COOKIE, path=_path(request))
     return response

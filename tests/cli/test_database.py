@@ -19,7 +19,7 @@ def test_an_empty_database_is_migrated_and_used(
     for _ in range(2):
         migrated = sameask("migrate")
         assert migrated.code == 0, migrated.err
-        assert migrated.out.endswith("has the schema 0012\n")
+        assert migrated.out.endswith("has the schema 0013\n")
     made = sameask("keys", "create", "--scope", "read", "--name", "anna")
     assert made.code == 0
     (listed,) = json.loads(sameask("keys", "list", "--json").out)

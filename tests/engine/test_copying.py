@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.engine.scorer import CollectionThresholds
-from app.engine.store import Derived, NewLabel, NewOffer, Store, copy_store
+from app.engine.store import Derived, NewLabel, NewOffer, SessionRecord, Store, copy_store
 from app.engine.store.question_rows import questions
 from app.engine.store.schema import metadata
 from app.errors import CopyFailed, StoreNotEmpty
@@ -62,6 +62,8 @@ def fill(store: Store) -> None:
     store.derived.note(faq.key, "release", Derived(thresholds, np.array([0.1, 0.9], np.float32)))
     store.asked.note(faq.key, ["What?"])
     store.keys.add("0123456789abcdef", b"\x00\x01", ["read", "label"], "anna")
+    session = SessionRecord(b"\x02", "0123456789abcdef", b"\x00\x01", began=1, used=2)
+    store.sessions.add(session, began_from=0, used_from=0, most=9, most_of_key=9)
     store.deliveries.add("gate.decided", {"run": 1}, NOW)
     store.activations.add("one", "digest", "first", "releases/one")
     store.training_runs.start("faq", {"seed": 1})

@@ -87,9 +87,9 @@ def test_a_start_names_the_command_that_makes_the_schema(postgres_url: str) -> N
         Store(postgres_url)
     place = place_of(parsed(postgres_url))
     assert str(refusal.value) == (
-        f"the database {place} has the schema of no version, this version needs 0012: run `sameask migrate`"
+        f"the database {place} has the schema of no version, this version needs 0013: run `sameask migrate`"
     )
-    assert migrate_database(postgres_url) == (place, "0012")
+    assert migrate_database(postgres_url) == (place, "0013")
     with psycopg.connect(postgres_url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0009'")
     with pytest.raises(SchemaOutdated, match=r"has the schema 0009.*: run `sameask migrate`"):
@@ -104,7 +104,7 @@ def test_a_start_names_the_command_that_makes_the_schema(postgres_url: str) -> N
 
 def test_many_that_migrate_at_once_migrate_once(postgres_url: str) -> None:
     outcomes = at_once(*[lambda: migrate_database(postgres_url)] * THREADS)
-    assert outcomes == [(place_of(parsed(postgres_url)), "0012")] * THREADS
+    assert outcomes == [(place_of(parsed(postgres_url)), "0013")] * THREADS
     with closing(Store(postgres_url)) as store:
         assert [(one.key, one.name) for one in store.collections.all()] == [(1, "default")]
 

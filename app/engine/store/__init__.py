@@ -1,5 +1,5 @@
-"""The truth, in SQL: collections, questions and their revisions, labels, keys, training runs, activations, deliveries,
-offers for review and what is derived of their labels.
+"""The truth, in SQL: collections, questions and their revisions, labels, keys, sessions, training runs, activations,
+deliveries, offers for review and what is derived of their labels.
 
 The only room with SQL in it.
 """
@@ -15,6 +15,7 @@ from app.engine.store.label_records import Ending, Given, Label, Labelled, NewLa
 from app.engine.store.offers import Answered, NewOffer, Offer
 from app.engine.store.question_records import Changes, Contents, Copies, Question, Written
 from app.engine.store.run_rows import State, TrainingRun
+from app.engine.store.sessions import SessionRecord
 from app.engine.store.store import Store, migrate_database
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "NewOffer",
     "Offer",
     "Question",
+    "SessionRecord",
     "State",
     "Store",
     "Stored",

@@ -18,6 +18,7 @@ from app.engine.store.questions import Questions
 from app.engine.store.replicas import Replicas
 from app.engine.store.revisions import Revisions
 from app.engine.store.schema import latest_schema
+from app.engine.store.sessions import SessionRecords
 from app.engine.store.sqlite import Sqlite
 from app.engine.store.training_runs import TrainingRuns
 from app.engine.store.vectors import VectorTables
@@ -42,6 +43,7 @@ class Store:
         self.derived = DerivedRecords(self.database, self.collections)
         self.asked = Asked(self.database, self.collections)
         self.keys = KeyRecords(self.database)
+        self.sessions = SessionRecords(self.database)
         self.deliveries = Outbox(self.database)
         self.training_runs = TrainingRuns(self.database, self.collections)
         self.activations = Activations(self.database, self.deliveries)
