@@ -13,6 +13,7 @@ from app.engine.store import Store
 from app.errors import DataDamaged, DataDirectoryInUse, DataDirectoryUnusable
 
 DATABASE = "sameask.db"
+POSTGRES = "postgres"  # the folder of a PostgreSQL of our own, in place of that file
 OWNER_ONLY = 0o700
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,18 @@ def locked(folder: Path, database_url: str | None = None) -> Iterator[Store]:
     """The store in it, for this process alone; or that of the database, and the folder for this process alone.
 
     Raises DataDirectoryInUse, DataDirectoryUnusable; of a database DatabaseUnusable, SchemaOutdated.
+    """
+    if database_url is None:
+        _refuse_replicas(folder)
+    with held(folder), closing(Store(database_url or folder / DATABASE)) as store:
+        yield store
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The folder, which is made if there is none, for this process alone.
+
+    Raises DataDirectoryInUse, DataDirectoryUnusable.
     """
     try:
         folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
@@ -38,8 +51,7 @@ def locked(folder: Path, database_url: str | None = None) -> Iterator[Store]:
     except OSError as error:
         raise DataDirectoryUnusable(f"can't use the data directory {folder}: {error}") from error
     try:
-        with closing(Store(database_url or folder / DATABASE)) as store:
-            yield store
+        yield
     finally:
         lock.release()
 
@@ -56,10 +68,20 @@ def shared(folder: Path, database_url: str | None = None) -> Iterator[Store]:
         with closing(Store(database_url)) as store:
             yield store
         return
+    _refuse_replicas(folder)
     if not _is_current(folder / DATABASE):
         _prepare(folder)
     with closing(Store(folder / DATABASE, prepare=False)) as store:
         yield store
+
+
+def _refuse_replicas(folder: Path) -> None:
+    """Raise DataDirectoryUnusable for the folder of `sameask serve --replicas`: its store is no file of ours."""
+    if (folder / POSTGRES).exists():
+        raise DataDirectoryUnusable(
+            f"the data directory {folder} is one of `sameask serve --replicas`; while that runs,"
+            " the address that it prints, in SAMEASK_DATABASE_URL, leads to the store"
+        )
 
 
 def _warn_if_readable(folder: Path) -> None:

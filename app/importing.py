@@ -7,6 +7,7 @@ with their files, and what they had written stays written.
 import asyncio
 import logging
 import os
+import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Coroutine, Iterator, Sequence
@@ -104,7 +105,8 @@ class Imports:
         self._batch = min(BATCH, settings.max_upsert)
         self._folder = settings.data_dir / FOLDER
         self._imports: OrderedDict[int, Import] = OrderedDict()
-        self._last_number = 0
+        # so that no other server over the same store has an import of this number
+        self._last_number = secrets.randbelow(2**40)
         shutil.rmtree(self._folder, ignore_errors=True)  # of a server before
 
     def refuse_if_large(self, size: int) -> None:

@@ -79,6 +79,7 @@ ARROWS: dict[str, set[str]] = {
     "app.private_files": set(),
     "app.keys": {"app.scopes", "app.private_files", "app.engine.store", "app.engine.files"},
     "app.data_directory": {"app.engine.store"},
+    "app.replicas": {"app.replicas", "app.data_directory", "app.engine.store"},
     "app.webhook": {"app.webhook", "app.private_files", "app.engine.store"},
     "app.training_runs": {
         "app.training_runs",

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from app.cli.options import AsJson
 from app.cli.terminal import cell, print_json, print_note, print_table
-from app.data_directory import DATABASE, locked
+from app.data_directory import DATABASE, POSTGRES, held, locked
 from app.engine.store import Store, copy_store
 from app.errors import CommandError
+from app.replicas.postgres import running
 
 PLACE = "a data directory, or the address of a PostgreSQL database (postgresql://…)"
 
@@ -24,6 +25,13 @@ def copy(
         str,
         typer.Argument(metavar="TO", help=f"Where to: {PLACE}; nothing may be stored in it."),
     ],
+    replicas: Annotated[
+        bool,
+        typer.Option(
+            "--replicas",
+            help="TO is a data directory of `sameask serve --replicas`; it is made if there is none.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a whole store from a data directory to a PostgreSQL database, or back.
@@ -34,9 +42,14 @@ def copy(
     Releases and snapshots are files, and stay. Whoever lists processes reads addresses: name no password in one, but in
     PGPASSWORD or ~/.pgpass.
     """
-    if "://" not in source and not (Path(source) / DATABASE).is_file():
+    if not _holds_store(source):
         raise CommandError(f"there is no data directory {source}")
-    with _opened(source) as original, _opened(target) as copied:
+    if replicas and ("://" in target or (Path(target) / DATABASE).exists()):
+        raise CommandError(f"--replicas: {target} is no data directory for several processes")
+    with (
+        _opened(source) as original,
+        _opened(target, for_replicas=replicas) as copied,
+    ):
         tables = copy_store(original, copied)
     if as_json:
         print_json([asdict(table) for table in tables])
@@ -50,12 +63,21 @@ def copy(
         print_note(f"{left_out:,} damaged rows were left out; the log names them")
 
 
+def _holds_store(place: str) -> bool:
+    folder = Path(place)
+    return "://" in place or (folder / DATABASE).is_file() or (folder / POSTGRES).is_dir()
+
+
 @contextmanager
-def _opened(place: str) -> Iterator[Store]:
+def _opened(place: str, *, for_replicas: bool = False) -> Iterator[Store]:
     """The store there, which nobody else may use if it is in a data directory."""
+    folder = Path(place)
     if "://" in place:
         with closing(Store(place)) as store:
             yield store
-        return
-    with locked(Path(place)) as store:
-        yield store
+    elif for_replicas or (folder / POSTGRES).exists():
+        with held(folder), running(folder) as url, closing(Store(url)) as store:
+            yield store
+    else:
+        with locked(folder) as store:
+            yield store

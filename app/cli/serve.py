@@ -1,11 +1,14 @@
-"""`sameask serve`: the service, in one process, at one address."""
+"""`sameask serve`: the service at one address, in one process or, with `--replicas`, in several."""
 
 import asyncio
 import gc
+import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 import typer
@@ -13,30 +16,49 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.cli.client import create_app, note_new_data_directory
+from app.cli.listening import authority, listen, share
 from app.cli.logs import log_to_stderr
+from app.cli.replicas import serve_replicas
 from app.cli.terminal import print_note
-from app.errors import AddressInUse, CommandError
+from app.errors import CommandError
 from app.http.connections import limited
 from app.settings import Settings
 
-BACKLOG = 2048  # connections that may wait to be accepted
 SHUTDOWN_SECONDS = 10
 LAST_ANSWERS_SECONDS = 5
+LOOK_SECONDS = 0.01
 KEEP_ALIVE_SECONDS = 75  # 5, as long as httpx trusts an idle connection, would be a race
 
 
 def serve(
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Serve in N processes at one port, over the PostgreSQL of SAMEASK_DATABASE_URL, or else over"
+            " one of its own in the data directory. A process that dies is started again.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(hidden=True)] = 1,  # others' servers have it
+    replica: Annotated[bool, typer.Option(hidden=True)] = False,  # of a parent, which starts it so
 ) -> None:
     """Start the service; SAMEASK_HOST, SAMEASK_PORT and the other settings say how."""
     if workers != 1:
         raise CommandError(
-            "--workers: one process serves a data directory, with its models and indexes; it uses every processor"
+            "--workers: one process serves a data directory, with its models and indexes, and uses every processor;"
+            " --replicas serves in several, over PostgreSQL"
         )
     settings = Settings()
-    with _listen(settings) as listening:
-        log_to_stderr(settings)
-        note_new_data_directory(settings)
+    log_to_stderr(settings)
+    if replicas:
+        serve_replicas(settings, replicas)
+        return
+    if replica:
+        _end_with_parent()
+    with share(settings) if replica else listen(settings) as listening:
+        if not replica:
+            note_new_data_directory(settings)
         app = create_app(settings)
         config = uvicorn.Config(
             app,
@@ -49,7 +71,7 @@ def serve(
             ws="none",
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(app, uvicorn.Server(config), listening))
+            runner.run(_serve(app, uvicorn.Server(config), listening, is_replica=replica))
 
 
 def _server_log_level(settings: Settings) -> str:
@@ -74,17 +96,45 @@ class _Signals:
             signal.raise_signal(number)
 
 
-async def _serve(app: FastAPI, server: uvicorn.Server, listening: socket.socket) -> None:
-    """Answer from the first second, though nobody but orchestrators until the service is open."""
+async def _serve(
+    app: FastAPI, server: uvicorn.Server, listening: socket.socket, *, is_replica: bool = False
+) -> None:
+    """Answer from the first second, though nobody but orchestrators until the service is open. A replica answers from
+    then on: others do meanwhile."""
     signals = _Signals()
-    async with _answering(server, listening) as serving, app.router.lifespan_context(app):
+    async with AsyncExitStack() as stack:
+        if is_replica:
+            await stack.enter_async_context(app.router.lifespan_context(app))
+        serving = await stack.enter_async_context(_answering(server, listening))
+        if not is_replica:
+            await stack.enter_async_context(app.router.lifespan_context(app))
+        while not (server.started or serving.done()):
+            await asyncio.sleep(LOOK_SECONDS)
         signals.is_open = True
-        host, port = listening.getsockname()[:2]
-        address = f"http://{_authority(host, port)}"
-        print_note(f"Sameask answers at {address} (documentation: {address}/docs)")
+        _say_open(listening, is_replica=is_replica)
         _freeze_memory()
         await serving
         await _wait_for_last_answers(server)
+
+
+def _say_open(listening: socket.socket, *, is_replica: bool) -> None:
+    """Tell people, or the parent, which has told them, that the service answers."""
+    if is_replica:
+        typer.echo("open")
+        return
+    address = f"http://{authority(*listening.getsockname()[:2])}"
+    print_note(f"Sameask answers at {address} (documentation: {address}/docs)")
+
+
+def _end_with_parent() -> None:
+    """From now on, end as by SIGTERM when the standard input does."""
+
+    def end() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 @asynccontextmanager
@@ -106,32 +156,7 @@ async def _wait_for_last_answers(server: uvicorn.Server) -> None:
         await asyncio.wait(server.server_state.tasks, timeout=LAST_ANSWERS_SECONDS)
 
 
-def _authority(host: str, port: int) -> str:
-    """Host and port as a URL has them: an address of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _freeze_memory() -> None:
     """Tell the collector that what is loaded by now stays: walking through all of it holds everybody up for 0.3 s."""
     gc.collect()
     gc.freeze()
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Take the address before anything is loaded. Raises AddressInUse.
-
-    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket. With it,
-    an answer waits 40 ms: it is written in two parts, and the client has to acknowledge the first.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise AddressInUse(
-            f"can't listen on {_authority(settings.host, settings.port)} (SAMEASK_PORT): {error.strerror}"
-        ) from error
-    return listening

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli import serve as serve_command
+from app.cli.listening import authority, listen
 from app.engine.release import Release
 from app.errors import AddressInUse
 from app.settings import Settings
@@ -69,7 +69,7 @@ def test_answers_are_not_held_back_by_nagles_algorithm(settings: Settings) -> No
             )
             writer.close()
 
-        listening = serve_command._listen(settings.model_copy(update={"port": port}))
+        listening = listen(settings.model_copy(update={"port": port}))
         async with await asyncio.start_server(accept, sock=listening):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
@@ -87,10 +87,10 @@ def test_an_address_of_ipv6_is_said_in_brackets(
         socket.create_server(("::1", port), family=socket.AF_INET6),
         pytest.raises(AddressInUse) as refused,
     ):
-        serve_command._listen(Settings(port=port, data_dir=tmp_path, release=tiny_release.path))
+        listen(Settings(port=port, data_dir=tmp_path, release=tiny_release.path))
     assert str(refused.value).startswith(f"can't listen on [::1]:{port} (SAMEASK_PORT): ")
-    assert serve_command._authority("::1", 8000) == "[::1]:8000"
-    assert serve_command._authority("127.0.0.1", 8000) == "127.0.0.1:8000"
+    assert authority("::1", 8000) == "[::1]:8000"
+    assert authority("127.0.0.1", 8000) == "127.0.0.1:8000"
 
 
 def test_workers_are_refused_with_the_reason(sameask: Sameask) -> None:
