@@ -22,7 +22,7 @@ RUN .venv/bin/pip install --no-cache-dir -c constraints.txt -e '.[cluster,traini
   && .venv/bin/sameask base all-mpnet-base-v2
 
 FROM python:3.12-slim-bookworm AS runtime
-RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data
+RUN useradd --system --uid 10001 --home-dir /srv/sameask sameask && install -d -m 700 -o 10001 /data /releases
 WORKDIR /srv/sameask
 COPY releases releases
 ENV PATH=/srv/sameask/.venv/bin:$PATH \
