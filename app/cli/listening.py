@@ -36,8 +36,8 @@ def authority(host: str, port: int) -> str:
 def _bound(settings: Settings, *options: int) -> socket.socket:
     """A socket with these options.
 
-    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket, and with
-    it an answer, which is written in two parts, waits 40 ms for the client to acknowledge the first.
+    The protocol is named, though there is only one: asyncio turns Nagle's algorithm off for no other socket. With it,
+    an answer waits 40 ms: it is written in two parts, and the client has to acknowledge the first.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

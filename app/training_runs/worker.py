@@ -62,8 +62,8 @@ class Worker:
         several over a shared database. One that does not work only tells.
 
         `near_pairs(collection, limit)` gives pairs of stored questions, each (id, text), that a label might help; it is
-        called in a thread. `on_end` is awaited once for each run that ended, by one of all processes, also for one that
-        ended while no process was there to tell; after a crash perhaps once more.
+        called in a thread. `on_end` is awaited once for each run that ended, by one of all processes; after a crash
+        perhaps once more. A run may have ended while no process was there to tell.
         """
         self._store = store
         self._settings = settings

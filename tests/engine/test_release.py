@@ -325,7 +325,9 @@ SHORT_AT_MOST = (
 )
 
 
-@pytest.fixture(scope="module", params=["minilm-base", "minilm-quora", "minilm-questions", "minilm-questions-2"])
+@pytest.fixture(
+    scope="module", params=["minilm-base", "minilm-quora", "minilm-questions", "minilm-questions-2"]
+)
 def minilm_release(request: pytest.FixtureRequest) -> Release:
     return Release.open(RELEASES / request.param)
 

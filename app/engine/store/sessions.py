@@ -24,8 +24,10 @@ UNUSED_LONGEST_FIRST = sa.select(sessions.c.digest).order_by(sessions.c.used, se
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """A session by the SHA-256 of its token, the key that began it, and when it began and was last used, in seconds
-    of Unix time."""
+    """A session by the SHA-256 of its token, and the key that began it.
+
+    `began` and `used` (for the last time) are seconds of Unix time.
+    """
 
     digest: bytes
     key_id: str
