@@ -50,7 +50,7 @@ def opened(settings: Settings) -> Iterator[Opened]:
     disable_progress_bar()
     with (
         locked(settings.data_dir, settings.store_url) as store,
-        closing(opener(settings, store)(Release.open(settings.release), False)) as live,
+        closing(opener(settings, store)(Release.open(settings.release), None)) as live,
     ):
         key = store.collections.get(DEFAULT_COLLECTION).key
         live.catch_up(key)

@@ -115,7 +115,9 @@ class LiveRelease:
         options: ServingOptions,
         *,
         is_shadow: bool = False,
+        same_vectors: str | None = None,
     ) -> None:
+        """`same_vectors` is the digest of a release that has the same bi-encoder, and perhaps indexes."""
         self.release = release
         self.models = ServedModels(
             encoder,
@@ -128,7 +130,12 @@ class LiveRelease:
         self.scorer = release.scorer(options.target_precision)
         self.reader = Reader(encoder, classifier)
         self.indexes = open_indexes(
-            store, encoder.dimension, options.snapshot_dir, release.digest, encoder.dtype
+            store,
+            encoder.dimension,
+            options.snapshot_dir,
+            release.digest,
+            encoder.dtype,
+            same_vectors,
         )
         self.users = 0  # requests and catching-up that hold this release; see `in_use`
         self._store = store
@@ -142,13 +149,30 @@ class LiveRelease:
 
     @classmethod
     def open(
-        cls, release: Release, store: Store, options: ServingOptions, *, is_shadow: bool = False
+        cls,
+        release: Release,
+        store: Store,
+        options: ServingOptions,
+        *,
+        beside: Release | None = None,
     ) -> "LiveRelease":
-        """Load a release's models. Indexes are opened by `catch_up`. Raises ModelRefused, BackendRefused."""
+        """Load a release's models: as the live one, or `beside` that as a shadow. Indexes are opened by `catch_up`.
+
+        Raises ModelRefused, BackendRefused.
+        """
+        is_same = beside is not None and beside.encoder_digest == release.encoder_digest
         encoder, classifier = open_models(
             release, options.device, options.backend, options.models_dir
         )
-        return cls(release, encoder, classifier, store, options, is_shadow=is_shadow)
+        return cls(
+            release,
+            encoder,
+            classifier,
+            store,
+            options,
+            is_shadow=beside is not None,
+            same_vectors=beside.digest if beside and is_same else None,
+        )
 
     def close(self) -> None:
         """Finish the batch in progress, refuse the items that wait, save the indexes, and let go of them."""

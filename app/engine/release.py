@@ -11,6 +11,8 @@ Nothing in it is read before its digest has been checked against the manifest, a
     README.md                 the card
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,6 +155,13 @@ class Release:
             self.open_from,
             is_english=list(self.languages) == [ENGLISH],
         )
+
+    @property
+    def encoder_digest(self) -> str:
+        """Of what the bi-encoder is made of: two releases with the same one make the same vectors."""
+        own = [item for item in self.manifest["files"].items() if item[0].startswith(ENCODER)]
+        made_of = json.dumps([sorted(self.base.files.items()), sorted(own)])
+        return hashlib.sha256(made_of.encode()).hexdigest()
 
     def model(self, part: str) -> tuple[Path, Path | None] | None:
         """Folder of the bi-encoder (ENCODER) or the pair classifier (CLASSIFIER), and what is added to its weights.

@@ -52,7 +52,7 @@ def _choose(
         )
     elif latest and (live := _open_latest(catalogue, latest, open_release)):
         return live
-    live = open_release(Release.open(catalogue.own), False)
+    live = open_release(Release.open(catalogue.own), None)
     if latest is None or (is_server and is_changed):
         _note(store, live.release, catalogue)
     return live
@@ -78,7 +78,7 @@ def _open_latest(
     try:
         release = catalogue.open(latest.release)
         if release.digest == latest.digest:
-            return open_release(release, False)
+            return open_release(release, None)
     except (RequestError, ModelRefused) as error:
         log.warning(
             "%s is not served, though it was made live last, but SAMEASK_RELEASE's: %s",

@@ -9,11 +9,11 @@ from app.settings import Settings
 
 SNAPSHOTS = "snapshots"  # the folder of the data directory that holds them
 
-Opener = Callable[[Release, bool], LiveRelease]
+Opener = Callable[[Release, Release | None], LiveRelease]
 
 
 def opener(settings: Settings, store: Store) -> Opener:
-    """A function that opens a release; its second argument says whether as a shadow. It raises ModelRefused."""
+    """A function that opens a release; beside its second argument as a shadow. It raises ModelRefused."""
 
     options = ServingOptions(
         snapshot_dir=settings.data_dir / SNAPSHOTS,
@@ -27,7 +27,7 @@ def opener(settings: Settings, store: Store) -> Opener:
         models_dir=settings.data_dir / "models",
     )
 
-    def open_release(release: Release, is_shadow: bool) -> LiveRelease:
-        return LiveRelease.open(release, store, options, is_shadow=is_shadow)
+    def open_release(release: Release, beside: Release | None) -> LiveRelease:
+        return LiveRelease.open(release, store, options, beside=beside)
 
     return open_release

@@ -157,7 +157,7 @@ class Shadow:
 
     def _load(self) -> LiveRelease:
         """A thread can't be stopped: who ends this waits for it, and finds the release in `_held`."""
-        self._held = self._open_release(self.release, True)
+        self._held = self._open_release(self.release, self._detector.live.release)
         return self._held
 
     async def _stay_near(self, opened: LiveRelease, lacking: int) -> int:

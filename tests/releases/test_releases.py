@@ -561,6 +561,24 @@ def test_the_larger_release_comes_up_beside_the_one_that_ships() -> None:
     assert Settings(release=Path("another")).former_releases == ()
 
 
+async def test_a_shadow_with_the_same_bi_encoder_embeds_nothing_anew(
+    settings: Settings, tiny_release: Release, model: Model
+) -> None:
+    base = Path(tiny_release.base.name)
+    publish_release(settings.data_dir / "releases" / "taught", base, 32, duplicate_from=0.95)
+    async with running(settings) as app:
+        await fill(app.state.detector)
+    async with running(settings) as app:  # what was stored is on the disk now
+        embedded = len(model.seen)
+        await swap(app.state.releases, "taught")
+        assert set(TEXTS.values()).isdisjoint(model.seen[embedded:])  # a probe alone
+        assert await found(app.state.detector) == TEXTS
+        await fill(app.state.detector, {"new": "Is this one new?"})
+        await app.state.releases.roll_back("")
+        await swapped(app.state.releases, TINY)
+        assert await found(app.state.detector) == {**TEXTS, "new": "Is this one new?"}
+
+
 async def test_a_new_data_directory_gets_what_is_shipped_now(updated: Settings) -> None:
     async with running(updated) as app:
         assert app.state.detector.live.release.name == WIDE

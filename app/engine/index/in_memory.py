@@ -164,12 +164,22 @@ def faiss_index_of(index: CollectionIndex) -> Index:
 class IndexesInMemory:
     """The indexes of one release, by collection."""
 
-    def __init__(self, store: Store, dimension: int, folder: Path, vectors_of: str) -> None:
-        """`folder` holds all releases' snapshots; `vectors_of` says which of them hold vectors of this model."""
+    def __init__(
+        self,
+        store: Store,
+        dimension: int,
+        folder: Path,
+        vectors_of: str,
+        same_vectors: str | None = None,
+    ) -> None:
+        """`folder` holds all releases' snapshots; `vectors_of` says which of them hold vectors of this model.
+
+        `same_vectors` says whose vectors are the same, to begin with.
+        """
         self.vectors_of = vectors_of
         self._store = store
         self._dimension = dimension
-        self._snapshots = Snapshots(folder, vectors_of)
+        self._snapshots = Snapshots(folder, vectors_of, same_vectors)
         self._indexes: dict[int, IndexInMemory] = {}
         self._empty: dict[
             int, int

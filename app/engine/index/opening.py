@@ -10,13 +10,23 @@ from app.engine.store import Store
 
 
 def open_indexes(
-    store: Store, dimension: int, folder: Path, digest: str, dtype: str
+    store: Store,
+    dimension: int,
+    folder: Path,
+    digest: str,
+    dtype: str,
+    same_vectors: str | None = None,
 ) -> CollectionIndexes:
-    """The indexes of the release of this digest, whose encoder is run in `dtype`; `folder` is for snapshots."""
+    """The indexes of the release of this digest, whose encoder is run in `dtype`; `folder` is for snapshots.
+
+    Where it has none yet, they begin with those of the release of the digest `same_vectors`, which has the same
+    bi-encoder.
+    """
     of = vectors_of(digest, dtype)
+    same = vectors_of(same_vectors, dtype) if same_vectors else None
     if store.vectors:
-        return SharedIndexes(store, store.vectors, dimension, of)
-    return IndexesInMemory(store, dimension, folder, of)
+        return SharedIndexes(store, store.vectors, dimension, of, same)
+    return IndexesInMemory(store, dimension, folder, of, same)
 
 
 def remove_indexes(store: Store, folder: Path, digest: str) -> None:

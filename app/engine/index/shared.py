@@ -227,13 +227,20 @@ class SharedIndex:
 class SharedIndexes:
     """The indexes of one release, by collection, in one table."""
 
-    def __init__(self, store: Store, tables: VectorTables, dimension: int, vectors_of: str) -> None:
-        """`vectors_of` says which table holds vectors of this model."""
+    def __init__(
+        self,
+        store: Store,
+        tables: VectorTables,
+        dimension: int,
+        vectors_of: str,
+        same_vectors: str | None = None,
+    ) -> None:
+        """`vectors_of` names the table of this model's vectors; `same_vectors`, one of the same to begin with."""
         assert store.replicas
         self.vectors_of = vectors_of
         self._store = store
         self._replicas = store.replicas
-        self._table = tables.open(vectors_of, dimension)
+        self._table = tables.open(vectors_of, dimension, same_vectors)
         self._known = KnownStates()
         self._indexes: dict[int, SharedIndex] = {}
         self._behind: dict[int, int] = {}  # at the last look, by collection: its index's revision

@@ -63,6 +63,12 @@ BEGIN = """
     INSERT INTO index_states SELECT %(of)s, c.key, at.revision, 0
     FROM unnest(%(keys)s::integer[], %(revisions)s::bigint[]) AS at (key, revision)
     JOIN collections c USING (key) ON CONFLICT DO NOTHING"""
+IS_BEGUN = "SELECT EXISTS (SELECT FROM index_states WHERE vectors_of = %(of)s)"
+# One statement sees one moment: vectors, and the revisions at which they are.
+COPY = """
+    WITH copied AS (INSERT INTO {table} SELECT * FROM {other})
+    INSERT INTO index_states SELECT %(of)s, collection_key, revision, size
+    FROM index_states WHERE vectors_of = %(other)s"""
 KEEP = "SELECT FROM collections WHERE key = %(key)s FOR KEY SHARE"
 HELD = """
     SELECT revision, size FROM index_states
@@ -105,14 +111,21 @@ class VectorTables:
         self._driver = driver
         sa.event.listen(driver.engine, "connect", _configure)
 
-    def open(self, vectors_of: str, dimension: int) -> "VectorTable":
-        """The table of what these vectors are made by; it is made where there is none, as is what all of them need."""
+    def open(
+        self, vectors_of: str, dimension: int, same_vectors: str | None = None
+    ) -> "VectorTable":
+        """The table of what these vectors are made by; it is made where there is none, as is what all of them need.
+
+        A new one begins with the vectors of another table, where that is named and there.
+        """
         table = VectorTable(self._driver, vectors_of, dimension)
         with self._driver.writing() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_number('tables')}, 0)")
             self._extend(connection)
             connection.exec_driver_sql(STATES)
             connection.exec_driver_sql(VECTORS.format(table=table.name, dimension=dimension))
+            if same_vectors:
+                _copy(connection, table, same_vectors)
         return table
 
     def _extend(self, connection: sa.Connection) -> None:
@@ -133,6 +146,16 @@ class VectorTables:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_name(vectors_of)}")
             gone = "DELETE FROM index_states WHERE vectors_of = %(of)s"
             connection.exec_driver_sql(gone, {"of": vectors_of})
+
+
+def _copy(connection: sa.Connection, table: "VectorTable", other: str) -> None:
+    """Copy another table's vectors into one that holds none yet. It takes as long as it takes."""
+    of = {"of": table.vectors_of, "other": other}
+    is_begun = connection.exec_driver_sql(IS_BEGUN, of).scalar_one()
+    is_other = connection.exec_driver_sql(IS_BEGUN, {"of": other}).scalar_one()
+    if is_other and not is_begun:
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(COPY.format(table=table.name, other=_name(other)), of)
 
 
 class VectorTable:

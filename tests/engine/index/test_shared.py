@@ -33,9 +33,10 @@ pytestmark = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 def replica(store: Store) -> Open:
     """Opens the indexes of a release as another replica does."""
 
-    def opened(digest: str = DIGEST) -> SharedIndexes:
+    def opened(digest: str = DIGEST, same_vectors: str | None = None) -> SharedIndexes:
         assert store.vectors
-        return SharedIndexes(store, store.vectors, DIMENSION, vectors_of(digest, "float32"))
+        same = vectors_of(same_vectors, "float32") if same_vectors else None
+        return SharedIndexes(store, store.vectors, DIMENSION, vectors_of(digest, "float32"), same)
 
     return opened
 
@@ -74,6 +75,21 @@ def test_other_replica_finds_what_one_has_written_without_catching_up(
     one[1].apply(34, [], NONE, [33])
     assert other[1].vectors([33]) == {}
     assert other[1].search(query, 40)[0] == 34
+
+
+def test_release_with_the_same_vectors_begins_with_those_of_the_other(
+    store: Store, replica: Open
+) -> None:
+    write(store, replica(), 30)
+    same = replica("b" * 64, DIGEST)
+    same.look()
+    revision, (hits,) = same.ready(1).search(unit_vectors(30)[-1:], 1)
+    assert (revision, len(same[1].ids()), hits[0].revision) == (30, 30, 30)
+    write(store, same, 1)
+    assert replica("b" * 64, DIGEST)[1].ids().tolist() == list(range(1, 32))  # copied once
+    for other, of in (("c" * 64, None), ("d" * 64, "e" * 64)):
+        with pytest.raises(NotReady):
+            replica(other, of).ready(1)
 
 
 def test_change_that_begins_elsewhere_is_not_applied(store: Store, replica: Open) -> None:
