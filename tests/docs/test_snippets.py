@@ -42,7 +42,7 @@ PREAMBLE = """set -euo pipefail
 set -o allexport
 curl() { command curl --fail-with-body --max-time 60 "$@"; }
 """
-SECOND = "minilm-quora"
+SECOND = "minilm-questions"
 LABELLED = {"docs/retraining.md"}  # pages that need a label to begin with
 LABEL = {"questions": ["One?", "Two?"], "is_duplicate": True, "by": "anna"}
 
