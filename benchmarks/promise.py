@@ -33,6 +33,7 @@ from app.engine.collection_thresholds import (
     weights_of,
 )
 from app.engine.drawing import STRATA, Plan, draw, plan
+from app.engine.models.backends import TORCH
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.scorer import Scorer
@@ -271,11 +272,13 @@ def cost(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def written(release: Release, side: str, domains: Sequence[str], device: str) -> dict[str, Any]:
+def written(
+    release: Release, side: str, domains: Sequence[str], device: str, backend: str
+) -> dict[str, Any]:
     """Each domain as a collection: labels until each target is supported, by the queue and at random."""
     clusters = read_clusters("report" if side == "report" else "calibration")
     names = domains or sorted({cluster.domain for cluster in clusters})
-    encoder, classifier = open_models(release, device)
+    encoder, classifier = open_models(release, device, backend)
     scorer = release.scorer("0.90")
 
     def read(texts: Sequence[str], pairs: Sequence[tuple[int, int]]) -> Numbers:
@@ -401,6 +404,7 @@ def main() -> None:
     parser.add_argument("--domains", nargs="*", default=[], help="without: all of the side")
     parser.add_argument("--release", type=Path, default=Path("releases/minilm-questions-2"))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--backend", default=TORCH)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     disable_progress_bar()
@@ -414,7 +418,8 @@ def main() -> None:
         figures = cost(Release.open(arguments.release).scorer("0.90"))
     else:
         release = Release.open(arguments.release)
-        figures = written(release, arguments.side, arguments.domains, arguments.device)
+        models = arguments.device, arguments.backend
+        figures = written(release, arguments.side, arguments.domains, *models)
     show(figures, as_json=arguments.json)
 
 
