@@ -35,6 +35,7 @@ from app.settings import Settings
 from benchmarks.corpus import say
 from benchmarks.processes import run, serving
 from training.pairs import read_pairs
+from training.served_scales import other_questions
 from training.written import Cluster, Side, read_across, read_clusters
 
 ROOT = Path(__file__).parent.parent
@@ -113,7 +114,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--release", type=Path, help="folder of a release; else the settings'")
-    parser.add_argument("--side", choices=("train", "calibration", "report"), default="calibration")
+    parser.add_argument("--side", choices=("calibration", "report"), default="calibration")
     parser.add_argument("--stored", type=int, default=10_000, help="questions of other domains")
     parser.add_argument("--demo", action="store_true", help="the example corpus instead")
     parser.add_argument("--pairs", type=Path, help="labelled pairs instead, the first ones asked")
@@ -123,11 +124,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _written(side: Side, count: int) -> tuple[dict[str, str], list[Asked]]:
-    """The side's questions by id, among questions of the other domains; and what is asked of them."""
+    """The side's questions by id, among those of other domains that releases are calibrated among; and what is asked.
+
+    Of pairs with these it was read whether they ask the same, though their clusters differ.
+    """
     clusters = read_clusters(side)
-    domains = {cluster.domain for cluster in clusters}
-    others = [c for c in read_clusters("train") if c.domain not in domains]
-    strangers = [text for cluster in others for text in _texts(cluster)]
+    strangers = other_questions()
     stored: dict[str, str] = {}
     questions: list[Asked] = []
     for number, cluster in enumerate(clusters):
@@ -136,10 +138,6 @@ def _written(side: Side, count: int) -> tuple[dict[str, str], list[Asked]]:
         questions += _asked_of(cluster, id_)
     _fill(stored, strangers, count)
     return stored, questions
-
-
-def _texts(cluster: Cluster) -> list[str]:
-    return [*cluster.same, *(near.text for near in cluster.near_misses)]
 
 
 def _asked_of(cluster: Cluster, id_: str) -> list[Asked]:

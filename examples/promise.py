@@ -25,6 +25,11 @@ DOMAINS = (
     "telecom_internet_provider",
     "online_payments_wallets",
     "retail_banking_cards",
+    "email_calendar_office_suite",
+    "security_privacy_passwords",
+    "printers_phones_hardware",
+    "travel_flights_hotels",
+    "events_tickets_venues",
 )
 BATCH = 100
 AT_ONCE = 20  # pairs that are fetched, and then labelled
@@ -51,7 +56,7 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.95, help="the precision to be promised")
     parser.add_argument("--domains", nargs="*", default=DOMAINS, help="of the written questions")
     parser.add_argument("--clusters", type=int, default=1000, help="of each domain at most")
-    parser.add_argument("--most", type=int, default=1000, help="labels to give at most")
+    parser.add_argument("--most", type=int, default=2500, help="labels to give at most")
     arguments = parser.parse_args()
     key = os.environ.get("SAMEASK_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
