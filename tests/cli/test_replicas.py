@@ -31,6 +31,8 @@ from tests.cli.commands import (
 )
 from tests.serving import free_port, wait_until
 
+START_SECONDS = 180.0  # of a process
+PATIENCE = 60.0  # seconds, for an answer: the processes share two cores with other tests
 pytestmark = pytest.mark.timeout(400)  # three times, libraries are loaded and models opened
 
 KEY = "k" * 32
@@ -63,7 +65,7 @@ class Replicas:
         """The numbers of the processes that answer connections made now."""
         with ExitStack() as stack:
             for _ in range(CONNECTIONS):
-                client = stack.enter_context(httpx.Client(base_url=self.url))
+                client = stack.enter_context(httpx.Client(timeout=PATIENCE, base_url=self.url))
                 assert client.get("/readyz").status_code == 200
             return {child.pid for child in self.children("python") if self._is_connected(child)}
 
@@ -141,12 +143,14 @@ def replicas(folder: Path, tiny_release: Release) -> Iterator[Replicas]:
 
 def write(replicas: Replicas, **texts: str) -> None:
     questions = [{"id": name, "text": text} for name, text in texts.items()]
-    answer = httpx.post(f"{replicas.url}/questions", json={"questions": questions}, headers=BEARER)
+    answer = httpx.post(
+        f"{replicas.url}/questions", json={"questions": questions}, headers=BEARER, timeout=PATIENCE
+    )
     assert answer.status_code == 200, answer.text
 
 
 def text_of(replicas: Replicas, question: str) -> str:
-    answer = httpx.get(f"{replicas.url}/questions/{question}", headers=BEARER)
+    answer = httpx.get(f"{replicas.url}/questions/{question}", headers=BEARER, timeout=PATIENCE)
     return str(answer.json()["text"])
 
 
@@ -160,7 +164,9 @@ def test_both_answer_at_one_port_over_one_store(replicas: Replicas) -> None:
     assert replicas.answering() == both
     for _ in range(CONNECTIONS):
         asked = {"questions": ["how do i share a folder"], "verify": "never"}
-        answer = httpx.post(f"{replicas.url}/duplicates", json=asked, headers=BEARER)
+        answer = httpx.post(
+            f"{replicas.url}/duplicates", json=asked, headers=BEARER, timeout=PATIENCE
+        )
         (result,) = answer.json()["results"]
         assert [candidate["id"] for candidate in result["candidates"]] == ["a"]
 
@@ -184,21 +190,25 @@ def test_one_of_them_trains_and_they_share_releases_and_what_runs_the_models(
 def test_who_signed_in_by_one_is_known_to_the_other_until_they_sign_out(
     replicas: Replicas,
 ) -> None:
-    with httpx.Client(base_url=replicas.url) as browser:
+    with httpx.Client(timeout=PATIENCE, base_url=replicas.url) as browser:
         form = browser.get("/page/sign-in").text
         (token,) = re.findall(r'name="csrf" value="([^"]+)"', form)
         assert browser.post("/page/sign-in", data={"key": KEY, "csrf": token}).status_code == 303
         cookies = dict(browser.cookies)
     seen = set()
     for _ in range(CONNECTIONS):
-        page = httpx.get(replicas.url, cookies=cookies)
+        page = httpx.get(replicas.url, cookies=cookies, timeout=PATIENCE)
         assert page.status_code == 200
         seen |= set(re.findall(r'name="csrf" value="([^"]+)"', page.text))
     (token,) = seen
-    ended = httpx.post(f"{replicas.url}/page/sign-out", cookies=cookies, data={"csrf": token})
+    ended = httpx.post(
+        f"{replicas.url}/page/sign-out", cookies=cookies, data={"csrf": token}, timeout=PATIENCE
+    )
     assert ended.status_code == 303
     for _ in range(CONNECTIONS):
-        page = httpx.get(replicas.url, cookies=cookies, headers={"Accept": "text/html"})
+        page = httpx.get(
+            replicas.url, cookies=cookies, headers={"Accept": "text/html"}, timeout=PATIENCE
+        )
         assert page.status_code == 303
 
 
@@ -206,7 +216,9 @@ def test_one_that_is_killed_comes_back_while_the_other_answers(replicas: Replica
     write(replicas, a="How do I share a folder?")
     killed, other = (child.pid for child in replicas.children("python"))
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: killed not in [child.pid for child in replicas.children("python")])
+    wait_until(
+        lambda: killed not in [child.pid for child in replicas.children("python")], START_SECONDS
+    )
     time.sleep(0.5)  # until the kernel has taken down its sockets, connections there are reset
     began = time.monotonic()
     answers = 0
@@ -215,20 +227,20 @@ def test_one_that_is_killed_comes_back_while_the_other_answers(replicas: Replica
         answers += 1
     assert answers > 10
     (fresh,) = {child.pid for child in replicas.children("python")} - {other}
-    wait_until(lambda: replicas.answering() == {fresh, other})
+    wait_until(lambda: replicas.answering() == {fresh, other}, START_SECONDS)
 
 
 def test_their_database_is_started_again_when_it_is_killed(replicas: Replicas) -> None:
     write(replicas, kept="How do I pay?")
     (killed,) = replicas.children("postgres")
     killed.kill()
-    wait_until(lambda: killed not in replicas.children("postgres"))
+    wait_until(lambda: killed not in replicas.children("postgres"), START_SECONDS)
 
     def is_back() -> bool:
-        answer = httpx.get(f"{replicas.url}/questions/kept", headers=BEARER)
+        answer = httpx.get(f"{replicas.url}/questions/kept", headers=BEARER, timeout=PATIENCE)
         return answer.status_code == 200
 
-    wait_until(is_back)
+    wait_until(is_back, START_SECONDS)
 
 
 def test_a_second_parent_is_refused(replicas: Replicas, sameask: Sameask) -> None:

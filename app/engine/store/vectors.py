@@ -30,10 +30,8 @@ QUERIES_AT_ONCE = 32  # in one statement
 GRAPH_BYTES = 700  # that building a graph takes for a vector, beside the vector
 # It takes as long as it takes, in one process: others would need shared memory, of which containers have little.
 BUILDING = ("statement_timeout = 0", "lock_timeout = 0", "max_parallel_maintenance_workers = 0")
-LEAST_MEMORY_KB, MOST_MEMORY_KB = (
-    65_536,
-    4_194_304,
-)  # that it may take; past that it is built far more slowly
+LEAST_MEMORY_KB = 65_536
+MOST_MEMORY_KB = 4_194_304  # that it may take; past that it is built far more slowly
 
 STATES = """
     CREATE TABLE IF NOT EXISTS index_states (
@@ -63,7 +61,9 @@ BEGIN = """
     INSERT INTO index_states SELECT %(of)s, c.key, at.revision, 0
     FROM unnest(%(keys)s::integer[], %(revisions)s::bigint[]) AS at (key, revision)
     JOIN collections c USING (key) ON CONFLICT DO NOTHING"""
-IS_BEGUN = "SELECT EXISTS (SELECT FROM index_states WHERE vectors_of = %(of)s)"
+BEGINS = """
+    SELECT EXISTS (SELECT FROM index_states WHERE vectors_of = %(other)s)
+    AND NOT EXISTS (SELECT FROM index_states WHERE vectors_of = %(of)s)"""
 # One statement sees one moment: vectors, and the revisions at which they are.
 COPY = """
     WITH copied AS (INSERT INTO {table} SELECT * FROM {other})
@@ -111,12 +111,10 @@ class VectorTables:
         self._driver = driver
         sa.event.listen(driver.engine, "connect", _configure)
 
-    def open(
-        self, vectors_of: str, dimension: int, same_vectors: str | None = None
-    ) -> "VectorTable":
+    def open(self, vectors_of: str, dimension: int, like: str | None = None) -> "VectorTable":
         """The table of what these vectors are made by; it is made where there is none, as is what all of them need.
 
-        A new one begins with the vectors of another table, where that is named and there.
+        A new one begins with the vectors of the table `like`, where that is there.
         """
         table = VectorTable(self._driver, vectors_of, dimension)
         with self._driver.writing() as connection:
@@ -124,8 +122,8 @@ class VectorTables:
             self._extend(connection)
             connection.exec_driver_sql(STATES)
             connection.exec_driver_sql(VECTORS.format(table=table.name, dimension=dimension))
-            if same_vectors:
-                _copy(connection, table, same_vectors)
+            if like:
+                _copy(connection, table, like)
         return table
 
     def _extend(self, connection: sa.Connection) -> None:
@@ -151,9 +149,7 @@ class VectorTables:
 def _copy(connection: sa.Connection, table: "VectorTable", other: str) -> None:
     """Copy another table's vectors into one that holds none yet. It takes as long as it takes."""
     of = {"of": table.vectors_of, "other": other}
-    is_begun = connection.exec_driver_sql(IS_BEGUN, of).scalar_one()
-    is_other = connection.exec_driver_sql(IS_BEGUN, {"of": other}).scalar_one()
-    if is_other and not is_begun:
+    if connection.exec_driver_sql(BEGINS, of).scalar_one():
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(COPY.format(table=table.name, other=_name(other)), of)
 
