@@ -10,20 +10,11 @@ import pytest
 
 from app.engine.store import Store
 from app.engine.store.replicas import LEASE_SECONDS, Replicas
+from tests.clock import Clock
 
 DIMENSION = 4
 
 Make = Callable[..., Replicas]
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -108,7 +99,7 @@ def test_a_row_that_is_not_renewed_counts_no_more_and_is_removed_later(
 
 
 def test_who_was_not_seen_in_time_knows_it_and_doubts_what_it_knew(replica: Make) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     one = replica(clock)
     assert one.lease("old") == 0  # it answers by none yet
     assert _seen(one, "old") == {"old"}

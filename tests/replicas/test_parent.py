@@ -14,20 +14,11 @@ import pytest
 from app.errors import CommandError
 from app.replicas import parent
 from app.replicas.parent import Kept, Replica, environments, keep
+from tests.clock import Clock
 from tests.serving import wait_until
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 ENDS_WITH_PARENT = "echo open; read -r _; exit 0"
-
-
-class Clock:
-    """Seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

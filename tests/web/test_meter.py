@@ -5,16 +5,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from app.web.health import chart
 from app.web.meter import Meter, Period
-
-
-class Clock:
-    """Seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

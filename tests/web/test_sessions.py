@@ -14,24 +14,15 @@ from app.web.sessions import (
     NOTED_SECONDS,
     Sessions,
 )
+from tests.clock import Clock
 
 KEY_ID = "0123456789abcdef"
 KEY = f"sameask_{KEY_ID}_{'5' * 64}"
 
 
-class Clock:
-    """Seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_700_000_000.0)
 
 
 @pytest.fixture
