@@ -20,7 +20,8 @@ from app.engine.index.tally import IndexState, Totals
 from app.engine.store import Store
 from app.engine.store.along import Embed
 from app.engine.store.replicas import Replicas
-from app.engine.store.vectors import IndexRow, VectorTable, VectorTables
+from app.engine.store.vector_tables import VectorTables
+from app.engine.store.vectors import IndexRow, VectorTable
 from app.errors import NotReady, ServiceError
 
 EXACT_LIMIT = (

@@ -21,7 +21,7 @@ from app.engine.store.schema import latest_schema
 from app.engine.store.sessions import SessionRecords
 from app.engine.store.sqlite import Sqlite
 from app.engine.store.training_runs import TrainingRuns
-from app.engine.store.vectors import VectorTables
+from app.engine.store.vector_tables import VectorTables
 
 
 class Store:

@@ -18,36 +18,18 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
 from app.engine.store.driver import Driver
-from app.errors import DatabaseUnusable, NotReady
+from app.errors import NotReady
 
-EF_SEARCH = 192
-# A search goes on where what it found was deleted; hits are sorted by whoever asks.
-SETTINGS = (f"SET hnsw.ef_search = {EF_SEARCH}", "SET hnsw.iterative_scan = relaxed_order")
 GRAPH = "m = 24, ef_construction = 100"
-# What PostgreSQL says: it has no such extension, its user may not make one, a lock took longer than `lock_timeout`.
-LACKS_IT, FORBIDS_IT, WAITED_LONG = "0A000", "42501", "55P03"
+WAITED_LONG = "55P03"  # what PostgreSQL says where a lock took longer than `lock_timeout`
 QUERIES_AT_ONCE = 32  # in one statement
 GRAPH_BYTES = 700  # that building a graph takes for a vector, beside the vector
 # It takes as long as it takes, in one process: others would need shared memory, of which containers have little.
-BUILDING = ("statement_timeout = 0", "lock_timeout = 0", "max_parallel_maintenance_workers = 0")
+UNHURRIED = ("statement_timeout = 0", "lock_timeout = 0")
+BUILDING = (*UNHURRIED, "max_parallel_maintenance_workers = 0")
 LEAST_MEMORY_KB = 65_536
 MOST_MEMORY_KB = 4_194_304  # that it may take; past that it is built far more slowly
 
-STATES = """
-    CREATE TABLE IF NOT EXISTS index_states (
-        vectors_of text NOT NULL,
-        collection_key integer NOT NULL REFERENCES collections (key) ON DELETE CASCADE,
-        revision bigint NOT NULL,
-        size bigint NOT NULL,
-        PRIMARY KEY (vectors_of, collection_key)
-    )"""
-VECTORS = """
-    CREATE TABLE IF NOT EXISTS {table} (
-        collection_key integer NOT NULL REFERENCES collections (key) ON DELETE CASCADE,
-        revision bigint NOT NULL,
-        vector halfvec({dimension}) STORAGE PLAIN NOT NULL,
-        PRIMARY KEY (collection_key, revision)
-    )"""
 ALL = """
     SELECT c.key, s.revision, c.revision AS latest, s.size
     FROM index_states s JOIN collections c ON c.key = s.collection_key
@@ -61,14 +43,6 @@ BEGIN = """
     INSERT INTO index_states SELECT %(of)s, c.key, at.revision, 0
     FROM unnest(%(keys)s::integer[], %(revisions)s::bigint[]) AS at (key, revision)
     JOIN collections c USING (key) ON CONFLICT DO NOTHING"""
-BEGINS = """
-    SELECT EXISTS (SELECT FROM index_states WHERE vectors_of = %(other)s)
-    AND NOT EXISTS (SELECT FROM index_states WHERE vectors_of = %(of)s)"""
-# One statement sees one moment: vectors, and the revisions at which they are.
-COPY = """
-    WITH copied AS (INSERT INTO {table} SELECT * FROM {other})
-    INSERT INTO index_states SELECT %(of)s, collection_key, revision, size
-    FROM index_states WHERE vectors_of = %(other)s"""
 KEEP = "SELECT FROM collections WHERE key = %(key)s FOR KEY SHARE"
 HELD = """
     SELECT revision, size FROM index_states
@@ -103,62 +77,11 @@ class IndexRow(NamedTuple):
     size: int
 
 
-class VectorTables:
-    """The tables of vectors of one database."""
-
-    def __init__(self, driver: Driver) -> None:
-        """Before it connects."""
-        self._driver = driver
-        sa.event.listen(driver.engine, "connect", _configure)
-
-    def open(self, vectors_of: str, dimension: int, like: str | None = None) -> "VectorTable":
-        """The table of what these vectors are made by; it is made where there is none, as is what all of them need.
-
-        A new one begins with the vectors of the table `like`, where that is there.
-        """
-        table = VectorTable(self._driver, vectors_of, dimension)
-        with self._driver.writing() as connection:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_number('tables')}, 0)")
-            self._extend(connection)
-            connection.exec_driver_sql(STATES)
-            connection.exec_driver_sql(VECTORS.format(table=table.name, dimension=dimension))
-            if like:
-                _copy(connection, table, like)
-        return table
-
-    def _extend(self, connection: sa.Connection) -> None:
-        """Have pgvector in the database. Raises DatabaseUnusable where the server lacks it, or forbids that."""
-        try:
-            connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in (LACKS_IT, FORBIDS_IT):
-                raise
-            raise DatabaseUnusable(
-                f"the database {self._driver.place} needs pgvector: have an administrator run"
-                " CREATE EXTENSION vector in it"
-            ) from error
-
-    def drop(self, vectors_of: str) -> None:
-        """Drop a table, if there is one, and let no collection wait for what it lacked."""
-        with self._driver.writing() as connection:
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_name(vectors_of)}")
-            gone = "DELETE FROM index_states WHERE vectors_of = %(of)s"
-            connection.exec_driver_sql(gone, {"of": vectors_of})
-
-
-def _copy(connection: sa.Connection, table: "VectorTable", other: str) -> None:
-    """Copy another table's vectors into one that holds none yet. It takes as long as it takes."""
-    of = {"of": table.vectors_of, "other": other}
-    if connection.exec_driver_sql(BEGINS, of).scalar_one():
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        connection.exec_driver_sql(COPY.format(table=table.name, other=_name(other)), of)
-
-
 class VectorTable:
     """The vectors of all collections' questions by one model."""
 
     def __init__(self, driver: Driver, vectors_of: str, dimension: int) -> None:
-        self.name = _name(vectors_of)
+        self.name = name_of(vectors_of)
         self.vectors_of = vectors_of
         self._driver = driver
         self._engine = driver.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -197,7 +120,7 @@ class VectorTable:
     def catching_up(self, collection_key: int) -> Iterator[None]:
         """Hold what only one process at a time may hold for a collection. It ends with the connection."""
         with self._each_alone() as connection:
-            lock = f"({_number(self.name)}, {collection_key})"
+            lock = f"({lock_number(self.name)}, {collection_key})"
             try:
                 connection.exec_driver_sql(f"SELECT pg_advisory_lock{lock}")
             except DBAPIError as error:
@@ -295,7 +218,7 @@ class VectorTable:
     def looking_after(self) -> Iterator[bool]:
         """Whether this process alone may build and drop graphs, until the context ends."""
         with self._each_alone() as connection:
-            lock = f"({_number('upkeep of ' + self.name)}, 0)"
+            lock = f"({lock_number('upkeep of ' + self.name)}, 0)"
             is_ours = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{lock}").scalar_one()
             try:
                 yield is_ours
@@ -378,20 +301,12 @@ class VectorTable:
         return ids, vectors.astype(np.float32)
 
 
-def _configure(connection: Any, _record: object) -> None:
-    """Set up a new connection of the driver."""
-    with connection.cursor() as cursor:
-        for setting in SETTINGS:
-            cursor.execute(setting)
-    connection.commit()
-
-
-def _name(vectors_of: str) -> str:
+def name_of(vectors_of: str) -> str:
     """The table of what these vectors are made by."""
     return f"vectors_{hashlib.sha256(vectors_of.encode()).hexdigest()[:16]}"
 
 
-def _number(name: str) -> int:
+def lock_number(name: str) -> int:
     """The number by which PostgreSQL knows a lock: 32 bits with a sign."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], signed=True)
 

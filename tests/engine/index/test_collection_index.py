@@ -15,8 +15,7 @@ from app.engine.index.collection_index import CollectionIndex, CollectionIndexes
 from app.engine.index.hit import Hit
 from app.engine.index.opening import open_indexes
 from app.engine.index.tally import Totals
-from app.engine.store import Store
-from app.engine.store import vectors as vectors_module
+from app.engine.store import Store, vector_tables
 from app.errors import NotReady
 
 DIMENSION = 16
@@ -24,7 +23,7 @@ DIGEST = "a" * 64
 ROUNDING = 1e-3  # of half precision
 Vectors = NDArray[np.float32]
 # An exact search of so few costs less than a graph's.
-PREFER_GRAPHS = (*vectors_module.SETTINGS, "SET enable_sort = off")
+PREFER_GRAPHS = (*vector_tables.SETTINGS, "SET enable_sort = off")
 NONE = np.empty((0, DIMENSION), dtype=np.float32)
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
@@ -60,7 +59,7 @@ def fill(indexes: CollectionIndexes, store: Store, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(faiss_index, "EXACT_LIMIT", exact_limit)
         monkeypatch.setattr(shared, "EXACT_LIMIT", exact_limit)
         if store.vectors and exact_limit < count:
-            monkeypatch.setattr(vectors_module, "SETTINGS", PREFER_GRAPHS)
+            monkeypatch.setattr(vector_tables, "SETTINGS", PREFER_GRAPHS)
             store.database.driver.engine.dispose()
         vectors = unit_vectors(count)
         texts = [(f"q{number}", f"question {number}") for number in range(count)]

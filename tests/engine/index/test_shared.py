@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -13,7 +14,7 @@ from app.engine.index import shared
 from app.engine.index.opening import remove_indexes
 from app.engine.index.shared import SharedIndexes
 from app.engine.index.snapshot import vectors_of
-from app.engine.store import Store, vectors
+from app.engine.store import Store, vector_tables, vectors
 from app.errors import NotReady
 from tests.engine.index.test_collection_index import (
     DIGEST,
@@ -90,6 +91,30 @@ def test_release_with_the_same_vectors_begins_with_those_of_the_other(
     for other, of in (("c" * 64, None), ("d" * 64, "e" * 64)):
         with pytest.raises(NotReady):
             replica(other, of).ready(1)
+
+
+def test_copy_that_takes_long_holds_up_no_other_table(
+    store: Store, replica: Open, cluster_url: str
+) -> None:
+    one = replica()
+    write(store, one, 30)
+    copied: list[SharedIndexes] = []
+    copying = threading.Thread(target=lambda: copied.append(replica("b" * 64, DIGEST)))
+    with psycopg.connect(cluster_url) as connection:
+        connection.execute(f"LOCK TABLE {vectors.name_of(one.vectors_of)}")
+        copying.start()
+        wait_until(lambda: waiting(connection) == 1)
+        replica("c" * 64)  # as of a replica that starts meanwhile
+        assert copied == []
+    copying.join()
+    assert copied[0][1].ids().tolist() == list(range(1, 31))
+
+
+def waiting(connection: psycopg.Connection) -> int:
+    """How many locks are waited for."""
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    (row,) = connection.execute(query).fetchall()
+    return int(row[0])
 
 
 def test_change_that_begins_elsewhere_is_not_applied(store: Store, replica: Open) -> None:
@@ -229,7 +254,7 @@ def test_search_asks_the_graph(
     store: Store, replica: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each query of a search does, where exact search costs more, as it does in a large collection."""
-    monkeypatch.setattr(vectors, "SETTINGS", PREFER_GRAPHS)
+    monkeypatch.setattr(vector_tables, "SETTINGS", PREFER_GRAPHS)
     store.database.driver.engine.dispose()
     one = replica()
     write(store, one, 200)
