@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from app.engine.index.shared import SharedIndexes
-from app.engine.models.backends import TORCH
+from app.engine.models.backends import AUTO
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.store import Store
@@ -148,7 +148,7 @@ def database(address: str | None) -> Iterator[str]:
 
 def encode(texts: Sequence[str], file: Path, release: Path) -> None:
     """Write the vectors of the questions, in no order."""
-    encoder, _ = open_models(Release.open(release), "cpu", TORCH)
+    encoder, _ = open_models(Release.open(release), "cpu", AUTO)
     say(f"encoding {len(texts):,} questions")
     vectors = encoder.encode(texts)
     np.save(file, vectors[np.random.default_rng(SEED).permutation(len(vectors))])

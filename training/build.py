@@ -196,7 +196,7 @@ def _documents(
         on_report.append(_figures(source, evidence, measured.scale, progress))
     shown = [*measured.report, measured.tune][0]
     pictures: dict[str, bytes | Path] = {
-        **_curves(recipe.parent),  # of what is not trained anew
+        **_curves(recipe),  # of what is not trained anew
         **plots(shown, measured.scale, recipe.models or {}),
     }
     from_similarity = measured.scales.open_from
@@ -263,14 +263,15 @@ def _described(source: Source) -> dict[str, Any]:
     }
 
 
-def _curves(parent: Release | None) -> dict[str, Path]:
-    """The pictures of a parent's training."""
-    if not parent:
+def _curves(recipe: Recipe) -> dict[str, Path]:
+    """The pictures of the parent's training, of the parts that come from it."""
+    if not recipe.parent:
         return {}
     pictures = {}
-    for name in parent.manifest["files"]:
-        if name.startswith("training-"):
-            pictures[name] = parent.path / name
+    for part in recipe.models or (ENCODER, CLASSIFIER):
+        name = f"training-{part}.png"
+        if name in recipe.parent.manifest["files"]:
+            pictures[name] = recipe.parent.path / name
     return pictures
 
 

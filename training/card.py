@@ -127,6 +127,8 @@ def _models(manifest: Mapping[str, Any], *, with_classifier: bool) -> str:
         "",
     ]
     for part, steps in manifest["training"].items():
+        if not steps:
+            lines.append(f"- {part}: the base's as it is")
         for name, settings in steps.items():
             words = ", ".join(f"{key} {value}" for key, value in settings.items())
             lines.append(f"- {part}, `{name}`: {words}")

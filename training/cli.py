@@ -142,6 +142,7 @@ def questions_command(
     report_pairs: option.ReportPairs = None,
     start: option.NewStart = None,
     teacher: option.ClassifierTeacher = None,
+    encoder: option.EncoderAsIs = None,
     limit: option.EpochPairs = None,
     epochs: option.EpochCount = Effort.epochs,
     near: option.NearPairs = Effort.near,
@@ -162,6 +163,7 @@ def questions_command(
         report,
         start,
         _release(teacher),
+        encoder,
         Effort(epochs, limit, near, batch_size, device),
     )
     _show(make_questions_release(given, out, ProgressWriter()))

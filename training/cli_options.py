@@ -131,6 +131,13 @@ ClassifierTeacher = Annotated[
         help="A release whose classifier says how probable a duplicate each pair is, half and half with its label.",
     ),
 ]
+EncoderAsIs = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="A model, named as a base is, that is the bi-encoder as it is, in place of the parent's.",
+    ),
+]
 EpochCount = Annotated[
     int,
     typer.Option(

@@ -2,7 +2,8 @@
 
 The bi-encoder learns to find paraphrases, from the base. The classifier goes on from the parent's, over some epochs of
 the mix. Or a new classifier, perhaps a larger one, learns from the mix beside the parent's bi-encoder; or the parent's
-learns what a larger one says of the mix. Calibration and thresholds are those that hold for domains left out.
+learns what a larger one says of the mix. A larger model may be the bi-encoder, as it is. Calibration and thresholds are
+those that hold for domains left out.
 """
 
 import math
@@ -26,7 +27,7 @@ from app.errors import CommandError
 from training.build import Recipe, Source, make_release
 from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
-from training.objectives import Examples, ObjectiveName
+from training.objectives import Examples, ObjectiveName, Part
 from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
 from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
@@ -81,12 +82,13 @@ class Given:
     report: Sequence[Source]
     start: str | None = None  # a model, named as a base is, that a new classifier starts from
     teacher: Release | None = None  # whose classifier says how probable a duplicate each pair is
+    encoder: str | None = None  # a model, named as a base is, that is the bi-encoder as it is
     effort: Effort = Effort()
 
     @property
     def keeps_encoder(self) -> bool:
         """Whether the bi-encoder is the parent's as it is, so that what it embedded need not be embedded again."""
-        return self.start is not None or self.teacher is not None
+        return not self.encoder and (self.start is not None or self.teacher is not None)
 
 
 def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
@@ -100,13 +102,14 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     clusters = read_clusters("train")
     ingredients = _ingredients(given, clusters, work, progress)
     epochs = _epochs(given, ingredients)
-    encoder = _kept_encoder(given.parent) if given.keeps_encoder else None
+    models: dict[Part, Path] = {}
+    if given.keeps_encoder:
+        models[ENCODER] = _kept_encoder(given.parent)
     print_mix(epochs[0], clusters)
     progress.phase("training")
-    models = {
-        ENCODER: encoder or _encoder(given, clusters, work, progress),
-        CLASSIFIER: _classifier(given, epochs, work, progress),
-    }
+    if not given.keeps_encoder and not given.encoder:
+        models[ENCODER] = _encoder(given, clusters, work, progress)
+    models[CLASSIFIER] = _classifier(given, epochs, work, progress)
     progress.phase("measuring")
     return make_release(_recipe(given, epochs, models, work), out, "auto", progress)
 
@@ -314,7 +317,7 @@ def _written_pairs(chances: random.Random) -> list[LabelledPair]:
 
 
 def _recipe(
-    given: Given, epochs: Sequence[Epoch], models: Mapping[str, Path], work: Path
+    given: Given, epochs: Sequence[Epoch], models: Mapping[Part, Path], work: Path
 ) -> Recipe:
     names = ["training/data/written/train"]
     names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
@@ -337,14 +340,16 @@ def _recipe(
         near = len(kept(work / TAUGHT).pairs) - count
         judging |= {"teacher": given.teacher.name, "near": near}
         training[CLASSIFIER] = {"distill-classifier": judging}
-    if given.keeps_encoder:
+    if given.encoder:
+        training[ENCODER] = {}
+    elif given.keeps_encoder:
         training[ENCODER] = (given.parent.manifest["training"] or {}).get(ENCODER, {})
     else:
         training[ENCODER] = {
             "mnrl": {"pairs": "paraphrases", "learning_rate": FINDING_RATE, "keep": KEEP}
         }
     return Recipe(
-        base=given.parent.base.name,
+        base=given.encoder or given.parent.base.name,
         classifier_base=given.start,
         train=learnt,
         tune=Source("training/data/written/calibration", asked_pairs("calibration")),

@@ -10,6 +10,7 @@ import pytest
 
 from app.engine.bases import WEIGHTS, BaseModel
 from app.engine.files import sha256
+from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
@@ -184,6 +185,37 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
     recipe = Recipe(made.base.name, Source("", []), [], bits=3, parent=made)
     assert recipe.bases == {ENCODER: str(tiny_model), CLASSIFIER: str(larger)}
     assert replace(recipe, bits=None).bases[CLASSIFIER] == str(tiny_model)
+
+
+def test_a_larger_model_may_be_the_bi_encoder_as_it_is(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is added to it, nothing of its training is told, and its vectors are the model's own."""
+    small(monkeypatch)
+    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
+    first = publish_release(tmp_path / "first", tiny_model, 32, classifier=classifier)
+    parent = make_questions_release(
+        Given(first, None, None, None, []), tmp_path / "parent", ProgressWriter()
+    )
+    larger = build_tiny_model(tmp_path / "larger", seed=7)
+    as_it_is = str(larger)
+    given = Given(parent, None, None, None, [], as_it_is, None, as_it_is, Effort(1, 64))
+    made = make_questions_release(given, tmp_path / "made", ProgressWriter())
+    assert (
+        made.base
+        == made.classifier_base
+        == BaseModel(as_it_is, {WEIGHTS: sha256(larger / WEIGHTS)})
+    )
+    assert made.model(ENCODER) == (larger, None)
+    assert "classifier_base" not in made.manifest
+    assert made.manifest["training"]["encoder"] == {}
+    assert "- encoder: the base's as it is\n" in (made.path / "README.md").read_text("utf-8")
+    assert "training-encoder.png" in parent.manifest["files"]
+    assert "training-encoder.png" not in made.manifest["files"]
+    encoder, opened = open_models(made, "cpu")
+    assert opened
+    texts = ["How do I pay?", "Where is it?"]
+    assert np.array_equal(encoder.encode(texts), Encoder.open(larger, "cpu").encode(texts))
 
 
 def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
