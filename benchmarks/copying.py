@@ -2,35 +2,32 @@
 
     python benchmarks/copying.py --pairs train.tsv.gz dev.tsv.gz
 
-Questions come from the files of labelled pairs, and each pair is a label. They are written by the command that imports.
-What came back is compared with the original by `sqlite3` itself, row by row: it prints how many rows differ, of all
-tables. It exits with 1 where any does.
+Questions come from the files of labelled pairs, and each pair is a label. What came back is compared with the original
+by `sqlite3` itself, row by row: it prints how many rows differ, of all tables. It exits with 1 where any does.
 
 PostgreSQL is one of this script's own on a socket; it writes to the disk before it says so.
 """
 
 import argparse
-import csv
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from app.data_directory import DATABASE
+from app.data_directory import DATABASE, locked
+from app.engine.store import DEFAULT_COLLECTION, NewLabel
 from app.engine.text import folded
-from app.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.cluster import database
-from benchmarks.corpus import ids_of, read_questions, say, show
-from benchmarks.processes import SAMEASK, run
+from benchmarks.corpus import WRITE_BATCH, ids_of, read_questions, say, show
+from benchmarks.processes import SAMEASK
 from training.pairs import read_pairs
 
 BY = "benchmark"
@@ -41,7 +38,7 @@ def main() -> None:
     options = _options()
     with TemporaryDirectory() as folder, database(None) as address:
         data, back = Path(folder) / "data", Path(folder) / "back"
-        report = _import(options, data, Path(folder))
+        report = _fill(options, data)
         there, report["seconds there"] = _copy(str(data), address)
         again, report["seconds back"] = _copy(address, str(back))
         report["digests agree"] = there == again
@@ -62,29 +59,24 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _import(options: argparse.Namespace, data: Path, folder: Path) -> dict[str, Any]:
-    """Questions and labels into the data directory, by the commands that people use."""
+def _fill(options: argparse.Namespace, data: Path) -> dict[str, Any]:
+    """Write questions and labels into a new data directory's store; nothing is embedded."""
     texts = read_questions(options.pairs, options.limit)
-    known = set(texts)
-    pairs = [pair for file in options.pairs for pair in read_pairs(file)]
+    ids = {text: name for name, text in ids_of(texts)}
+    pairs = dict.fromkeys(pair for file in options.pairs for pair in read_pairs(file))
     labels = [
-        (pair.question1, pair.question2, int(pair.is_duplicate))
+        NewLabel(pair.is_duplicate, BY, ids=(ids[pair.question1], ids[pair.question2]))
         for pair in pairs
-        if known.issuperset(pair.texts) and folded(pair.question1) != folded(pair.question2)
+        if ids.keys() >= set(pair.texts) and folded(pair.question1) != folded(pair.question2)
     ]
-    settings = Settings(data_dir=data)
-    files = {"import": folder / "questions.csv", "labels": folder / "labels.csv"}
-    _write(files["import"], ("id", "text"), ids_of(texts))
-    _write(files["labels"], ("question1", "question2", "is_duplicate"), labels)
-    say(f"importing {len(texts):,} questions and {len(labels):,} labels")
-    run(settings, "import", str(files["import"]))
-    run(settings, "labels", "import", str(files["labels"]), "--by", BY)
+    say(f"writing {len(texts):,} questions and {len(labels):,} labels")
+    rows = ids_of(texts)
+    with locked(data) as store:
+        for start in range(0, len(rows), WRITE_BATCH):
+            store.questions.upsert(DEFAULT_COLLECTION, rows[start : start + WRITE_BATCH])
+        for start in range(0, len(labels), WRITE_BATCH):
+            store.labels.write(DEFAULT_COLLECTION, labels[start : start + WRITE_BATCH])
     return {"questions": len(texts), "labels": len(labels)}
-
-
-def _write(file: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        csv.writer(opened).writerows([columns, *rows])
 
 
 def _copy(source: str, target: str) -> tuple[list[dict[str, Any]], float]:
