@@ -27,7 +27,7 @@ from app.errors import CommandError
 from training.build import Recipe, Source, make_release
 from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
-from training.objectives import Examples, ObjectiveName, Part
+from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
 from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
@@ -102,7 +102,7 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     clusters = read_clusters("train")
     ingredients = _ingredients(given, clusters, work, progress)
     epochs = _epochs(given, ingredients)
-    models: dict[Part, Path] = {}
+    models: dict[str, Path] = {}
     if given.keeps_encoder:
         models[ENCODER] = _kept_encoder(given.parent)
     print_mix(epochs[0], clusters)
@@ -317,7 +317,7 @@ def _written_pairs(chances: random.Random) -> list[LabelledPair]:
 
 
 def _recipe(
-    given: Given, epochs: Sequence[Epoch], models: Mapping[Part, Path], work: Path
+    given: Given, epochs: Sequence[Epoch], models: Mapping[str, Path], work: Path
 ) -> Recipe:
     names = ["training/data/written/train"]
     names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
