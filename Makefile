@@ -54,7 +54,7 @@ OVER_POSTGRESQL := tests/engine/index tests/engine/test_shared_live_release.py t
   tests/engine/test_training_runs.py tests/engine/test_activations.py tests/engine/test_state_machine.py tests/engine/test_gone_collections.py \
   tests/test_keys.py tests/test_detector.py tests/promises tests/webhook tests/http tests/web/test_questions.py tests/web/test_review.py tests/cli/test_database.py tests/releases tests/test_agreement.py
 test-cluster: $(VENV)/.installed-dev ## the tests of what is stored, and of what is asked over HTTP, over PostgreSQL; servers and primaries killed for FAULT_SECONDS
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_STORE=postgresql $(BIN)/python -m pytest -q -n 2 --dist worksteal $(OVER_POSTGRESQL) -m "not slow"
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TEST_STORE=postgresql $(BIN)/python -m pytest -q -n 2 --dist worksteal $(OVER_POSTGRESQL) -m "not slow and not data_directory"
 	HF_HUB_OFFLINE=1 FAULT_SECONDS=$(or $(FAULT_SECONDS),120) $(BIN)/python -m pytest -q -s tests/cluster
 
 durability: $(VENV)/.installed-dev ## kill -9 at ROUNDS random moments, and see that nothing acknowledged is lost

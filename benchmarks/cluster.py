@@ -47,6 +47,7 @@ SERVER = {  # as one of production has them
     "fsync": "on",
     "full_page_writes": "on",
     "max_wal_size": "4GB",
+    "autovacuum": "on",
 }
 
 

@@ -1,8 +1,9 @@
 """One server over a data directory, one over PostgreSQL, and two replicas over the same PostgreSQL, asked by wrk.
 
 Each question asked is a stored one with a number behind it, so that none is stored word for word, and none is asked
-twice; the cache of embeddings is off. `p50` is of one connection. `requests per second` is of all connections together;
-of two replicas, each is asked over half of them. All run on one machine: more replicas than it has cores gain nothing.
+twice. `p50` is of one connection. `requests per second` is of all connections together; of two replicas, each is asked
+over half of them. `cached per second` is the same of 200 questions whose embeddings each server still has, so that the
+model takes no time. All run on one machine: more replicas than it has cores gain nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,12 @@ from typing import Any
 
 from app.settings import Settings
 from benchmarks.corpus import say
-from benchmarks.load import Asking, Load, by_wrk
+from benchmarks.load import Asking, by_wrk
 from benchmarks.processes import Served, serving
-from benchmarks.servers import NO_CACHE, SETTINGS, Corpus, fill, write_lines
+from benchmarks.servers import SETTINGS, Corpus, fill, write_lines
 
 WARM_UP_SECONDS = 2
+CACHED = 200  # questions that are asked again and again
 BEFORE, AFTER = '{"questions": ["', '"], "verify": "never"}'
 
 
@@ -36,7 +38,7 @@ def compare_served(
     """
     corpus = Corpus(texts, folder)
     write_lines(corpus)
-    alone = Settings(data_dir=folder / "alone", release=release.resolve(), **SETTINGS, **NO_CACHE)
+    alone = Settings(data_dir=folder / "alone", release=release.resolve(), **SETTINGS)
     replicas = [
         alone.model_copy(update={"data_dir": folder / name, "database_url": database})
         for name in ("one", "two")
@@ -50,8 +52,8 @@ def compare_served(
     rows: list[dict[str, Any]] = []
     for part, (name, settings) in enumerate(asked.items(), 1):
         with _all_serving(settings) as servers:
-            lone, together = _measure(servers, corpus, part, seconds, connections)
-        rows.append(_row(name, lone, together, rows[0] if rows else None))
+            rows.append(_measure(name, servers, corpus, part, seconds, connections))
+        rows[-1] |= _ratios(rows)
         say(rows[-1])
     return rows
 
@@ -63,33 +65,42 @@ def _all_serving(settings: Sequence[Settings]) -> Iterator[list[Served]]:
 
 
 def _measure(
-    servers: Sequence[Served], corpus: Corpus, part: int, seconds: int, connections: int
-) -> tuple[Load, list[Load]]:
-    """What the first did over one connection, and what each did over its share of all."""
+    name: str,
+    servers: Sequence[Served],
+    corpus: Corpus,
+    part: int,
+    seconds: int,
+    connections: int,
+) -> dict[str, Any]:
+    """What the first did over one connection, and all together over theirs."""
     askings = [Asking(f"{server.url}/duplicates", BEFORE, AFTER) for server in servers]
     for asking in askings:
         by_wrk(asking, corpus.lines, 1, WARM_UP_SECONDS, 100 * part)
-    lone = by_wrk(askings[0], corpus.lines, 1, seconds, 100 * part + 1)
+        by_wrk(asking, corpus.lines, connections, WARM_UP_SECONDS, 100 * part, CACHED)
     share = max(1, connections // len(servers))
-    with ThreadPoolExecutor(len(servers)) as threads:
-        loads = [
-            threads.submit(by_wrk, asking, corpus.lines, share, seconds, 100 * part + number)
-            for number, asking in enumerate(askings, 2)
-        ]
-    return lone, [load.result() for load in loads]
 
+    def together(pool: int) -> float:
+        with ThreadPoolExecutor(len(servers)) as threads:
+            loads = [
+                threads.submit(by_wrk, asking, corpus.lines, share, seconds, 100 * part + n, pool)
+                for n, asking in enumerate(askings, 2)
+            ]
+        return sum(load.result().requests_per_second for load in loads)
 
-def _row(
-    name: str, lone: Load, together: Sequence[Load], first: dict[str, Any] | None
-) -> dict[str, Any]:
-    per_second = sum(load.requests_per_second for load in together)
-    row: dict[str, Any] = {
+    lone = by_wrk(askings[0], corpus.lines, 1, seconds, 100 * part + 1)
+    return {
         "server": name,
         "p50_ms": lone.p50_ms,
-        "requests_per_second": per_second,
+        "cached_per_second": together(CACHED),
+        "requests_per_second": together(0),
     }
-    first = first or row
-    return row | {
-        "p50_ratio": lone.p50_ms / first["p50_ms"],
-        "requests_ratio": per_second / first["requests_per_second"],
+
+
+def _ratios(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Of the last row to the first, and to the one before."""
+    first, before, last = rows[0], rows[max(0, len(rows) - 2)], rows[-1]
+    return {
+        "p50_ratio": last["p50_ms"] / first["p50_ms"],
+        "cached_ratio": last["cached_per_second"] / first["cached_per_second"],
+        "cached_ratio_to_row_before": last["cached_per_second"] / before["cached_per_second"],
     }

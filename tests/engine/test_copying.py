@@ -96,6 +96,18 @@ def test_a_store_goes_to_postgresql_and_back_and_is_the_same(
     assert there[0].table == "collections"
 
 
+def test_a_copy_in_postgresql_is_searched_by_its_indexes_at_once(
+    file: Store, database: Store
+) -> None:
+    """PostgreSQL knows how many rows there are; it would guess until it next vacuums the table."""
+    fill(file)
+    copy_store(file, database)
+    rows = len(content(database)["questions"])
+    with database.database.reading() as connection:
+        known = "SELECT reltuples FROM pg_class WHERE relname = 'questions'"
+        assert connection.exec_driver_sql(known).scalar_one() == rows
+
+
 def test_numbers_go_on_where_they_were(file: Store, database: Store, other_file: Store) -> None:
     fill(file)
     copy_store(file, database)

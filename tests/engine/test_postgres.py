@@ -61,10 +61,9 @@ def at_once(*actions: Callable[[], object]) -> list[Any]:
 def end_connections(postgres: Postgres, url: str) -> None:
     """End every connection to a database, as an administrator does, or a server that is started again."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            [url.partition("@/")[2].partition("?")[0]],
-        )
+        database = [url.partition("@/")[2].partition("?")[0]]
+        theirs = "FROM pg_stat_activity WHERE datname = %s"
+        connection.execute(f"SELECT pg_terminate_backend(pid, 10_000) {theirs}", database)
 
 
 def _read_and_be_cut_off(store: Store, postgres: Postgres, url: str) -> None:

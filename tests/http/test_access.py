@@ -543,6 +543,7 @@ def test_in_place_no_key_is_needed(settings: Settings) -> None:
         assert client.get("/collections/default").status_code == 200
 
 
+@pytest.mark.data_directory
 def test_a_damaged_key_is_refused_as_such_and_others_open(settings: Settings) -> None:
     with shared(settings.data_dir, settings.store_url) as store:
         (kept, key), (_, other) = make_key(store, [KeyScope.READ]), make_key(store, [KeyScope.READ])
@@ -560,6 +561,7 @@ def test_a_damaged_key_is_refused_as_such_and_others_open(settings: Settings) ->
         assert client.get("/collections").status_code == 401
 
 
+@pytest.mark.data_directory
 def test_a_known_key_is_let_in_without_a_thread_and_out_at_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

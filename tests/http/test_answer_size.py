@@ -203,6 +203,7 @@ def test_of_many_questions_that_a_label_links_no_more_are_held_than_an_answer_go
     assert peak < MOST_HELD
 
 
+@pytest.mark.data_directory
 def test_questions_that_were_hit_are_read_no_further_than_an_answer_goes(store: Store) -> None:
     count = 4 * READ_AT_ONCE
     store.questions.upsert("default", [(f"q{n}", f"{n} {LONG}") for n in range(count)])

@@ -10,6 +10,7 @@ from app.engine.models.encoder import Encoder
 from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings
+from tests.backend import WITHIN
 from tests.conftest import publish_release, wait_until_ready
 from tests.serving import PROBLEM, SAME_WORDS, ask, revision, watched_model, write
 
@@ -42,7 +43,7 @@ def test_candidates_are_the_nearest_by_dot_product_the_most_similar_first(
     candidates = ask(client, ASKED)["results"][0]["candidates"]
     assert [c["id"] for c in candidates] == list(_expected(tiny_encoder))
     assert [c["similarity"] for c in candidates] == pytest.approx(
-        list(_expected(tiny_encoder).values()), abs=1e-6
+        list(_expected(tiny_encoder).values()), abs=WITHIN
     )
     assert [c["text"] for c in candidates] == [STORED[c["id"]] for c in candidates]
 
@@ -214,7 +215,7 @@ def test_each_question_is_answered_in_its_place_repeats_alike(
         similarities = _expected(tiny_encoder, result["question"])
         assert [c["id"] for c in result["candidates"]] == list(similarities)
         assert [c["similarity"] for c in result["candidates"]] == pytest.approx(
-            [*similarities.values()], abs=1e-6
+            [*similarities.values()], abs=WITHIN
         )
 
 
@@ -247,7 +248,7 @@ def test_texts_of_which_the_model_reads_the_same_are_review_at_most(client: Test
     ):
         best = result["candidates"][0]
         assert (best["id"], best["verdict"], result["verdict"]) == (id_, "review", "review")
-        assert best["similarity"] == pytest.approx(1.0, abs=1e-6)
+        assert best["similarity"] == pytest.approx(1.0, abs=WITHIN)
         assert best["reasons"][0]["code"] == code
         assert best["truncated"] == result["truncated"] == (id_ == "cut")
     (cut, _, skull) = (r["candidates"][0]["reasons"][0] for r in ask(client, *asked)["results"])

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -110,6 +111,7 @@ def test_readyz_tells_how_far_the_indexes_are(client: TestClient) -> None:
     }
 
 
+@pytest.mark.data_directory
 def test_readyz_is_503_while_an_index_catches_up(settings: Settings) -> None:
     with _catching_up(settings) as (client, model):
         response = client.get("/readyz")
@@ -134,6 +136,7 @@ def test_readyz_is_503_while_an_index_catches_up(settings: Settings) -> None:
         ]
 
 
+@pytest.mark.data_directory
 def test_while_an_index_catches_up_the_rest_answers(settings: Settings) -> None:
     with _catching_up(settings) as (client, _):
         refused = client.post("/duplicates", json={"questions": ["Something else?", f"{MARKER}?"]})

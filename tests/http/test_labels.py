@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from app.engine.models.encoder import Encoder
 from app.main import create_app
 from app.settings import Settings
+from tests.backend import WITHIN
 from tests.conftest import publish_release, wait_until_ready
 from tests.serving import PROBLEM, ask, watched_model, write
 from tests.tiny_model import build_tiny_classifier
@@ -125,7 +126,7 @@ def test_a_must_link_is_offered_first_even_where_no_search_finds_it(
         assert found["france"]["verdict"] == "duplicate"
     vectors = tiny_encoder.encode([ASKED, FARTHEST])
     similarity = float(vectors[0] @ vectors[1])
-    assert found["france"]["similarity"] == pytest.approx(similarity, abs=1e-6)
+    assert found["france"]["similarity"] == pytest.approx(similarity, abs=WITHIN)
     assert found["france"]["probability"] == pytest.approx(
         1 / (1 + np.exp(90 - 100 * similarity)), rel=1e-3
     )
@@ -233,7 +234,9 @@ def test_beside_an_exact_match_what_labels_link_to_it_is_offered(
     }
     assert (found["can"]["similarity"], found["can"]["label"]) == (1.0, None)
     vectors = tiny_encoder.encode([NEAREST, FARTHEST])
-    assert found["france"]["similarity"] == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-6)
+    assert found["france"]["similarity"] == pytest.approx(
+        float(vectors[0] @ vectors[1]), abs=WITHIN
+    )
     assert found["france"]["label"]["by"] == "anna"
     assert list(candidates(client, NEAREST, top_k=2)) == ["can", "france"]
     assert list(candidates(client, NEAREST, exclude_ids=["france"])) == ["can", "laptop"]

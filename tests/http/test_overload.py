@@ -20,6 +20,7 @@ from app.engine.models.pair_classifier import PairClassifier
 from app.engine.models.tokens import Tokens
 from app.main import create_app
 from app.settings import Settings
+from tests.backend import WITHIN
 from tests.conftest import publish_release, wait_until_ready
 from tests.serving import (
     PATIENCE_SECONDS,
@@ -186,7 +187,7 @@ def test_after_the_rush_everybody_has_the_right_answer(crowd: Crowd, tiny_encode
         }
         assert result["question"] == text
         assert similarities == pytest.approx(
-            dict(zip(STORED, (stored @ vector).tolist(), strict=True)), abs=1e-6
+            dict(zip(STORED, (stored @ vector).tolist(), strict=True)), abs=WITHIN
         )
 
 
@@ -257,6 +258,7 @@ def test_a_connection_that_closes_takes_its_texts_along(settings: Settings) -> N
         assert not {"Left one?", "Left two?"} & set(model.seen)
 
 
+@pytest.mark.data_directory
 def test_writes_past_the_limit_are_refused_and_not_done(crowd: Crowd) -> None:
     def written(id_: str) -> "Future[Any]":
         return crowd.post("/questions", {"questions": [{"id": id_, "text": f"What is {id_}?"}]})
@@ -278,6 +280,7 @@ def test_writes_past_the_limit_are_refused_and_not_done(crowd: Crowd) -> None:
     assert written("third").result().json()["revision"] == 5
 
 
+@pytest.mark.data_directory
 def test_writes_do_not_take_the_room_of_questions(crowd: Crowd) -> None:
     writing = crowd.post(
         "/questions", {"questions": [{"id": str(n), "text": f"Number {n}?"} for n in range(10)]}

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.engine.models.encoder import Encoder
+from tests.backend import WITHIN
 from tests.serving import PROBLEM, SAME_WORDS, ask, watched_model, write
 
 TEXTS = [
@@ -147,10 +148,10 @@ def test_it_says_what_duplicates_says_of_the_same_pair(client: TestClient) -> No
     scores = _score(client, *((TEXTS[0], stored[c["id"]]) for c in candidates))
     assert sorted(c["id"] for c in candidates) == sorted(stored)
     assert [s["similarity"] for s in scores] == pytest.approx(
-        [c["similarity"] for c in candidates], abs=1e-6
+        [c["similarity"] for c in candidates], abs=WITHIN
     )
     assert [s["probability"] for s in scores] == pytest.approx(
-        [c["probability"] for c in candidates], abs=1e-4
+        [c["probability"] for c in candidates], abs=100 * WITHIN
     )
     assert [s["verdict"] for s in scores] == [c["verdict"] for c in candidates]
 

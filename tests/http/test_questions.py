@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from app.engine.models.encoder import Encoder
 from app.main import create_app
 from app.settings import Settings
+from tests.backend import WITHIN
 from tests.conftest import wait_until_ready
 from tests.serving import PROBLEM, app_of, ask, detector_of, revision, served, write
 
@@ -145,7 +146,7 @@ def test_an_update_replaces_the_text_and_its_vector(
     vectors = tiny_encoder.encode([asked, *texts.values()])
     similarities = dict(zip(texts, (vectors[1:] @ vectors[0]).tolist(), strict=True))
     assert {c["id"]: c["text"] for c in candidates} == texts
-    assert {c["id"]: c["similarity"] for c in candidates} == pytest.approx(similarities, abs=1e-6)
+    assert {c["id"]: c["similarity"] for c in candidates} == pytest.approx(similarities, abs=WITHIN)
     assert ask(client, "can i cancel MY order?")["results"][0]["candidates"][0]["similarity"] < 1.0
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -37,6 +38,7 @@ def _ending(app: FastAPI) -> Iterator[tuple[uvicorn.Server, str]]:
         thread.join()
 
 
+@pytest.mark.data_directory
 def test_who_asks_gets_a_problem_and_who_wrote_the_revision(settings: Settings) -> None:
     app = create_app(settings)
     writing = {"questions": [{"id": "a", "text": HELD}]}

@@ -140,12 +140,13 @@ class SharedIndex:
         """Held by the one thread of the one replica that may `open` and `apply`."""
         return self._catching_up()
 
-    def look(self) -> None:
-        """See how far it is."""
+    def look(self) -> bool:
+        """See how far it is; False where it is not there: nobody began it, or its collection was deleted."""
         doubts = self._known.doubts
         row = self._table.state(self.key)
         if row:
             self._known.note(row, doubts)
+        return row is not None
 
     def open(self) -> None:
         """See how far it is; begin it where nobody has."""
@@ -162,12 +163,11 @@ class SharedIndex:
         since: int | None = None,
     ) -> None:
         """Move to `revision` in one transaction. Raises NotReady where another replica is at work on it, which can only
-        be if this one lost its connection."""
+        be if this one lost its connection. Of a collection that was deleted meanwhile nothing is kept."""
         begins_at = self.revision if since is None else since
         if self._table.apply(self.key, begins_at, revision, added, vectors, removed):
             self.unpurged += revision - begins_at
-        self.look()
-        if self.revision < revision:
+        if self.look() and self.revision < revision:
             raise NotReady("another replica is changing the index of this collection")
 
     def caught_up(self) -> None:
@@ -255,8 +255,10 @@ class SharedIndexes:
 
     @property
     def totals(self) -> Totals:
-        """What they are known to add up to."""
-        return self._known.totals
+        """What they are known to add up to. None is ready while nobody would wait for this replica's answers."""
+        totals = self._known.totals
+        may_answer = self._replicas.lease(self.vectors_of) is not None
+        return totals if may_answer else replace(totals, ready=0)
 
     def look(self) -> Totals:
         """What they add up to, with what other replicas did."""
@@ -266,7 +268,7 @@ class SharedIndexes:
             self._known.note(row, doubts)
         for key in self._known.keys() - {row.collection_key for row in rows}:
             self._let_go(key)
-        return self._known.totals
+        return self.totals
 
     def all(self) -> Sequence[SharedIndex]:
         """Every index that was asked for."""

@@ -96,7 +96,7 @@ class Collections:
         if self._totals and self._totals[0] == version:
             return self._totals[1]
         with self._database.reading() as connection:
-            stored = Stored(*connection.execute(TOTALS).one())
+            stored = Stored(*map(int, connection.execute(TOTALS).one()))  # a sum is a Decimal there
         self._totals = None if version is None else (version, stored)
         return stored
 

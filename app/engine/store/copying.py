@@ -41,6 +41,9 @@ def copy_store(source: Store, target: Store) -> list[Copied]:
         for table in NUMBERED:
             number = source.database.driver.last_number(there, table)
             target.database.driver.continue_from(here, table, number)
+        if target.vectors:  # else PostgreSQL would look at every row until it is next vacuumed
+            names = ", ".join(table.name for table in _tables())
+            here.exec_driver_sql(f"ANALYZE {names}")
     return copied
 
 

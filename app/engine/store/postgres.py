@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from math import inf
+from select import POLLIN, poll
+from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +35,11 @@ from app.errors import (
 POOL_SIZE, MORE = 8, 16  # connections that are kept, and that may be made beside them
 FREE_SECONDS = 10  # to wait for one that is free
 CONNECT_SECONDS = 5
+UNASKED_SECONDS = 1  # after its use, a connection that is open is lent without asking the server
+USED_AT = "used at"  # in the pool's record of a connection
+PREPARED_FROM = (
+    1  # times that a connection ran a statement before: PostgreSQL plans it no more then
+)
 SILENT_SECONDS = 10  # without a sign that what was sent arrived: the server's machine is gone
 TIMEOUTS = {  # milliseconds
     "statement_timeout": 60_000,
@@ -66,6 +74,8 @@ class Postgres:
         )
         self._is_closed = False
         sa.event.listen(self.engine, "checkin", self._close_if_late)
+        sa.event.listen(self.engine, "checkin", _note_use)
+        sa.event.listen(self.engine, "checkout", self._refuse_if_lost)
         self._error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
 
     def prepare(self, begin: Begin) -> None:  # noqa: ARG002
@@ -160,6 +170,22 @@ class Postgres:
         if number:
             connection.execute(sa.select(sa.func.setval(_sequence(table, key.name), number)))
 
+    def _refuse_if_lost(self, connection: Any, record: Any, _lent: object) -> None:
+        """Have the pool replace a connection that the server closed, or that was long idle and answers no more.
+
+        A closed one can be read from: its end. To ask each one each time would take as long as a statement.
+        """
+        waiting = poll()
+        waiting.register(connection, POLLIN)
+        is_quiet = not waiting.poll(0)
+        was_used = monotonic() - record.info.get(USED_AT, -inf) < UNASKED_SECONDS
+        if is_quiet and was_used:
+            return
+        try:
+            self.engine.dialect.do_ping(connection)
+        except self._error as error:
+            raise sa.exc.DisconnectionError from error
+
     def _close_if_late(self, connection: Any, _record: object) -> None:
         if self._is_closed and connection is not None:
             connection.close()
@@ -173,6 +199,11 @@ class Postgres:
             self.close()
             words = f"can't use the database {self.place}: {reason(error)}"
             raise DatabaseUnusable(words) from None  # the cause may quote the address
+
+
+def _note_use(_connection: object, record: Any) -> None:
+    if record is not None:
+        record.info[USED_AT] = monotonic()
 
 
 def parsed(url: str) -> sa.URL:
@@ -217,12 +248,13 @@ def _make_engine(address: sa.URL) -> sa.Engine:
     }
     arguments["options"] = " ".join(f"-c {name}={value}" for name, value in TIMEOUTS.items())
     given = {name: value for name, value in arguments.items() if name not in address.query}
+    given["prepare_threshold"] = PREPARED_FROM
     return sa.create_engine(
         address,
         pool_size=POOL_SIZE,
         max_overflow=MORE,
         pool_timeout=FREE_SECONDS,
-        pool_pre_ping=True,
+        pool_use_lifo=True,  # the one used last has most of its statements prepared
         hide_parameters=True,
         connect_args=given,
     )

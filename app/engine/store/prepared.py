@@ -3,7 +3,8 @@
 SQLAlchemy takes five times as long to run a statement as SQLite does.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,12 +34,21 @@ class Prepared:
         self, connection: sa.Connection, values: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """The rows, by column, for these values of the parameters. Raises KeyError if one is missing."""
+        return self._compiled(connection).rows(connection, values)
+
+    def rows_of_each(
+        self, connection: sa.Connection, values: Sequence[Mapping[str, Any]]
+    ) -> list[list[dict[str, Any]]]:
+        """The rows for each of several values; a server is asked for all of them at once."""
+        return self._compiled(connection).rows_of_each(connection, values)
+
+    def _compiled(self, connection: sa.Connection) -> "_Compiled":
         dialect = connection.dialect
         compiled = self._by_dialect.get(dialect.name)
         if compiled is None:
             compiled = _Compiled(self._query, self._table, dialect)
             self._by_dialect[dialect.name] = compiled
-        return compiled.rows(connection, values)
+        return compiled
 
 
 class _Compiled:
@@ -63,12 +73,25 @@ class _Compiled:
     def rows(
         self, connection: sa.Connection, values: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
+        yield from self._read(driver_of(connection).execute(self._sql, self._given(values)))
+
+    def rows_of_each(
+        self, connection: sa.Connection, values: Sequence[Mapping[str, Any]]
+    ) -> list[list[dict[str, Any]]]:
+        driver = driver_of(connection)
+        at_once = driver.pipeline() if hasattr(driver, "pipeline") else nullcontext()
+        with at_once:
+            cursors = [driver.execute(self._sql, self._given(one)) for one in values]
+        return [list(self._read(cursor)) for cursor in cursors]
+
+    def _given(self, values: Mapping[str, Any]) -> Any:
         given = {**self._constants, **values}
         if self._places is None:
-            parameters: Any = {name: given[name] for name in self._binds}
-        else:
-            parameters = [given[name] for name in self._places]
-        for raw in driver_of(connection).execute(self._sql, parameters):
+            return {name: given[name] for name in self._binds}
+        return [given[name] for name in self._places]
+
+    def _read(self, cursor: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+        for raw in cursor:
             row = dict(zip(self._names, raw, strict=True))
             for name, process in self._processors:
                 row[name] = process(row[name])

@@ -214,10 +214,15 @@ class Questions:
         distinct = {words.text: words.digest for words in worded}
         most = MOST_IDS + 1 + len(excluded)
         found = {}
+        named_by_text = {
+            text: {"key": collection_key, "of_words": digest_, "of_text": text}
+            for text, digest_ in distinct.items()
+        }
         with self._database.reading() as connection:
-            for text, digest_ in distinct.items():
-                named = {"key": collection_key, "of_words": digest_, "of_text": text}
-                rows = list(COPIES.rows(connection, {**named, "most": most}))
+            each = COPIES.rows_of_each(
+                connection, [{**named, "most": most} for named in named_by_text.values()]
+            )
+            for (text, named), rows in zip(named_by_text.items(), each, strict=True):
                 sound = self._mapper.sound(rows)
                 ids = [row["id"] for row in sound if row["revision"] not in excluded]
                 if not ids:

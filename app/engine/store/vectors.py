@@ -247,7 +247,8 @@ class VectorTable:
                 f" USING hnsw (vector halfvec_ip_ops) WITH ({GRAPH})"
                 f" WHERE collection_key = {collection_key}"
             )
-            connection.exec_driver_sql(f"ANALYZE {self.name}")  # or searches may pass it by
+            # Or searches may pass it by, and read every row of the questions, until PostgreSQL next vacuums them.
+            connection.exec_driver_sql(f"ANALYZE {self.name}, questions")
 
     def drop_graph(self, collection_key: int) -> None:
         """Let searches look at every vector of a collection again."""
