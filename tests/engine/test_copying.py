@@ -108,6 +108,14 @@ def test_a_copy_in_postgresql_is_searched_by_its_indexes_at_once(
         assert connection.exec_driver_sql(known).scalar_one() == rows
 
 
+def test_totals_are_whole_numbers_in_either(file: Store, database: Store) -> None:
+    """PostgreSQL adds up to a Decimal, which is no number in JSON."""
+    fill(file)
+    copy_store(file, database)
+    assert file.collections.totals() == database.collections.totals()
+    assert type(database.collections.totals().questions) is int
+
+
 def test_numbers_go_on_where_they_were(file: Store, database: Store, other_file: Store) -> None:
     fill(file)
     copy_store(file, database)

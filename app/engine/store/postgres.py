@@ -37,9 +37,7 @@ FREE_SECONDS = 10  # to wait for one that is free
 CONNECT_SECONDS = 5
 UNASKED_SECONDS = 1  # after its use, a connection that is open is lent without asking the server
 USED_AT = "used at"  # in the pool's record of a connection
-PREPARED_FROM = (
-    1  # times that a connection ran a statement before: PostgreSQL plans it no more then
-)
+PREPARED_FROM = 1  # runs of a statement on a connection, after which it is prepared there
 SILENT_SECONDS = 10  # without a sign that what was sent arrived: the server's machine is gone
 TIMEOUTS = {  # milliseconds
     "statement_timeout": 60_000,
