@@ -11,9 +11,12 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from pydantic import SecretStr
 
 from app.engine.store import NewLabel, Store, migrate_database
+from app.engine.store.collections import NAMED
+from app.engine.store.database import Database
 from app.engine.store.postgres import parsed, place_of
 from app.engine.store.prepared import driver_of
 from app.engine.store.schema import metadata
@@ -306,6 +309,20 @@ def test_an_id_of_64_bits_is_looked_up(replicas: list[Store]) -> None:
     assert replicas[0].labels.page("default", 2**63 - 1, 10) == []
 
 
+def test_who_asks_once_begins_no_transaction(cluster_url: str) -> None:
+    def status(database: Database) -> TransactionStatus:
+        with database.asking() as connection:
+            assert len(list(NAMED.rows(connection, {"called": "default"}))) == 1
+            found: TransactionStatus = driver_of(connection).info.transaction_status
+            return found
+
+    with closing(Store(cluster_url)) as store:
+        assert status(store.database) == TransactionStatus.IDLE
+        with store.view():
+            assert status(store.database) == TransactionStatus.INTRANS
+        assert status(store.database) == TransactionStatus.IDLE
+
+
 # Connections that are lost
 
 
@@ -384,6 +401,18 @@ def test_errors_of_the_server_become_ours(
     with pytest.raises(error), transaction() as connection:
         connection.exec_driver_sql(raising)
     assert replicas[0].collections.get("default").revision == 0
+
+
+@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03"])
+def test_a_server_that_ends_or_begins_is_one_that_cant_be_reached(
+    replicas: list[Store], code: str
+) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$"
+    with (
+        pytest.raises(DatabaseUnavailable, match="can't be reached"),
+        replicas[0].database.reading() as connection,
+    ):
+        connection.exec_driver_sql(raising)
 
 
 def test_a_fault_of_ours_stays_one(replicas: list[Store]) -> None:

@@ -83,7 +83,7 @@ class Collections:
 
     def get(self, name: str) -> Collection:
         """Raises CollectionNotFound, DataDamaged."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             return self.find(connection, name)
 
     def all(self) -> list[Collection]:
@@ -102,7 +102,7 @@ class Collections:
 
     def revision(self, collection_key: int) -> int | None:
         """The revision of the collection with this key; None: no such collection."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             return self.latest_revision(connection, collection_key)
 
     def revisions(self, collection_keys: Iterable[int]) -> dict[int, int]:

@@ -69,6 +69,18 @@ class Database:
             finally:
                 self._of_thread.connection = None
 
+    @contextmanager
+    def asking(self) -> Iterator[sa.Connection]:
+        """A connection for one statement, which sees one moment by itself; within a view, the same view.
+
+        Raises DataDamaged, DatabaseUnavailable.
+        """
+        if outer := getattr(self._of_thread, "connection", None):
+            yield outer
+            return
+        with self.driver.translated_errors(), self.driver.lent_once() as connection:
+            yield connection
+
     def writing(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that is written whole or not at all.
 

@@ -32,6 +32,9 @@ class Driver(Protocol):
     def lent(self) -> AbstractContextManager[sa.Connection]:
         """A connection for reading, in a transaction that sees one moment."""
 
+    def lent_once(self) -> AbstractContextManager[sa.Connection]:
+        """A connection for one statement that reads: a server is asked for no transaction around it."""
+
     def writing(self) -> AbstractContextManager[sa.Connection]:
         """A connection in a transaction that may write; errors are translated."""
 

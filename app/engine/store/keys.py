@@ -56,7 +56,7 @@ class KeyRecords:
 
     def get(self, key_id: str) -> Key | None:
         """The key with this id, revoked or not. Raises DataDamaged."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             row = self._mapper.first(connection, WITH_ID, {"wanted": key_id})
         if row is None:
             return None
@@ -75,7 +75,7 @@ class KeyRecords:
 
     def exist(self) -> bool:
         """Whether a key was ever made, revoked and damaged ones included."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             return connection.execute(ANY).first() is not None
 
     def revoke(self, key_id: str) -> Key:

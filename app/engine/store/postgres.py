@@ -49,7 +49,7 @@ LOCKS = 0x5A3EA5  # the first number of the advisory locks that are ours
 DISK_FULL = "53100"
 DAMAGED = "XX"  # begins the codes of data and indexes that are corrupted
 PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")  # begin those that may be otherwise soon
-UNDEFINED_TABLE = "42P01"
+GONE = ("57P01", "57P02", "57P03")  # it ends, has crashed, or is not there yet
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Postgres:
         self._views = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+        self._alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._is_closed = False
         sa.event.listen(self.engine, "checkin", self._close_if_late)
         sa.event.listen(self.engine, "checkin", _note_use)
@@ -107,6 +108,12 @@ class Postgres:
     def lent(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that sees one moment. One that was lost while nobody used it is replaced."""
         with self._views.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def lent_once(self) -> Iterator[sa.Connection]:
+        """A connection for one statement, so that beginning and ending a transaction takes no trips."""
+        with self._alone.connect() as connection:
             yield connection
 
     @contextmanager
@@ -262,9 +269,11 @@ def _meant_by(error: Exception) -> SameaskError | None:
     """The error of ours that the server's means, if it means one."""
     original = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(original, "sqlstate", None)
-    if code is None:  # no answer, or none any more
-        is_lost = type(original).__name__ in ("OperationalError", "ConnectionTimeout")
-        return DatabaseUnavailable("the database can't be reached") if is_lost else None
+    unanswered = type(original).__name__ in ("OperationalError", "ConnectionTimeout")
+    if code in GONE or (code is None and unanswered):
+        return DatabaseUnavailable("the database can't be reached")
+    if code is None:
+        return None
     if code == DISK_FULL:
         return StorageFull("the database's disk is full: nothing was written")
     if code.startswith(DAMAGED):

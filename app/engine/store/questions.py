@@ -218,7 +218,7 @@ class Questions:
             text: {"key": collection_key, "of_words": digest_, "of_text": text}
             for text, digest_ in distinct.items()
         }
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             each = COPIES.rows_of_each(
                 connection, [{**named, "most": most} for named in named_by_text.values()]
             )
@@ -236,7 +236,7 @@ class Questions:
 
     def read(self, collection_key: int, revisions: Sequence[int]) -> dict[int, Question]:
         """The versions with these revisions, replaced ones included; deleted ones are absent."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             rows = self._mapper.any_of(
                 connection, collection_key, "revision", revisions, NOT_DELETED
             )

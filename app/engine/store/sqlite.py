@@ -76,7 +76,7 @@ class Sqlite:
         self._commits = CommitCounter(path)
         self._eraser = Eraser(path)
         self._is_prepared = False
-        self.lent = self.views.lent
+        self.lent = self.lent_once = self.views.lent
         self.translated_errors = translated_errors
         self.version = self._commits.value
         self.erase_soon = self._eraser.erase_soon
