@@ -15,6 +15,7 @@ from app.engine.index.opening import remove_indexes
 from app.engine.index.shared import SharedIndexes
 from app.engine.index.snapshot import vectors_of
 from app.engine.store import Store, vector_tables, vectors
+from app.engine.store.replicas import LEASE_SECONDS
 from app.errors import NotReady
 from tests.engine.index.test_collection_index import (
     DIGEST,
@@ -174,6 +175,31 @@ def test_lock_ends_with_the_connection_that_held_it(store: Store, replica: Open)
         )
         with other[1].catching_up:
             pass
+
+
+def test_nothing_is_ready_while_nobody_would_wait_for_this_replica(
+    store: Store, replica: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.replicas
+    one = replica()
+    write(store, one, 3)
+    now = 100.0
+    monkeypatch.setattr(store.replicas, "_clock", lambda: now)
+
+    def be_seen() -> None:
+        assert store.replicas
+        store.replicas.be_seen([one.vectors_of], [], lambda tables: one.doubt() if tables else None)
+
+    be_seen()
+    assert one.look().ready == 1
+    now += LEASE_SECONDS + 1
+    assert (one.totals.ready, one.totals.questions) == (0, 3)
+    with pytest.raises(NotReady):
+        one[1].search(unit_vectors(1), 1)
+    be_seen()
+    assert one.totals.ready == 0  # others may have written meanwhile
+    assert one.look().ready == 1
+    assert one[1].search(unit_vectors(1), 1)[0] == 3
 
 
 def test_collections_that_do_not_move_on_were_left_behind(store: Store, replica: Open) -> None:
