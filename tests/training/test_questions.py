@@ -1,6 +1,5 @@
 """The release for questions of any domain: its parts, and the command over a tiny base."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,14 @@ import pytest
 
 from app.engine.bases import WEIGHTS, BaseModel
 from app.engine.files import sha256
+from app.engine.models.backends import TORCH
 from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier, build_tiny_model
-from training import questions, served_scales
+from training import questions, served_scales, teacher
 from training.build import Recipe, Source
 from training.elsewhere import PUBLIC_SETS, Portion
 from training.pairs import LabelledPair
@@ -112,35 +112,39 @@ def some(side: Side) -> list[Cluster]:
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few clusters, few pairs."""
+    """Few clusters, few pairs; and no measuring of backends, which takes longer than all else."""
     for name, count in SMALL.items():
         monkeypatch.setattr(questions, name, count)
     for room in (questions, served_scales):
         monkeypatch.setattr(room, "read_clusters", some)
     monkeypatch.setattr(served_scales, "OTHERS", 40)
+    for asks_a_teacher in (questions, teacher):
+        monkeypatch.setattr(asks_a_teacher, "AUTO", TORCH)
 
 
-def test_a_release_is_made(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A bi-encoder and a classifier of its own, on the parent's base, after two epochs."""
-    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
-    parent = publish_release(tmp_path / "parent", tiny_model, 32, classifier=classifier)
-    small(monkeypatch)
-    out = tmp_path / "made"
-    given = Given(parent, None, None, None, [])
-    made = make_questions_release(given, out, ProgressWriter())
-    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
-    learnt = manifest["training"]["classifier"]["cross-encoder"]
-    assert made.by_pair
-    assert manifest["parent"] == "parent"
-    assert learnt["epochs"] == 2
+@pytest.fixture(scope="module")
+def parent(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A bi-encoder and a classifier of its own, on the base of a release called `first`."""
+    folder = tmp_path_factory.mktemp("made")
+    classifier = build_tiny_classifier(tiny_model, folder / "classifier", 1)
+    first = publish_release(folder / "first", tiny_model, 32, classifier=classifier)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        small(monkeypatch)
+        given = Given(first, None, None, None, [])
+        return make_questions_release(given, folder / "parent", ProgressWriter())
+
+
+def test_a_release_is_made_in_two_epochs(parent: Release) -> None:
+    folder = parent.path.parent
+    assert parent.by_pair
+    assert parent.manifest["parent"] == "first"
+    assert parent.manifest["training"]["classifier"]["cross-encoder"]["epochs"] == 2
     before, after = (
-        PairClassifier.open(folder, "cpu").score([("a b", "a c")])
-        for folder in (classifier, tmp_path / ".made.training" / "classifier" / "best")
+        PairClassifier.open(one, "cpu").score([("a b", "a c")])
+        for one in (folder / "classifier", folder / ".parent.training" / "classifier" / "best")
     )
     assert before != pytest.approx(after)
-    assert "How the promise held" in (out / "README.md").read_text("utf-8")
+    assert "How the promise held" in (parent.path / "README.md").read_text("utf-8")
 
 
 def test_the_learning_rate_follows_the_square_root_of_the_batch(tiny_release: Release) -> None:
@@ -154,15 +158,10 @@ def test_the_learning_rate_follows_the_square_root_of_the_batch(tiny_release: Re
 
 
 def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parent: Release, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its difference is from that model, which the release names; the bi-encoder's file is the parent's."""
     small(monkeypatch)
-    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
-    first = publish_release(tmp_path / "first", tiny_model, 32, classifier=classifier)
-    parent = make_questions_release(
-        Given(first, None, None, None, []), tmp_path / "parent", ProgressWriter()
-    )
     larger = build_tiny_model(tmp_path / "larger", seed=7)
     given = Given(parent, None, None, None, [], start=str(larger), effort=Effort(1, 64))
     made = make_questions_release(given, tmp_path / "made", ProgressWriter())
@@ -188,15 +187,10 @@ def test_a_new_classifier_starts_from_another_model_beside_the_same_bi_encoder(
 
 
 def test_a_larger_model_may_be_the_bi_encoder_as_it_is(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parent: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is added to it, nothing of its training is told, and its vectors are the model's own."""
     small(monkeypatch)
-    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier", 1)
-    first = publish_release(tmp_path / "first", tiny_model, 32, classifier=classifier)
-    parent = make_questions_release(
-        Given(first, None, None, None, []), tmp_path / "parent", ProgressWriter()
-    )
     larger = build_tiny_model(tmp_path / "larger", seed=7)
     as_it_is = str(larger)
     given = Given(parent, None, None, None, [], as_it_is, None, as_it_is, Effort(1, 64))
@@ -222,7 +216,7 @@ def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(monkeypatch)
-    parent, teacher = (
+    parent, taught_by = (
         publish_release(
             tmp_path / name,
             tiny_model,
@@ -231,7 +225,7 @@ def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
         )
         for seed, name in enumerate(("parent", "teacher"))
     )
-    given = Given(parent, None, None, None, [], teacher=teacher, effort=Effort(1, 64, near=10))
+    given = Given(parent, None, None, None, [], teacher=taught_by, effort=Effort(1, 64, near=10))
     made = make_questions_release(given, tmp_path / "made", ProgressWriter())
     taught = kept(tmp_path / ".made.training" / "taught.parquet")
     assert taught.teacher is not None
