@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from app.engine.models.opening import open_models
 from app.engine.release import Release
 from app.engine.scorer import Threshold
+from app.settings import Settings
 from training.build import LOGIT_LIMIT
 from training.calibration import fit_scale, fit_threshold
 from training.evaluation import Evidence
@@ -47,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--release", type=Path, default=Path("releases/minilm-quora"))
+    parser.add_argument("--release", type=Path, default=Settings().release)
     parser.add_argument("--target", default="0.90", choices=["0.90", "0.95", "0.98", "0.99"])
     parser.add_argument("--clusters", type=int, default=32, help="of each domain, half to label")
     parser.add_argument("--device", default="cpu")
