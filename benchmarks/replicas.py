@@ -14,7 +14,7 @@ from typing import Any
 
 from app.settings import Settings
 from benchmarks.corpus import say
-from benchmarks.load import Asking, by_wrk
+from benchmarks.load import Asking, by_wrk, one_at_a_time
 from benchmarks.processes import Served, serving
 from benchmarks.servers import SETTINGS, Corpus, fill, write_lines
 
@@ -76,7 +76,7 @@ def _measure(
     askings = [Asking(f"{server.url}/duplicates", BEFORE, AFTER) for server in servers]
     for asking in askings:
         by_wrk(asking, corpus.lines, 1, WARM_UP_SECONDS, 100 * part)
-        by_wrk(asking, corpus.lines, connections, WARM_UP_SECONDS, 100 * part, CACHED)
+        one_at_a_time(asking, _cached(corpus))
     share = max(1, connections // len(servers))
 
     def together(pool: int) -> float:
@@ -94,6 +94,12 @@ def _measure(
         "cached_per_second": together(CACHED),
         "requests_per_second": together(0),
     }
+
+
+def _cached(corpus: Corpus) -> list[str]:
+    """What ask.lua asks with a pool of CACHED."""
+    count = len(corpus.texts)
+    return [f"{corpus.texts[number % count]} {number}" for number in range(1, CACHED + 1)]
 
 
 def _ratios(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from app.engine.store.driver import Driver
 from app.engine.store.vectors import UNHURRIED, VectorTable, lock_number, name_of
 from app.errors import DatabaseUnusable
 
-EF_SEARCH = 192
+EF_SEARCH = 128
 # A search goes on where what it found was deleted; hits are sorted by whoever asks.
 SETTINGS = (f"SET hnsw.ef_search = {EF_SEARCH}", "SET hnsw.iterative_scan = relaxed_order")
 # What PostgreSQL says where it has no such extension, and where its user may not make one.
