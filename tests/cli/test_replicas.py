@@ -38,6 +38,7 @@ pytestmark = pytest.mark.timeout(400)  # three times, libraries are loaded and m
 KEY = "k" * 32
 BEARER = {"Authorization": f"Bearer {KEY}"}
 CONNECTIONS = 24  # by chance all of one process's in one of 2 ** 23 cases
+MANY = 20  # answers of the one that is left
 
 
 @dataclass
@@ -220,12 +221,10 @@ def test_one_that_is_killed_comes_back_while_the_other_answers(replicas: Replica
         lambda: killed not in [child.pid for child in replicas.children("python")], START_SECONDS
     )
     time.sleep(0.5)  # until the kernel has taken down its sockets, connections there are reset
-    began = time.monotonic()
     answers = 0
-    while len(replicas.children("python")) < 2 or time.monotonic() - began < 1:
+    while len(replicas.children("python")) < 2 or answers < MANY:
         assert text_of(replicas, "a") == "How do I share a folder?"
         answers += 1
-    assert answers > 10
     (fresh,) = {child.pid for child in replicas.children("python")} - {other}
     wait_until(lambda: replicas.answering() == {fresh, other}, START_SECONDS)
 
