@@ -80,7 +80,8 @@ def test_easy_labels_do_not_pass(tmp_path: Path) -> None:
     (work / "unlabelled.jsonl").write_text("\n".join(map(json.dumps, near)), "utf-8")
     retrain(work)
     gate = json.loads((work / "result.json").read_text("utf-8"))["gate"]
-    assert gate["outcome"] != "passed", gate
+    assert gate["outcome"] == "failed", gate
+    assert any(reason.startswith(WRITTEN) for reason in gate["reasons"]), gate
     thresholds = json.loads((tmp_path / "new" / "thresholds.json").read_text("utf-8"))["pair"]
     for threshold in thresholds["duplicate"].values():
         begins = threshold["probability"]

@@ -71,7 +71,7 @@ class Database:
 
     @contextmanager
     def asking(self) -> Iterator[sa.Connection]:
-        """A connection for one statement, which sees one moment by itself; within a view, the same view.
+        """A connection for statements that may each see a moment of its own; within a view, the same view.
 
         Raises DataDamaged, DatabaseUnavailable.
         """

@@ -33,7 +33,7 @@ class Driver(Protocol):
         """A connection for reading, in a transaction that sees one moment."""
 
     def lent_once(self) -> AbstractContextManager[sa.Connection]:
-        """A connection for one statement that reads: a server is asked for no transaction around it."""
+        """A connection for statements that read, each by itself: a server is asked for no transaction around them."""
 
     def writing(self) -> AbstractContextManager[sa.Connection]:
         """A connection in a transaction that may write; errors are translated."""

@@ -112,7 +112,7 @@ class Postgres:
 
     @contextmanager
     def lent_once(self) -> Iterator[sa.Connection]:
-        """A connection for one statement, so that beginning and ending a transaction takes no trips."""
+        """A connection on which each statement is by itself: beginning and ending a transaction takes no trips."""
         with self._alone.connect() as connection:
             yield connection
 

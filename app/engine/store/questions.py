@@ -230,7 +230,8 @@ class Questions:
                 count = len(ids)
                 if len(rows) == most:
                     counted = COUNT.where(questions.c.revision.not_in(excluded))
-                    count = connection.execute(counted, named).scalar_one()
+                    counted_later = connection.execute(counted, named).scalar_one()
+                    count = max(count, counted_later)  # some may be deleted meanwhile
                 found[text] = Copies(tuple(ids[:MOST_IDS]), count)
         return found
 
