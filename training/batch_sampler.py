@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Value
 from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch.utils.data import RandomSampler
@@ -73,6 +73,6 @@ class LengthSortedBatches(DefaultBatchSampler):
 def _text_columns(dataset: Dataset) -> list[list[str]]:
     columns = []
     for name, feature in dataset.features.items():
-        if feature.dtype == "string":
+        if feature == Value("string"):
             columns.append(dataset[name][:])
     return columns

@@ -143,6 +143,7 @@ def questions_command(
     start: option.NewStart = None,
     teacher: option.ClassifierTeacher = None,
     encoder: option.EncoderAsIs = None,
+    finding_teacher: option.FindingTeacher = None,
     limit: option.EpochPairs = None,
     epochs: option.EpochCount = Effort.epochs,
     near: option.NearPairs = Effort.near,
@@ -164,6 +165,7 @@ def questions_command(
         start,
         _release(teacher),
         encoder,
+        _release(finding_teacher),
         Effort(epochs, limit, near, batch_size, device),
     )
     _show(make_questions_release(given, out, ProgressWriter()))

@@ -138,10 +138,21 @@ EncoderAsIs = Annotated[
         help="A model, named as a base is, that is the bi-encoder as it is, in place of the parent's.",
     ),
 ]
+FindingTeacher = Annotated[
+    Path | None,
+    typer.Option(
+        "--finding-teacher",
+        exists=True,
+        file_okay=False,
+        help="A release whose bi-encoder shows the parent's base how near questions are.",
+    ),
+]
 EpochCount = Annotated[
     int,
     typer.Option(
-        "--epochs", min=1, help="Mixes, each drawn anew, that the classifier learns from."
+        "--epochs",
+        min=0,
+        help="Mixes, each drawn anew, that the classifier learns from; with 0 it stays the parent's.",
     ),
 ]
 NearPairs = Annotated[

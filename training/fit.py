@@ -23,10 +23,10 @@ from training.objectives import (
     Part,
     sample,
 )
-from training.pairs import LabelledPair
+from training.pairs import LabelledPair, both_texts, duplicates_of
 from training.plan import Plan, claim
 from training.progress_writer import ProgressWriter
-from training.teacher import judge, keep, kept
+from training.teacher import judge, keep, kept, show
 from training.train import averaged, train
 
 JUDGED = "judged.parquet"  # a teacher's probabilities, beside the checkpoints
@@ -157,6 +157,10 @@ class _Training:
         steps = self.plan.steps
         made = augmented(self.pairs, steps.augment, steps.options.seed)
         for_classifier = OBJECTIVES[name].part == CLASSIFIER
+        if self.plan.teacher and name == ObjectiveName.DISTILL_FINDING:
+            rows = both_texts(duplicates_of(self.pairs))
+            shown = show(self.plan.teacher, rows, steps.options.device, self.progress)
+            return Examples(self.pairs, shown=shown)
         if self.plan.teacher and name.startswith("distill"):
             judged = self._judged(self.plan.teacher, made)
             return judged if for_classifier else judged.first(len(judged.pairs) - len(made))

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ IS_DUPLICATE = 0.5  # a label, or a teacher's probability, above it
 SCALE = 20.0  # of cosines in the softmax of `mnrl`
 CACHED_FROM = 65  # pairs in a batch from which `mnrl` is computed in pieces, in less memory
 MINI_BATCH = 64
+LIKE_LENGTH = 16  # texts that are read together in `distill-finding`
 
 Part = Literal["encoder", "classifier"]
 Model = Any  # a SentenceTransformer or a CrossEncoder
@@ -56,16 +58,27 @@ class ObjectiveName(StrEnum):
     JOINT = "joint"
     CROSS_ENCODER = "cross-encoder"
     DISTILL_ENCODER = "distill"
+    DISTILL_FINDING = "distill-finding"
     DISTILL_CLASSIFIER = "distill-classifier"
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Questions with a teacher's vectors, for `distill-finding`."""
+
+    rows: Sequence[tuple[str, ...]]  # k questions each, which ask the same
+    vectors: NDArray[np.float32]  # (n, k, d) unit ones
+    batches: Sequence[int] = ()  # lengths: the first so many rows are one batch, the next another
+
+
+@dataclass(frozen=True)
 class Examples:
-    """The data of an objective: labelled pairs, a teacher's probabilities of them, mined triplets."""
+    """The data of an objective: labelled pairs, a teacher's probabilities of them, mined triplets; or what it shows."""
 
     pairs: Sequence[LabelledPair]
     teacher: NDArray[np.float64] | None = None  # (n,) P(duplicate) by a teacher, for `distill`
     triplets: Sequence[tuple[str, str, str]] = ()  # anchor, duplicate, hard negative, for `mnrl`
+    shown: Shown | None = None
 
     def first(self, count: int) -> "Examples":
         """The first `count` of the pairs, with the teacher's probabilities of them."""
@@ -123,6 +136,19 @@ def _taught(examples: Examples, labelled: Callable[[Examples], Data]) -> Data:
     (pairs,) = labelled(examples).values()
     taught = pairs.remove_columns("label").add_column("label", examples.teacher.tolist())
     return {"pairs": taught}
+
+
+def _shown(examples: Examples) -> Data:
+    """Questions that ask the same, and the teacher's vectors of all, in the batches that are given."""
+    shown = examples.shown
+    if not shown:
+        raise CommandError("this objective needs a teacher: name a release with --teacher")
+    columns: dict[str, Any] = {"label": shown.vectors}
+    for number, column in enumerate(zip(*shown.rows, strict=True), 1):
+        columns[f"sentence{number}"] = column
+    rows = Dataset.from_dict(columns)
+    ends = list(accumulate(shown.batches)) or [len(rows)]
+    return {f"to {end}": rows.select(range(start, end)) for start, end in pairwise([0, *ends])}
 
 
 def _mnrl(model: Model, batch_size: int) -> torch.nn.Module:
@@ -194,6 +220,14 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
         data=lambda examples: _taught(examples, _labelled),
         losses=lambda model, _: {"pairs": JointLoss(model)},
     ),
+    ObjectiveName.DISTILL_FINDING: Objective(
+        part="encoder",
+        trade_off="each question of a batch learns how near all others are by a teacher's bi-encoder, and to find its"
+        " duplicate: finds more than mnrl does; learns nothing from pairs labelled different, weaker at verdicts",
+        batch_size=64,
+        data=_shown,
+        losses=lambda model, _: {"duplicates": FindingLoss(model)},
+    ),
     ObjectiveName.DISTILL_CLASSIFIER: Objective(
         part="classifier",
         trade_off="learns a teacher's probabilities in a smaller classifier; smoother than labels, no better"
@@ -238,6 +272,54 @@ class JointLoss(torch.nn.Module):
         """Unit vectors (b, d) float32 of one side of a batch."""
         embedded: torch.Tensor = self.model(features)["sentence_embedding"]
         return functional.normalize(embedded.float(), dim=1)
+
+
+class FindingLoss(torch.nn.Module):
+    """How near each question finds the others of a batch: as a teacher does, and those nearest that ask the same.
+
+    The first is the divergence of the softmax of cosines from the teacher's, as in SEED (Fang et al., 2021). The
+    second is the log loss of each one that asks the same, beside all that don't, as in `mnrl`.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        features: Sequence[dict[str, torch.Tensor]],
+        labels: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """The two losses, which the trainer adds and logs; labels (b, k, d) are the teacher's vectors."""
+        own = torch.cat([self._vectors(of_column) for of_column in features])
+        shown = torch.cat(labels.float().unbind(dim=1)).to(own.device)
+        near, wanted = (SCALE * vectors @ vectors.T for vectors in (own, shown))
+        count = len(own)
+        rows = torch.arange(count, device=own.device) % len(labels)
+        asks_the_same = rows[:, None] == rows
+        is_other = ~torch.eye(count, dtype=torch.bool, device=own.device)
+        said, right = (
+            each[is_other].view(count, count - 1).log_softmax(dim=1) for each in (near, wanted)
+        )
+        taught = functional.kl_div(said, right, reduction="batchmean", log_target=True)
+        different = near.masked_fill(asks_the_same, -torch.inf).logsumexp(dim=1, keepdim=True)
+        duplicates = functional.softplus(different - near)[asks_the_same & is_other].mean()
+        return {"taught": taught, "duplicates": duplicates}
+
+    def _vectors(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Unit vectors (b, d) float32 of a column, read in slices of like length: little is padding."""
+        is_token = features["attention_mask"].bool()
+        by_length = is_token.sum(dim=1).argsort()
+        parts = []
+        for rows in torch.split(by_length, LIKE_LENGTH):
+            columns = is_token[rows].any(dim=0)
+            part = dict(features)
+            for name, value in features.items():
+                if isinstance(value, torch.Tensor):
+                    part[name] = value[rows][:, columns]
+            parts.append(self.model(part)["sentence_embedding"])
+        vectors = torch.cat(parts)[by_length.argsort()]
+        return functional.normalize(vectors.float(), dim=1)
 
 
 def sample(pairs: Sequence[LabelledPair], size: int | None, seed: int) -> list[LabelledPair]:

@@ -2,8 +2,8 @@
 
 The bi-encoder learns to find paraphrases, from the base. The classifier goes on from the parent's, over some epochs of
 the mix. Or a new classifier, perhaps a larger one, learns from the mix beside the parent's bi-encoder; or the parent's
-learns what a larger one says of the mix. A larger model may be the bi-encoder, as it is. Calibration and thresholds are
-those that hold for domains left out.
+learns what a larger one says of the mix, or stays as it is. A larger model may be the bi-encoder, as it is, or show the
+parent's base how near questions are. Calibration and thresholds are those that hold for domains left out.
 """
 
 import math
@@ -11,7 +11,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.build import Recipe, Source, make_release
 from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
+from training.finding import Alone, ByTeacher, Finding, domain_batches, finding_pairs
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
@@ -34,7 +34,7 @@ from training.publish import refuse_existing
 from training.related import related_pairs
 from training.served_scales import scales_for_strangers
 from training.teacher import keep, kept, near_pairs, soften
-from training.train import Options, averaged, train
+from training.train import Options, train
 from training.written import Cluster, Side, read_clusters
 
 err = Console(stderr=True)
@@ -53,18 +53,12 @@ STARTING = Options(learning_rate=4e-5, frozen_layers=4, batch_size=32)
 NEAR = "near.jsonl"  # near pairs without a label, beside the checkpoints
 TAUGHT = "taught.parquet"  # what a teacher said, there too
 
-FINDING_RATE = 3e-5
-FINDING_BATCH = 128
-FINDING_PARAPHRASES = 3  # pairs of each cluster
-FINDING_QUORA = 2000
-KEEP = 0.5  # share of the base's weights in the bi-encoder
-
 
 @dataclass(frozen=True)
 class Effort:
     """How much a classifier learns from."""
 
-    epochs: int = 2  # each of a mix drawn anew, at one learning rate that falls over all of them
+    epochs: int = 2  # each of a mix drawn anew; of none it learns nothing, and is the parent's
     limit: int | None = None  # pairs in an epoch
     near: int = 10_000  # pairs without a label, that a teacher judges beside the mix
     batch_size: int | None = None  # as usual if not said; the learning rate follows its square root
@@ -83,12 +77,14 @@ class Given:
     start: str | None = None  # a model, named as a base is, that a new classifier starts from
     teacher: Release | None = None  # whose classifier says how probable a duplicate each pair is
     encoder: str | None = None  # a model, named as a base is, that is the bi-encoder as it is
+    finding_teacher: Release | None = None  # whose bi-encoder shows this one how near questions are
     effort: Effort = Effort()
 
     @property
     def keeps_encoder(self) -> bool:
         """Whether the bi-encoder is the parent's as it is, so that what it embedded need not be embedded again."""
-        return not self.encoder and (self.start is not None or self.teacher is not None)
+        learns = self.encoder or self.finding_teacher
+        return not learns and (self.start is not None or self.teacher is not None)
 
 
 def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
@@ -97,26 +93,37 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     Raises CommandError when `out` exists or a set of pairs doesn't do.
     """
     refuse_existing(out)
+    if not given.effort.epochs and (given.start or given.teacher):
+        raise CommandError("--epochs 0 keeps the classifier: --start and --teacher make one")
     work = out.parent / f".{out.name}.training"
     work.mkdir(parents=True, exist_ok=True)
     clusters = read_clusters("train")
-    ingredients = _ingredients(given, clusters, work, progress)
-    epochs = _epochs(given, ingredients)
+    epochs = _epochs(given, clusters, work, progress)
+    finding = _finding(given, clusters)
     models: dict[str, Path] = {}
     if given.keeps_encoder:
-        models[ENCODER] = _kept_encoder(given.parent)
-    print_mix(epochs[0], clusters)
+        models[ENCODER] = _kept(given.parent, ENCODER)
+    if not epochs:
+        models[CLASSIFIER] = _kept(given.parent, CLASSIFIER)
     progress.phase("training")
-    if not given.keeps_encoder and not given.encoder:
-        models[ENCODER] = _encoder(given, clusters, work, progress)
-    models[CLASSIFIER] = _classifier(given, epochs, work, progress)
+    if finding:
+        base = find_base(given.parent.base.name)
+        models[ENCODER] = finding.learn(base, work / "encoder", progress, given.effort.device)
+    if epochs:
+        print_mix(epochs[0], clusters)
+        models[CLASSIFIER] = _classifier(given, epochs, work, progress)
     progress.phase("measuring")
-    return make_release(_recipe(given, epochs, models, work), out, "auto", progress)
+    return make_release(_recipe(given, epochs, finding, models, work), out, "auto", progress)
 
 
-def _epochs(given: Given, ingredients: Ingredients) -> list[Epoch]:
+def _epochs(
+    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
+) -> list[Epoch]:
     """Each drawn anew, with no more pairs than wanted."""
-    epochs = []
+    epochs: list[Epoch] = []
+    if not given.effort.epochs:
+        return epochs
+    ingredients = _ingredients(given, clusters, work, progress)
     for number in range(given.effort.epochs):
         epoch = sample_epoch(ingredients, SEED + number)
         limit = given.effort.limit
@@ -153,13 +160,17 @@ def print_mix(epoch: Epoch, clusters: Sequence[Cluster]) -> None:
 def _ingredients(
     given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
 ) -> Ingredients:
+    related = _related(given, clusters, work, progress)
+    return Ingredients(clusters, related, apart(_portions(given)))
+
+
+def _portions(given: Given) -> list[Portion]:
     portions = read_elsewhere(given.elsewhere) if given.elsewhere else []
     if given.quora:
         portions.append(portion_of("quora", read_pairs(given.quora), QUORA_PAIRS))
     if given.paws:
         portions.append(Portion("paws_qqp", read_pairs(given.paws), PAWS_SHARE))
-    related = _related(given, clusters, work, progress)
-    return Ingredients(clusters, related, apart(portions))
+    return portions
 
 
 def apart(portions: Sequence[Portion]) -> list[Portion]:
@@ -189,51 +200,27 @@ def _related(
     return [] if is_empty else read_set(file)
 
 
-def _kept_encoder(parent: Release) -> Path:
-    """The difference of the parent's bi-encoder, or its base, which it is. Raises CommandError for whole weights.
+def _kept(parent: Release, part: str) -> Path:
+    """The difference of a parent's model, or its base, which it is.
 
-    Those would be rounded, and so become another bi-encoder.
+    Raises CommandError where there is none, and for whole weights: rounded, these would become another model.
     """
-    files = parent.model(ENCODER)
-    assert files
+    files = parent.model(part)
+    if not files:
+        raise CommandError(f"{parent.path} has no {part} to keep")
     folder, difference = files
     if difference is None and folder.is_relative_to(parent.path):
         raise CommandError(f"{parent.path} has whole weights, which this release could not keep")
     return difference or folder
 
 
-def _encoder(
-    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
-) -> Path:
-    """A bi-encoder that learnt to find paraphrases, and keeps a share of the base's weights."""
-    base = find_base(given.parent.base.name)
-    pairs = finding_pairs(clusters, read_pairs(given.quora) if given.quora else [])
-    options = Options(
-        batch_size=FINDING_BATCH, learning_rate=FINDING_RATE, frozen_layers=1, seed=SEED
-    )
-    folder = work / "encoder"
-    tune = _written_pairs(random.Random(SEED))[:CHOSEN_BY]
-    trained = train(
-        ObjectiveName.MNRL, base, lambda: Examples(pairs), tune, options, folder, progress
-    )
-    return averaged("encoder", {trained: 1 - KEEP, base: KEEP}, folder / f"keeping-{KEEP}")
-
-
-def finding_pairs(clusters: Sequence[Cluster], quora: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """Duplicates by which a bi-encoder learns to find: paraphrases, near-misses with their twins, some of Quora."""
-    chances = random.Random(SEED)
-    pairs = []
-    for cluster in clusters:
-        texts = chances.sample(cluster.same, len(cluster.same))
-        for one, other in list(pairwise(texts))[:FINDING_PARAPHRASES]:
-            pairs.append(LabelledPair(one, other, is_duplicate=True))
-        near = chances.choice(cluster.near_misses)
-        if near.twin:
-            pairs.append(LabelledPair(near.text, near.twin, is_duplicate=True))
-    duplicates = [pair for pair in quora if pair.is_duplicate]
-    pairs += chances.sample(duplicates, min(FINDING_QUORA, len(duplicates)))
-    chances.shuffle(pairs)
-    return pairs
+def _finding(given: Given, clusters: Sequence[Cluster]) -> Finding | None:
+    """How the bi-encoder learns to find, if it does."""
+    if given.encoder or given.keeps_encoder:
+        return None
+    if given.finding_teacher:
+        return ByTeacher(given.finding_teacher, domain_batches(clusters))
+    return Alone(finding_pairs(clusters, read_pairs(given.quora) if given.quora else []))
 
 
 def _classifier(
@@ -317,12 +304,45 @@ def _written_pairs(chances: random.Random) -> list[LabelledPair]:
 
 
 def _recipe(
-    given: Given, epochs: Sequence[Epoch], models: Mapping[str, Path], work: Path
+    given: Given,
+    epochs: Sequence[Epoch],
+    finding: Finding | None,
+    models: Mapping[str, Path],
+    work: Path,
 ) -> Recipe:
     names = ["training/data/written/train"]
-    names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
-    pairs = list(dict.fromkeys(pair for epoch in epochs for pair in epoch.pairs))
+    if epochs:
+        names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
+    lists = [epoch.pairs for epoch in epochs]
+    if finding:
+        lists.append(finding.pairs)
+    pairs = list(dict.fromkeys(pair for each in lists for pair in each))
     learnt = Source(", ".join(names), pairs)
+    drawn_from = [pair for portion in _portions(given) for pair in portion.pairs]
+    training: dict[str, Any] = dict(given.parent.manifest["training"] or {})
+    if epochs:
+        training[CLASSIFIER] = _judging(given, epochs, work)
+    if given.encoder:
+        training[ENCODER] = {}
+    elif finding:
+        training[ENCODER] = finding.settings
+    return Recipe(
+        base=given.encoder or given.parent.base.name,
+        classifier_base=given.start,
+        train=learnt,
+        tune=Source("training/data/written/calibration", asked_pairs("calibration")),
+        report=[_unseen(source, [*pairs, *drawn_from]) for source in given.report],
+        bits=BITS,
+        parent=given.parent,
+        models=models,
+        seed=SEED,
+        training=training,
+        scales=partial(scales_for_strangers, work=work, sources=_sources(given)),
+    )
+
+
+def _judging(given: Given, epochs: Sequence[Epoch], work: Path) -> dict[str, Any]:
+    """How the classifier learnt, for the manifest."""
     options = learning(given)
     count = sum(len(epoch.pairs) for epoch in epochs)
     judging: dict[str, Any] = {
@@ -333,38 +353,16 @@ def _recipe(
         "batch_size": options.batch_size,
         "frozen_layers": options.frozen_layers,
     }
-    training: dict[str, Any] = {CLASSIFIER: {"cross-encoder": judging}}
     if given.start:
         judging["start"] = given.start
     if given.teacher:
         near = len(kept(work / TAUGHT).pairs) - count
-        judging |= {"teacher": given.teacher.name, "near": near}
-        training[CLASSIFIER] = {"distill-classifier": judging}
-    if given.encoder:
-        training[ENCODER] = {}
-    elif given.keeps_encoder:
-        training[ENCODER] = (given.parent.manifest["training"] or {}).get(ENCODER, {})
-    else:
-        training[ENCODER] = {
-            "mnrl": {"pairs": "paraphrases", "learning_rate": FINDING_RATE, "keep": KEEP}
-        }
-    return Recipe(
-        base=given.encoder or given.parent.base.name,
-        classifier_base=given.start,
-        train=learnt,
-        tune=Source("training/data/written/calibration", asked_pairs("calibration")),
-        report=[_unseen(source, pairs) for source in given.report],
-        bits=BITS,
-        parent=given.parent,
-        models=models,
-        seed=SEED,
-        training=training,
-        scales=partial(scales_for_strangers, work=work, sources=_sources(given)),
-    )
+        return {"distill-classifier": judging | {"teacher": given.teacher.name, "near": near}}
+    return {"cross-encoder": judging}
 
 
 def _unseen(source: Source, learnt: Sequence[LabelledPair]) -> Source:
-    """The pairs of a set of which no question was learnt from."""
+    """The pairs of a set of which no question was learnt from, nor stands in a set that an epoch draws from."""
     known = {folded_digest(text) for pair in learnt for text in (pair.question1, pair.question2)}
     pairs = [
         pair

@@ -20,8 +20,8 @@ from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.evaluation import similarities
 from training.hard_negatives import mine_pairs
-from training.objectives import Examples
-from training.pairs import LabelledPair, both_texts, labels_of, texts_of
+from training.objectives import Examples, Shown
+from training.pairs import LabelledPair, both_texts, labels_of, rows_of, texts_of
 from training.progress_writer import ProgressWriter
 from training.slices import in_slices
 
@@ -50,6 +50,22 @@ def judge(
     by_encoder = similarities(judged, texts, vectors)
     probabilities = teacher.scorer("0.90").probability(by_encoder, logits)
     return Examples(judged, probabilities)
+
+
+def show(
+    teacher: Release,
+    rows: Sequence[tuple[str, ...]],
+    device: Device,
+    progress: ProgressWriter,
+    batches: Sequence[int] = (),
+) -> Shown:
+    """Rows of questions that ask the same, with their unit vectors by the teacher's bi-encoder."""
+    encoder, _ = open_models(teacher, device, AUTO)
+    texts = list(dict.fromkeys(text for row in rows for text in row))
+    vectors = in_slices(encoder.encode, texts, progress)
+    place = rows_of(texts)
+    places = [[place[text] for text in row] for row in rows]
+    return Shown(rows, vectors[places], batches)
 
 
 def near_pairs(

@@ -249,12 +249,11 @@ def _trainer(
     }
     trainer, settings = _CLASSES[objective.part]
     losses = objective.losses(model, batch_size)
-    several = len(data) > 1
     return trainer(
         model=model,
         args=settings(**arguments),
-        train_dataset=DatasetDict(data) if several else next(iter(data.values())),
-        loss=losses if several else next(iter(losses.values())),
+        train_dataset=DatasetDict(data) if len(data) > 1 else next(iter(data.values())),
+        loss=losses if len(losses) > 1 else next(iter(losses.values())),
         evaluator=evaluator,
         callbacks=[EarlyStoppingCallback(options.patience)] if options.patience else [],
     )

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from app.engine.models.backends import TORCH
 from app.engine.models.opening import open_models
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError, ModelRefused, ReleaseRefused
@@ -27,13 +29,14 @@ from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs, write_pairs
 from training import figures
 from training import fit as training_fit
+from training import teacher as training_teacher
 from training.augmentation import augmented
 from training.card import HISTORY, curves
 from training.cli import cli
 from training.evaluation import evaluate
 from training.fit import JUDGED
 from training.objectives import OBJECTIVES, ObjectiveName
-from training.pairs import COLUMNS, LabelledPair, read_pairs
+from training.pairs import COLUMNS, LabelledPair, read_pairs, texts_of
 from training.teacher import kept
 from training.train import averaged
 
@@ -200,6 +203,34 @@ def test_a_teacher_is_distilled_into_both_parts(
     )
     again = fit(pairs_file, base, tmp_path / "mine", *asked, *options)
     assert again.metrics == release.metrics
+
+
+def test_a_bi_encoder_is_shown_how_near_questions_are(
+    base: Path,
+    pairs_file: Path,
+    held_out: list[LabelledPair],
+    untrained: Release,
+    classified: Release,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Afterwards its similarities go with the teacher's, more than before; it learns from duplicates alone."""
+    monkeypatch.setattr(training_teacher, "AUTO", TORCH)  # no measuring of backends
+    options = ("--teacher", classified.path, "--limit", 600)
+    release = fit(pairs_file, base, tmp_path / "mine", "distill-finding", *options)
+    texts = texts_of(held_out)[:100]
+    shown, before, after = (near(one, texts) for one in (classified, untrained, release))
+    assert np.corrcoef(shown, after)[0, 1] > np.corrcoef(shown, before)[0, 1] + 0.05
+    told = release.manifest["training"]["encoder"]["distill-finding"]
+    assert told["teacher"] == classified.name
+
+
+def near(release: Release, texts: list[str]) -> NDArray[np.float32]:
+    """The similarity of any two of the texts."""
+    encoder, _ = open_models(release, "cpu")
+    vectors = encoder.encode(texts)
+    similarities: NDArray[np.float32] = (vectors @ vectors.T)[np.triu_indices(len(texts), 1)]
+    return similarities
 
 
 def test_a_classifier_of_another_base_stands_beside_a_parents_bi_encoder(

@@ -1,6 +1,5 @@
 """The release for questions of any domain: its parts, and the command over a tiny base."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,35 +13,28 @@ from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
+from app.errors import CommandError
 from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier, build_tiny_model
-from training import questions, served_scales, teacher
+from training import finding, questions, served_scales, teacher
 from training.build import Recipe, Source
 from training.elsewhere import PUBLIC_SETS, Portion
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 from training.questions import (
-    FINDING_PARAPHRASES,
     Effort,
     Given,
     _sources,
+    _unseen,
     apart,
     asked_pairs,
-    finding_pairs,
     learning,
     make_questions_release,
     portion_of,
 )
 from training.teacher import kept
 from training.train import Options
-from training.written import Cluster, NearMiss, Side, read_clusters
-
-CLUSTER = Cluster(
-    "bikes",
-    "How do I patch a tube?",
-    ("tube patch, how", "patching a tube", "what mends a tube", "tube has a hole"),
-    (NearMiss("object", "How do I patch a tyre?", "tyre patch, how"),),
-)
+from training.written import Cluster, Side, read_clusters
 
 
 def test_a_portion_gives_so_many_pairs_an_epoch() -> None:
@@ -63,17 +55,14 @@ def test_no_question_that_is_measured_on_is_learnt_from() -> None:
     assert portion == Portion("quora", pairs[:1], 0.5)
 
 
-def test_finding_is_learnt_from_duplicates_alone() -> None:
-    quora = [LabelledPair("a", "b", is_duplicate=True), LabelledPair("a", "c", is_duplicate=False)]
-    pairs = finding_pairs([CLUSTER], quora)
-    assert all(pair.is_duplicate for pair in pairs)
-    own = [pair for pair in pairs if pair.question1 in CLUSTER.same]
-    assert len(own) == FINDING_PARAPHRASES
-    assert all(pair.question2 in CLUSTER.same for pair in own)
-    near = [pair for pair in pairs if pair.question1 not in CLUSTER.same]
-    assert Counter((pair.question1, pair.question2) for pair in near) == Counter(
-        [("How do I patch a tyre?", "tyre patch, how"), ("a", "b")]
-    )
+def test_figures_leave_out_what_was_learnt_from() -> None:
+    learnt = [LabelledPair("a", "b", is_duplicate=True)]
+    pairs = [
+        LabelledPair("c", "d", is_duplicate=True),
+        LabelledPair("e", "A", is_duplicate=False),
+        LabelledPair("b", "f", is_duplicate=False),
+    ]
+    assert _unseen(Source("some.tsv", pairs), learnt) == Source("some.tsv", pairs[:1])
 
 
 def test_each_written_question_meets_its_paraphrases_and_near_misses() -> None:
@@ -99,7 +88,6 @@ SMALL = {
     "STARTING": Options(learning_rate=4e-5, frozen_layers=1, batch_size=32),
     "RELATED_PAIRS": 20,
     "CHOSEN_BY": 30,
-    "FINDING_BATCH": 16,
 }
 
 
@@ -115,8 +103,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few clusters, few pairs; and no measuring of backends, which takes longer than all else."""
     for name, count in SMALL.items():
         monkeypatch.setattr(questions, name, count)
-    for room in (questions, served_scales):
+    for name in ("ALONE", "BY_TEACHER"):
+        monkeypatch.setattr(finding, name, replace(getattr(finding, name), batch_size=16))
+    for room in (questions, finding, served_scales):
         monkeypatch.setattr(room, "read_clusters", some)
+    monkeypatch.setattr(finding, "ROUNDS", 2)
     monkeypatch.setattr(served_scales, "OTHERS", 40)
     for asks_a_teacher in (questions, teacher):
         monkeypatch.setattr(asks_a_teacher, "AUTO", TORCH)
@@ -193,7 +184,8 @@ def test_a_larger_model_may_be_the_bi_encoder_as_it_is(
     small(monkeypatch)
     larger = build_tiny_model(tmp_path / "larger", seed=7)
     as_it_is = str(larger)
-    given = Given(parent, None, None, None, [], as_it_is, None, as_it_is, Effort(1, 64))
+    effort = Effort(1, 64)
+    given = Given(parent, None, None, None, [], as_it_is, encoder=as_it_is, effort=effort)
     made = make_questions_release(given, tmp_path / "made", ProgressWriter())
     assert (
         made.base
@@ -237,3 +229,33 @@ def test_a_classifier_learns_what_a_teacher_says_of_labelled_and_near_pairs(
     assert taught.teacher[64:] == pytest.approx(sure[64:], abs=1e-3)
     learnt = made.manifest["training"]["classifier"]["distill-classifier"]
     assert (learnt["teacher"], learnt["near"], learnt["epochs"]) == ("teacher", 10, 1)
+
+
+def test_a_bi_encoder_is_shown_how_near_questions_are_and_the_classifier_stays(
+    parent: Release, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a difference from the parent's base; the classifier's file is the parent's, to the byte."""
+    small(monkeypatch)
+    larger = build_tiny_model(tmp_path / "larger", seed=7, dimension=48)
+    shown_by = publish_release(tmp_path / "shows", larger, 48)
+    given = Given(parent, None, None, None, [], finding_teacher=shown_by, effort=Effort(epochs=0))
+    made = make_questions_release(given, tmp_path / "made", ProgressWriter())
+    assert made.base == parent.base
+    files = ["classifier.safetensors", "encoder.safetensors"]
+    assert [sha256(made.path / file) == sha256(parent.path / file) for file in files] == [
+        True,
+        False,
+    ]
+    told = made.manifest["training"]
+    assert told["classifier"] == parent.manifest["training"]["classifier"]
+    learnt = told["encoder"]["distill-finding"]
+    assert (learnt["teacher"], learnt["keep"]) == ("shows", finding.KEPT_BY_TEACHER)
+    assert learnt["pairs"] == 2 * 8 * 3  # rounds, clusters, pairs of each
+    assert 0 < made.manifest["data"]["train"]["duplicate"] <= 48
+    assert made.model(ENCODER) == (tiny_model, made.path / "encoder.safetensors")
+    nobody = Given(shown_by, None, None, None, [], effort=Effort(epochs=0))
+    with pytest.raises(CommandError, match="has no classifier to keep"):
+        make_questions_release(nobody, tmp_path / "nobody", ProgressWriter())
+    taught = replace(given, teacher=parent)
+    with pytest.raises(CommandError, match="--epochs 0 keeps the classifier"):
+        make_questions_release(taught, tmp_path / "taught", ProgressWriter())
