@@ -60,7 +60,7 @@ def show(
     batches: Sequence[int] = (),
 ) -> Shown:
     """Rows of questions that ask the same, with their unit vectors by the teacher's bi-encoder."""
-    encoder, _ = open_models(teacher, device, AUTO)
+    encoder, _ = open_models(teacher, device)  # to measure backends takes longer than it saves
     texts = list(dict.fromkeys(text for row in rows for text in row))
     vectors = in_slices(encoder.encode, texts, progress)
     place = rows_of(texts)

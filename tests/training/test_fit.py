@@ -18,7 +18,6 @@ from sentence_transformers import SentenceTransformer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from app.engine.models.backends import TORCH
 from app.engine.models.opening import open_models
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError, ModelRefused, ReleaseRefused
@@ -29,7 +28,6 @@ from tests.tiny_model import PIECES, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs, write_pairs
 from training import figures
 from training import fit as training_fit
-from training import teacher as training_teacher
 from training.augmentation import augmented
 from training.card import HISTORY, curves
 from training.cli import cli
@@ -212,10 +210,8 @@ def test_a_bi_encoder_is_shown_how_near_questions_are(
     untrained: Release,
     classified: Release,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Afterwards its similarities go with the teacher's, more than before; it learns from duplicates alone."""
-    monkeypatch.setattr(training_teacher, "AUTO", TORCH)  # no measuring of backends
     options = ("--teacher", classified.path, "--limit", 600)
     release = fit(pairs_file, base, tmp_path / "mine", "distill-finding", *options)
     texts = texts_of(held_out)[:100]
