@@ -31,7 +31,8 @@ ELSEWHERE = {
     "sameask-client/README.md": f"{CLIENT}::test_the_readme_s_lines_work_against_the_demo",
     "docs/webhook.md": f"{WEBHOOK}::test_the_documented_receiver_takes_what_is_sent_and_nothing_else",
 }
-SLOW = re.compile(r"(?:^|[\s/|$(])sameask [a-z]|^python ", re.MULTILINE)  # a process each
+PROCESS = re.compile(r"(?:^|[\s/|$(])sameask [a-z]|^python ", re.MULTILINE)  # each starts one
+TUTORIAL = "docs/tutorial.md"  # a newcomer's walk, in every test run
 PLACES = ("examples", "releases", "app", "constraints.txt", "docs")
 ISSUES = (
     '[{"number": 7, "title": "App crashes when I turn my phone", "url": "https://x.example/7"},\n'
@@ -95,7 +96,7 @@ class Desk:
 def desk(page: Path, tmp_path: Path, tiny_release: Release) -> Iterator[Desk]:
     """The demo: a server whose data directory is `demo-data`, with a second release in it.
 
-    Slow pages have the release that ships, others a tiny one.
+    Pages that start processes have the release that ships, others a tiny one.
     """
     for name in PLACES:
         (tmp_path / name).symlink_to(ROOT / name)
@@ -113,7 +114,7 @@ def desk(page: Path, tmp_path: Path, tiny_release: Release) -> Iterator[Desk]:
     shutil.copytree(ROOT / "releases" / SECOND, data_dir / "releases" / SECOND)
     settings = Settings(
         data_dir=data_dir,
-        release=ROOT / Settings().release if _is_slow(page) else tiny_release.path,
+        release=ROOT / Settings().release if _starts_processes(page) else tiny_release.path,
         device="cpu",
         training_worker=False,
         diff_questions=20,
@@ -131,17 +132,17 @@ def _write_program(path: Path, arguments: str) -> None:
 
 
 def _runs() -> Iterator[object]:
-    """Each page with blocks to run; the slow ones start a process for each command."""
+    """Each page with blocks to run; most that start a process for each command are slow."""
     for page in pages():
         name = str(page.relative_to(ROOT))
         if any(map(is_run, blocks(page))) and name not in ELSEWHERE:
-            marks = [pytest.mark.slow] if _is_slow(page) else []
+            marks = [pytest.mark.slow] if _starts_processes(page) and name != TUTORIAL else []
             yield pytest.param(page, id=name, marks=marks)
 
 
-def _is_slow(page: Path) -> bool:
+def _starts_processes(page: Path) -> bool:
     shell = [block for block in blocks(page) if block.language == "sh" and not block.why]
-    return any(SLOW.search(block.text) for block in shell)
+    return any(PROCESS.search(block.text) for block in shell)
 
 
 @pytest.mark.timeout(400)
