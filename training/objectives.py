@@ -239,16 +239,25 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
 }
 
 
-class JointLoss(torch.nn.Module):
+class _LossOfVectors(torch.nn.Module):
+    """A loss by the unit vectors of a batch's texts."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def _vectors(self, features: Mapping[str, Any]) -> torch.Tensor:
+        """Unit vectors (b, d) float32 of one column of a batch."""
+        embedded: torch.Tensor = self.model(dict(features))["sentence_embedding"]
+        return functional.normalize(embedded.float(), dim=1)
+
+
+class JointLoss(_LossOfVectors):
     """The log loss of labelled pairs by their cosine, as in SigLIP (Zhai et al., 2023).
 
     A teacher's probability may take the place of a label. A share of symmetric multiple negatives ranking, over the
     batch's duplicates, is added.
     """
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(
         self,
@@ -268,22 +277,13 @@ class JointLoss(torch.nn.Module):
             losses["ranking"] = RANKING_SHARE * (there + back) / 2
         return losses
 
-    def _vectors(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Unit vectors (b, d) float32 of one side of a batch."""
-        embedded: torch.Tensor = self.model(features)["sentence_embedding"]
-        return functional.normalize(embedded.float(), dim=1)
 
-
-class FindingLoss(torch.nn.Module):
+class FindingLoss(_LossOfVectors):
     """How near each question finds the others of a batch: as a teacher does, and those nearest that ask the same.
 
     The first is the divergence of the softmax of cosines from the teacher's, as in SEED (Fang et al., 2021). The
     second is the log loss of each one that asks the same, beside all that don't, as in `mnrl`.
     """
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(
         self,
@@ -306,8 +306,8 @@ class FindingLoss(torch.nn.Module):
         duplicates = functional.softplus(different - near)[asks_the_same & is_other].mean()
         return {"taught": taught, "duplicates": duplicates}
 
-    def _vectors(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Unit vectors (b, d) float32 of a column, read in slices of like length: little is padding."""
+    def _vectors(self, features: Mapping[str, Any]) -> torch.Tensor:
+        """The same, read in slices of like length, so that little of them is padding."""
         is_token = features["attention_mask"].bool()
         by_length = is_token.sum(dim=1).argsort()
         parts = []
@@ -317,9 +317,8 @@ class FindingLoss(torch.nn.Module):
             for name, value in features.items():
                 if isinstance(value, torch.Tensor):
                     part[name] = value[rows][:, columns]
-            parts.append(self.model(part)["sentence_embedding"])
-        vectors = torch.cat(parts)[by_length.argsort()]
-        return functional.normalize(vectors.float(), dim=1)
+            parts.append(super()._vectors(part))
+        return torch.cat(parts)[by_length.argsort()]
 
 
 def sample(pairs: Sequence[LabelledPair], size: int | None, seed: int) -> list[LabelledPair]:
