@@ -98,7 +98,12 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     work = out.parent / f".{out.name}.training"
     work.mkdir(parents=True, exist_ok=True)
     clusters = read_clusters("train")
-    epochs = _epochs(given, clusters, work, progress)
+    portions = _portions(given)
+    epochs: list[Epoch] = []
+    if given.effort.epochs:
+        related = _related(given, clusters, work, progress)
+        epochs = _epochs(given.effort, Ingredients(clusters, related, apart(portions)))
+        print_mix(epochs[0], clusters)
     finding = _finding(given, clusters)
     models: dict[str, Path] = {}
     if given.keeps_encoder:
@@ -110,24 +115,18 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
         base = find_base(given.parent.base.name)
         models[ENCODER] = finding.learn(base, work / "encoder", progress, given.effort.device)
     if epochs:
-        print_mix(epochs[0], clusters)
         models[CLASSIFIER] = _classifier(given, epochs, work, progress)
     progress.phase("measuring")
-    return make_release(_recipe(given, epochs, finding, models, work), out, "auto", progress)
+    recipe = _recipe(given, epochs, finding, portions, models, work)
+    return make_release(recipe, out, "auto", progress)
 
 
-def _epochs(
-    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
-) -> list[Epoch]:
+def _epochs(effort: Effort, ingredients: Ingredients) -> list[Epoch]:
     """Each drawn anew, with no more pairs than wanted."""
-    epochs: list[Epoch] = []
-    if not given.effort.epochs:
-        return epochs
-    ingredients = _ingredients(given, clusters, work, progress)
-    for number in range(given.effort.epochs):
+    epochs = []
+    for number in range(effort.epochs):
         epoch = sample_epoch(ingredients, SEED + number)
-        limit = given.effort.limit
-        epochs.append(_shortened(epoch, limit) if limit else epoch)
+        epochs.append(_shortened(epoch, effort.limit) if effort.limit else epoch)
     return epochs
 
 
@@ -155,13 +154,6 @@ def print_mix(epoch: Epoch, clusters: Sequence[Cluster]) -> None:
     err.print(
         f"AUC of the label by one text: {style.one_text:.3f}, by surface: {style.surface:.3f}"
     )
-
-
-def _ingredients(
-    given: Given, clusters: Sequence[Cluster], work: Path, progress: ProgressWriter
-) -> Ingredients:
-    related = _related(given, clusters, work, progress)
-    return Ingredients(clusters, related, apart(_portions(given)))
 
 
 def _portions(given: Given) -> list[Portion]:
@@ -307,18 +299,20 @@ def _recipe(
     given: Given,
     epochs: Sequence[Epoch],
     finding: Finding | None,
+    portions: Sequence[Portion],
     models: Mapping[str, Path],
     work: Path,
 ) -> Recipe:
-    names = ["training/data/written/train"]
-    if epochs:
-        names += [path.name for path in (given.quora, given.paws, given.elsewhere) if path]
+    files = [given.quora, given.paws, given.elsewhere] if epochs else []
+    if isinstance(finding, Alone) and not epochs:
+        files = [given.quora]
+    names = ["training/data/written/train", *(path.name for path in files if path)]
     lists = [epoch.pairs for epoch in epochs]
     if finding:
         lists.append(finding.pairs)
     pairs = list(dict.fromkeys(pair for each in lists for pair in each))
     learnt = Source(", ".join(names), pairs)
-    drawn_from = [pair for portion in _portions(given) for pair in portion.pairs]
+    drawn_from = [pair for portion in portions for pair in portion.pairs]
     training: dict[str, Any] = dict(given.parent.manifest["training"] or {})
     if epochs:
         training[CLASSIFIER] = _judging(given, epochs, work)

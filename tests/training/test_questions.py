@@ -19,13 +19,14 @@ from tests.tiny_model import build_tiny_classifier, build_tiny_model
 from training import finding, questions, served_scales, teacher
 from training.build import Recipe, Source
 from training.elsewhere import PUBLIC_SETS, Portion
+from training.finding import Alone, ByTeacher
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 from training.questions import (
     Effort,
     Given,
+    _recipe,
     _sources,
-    _unseen,
     apart,
     asked_pairs,
     learning,
@@ -55,14 +56,25 @@ def test_no_question_that_is_measured_on_is_learnt_from() -> None:
     assert portion == Portion("quora", pairs[:1], 0.5)
 
 
-def test_figures_leave_out_what_was_learnt_from() -> None:
-    learnt = [LabelledPair("a", "b", is_duplicate=True)]
+def test_figures_leave_out_what_was_learnt_from_now_or_by_the_parent(
+    tiny_release: Release, tmp_path: Path
+) -> None:
+    """A release whose classifier stays learns from no pair of the sets; its parent did."""
     pairs = [
         LabelledPair("c", "d", is_duplicate=True),
         LabelledPair("e", "A", is_duplicate=False),
         LabelledPair("b", "f", is_duplicate=False),
     ]
-    assert _unseen(Source("some.tsv", pairs), learnt) == Source("some.tsv", pairs[:1])
+    report = [Source("some.tsv", pairs)]
+    given = Given(tiny_release, Path("quora.tsv"), None, None, report, effort=Effort(epochs=0))
+    portions = [Portion("quora", [LabelledPair("a", "x", is_duplicate=False)], 1.0)]
+    finding = Alone([LabelledPair("B", "y", is_duplicate=True)])
+    alone = _recipe(given, [], finding, portions, {}, tmp_path)
+    assert alone.report == [Source("some.tsv", pairs[:1])]
+    assert alone.train == Source("training/data/written/train, quora.tsv", finding.pairs)
+    shown = _recipe(given, [], ByTeacher(tiny_release, [[("B", "y")]]), portions, {}, tmp_path)
+    assert shown.report == alone.report
+    assert shown.train == Source("training/data/written/train", finding.pairs)
 
 
 def test_each_written_question_meets_its_paraphrases_and_near_misses() -> None:
