@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 export SAMEASK_HOST ?= 127.0.0.1
 export SAMEASK_PORT ?= 8000
 DEMO_DATA := demo-data
+# Python compiles a module where it is first imported, and keeps that. Compiling all that pip installs takes more than a minute.
+unexport PYTHONDONTWRITEBYTECODE
 URL := http://$(SAMEASK_HOST):$(SAMEASK_PORT)
 LARGER := releases/mpnet-questions
 LARGER_BASE := bases/all-mpnet-base-v2
@@ -96,7 +98,7 @@ check: static ## ruff, formatting, types, architecture, container files
 static: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/hadolint Dockerfile
 
 settings: $(VENV)/.installed-dev ## renew the table of docs/settings.md
@@ -120,9 +122,9 @@ $(VENV)/bin/pip:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "Installing into $(VENV), for some minutes."
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,openvino,training]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[cluster,openvino,training]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
