@@ -117,7 +117,7 @@ async def _open_shadow(service: AsyncClient, name: str) -> None:
     """Raises CommandError if the shadow fails."""
     progress = await service.open_shadow(name)
     with err.status("") as status:
-        while progress.phase in ("opening", "indexing"):
+        while progress.phase in ("opening", "indexing", "promising"):
             status.update(_words(progress))
             await asyncio.sleep(LOOK_SECONDS)
             progress = await service.read_shadow()

@@ -108,7 +108,7 @@ class Progress(BaseModel):
 
 
 class Release(BaseModel):
-    """A release: SAMEASK_RELEASE's, or one that was trained here."""
+    """A release: SAMEASK_RELEASE's, one that it was in versions before, or one that was trained here."""
 
     name: str
     state: Literal["live", "shadow", "ready", "refused"]
@@ -208,7 +208,7 @@ class ReleaseDiff(BaseModel):
 
 @router.get("/admin/releases", response_model=ReleaseList, responses=documented())
 async def list_releases(releases: TheReleases) -> object:
-    """List every release with its figures: SAMEASK_RELEASE's first, then those that were trained here, by name."""
+    """List every release with its figures: SAMEASK_RELEASE's, then those it was before, then those trained here."""
     return {"releases": await releases.all()}
 
 

@@ -1,11 +1,18 @@
 """`sameask releases`: made live and taken back."""
 
+import asyncio
 import json
 import shutil
+from pathlib import Path
 
+import pytest
+
+from app.engine.live_release import LiveRelease
 from app.engine.release import Release
+from app.promises.kept_collections import KeptCollections
+from app.promises.report import Change
 from app.settings import Settings
-from tests.cli.commands import Sameask
+from tests.cli.commands import Sameask, question_file
 
 
 def test_a_release_is_made_live_and_taken_back(
@@ -23,3 +30,25 @@ def test_a_release_is_made_live_and_taken_back(
     assert json.loads(sameask("find", "Why?", "--json").out)["release"] == "tiny"
     assert "Shadow not ready" in sameask("releases", "diff", "wide").err
     assert "there is no release 'none'" in sameask("releases", "activate", "none").err
+
+
+def test_a_shadow_has_caught_up_once_it_has_its_thresholds(
+    sameask: Sameask,
+    url: str,
+    settings: Settings,
+    wide_release: Release,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    prepare = KeptCollections.prepare
+
+    async def slowly(kept: KeptCollections, release: LiveRelease) -> list[Change]:
+        await asyncio.sleep(1)
+        return await prepare(kept, release)
+
+    monkeypatch.setattr(KeptCollections, "prepare", slowly)
+    releases = settings.data_dir.with_name("served") / "releases"
+    shutil.copytree(wide_release.path, releases / "wide")
+    assert sameask("import", question_file(tmp_path), "--url", url).code == 0
+    assert sameask("releases", "shadow", "wide", "--url", url).out == "wide has caught up\n"
+    assert sameask("releases", "diff", "wide", "--url", url).code == 0

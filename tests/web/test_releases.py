@@ -1,5 +1,6 @@
 """Releases: figures, a training run, a diff, a swap and the way back."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.main import create_app
+from app.promises.kept_collections import KeptCollections
+from app.promises.report import Change
 from app.releases import swap
 from app.releases.releases import Listed
 from app.releases.swap import Shadow
@@ -180,6 +184,20 @@ def test_a_release_that_is_open_beside_is_not_offered_to_be_opened(client: TestC
     closed = post(client, "/page/releases/shadow/close")
     assert closed.headers["hx-trigger-after-swap"] == "releases-changed"
     assert "Open wide beside the live one" in labels_of(parsed(at(client, section["hx-get"]).text))
+
+
+def test_a_release_that_derives_its_thresholds_can_be_closed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: KeptCollections, __: LiveRelease) -> list[Change]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(KeptCollections, "prepare", never)
+    post(client, "/page/releases/shadow", release="wide")
+    wait_until(lambda: "promising" in at(client, "/page/releases/shadow").text)
+    assert labels_of(at_swap(client).one("section", id="swap")) == ["Close"]
+    assert "No other release is open" in post(client, "/page/releases/shadow/close").text
 
 
 def test_a_release_that_was_made_live_is_asked_for_again_until_it_is(
