@@ -44,7 +44,8 @@ def preview(name: str, size: int, beginning: bytes, end: bytes) -> Preview:
             return Preview("ZIP or Excel workbook", [], [])
         file = TableFile(path, name)
         kind, names = read_columns(file)
-        columns = [column for column in dict.fromkeys(names) if names.count(column) == 1]
+        columns = [name for name in dict.fromkeys(names) if names.count(name) == 1]
+        columns = [name for name in columns if name == _readable(name)]  # a page can name these
         return Preview(kind, columns, _first_rows(file, columns))
 
 
@@ -84,7 +85,12 @@ def _first_rows(file: TableFile, columns: Sequence[str]) -> list[list[str]]:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)[:SHOWN_CHARACTERS]
+    return "" if value is None else _readable(str(value)[:SHOWN_CHARACTERS])
+
+
+def _readable(text: str) -> str:
+    """The text with an escape for whatever is no Unicode: a byte of another encoding, half a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _write_with_hole(path: Path, size: int, beginning: bytes, end: bytes) -> None:

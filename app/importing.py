@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from app.background import end
+from app.background import end, is_cancelled, log_failure, to_its_end
 from app.detector import Detector, Reading
 from app.engine.rows import TableFile
 from app.errors import (
@@ -29,7 +29,7 @@ from app.errors import (
     UnreadableFile,
 )
 from app.file_preview import Preview
-from app.row_checks import CheckedRow, RejectedRows, Tally, checked_questions
+from app.row_checks import CheckedRow, RejectedRows, Tally, checked_questions, open_rejected
 from app.settings import Settings
 
 FOLDER = "imports"
@@ -93,6 +93,11 @@ class Import:
     def seconds_left(self) -> float:
         """How long writing the rest will take, by the speed so far."""
         return (self.tally.good - self.done) / max(self.rows_a_second, 0.001)
+
+    def fail(self, why: str) -> None:
+        """End it, and say why."""
+        self.phase = "failed"
+        self.failure = why
 
 
 class Imports:
@@ -162,7 +167,10 @@ class Imports:
         return one
 
     async def stop(self, number: int) -> Import:
-        """Stop what is done with it; what was written stays. Raises ImportNotFound."""
+        """Stop what is done with it, after the batch that is being written; what was written stays.
+
+        Raises ImportNotFound.
+        """
         one = self.get(number)
         if one.task:
             await end(one.task)
@@ -172,9 +180,7 @@ class Imports:
 
     async def close(self) -> None:
         """Stop all of them, and remove their files."""
-        for one in self._imports.values():
-            if one.task:
-                await end(one.task)
+        await end(*(one.task for one in self._imports.values() if one.task))
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     # Inside
@@ -197,16 +203,17 @@ class Imports:
         try:
             await work
         except SameaskError as error:
-            one.phase = "failed"
-            one.failure = str(error)
+            one.fail(str(error))
             log.warning("an import failed: %s", type(error).__name__)
         except OSError as error:
-            one.phase = "failed"
-            one.failure = f"its file can't be read: {error.strerror}"
+            one.fail(f"its file can't be read: {error.strerror}")
+        except Exception as error:
+            one.fail("this is a fault of the service; its log says more")
+            log_failure("an import failed", error)
 
     async def _check(self, one: Import) -> None:
         key = (await self._detector.read(self._detector.store.collections.get, one.collection)).key
-        rejected = await asyncio.to_thread(one.rejected.open, "w", encoding="utf-8", newline="")
+        rejected = await asyncio.to_thread(open_rejected, one.rejected)
         rows = self._rows(one)
         with rejected as file:
             writer = RejectedRows(file, ("id", "text"))
@@ -222,10 +229,9 @@ class Imports:
     async def _write(self, one: Import) -> None:
         rows = self._rows(one)
         while batch := await asyncio.to_thread(_next, rows, self._batch):
-            good = _good(batch)
-            if good:
-                await self._add(one, good)
-            one.done += len(good)
+            await self._add(one, _good(batch))
+            if is_cancelled():
+                return  # the batch that was begun is written
         one.phase = "done"
         await asyncio.to_thread(one.file.unlink, missing_ok=True)
 
@@ -234,13 +240,14 @@ class Imports:
         return checked_questions(file, one.columns, self._max_characters, one.prefix)
 
     async def _add(self, one: Import, questions: Sequence[Question]) -> None:
-        """Write some questions; where the service is busy, wait as it asks to."""
-        while True:
+        """Write some questions: all of them, and shown, once that has begun. Where the service is busy, wait."""
+        while questions and not is_cancelled():
             try:
-                written = await self._detector.add(one.collection, questions)
+                written = await to_its_end(self._detector.add(one.collection, questions))
             except Overloaded as error:
                 await asyncio.sleep(error.retry_after_seconds)
                 continue
+            one.done += len(questions)
             one.added += written.added
             one.updated += written.updated
             one.unchanged += written.unchanged

@@ -103,6 +103,11 @@ class Tally:
         return rows if self.bad_lines == self.bad else f"{rows} ({self.bad_lines:,} lines)"
 
 
+def open_rejected(path: Path) -> IO[str]:
+    """A new file for rejected rows. It holds lone surrogates, which UTF-8 has none of, as escapes."""
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+
+
 class RejectedRows:
     """A CSV of the rows that can't be taken: first line, why, and the wanted cells or the row as it stands."""
 

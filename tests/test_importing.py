@@ -1,9 +1,11 @@
 """Imports from the pages: pieces in, checked rows, questions out."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,10 +16,12 @@ from app.importing import MAX_IMPORTS, Import, Imports
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
-from tests.serving import app_of, wait_until, write
+from tests.serving import Model, app_of, ask, detector_of, wait_until, watched_model, write
 
 SEEN = Preview("CSV", ["id", "text"], [])  # before the file came
 CSV = b"id,text\na,One?\nb,\nc,Three?\na,Four?\n"
+SIX = b"id,text\na,One?\nb,Two?\nc,Three?\nd,Four?\ne,Five?\nf,Six?\n"
+NO_TEXT = "text must be a text of whole Unicode characters"
 
 
 def imports_of(client: TestClient) -> Imports:
@@ -55,6 +59,34 @@ async def begin_writing(imports: Imports, one: Import) -> None:
     imports.write(one.number)
 
 
+def has_ended(one: Import) -> bool:
+    return one.task is not None and one.task.done()
+
+
+@contextmanager
+def amid_writing(settings: Settings) -> Iterator[tuple[TestClient, Import, Model]]:
+    """Six rows that are written two at a time: the second two are committed, and the model holds them."""
+    in_twos = settings.model_copy(update={"max_upsert": 2})
+    with watched_model() as model, TestClient(create_app(in_twos)) as client:
+        wait_until_ready(client)
+        one = checked(client, SIX)
+        model.hold("Four?")
+        call(client, begin_writing, imports_of(client), one)
+        wait_until(model.reached.is_set)
+        yield client, one, model
+
+
+def end_held(client: TestClient, one: Import, model: Model, end: Callable[..., Any]) -> None:
+    """Call what cancels an import, and release the model once that is done."""
+    assert client.portal is not None
+    assert one.task is not None
+    task = one.task
+    ending = client.portal.start_task_soon(end)
+    wait_until(lambda: task.cancelling() == 1)
+    model.release()
+    ending.result()
+
+
 def test_every_row_is_checked_before_any_is_written(client: TestClient) -> None:
     write(client, **{"t-c": "Another?"})
     one = checked(client)
@@ -76,6 +108,34 @@ def test_the_good_rows_are_written_and_the_file_is_gone(client: TestClient) -> N
     assert (one.phase, one.done, one.added, one.updated) == ("done", 2, 1, 1)
     assert client.get("/questions/t-c").json()["text"] == "Three?"
     assert not one.file.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "row"),
+    [
+        (
+            "a.csv",
+            "id,text\na,Café?\nb,Caf".encode() + b"\xe9?\nc,Three?\n",
+            3,
+            f"3,{NO_TEXT},t-b,Caf\\udce9?,",
+        ),
+        (
+            "a.jsonl",
+            b'{"id": "a", "text": "\\ud800 hi"}\n{"id": "b", "text": "Two?"}\n{"id": "c", "text": "3?"}\n',
+            1,
+            f"1,{NO_TEXT},t-a,\\ud800 hi,",
+        ),
+    ],
+    ids=["a byte that is not UTF-8", "half a surrogate pair"],
+)
+def test_a_row_that_is_no_unicode_is_written_down_with_escapes(
+    client: TestClient, name: str, content: bytes, line: int, row: str
+) -> None:
+    one = come(client, content, name)
+    call(client, check, imports_of(client), one)
+    wait_until(lambda: has_ended(one))
+    assert (one.phase, one.tally.good, one.problems) == ("checked", 2, [(line, NO_TEXT)])
+    assert one.rejected.read_text("utf-8").splitlines() == ["line,why,id,text,row", row]
 
 
 def test_texts_that_the_model_cuts_are_counted(client: TestClient) -> None:
@@ -114,6 +174,24 @@ def test_a_file_that_breaks_off_fails_and_says_so(client: TestClient) -> None:
     assert one.failure.startswith("can't read a.parquet")
 
 
+def test_a_fault_ends_an_import_and_its_log_holds_no_text(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(texts: list[str]) -> NoReturn:
+        raise ValueError(*texts)
+
+    monkeypatch.setattr(detector_of(client), "reading_of", broken)
+    one = come(client)
+    call(client, check, imports_of(client), one)
+    wait_until(lambda: has_ended(one))
+    assert one.phase == "failed"
+    assert one.failure == "this is a fault of the service; its log says more"
+    (logged,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert logged.startswith("an import failed, by a fault: ValueError\n")
+    assert "in broken" in logged
+    assert "Three?" not in caplog.text
+
+
 def test_a_file_that_is_too_large_is_refused(client: TestClient) -> None:
     imports = imports_of(client)
     with pytest.raises(UnreadableFile, match="SAMEASK_MAX_IMPORT_BYTES"):
@@ -148,6 +226,23 @@ def test_stopping_keeps_what_was_written(client: TestClient) -> None:
     assert one.phase == "stopped"
     with pytest.raises(ImportBusy):
         call(client, begin_writing, imports_of(client), one)
+
+
+def test_a_stop_amid_writing_ends_it_after_the_batch_that_is_begun(settings: Settings) -> None:
+    with amid_writing(settings) as (client, one, model):
+        end_held(client, one, model, partial(imports_of(client).stop, one.number))
+        assert (one.phase, one.done, one.added) == ("stopped", 4, 4)
+        assert client.get("/collections/default").json()["questions"] == 4
+        found = ask(client, "Four?")["results"][0]["candidates"]
+        assert found[0]["id"] == "t-d"
+
+
+def test_an_import_ends_with_the_server_after_the_batch_that_is_begun(settings: Settings) -> None:
+    with amid_writing(settings) as (client, one, model):
+        end_held(client, one, model, imports_of(client).close)
+        assert (one.done, one.added) == (4, 4)
+        assert client.get("/collections/default").json()["questions"] == 4
+        assert not one.folder.exists()
 
 
 def test_files_of_a_server_before_are_removed(settings: Settings) -> None:

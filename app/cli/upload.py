@@ -10,7 +10,7 @@ from app.cli.client import run
 from app.cli.terminal import print_line, print_note, progress_bar
 from app.engine.rows import Row, TableFile
 from app.errors import ColumnNotFound, CommandError
-from app.row_checks import CheckedRow, RejectedRows, Tally
+from app.row_checks import CheckedRow, RejectedRows, Tally, open_rejected
 from app.settings import Settings
 from sameask_client import AsyncClient, ImportedLabels, ImportedQuestions
 
@@ -112,7 +112,7 @@ def _rejected_rows(
     if path is None:
         yield lambda _row, _problem: None
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with open_rejected(path) as file:
         yield RejectedRows(file, columns).write
 
 

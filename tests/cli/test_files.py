@@ -109,6 +109,21 @@ def test_rejected_rows_are_whole(sameask: Sameask, tmp_path: Path) -> None:
     assert row[-1] == '1,"He said \\"hi\\" to me\nhello,why did he?\nbye"\n'
 
 
+def test_rejected_rows_hold_no_unicode_as_escapes(sameask: Sameask, tmp_path: Path) -> None:
+    rejected = tmp_path / "rejected.csv"
+    content = "id,text\n1,Où?\n2,O".encode() + b"\xf9?\n3,Three?\n"
+    file = saved(tmp_path, content)
+    imported = sameask("import", file, "--skip-bad", "--rejected", rejected)
+    assert (imported.code, imported.out.splitlines()[-1]) == (
+        0,
+        "2 added, 0 updated, 0 unchanged, 1 broken row skipped",
+    )
+    assert rejected.read_text("utf-8").splitlines() == [
+        "line,why,id,text,row",
+        "3,text must be a text of whole Unicode characters,2,O\\udcf9?,",
+    ]
+
+
 def test_every_row_that_a_quote_takes_is_told(sameask: Sameask, tmp_path: Path) -> None:
     lines = "".join(f"{number},Question {number}?\n" for number in range(2, 20_001))
     file = saved(tmp_path, f'id,text\n1,"One?\n{lines}'.encode())

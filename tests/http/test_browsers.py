@@ -68,7 +68,7 @@ def test_the_documentation_runs_its_own_script_and_no_other(shared_client: TestC
 
 def test_files_of_the_documentation_may_be_kept(shared_client: TestClient) -> None:
     headers = shared_client.get("/docs/assets/swagger-ui.css").headers
-    assert "cache-control" not in headers
+    assert headers["cache-control"] == "no-cache"
     assert headers["x-content-type-options"] == "nosniff"
 
 

@@ -94,6 +94,24 @@ def test_broken_rows_are_named_and_can_be_saved(pages: TestClient, fault: str) -
     assert all(cell.startswith(why) for cell, (_, why) in zip(cells[1::2], problems, strict=True))
     saved = pages.get(f"{address}/rejected")
     assert saved.text.startswith("line,why,id,text,row\r\n")
+    assert saved.headers["cache-control"] == "no-store"
     part(pages, f"{address}/write")
     wait_until(lambda: "1 line is in" in pages.get(address, headers=HTMX).text)
     assert [id_ for id_, _ in questions(pages, name)] == good
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("id,text\na,café?\nb,caf".encode() + b"\xe9?\n", ["b", r"caf\udce9?"]),
+        (b'{"id": "a", "text": "\\ud800 hi?"}\n', ["a", r"\ud800 hi?"]),
+        ("id,café,t".encode() + b"\xe9xt\na,b?,c?\n", ["a", "b?"]),
+    ],
+    ids=["byte", "surrogate", "header"],
+)
+def test_what_is_no_unicode_is_shown_with_escapes(
+    pages: TestClient, content: bytes, shown: list[str]
+) -> None:
+    status, page = looked_at(pages, "default", content)
+    assert status == 200
+    assert texts(page.one("tbody").all("tr")[-1].all("td")) == shown
