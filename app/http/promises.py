@@ -16,7 +16,7 @@ from app.errors import (
 from app.fields import MAX_NUMBER, Person
 from app.http.bodies import Body, counted
 from app.http.collections import ThisCollection, Thresholds
-from app.http.dependencies import TheDetector, ThePromises, TheSpeaker
+from app.http.dependencies import ThePromises, TheSpeaker
 from app.http.parameters import StrictRoute
 from app.http.problems import documented
 from app.promises.report import Look, Report
@@ -209,10 +209,9 @@ async def skip_pair(
     status_code=204,
     responses=documented(CollectionNotFound, Overloaded, StorageFull),
 )
-async def erase_asked(name: ThisCollection, detector: TheDetector, promises: ThePromises) -> None:
+async def erase_asked(name: ThisCollection, promises: ThePromises) -> None:
     """Erase what was asked lately (SAMEASK_REMEMBER_ASKED), and the pairs with it that wait to be offered."""
-    await detector.write(detector.store.asked.erase, name)
-    await promises.forget_asked(name)
+    await promises.erase_asked(name)
 
 
 def _evidence(report: Report) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Activity:
         self._by_day: dict[str, dict[int, Counts]] = defaultdict(dict)  # by collection
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._waiting: dict[str, list[str]] = defaultdict(list)
+        self.writing = asyncio.Lock()  # held while what was asked is written, or erased
 
     @property
     def hours(self) -> float:
@@ -87,15 +88,16 @@ class Activity:
 
     async def flush(self) -> None:
         """Write what was asked since the last time."""
-        waiting = self._waiting
-        self._waiting = defaultdict(list)
-        for name, texts in waiting.items():
-            try:
-                await asyncio.to_thread(self._remember, name, texts)
-            except CollectionNotFound:
-                continue
-            except SameaskError as error:
-                log.warning("what was asked can't be remembered: %s", error)
+        async with self.writing:
+            waiting = self._waiting
+            self._waiting = defaultdict(list)
+            for name, texts in waiting.items():
+                try:
+                    await asyncio.to_thread(self._remember, name, texts)
+                except CollectionNotFound:
+                    continue
+                except SameaskError as error:
+                    log.warning("what was asked can't be remembered: %s", error)
 
     async def forget_old(self) -> None:
         """Erase what was asked more than 30 days ago."""

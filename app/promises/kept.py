@@ -20,6 +20,7 @@ from app.engine.drawing import Plan, plan
 from app.engine.live_release import LiveRelease
 from app.engine.scorer import CollectionThresholds
 from app.engine.store import Collection, Derived, Store
+from app.errors import CollectionNotFound
 from app.promises.labelled import LabelledPairs
 from app.promises.pool import Pool
 from app.promises.queue import Queue
@@ -89,6 +90,11 @@ class Kept:
         )
 
     @property
+    def is_derived(self) -> bool:
+        """Whether thresholds were derived once."""
+        return self.standing is not None
+
+    @property
     def key(self) -> int:
         """The collection's."""
         return self.collection.key
@@ -98,6 +104,10 @@ class Kept:
         await asyncio.to_thread(self._load)
         asked = await asyncio.to_thread(self._store.asked.latest, self.key, ASKED_AT_MOST)
         self.pool.begin(asked)
+
+    async def reload(self) -> None:
+        """Read all answers anew."""
+        await asyncio.to_thread(self.labelled.load)
 
     async def begin_anew(self) -> None:
         """Let another pool take the place of this one, of the questions that are there now. Raises NotReady."""
@@ -121,12 +131,17 @@ class Kept:
         return self._news != await asyncio.to_thread(self._store.offers.news, self.key)
 
     async def derive(self) -> Standing:
-        """Derive thresholds from all labels, let the release hold them, and keep them over a restart."""
+        """Derive thresholds from all labels, let the release hold them, and keep them over a restart.
+
+        Raises CollectionNotFound when the collection is gone, though another may have its name now; ModelFailing.
+        """
         if self._store.is_shared:
             self._news = await asyncio.to_thread(self._store.offers.news, self.key)
             await asyncio.to_thread(self.labelled.load)
         await self.labelled.score()
         collection = await asyncio.to_thread(self._store.collections.get, self.collection.name)
+        if collection.key != self.key:
+            raise CollectionNotFound(collection.name)
         self.collection = collection
         standing = await asyncio.to_thread(self._derived)
         self.standing = standing

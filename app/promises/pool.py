@@ -66,6 +66,7 @@ class Pool:
         self._wanted = 0
         self._indexed = 0  # questions that were indexed when the order was drawn
         self._asked: list[str] = []
+        self._times_forgotten = 0
 
     @property
     def pairs(self) -> list[NearPair]:
@@ -104,9 +105,13 @@ class Pool:
     def forget_asked(self) -> None:
         """Let go of all pairs with a text that nobody stored."""
         self._asked = []
-        gone = [pair.digest for pair in self._pairs.values() if None in pair.ids]
-        for pair in gone:
-            self.remove(pair)
+        self._times_forgotten += 1
+        self._drop_asked()
+
+    def _drop_asked(self) -> None:
+        for pairs in (self._pairs, self._read_before):
+            for gone in [pair.digest for pair in pairs.values() if None in pair.ids]:
+                del pairs[gone]
 
     def begin(self, asked: Sequence[str] = ()) -> None:
         """Draw the order of the questions. `asked` are texts that were asked lately. Raises NotReady."""
@@ -134,7 +139,10 @@ class Pool:
         if self._asked:
             some_asked = self._asked[:AT_ONCE]
             self._asked = self._asked[AT_ONCE:]
+            times_forgotten = self._times_forgotten
             await self._take_asked(some_asked)
+            if self._times_forgotten != times_forgotten:
+                self._drop_asked()
             return True
         return False
 

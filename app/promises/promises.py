@@ -125,10 +125,13 @@ class Promises:
                     self.upkeep.renew_soon(name)
                 return await self._offering.offer_again(kept, by, texts)
 
-    async def forget_asked(self, name: str) -> None:
-        """Let go of what was asked in a collection, now that it was erased. Raises CollectionNotFound."""
+    async def erase_asked(self, name: str) -> None:
+        """Erase what was asked in a collection, and let go of the pairs with it that wait to be offered.
+
+        Raises CollectionNotFound, StorageFull.
+        """
         collection = await self._detector.read(self._store.collections.get, name)
-        self._activity.forget(name)
-        kept = self.kept.get(collection.key)
-        if kept:
-            kept.pool.forget_asked()
+        async with self._activity.writing:
+            self._activity.forget(name)
+            await self._detector.write(self._store.asked.erase, name)
+        await self.kept.forget_asked(collection.key)

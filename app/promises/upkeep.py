@@ -27,16 +27,24 @@ class Upkeep:
         self._detector = detector
         self._kept = kept
         self._labelled: dict[str, set[int]] = defaultdict(set)  # by collection, labels not seen yet
-        self._learnt: dict[str, set[bytes]] = defaultdict(set)  # pairs that no shadow has seen yet
         self._wished: set[str] = set()  # collections whose thresholds are to be derived anew
         self._held: tuple[str, dict[int, int]] = ("", {})  # by which release, which thresholds
+        self._derived_by = ""  # the digest of the release by which they are derived
 
     async def begin(self) -> None:
         """Have thresholds derived wherever something is wished, and from now on wherever labels change."""
+        await self._see_live()
+        self._detector.on_labels = self.labels_changed
+
+    async def _see_live(self) -> None:
+        """Have thresholds derived wherever something is wished, when another release is live."""
+        digest = self._detector.live.release.digest
+        if digest == self._derived_by:
+            return
         for collection in await self._detector.read(self._store.collections.all):
             if collection.has_wish:
                 self.renew_soon(collection.name)
-        self._detector.on_labels = self.labels_changed
+        self._derived_by = digest
 
     def labels_changed(self, collection: str, label_ids: Sequence[int]) -> None:
         """Labels of a collection were written or undone."""
@@ -64,11 +72,11 @@ class Upkeep:
         except BaseException:
             self._labelled[name].update(label_ids)  # they are read another time
             raise
-        self._learnt[name].update(pairs)
         return True
 
     async def keep_up(self) -> None:
         """Derive the thresholds of collections whose labels or wishes have changed."""
+        await self._see_live()
         wished = self._wished
         self._wished = set()
         for name in sorted(self._labelled.keys() | wished):
@@ -91,19 +99,10 @@ class Upkeep:
             async with kept.lock:
                 await self.learn(kept)
             await kept.derive()
-            pairs = sorted(self._learnt.pop(name, ()))
-            for shadow in self._kept.prepared(kept.key):
-                if shadow.release is not live:
-                    await self._renew_shadow(shadow, pairs)
-
-    async def _renew_shadow(self, shadow: Kept, pairs: Sequence[bytes]) -> None:
-        """Let a release on its way follow, which may be ended meanwhile."""
-        try:
-            with shadow.release.in_use():
-                await self._detector.read(shadow.labelled.renew, pairs)
-                await shadow.derive()
-        except SameaskError as error:
-            log.warning("a release on its way can't follow labels: %s", error)
+            try:
+                await self._kept.renew_prepared(kept.key, live)
+            except SameaskError as error:  # it may be ended meanwhile
+                log.warning("a release on its way can't follow labels: %s", error)
 
     def work_beside_replicas(self) -> list[Coroutine[Any, Any, object]]:
         """What goes on where other replicas derive thresholds, too."""

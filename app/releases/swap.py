@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from app.background import end, in_thread
+from app.background import end, in_thread, log_failure
 from app.detector import Detector
 from app.engine.live_release import LiveRelease
 from app.engine.release import Release
 from app.engine.store import Store, Stored
-from app.errors import ModelFailing, SameaskError, ServiceError
+from app.errors import ModelFailing, SameaskError
 from app.promises.promises import Promises
 from app.releases.history import History
 from app.releases.opening import Opener
@@ -134,23 +135,29 @@ class Shadow:
             self.phase = "indexing"
             self._detector.following.take_changed()  # all of it is looked at now
             await in_thread(self._thread, opened.follow_all)
+            await self._follow(opened)  # what came meanwhile
             self.phase = "promising"
-            if not self._is_noted:
-                await self._promise(opened)
+            await self._promise(opened)
             lacking = await self._follow(opened)
             self.phase = "ready"
             lacking = await self._stay_near(opened, lacking)
+            await self._promise(opened)  # what was wished meanwhile
             opened.models.give_way(None)  # what is left is little, and soon done
             await self._come_nearer(opened, lacking)
             await self._swap(opened)
         except Exception as error:
             await self._fail(error)
+        else:
+            await self._settle(opened)
 
     async def _promise(self, opened: LiveRelease) -> None:
-        """Derive each collection's thresholds by its scores, and say which promises it can't keep."""
+        """Derive collections' thresholds by its scores, and say which promises it can't keep."""
+        if self._is_noted:
+            return
         changes = await self._promises.kept.prepare(opened)
-        self._broken = [change.collection for change in changes if change.is_broken]
-        for name in self._broken:
+        broken = [change.collection for change in changes if change.is_broken]
+        self._broken += broken
+        for name in broken:
             log.warning(
                 "by the release %s, labels don't support the promise of %s", self.release.name, name
             )
@@ -183,7 +190,7 @@ class Shadow:
                 return
 
     async def _swap(self, opened: LiveRelease) -> None:
-        """Join, follow every collection once, note it in the store, replace the live release, and close what it was."""
+        """Join, follow every collection once, note it in the store, and replace the live release."""
         self.phase = "joining"
         await self._detector.following.join(opened)
         await self._follow(opened)  # what was deleted before it joined, too
@@ -193,13 +200,22 @@ class Shadow:
         self.phase = "swapping"
         before = self._detector.live.release
         await self._replace(opened, before)
-        with suppress(ServiceError):  # it is tried again every second
-            await self._detector.following.be_seen()
-        self.phase = "draining"
         log.info("the release %s is live in place of %s", self.release.name, before.name)
-        await asyncio.to_thread(opened.go_live)
-        await self._drain()
-        await self._close()
+
+    async def _settle(self, opened: LiveRelease) -> None:
+        """Note what it held back, and close what was live once no request needs it. It is live, whatever fails here."""
+        self.phase = "draining"
+        steps = (
+            self._detector.following.be_seen,
+            partial(asyncio.to_thread, opened.go_live),
+            self._drain,
+            self._close,
+        )
+        for step in steps:
+            try:
+                await step()
+            except Exception as error:
+                log_failure(f"{self.release.name} is live, but has not settled", error)
         self.is_over = True
 
     async def _replace(self, opened: LiveRelease, before: Release) -> None:
@@ -222,11 +238,8 @@ class Shadow:
 
     async def _fail(self, error: Exception) -> None:
         """The live release keeps serving; this one is closed, and stays for people to see why."""
-        log.warning(
-            "the release %s failed while it was %s: %s", self.release.name, self.phase, error
-        )
-        is_ours = isinstance(error, SameaskError)
-        failure = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        failure = str(error) if isinstance(error, SameaskError | OSError) else type(error).__name__
+        log_failure(f"the release {self.release.name} failed while it was {self.phase}", error)
         await self._close()
         self.phase = "failed"
         self.failure = failure

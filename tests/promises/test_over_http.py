@@ -1,14 +1,20 @@
 """A promise over HTTP: wishes, the review queue, labels, and thresholds that follow them."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from app.engine.background_reading import embed
+from app.engine.live_release import LiveRelease
 from app.main import create_app
+from app.promises import pool
 from app.promises.labelled import LabelledPairs
 from app.settings import Settings
 from tests.conftest import wait_until_ready
@@ -240,6 +246,37 @@ def test_what_was_asked_is_offered_only_where_it_is_remembered_and_is_erased(
         ask(client, asked)
         time.sleep(1.2)  # longer than until it would be written
         assert promises_of(client)._store.asked.latest(1, 10) == []
+
+
+def test_what_is_erased_while_its_pairs_are_looked_for_is_not_offered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_embedding, go_on = threading.Event(), threading.Event()
+
+    async def slowly(release: LiveRelease, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        vectors = await embed(release, texts)
+        is_embedding.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        return vectors
+
+    monkeypatch.setattr(pool, "embed", slowly)
+    remembering = settings.model_copy(update={"remember_asked": True})
+    with TestClient(create_app(remembering)) as client:
+        wait_until_ready(client)
+        write(client, **questions(8))
+        asked = "can i cancel my parcel secretly?"
+        ask(client, asked)
+        wait_until(lambda: asked in promises_of(client)._store.asked.latest(1, 10))
+        evidence(client)
+        assert is_embedding.wait(PATIENCE_SECONDS)
+        assert client.delete("/collections/default/asked").status_code == 204
+        go_on.set()
+        kept = promises_of(client).kept.get(1)
+        assert kept is not None
+        wait_until(lambda: kept.pool.to_read == 0)
+        offered = queue(client, limit=20)["pairs"]
+        assert asked not in [question["text"] for pair in offered for question in pair["questions"]]
 
 
 def test_a_label_keeps_how_its_pair_was_offered(client: TestClient) -> None:

@@ -33,6 +33,7 @@ from app.errors import (
     ReleaseUnusable,
     ShadowBusy,
     ShadowNotReady,
+    StorageFull,
     Unembeddable,
 )
 from app.main import create_app
@@ -372,6 +373,26 @@ async def test_a_shadow_that_was_cancelled_goes_on_from_its_snapshots(
     await swap(releases, WIDE)
     assert await found(detector) == TEXTS | {"x": "xyzzy?"}
     assert not {TEXTS["a"], TEXTS["b"]} & set(model.seen)
+
+
+async def test_a_release_that_can_not_note_what_it_held_back_is_live_all_the_same(
+    detector: Detector, releases: Releases, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release before it answers the requests that began with it."""
+
+    def fail(_: LiveRelease) -> None:
+        raise StorageFull
+
+    monkeypatch.setattr(LiveRelease, "go_live", fail)
+    await fill(detector)
+    model.hold("xyzzy")
+    asking = asyncio.create_task(detector.find(["xyzzy?"], COLLECTION, 4))
+    await eventually(lambda: _true(model.reached.is_set()))
+    await releases.activate(WIDE, "a test")
+    await until(releases, "draining")
+    model.release()
+    assert (await asking).release == TINY
+    await swapped(releases, WIDE)
 
 
 async def _indexed_some(releases: Releases) -> bool:

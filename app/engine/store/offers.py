@@ -101,6 +101,7 @@ class Offers:
                 known = before.get(offer.pair)
                 row = _row(collection_key, known["id"] if known else next_id, offer)
                 if known:
+                    row |= {column: known[column] for column in ("skipped_by", "skipped_at")}
                     self._mapper.rewrite(connection, row)
                 else:
                     self._mapper.insert(connection, row)
