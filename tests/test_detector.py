@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from app.detector import READING_THREADS, Detector
 from app.engine.findings import Candidate
+from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.store import Written
@@ -333,3 +334,28 @@ async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_
         for collection in await detector.read(detector.store.collections.page, "", 10)
     ] == [COLLECTION]
     assert await _is_ready(detector)
+
+
+async def test_what_is_put_off_while_others_catch_up_is_caught_up_with(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that was cancelled leaves its write to the background; its collection must not be forgotten there."""
+    await detector.add(COLLECTION, [("a", "One?")])
+    key = detector.store.collections.get(COLLECTION).key
+    catch_up = LiveRelease.catch_up
+
+    def with_another_write(release: LiveRelease, collection_key: int) -> int:
+        revision = catch_up(release, collection_key)
+        monkeypatch.setattr(LiveRelease, "catch_up", catch_up)
+        detector.store.questions.upsert(COLLECTION, [("c", "Three?")])
+        detector.following.put_off(collection_key)
+        return revision
+
+    monkeypatch.setattr(LiveRelease, "catch_up", with_another_write)
+    await detector.add(COLLECTION, [("b", "Two?")])
+    revision = detector.store.collections.get(COLLECTION).revision
+
+    async def is_shown() -> bool:
+        return detector.live.shows(key, revision)
+
+    await _eventually(is_shown)

@@ -137,7 +137,6 @@ class Following:
             while release := self._next_behind(collection_key, revision, tried):
                 tried.append(release)
                 await self._catch_up_one(release, collection_key)
-            self._behind.discard(collection_key)
 
     def put_off(self, collection_key: int) -> None:
         """Leave a collection that has changed to `keep_up`: nobody waits for it."""
@@ -174,6 +173,7 @@ class Following:
             self._has_begun = True
         self._behind |= await in_thread(self._writers, self._live.indexes.left_behind)
         for key in sorted(self._behind):
+            self._behind.discard(key)  # first: what is put off from now on stays so
             try:
                 await self.catch_up(key, math.inf)  # with all that there is
             except SameaskError as error:

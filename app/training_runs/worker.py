@@ -93,7 +93,7 @@ class Worker:
             async with background_tasks(*repeated):
                 yield
         finally:
-            self._threads.shutdown()
+            await asyncio.to_thread(self._threads.shutdown)  # one may wait for this event loop
 
     async def _work(self) -> bool:
         """Take the next run to its end; False if there is none."""

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ from app.training_runs.run_folder import LOG_BYTES
 from app.training_runs.training_device import training_device
 from app.training_runs.watch import LOG_LINES
 from app.training_runs.worker import Worker
-from tests.serving import free_port, wait_until
+from tests.serving import PATIENCE_SECONDS, free_port, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 STAND_IN = (sys.executable, str(ROOT / "tests" / "stand_in_child.py"))
@@ -234,6 +235,32 @@ def test_a_run_does_without_near_pairs_that_can_not_be_had(
         assert ended(store, run_id).state == "succeeded"
     assert "goes without pairs to label: ValueError" in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_a_worker_that_waits_for_the_event_loop_ends(store: Store, settings: Settings) -> None:
+    """Near pairs are looked for there, while a thread of the worker waits."""
+    is_looking = threading.Event()
+
+    async def near_pairs() -> list[Any]:
+        is_looking.set()
+        await asyncio.sleep(0.3)
+        return []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        def in_the_loop(_: str, __: int) -> list[Any]:
+            return asyncio.run_coroutine_threadsafe(near_pairs(), loop).result()
+
+        worker = Worker(store, settings, command=(*STAND_IN, "result"), near_pairs=in_the_loop)
+        async with worker.running():
+            await asyncio.to_thread(is_looking.wait)
+
+    start(store)
+    ending = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
+    ending.start()
+    ending.join(PATIENCE_SECONDS)
+    assert not ending.is_alive()
 
 
 # Children that fail
