@@ -29,6 +29,7 @@ class Asked:
     words: Words
     place: str  # of the field that holds it
     exact: list[Question] = field(default_factory=list)  # of each stored text of the same words
+    disputed: set[int] = field(default_factory=set)  # revisions of those that people disagree on
     labels: Mapping[bytes, Sequence[Label]] = field(default_factory=dict)  # by the other's `loose`
     truncated: bool = False
     vector: Vectors | None = None
@@ -62,10 +63,13 @@ class Asked:
 
     def add_same_words(self, question: Question, most: int) -> bool:
         """Add a stored question of the same visible words to the exact ones, unless somebody calls it different.
-        Whether it was added. Of each text the oldest stays, `most` texts: the same bytes first, then the oldest."""
+        Whether it was added. Of each text the oldest stays, `most` texts: those that nobody disputes first, of these
+        the same bytes, then the oldest."""
         ruling = self.ruling(question)
         if ruling and not ruling.links:
             return False
+        if ruling and ruling.contradicted:
+            self.disputed.add(question.revision)
         is_full = len(self.exact) >= most
         if is_full and self._rank(question) > self._rank(self.exact[-1]):
             return False
@@ -79,5 +83,6 @@ class Asked:
         del self.exact[most:]
         return True
 
-    def _rank(self, question: Question) -> tuple[bool, int]:
-        return question.text != self.words.text, question.revision
+    def _rank(self, question: Question) -> tuple[bool, bool, int]:
+        is_disputed = question.revision in self.disputed
+        return is_disputed, question.text != self.words.text, question.revision

@@ -180,18 +180,23 @@ class Find:
     # What is answered
 
     def _finding(self, asked: Asked) -> Finding:
-        same = []
-        for question in asked.exact[: self._query.top_k]:
-            judgement = self._judge.judge_same_words(self._pair(asked, question))
-            same.append(self._candidate(question, judgement))
-        same.sort(key=lambda candidate: candidate.judgement.rank)
-        candidates = [*same, *self._judged(asked)][: self._query.top_k]
+        """The best candidates: strongest verdict first, then by probability, then by similarity, then exact matches."""
+        candidates = [*self._same_words(asked), *self._judged(asked)]
+        candidates.sort(key=lambda candidate: candidate.judgement.rank)
+        del candidates[self._query.top_k :]
         best = candidates[0].verdict if candidates else "different"
         verdict = "new" if best == "different" else best
         return Finding(asked.words.text, verdict, asked.truncated, candidates)
 
+    def _same_words(self, asked: Asked) -> list[Candidate]:
+        """The exact matches as candidates."""
+        questions = asked.exact[: self._query.top_k]
+        judge = self._judge.judge_same_words
+        judgements = [judge(self._pair(asked, question)) for question in questions]
+        return list(map(self._candidate, questions, judgements))
+
     def _judged(self, asked: Asked) -> list[Candidate]:
-        """The near questions as candidates: strongest verdict first, then by probability, then by similarity."""
+        """The near questions as candidates."""
         if not asked.near:
             return []
         questions = asked.near_questions
@@ -200,8 +205,7 @@ class Find:
         for place, logit in asked.logits.items():
             logits[place] = logit
         judgements = self._judge.judge(pairs, _similarities(asked.near), logits)
-        candidates = list(map(self._candidate, questions, judgements))
-        return sorted(candidates, key=lambda candidate: candidate.judgement.rank)
+        return list(map(self._candidate, questions, judgements))
 
     def _candidate(self, question: Question, judgement: Judgement) -> Candidate:
         copies = self._copies.get(question.text) or Copies((question.id,), 1)

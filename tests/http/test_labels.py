@@ -396,6 +396,35 @@ def test_while_people_disagree_the_verdict_is_review(client: TestClient, text: s
     assert (labels(client, contradicted="true"), _contradicted(client)) == ([], 0)
 
 
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_a_link_comes_before_the_same_words_that_people_disagree_on(
+    client: TestClient, top_k: int
+) -> None:
+    write(client, **STORED)
+    respaced = NEAREST.replace(" ", "  ")
+    label(client, (respaced, NEAREST), True, by="anna")
+    label(client, (respaced, NEAREST), False, by="bob")
+    label(client, (respaced, FARTHEST), True)
+    found = ask(client, respaced, top_k=top_k)["results"][0]
+    offered = [(candidate["id"], candidate["verdict"]) for candidate in found["candidates"]]
+    assert found["verdict"] == "duplicate"
+    assert offered == [("france", "duplicate"), ("can", "review")][:top_k]
+
+
+def test_the_same_words_that_people_disagree_on_take_no_others_place(client: TestClient) -> None:
+    write(client, **STORED)
+    write(client, later=NEAREST + " ", last=NEAREST + "  ")
+    respaced = NEAREST.replace(" ", "  ")
+    label(client, (respaced, NEAREST), True, by="anna")
+    label(client, (respaced, NEAREST), False, by="bob")
+    assert verdicts(client, respaced, top_k=1) == {"later": "duplicate"}
+    assert list(verdicts(client, respaced, top_k=3).items()) == [
+        ("later", "duplicate"),
+        ("last", "duplicate"),
+        ("can", "review"),
+    ]
+
+
 def _contradicted(client: TestClient) -> float:
     families = text_string_to_metric_families(client.get("/metrics").text)
     (value,) = [
