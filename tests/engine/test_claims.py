@@ -38,6 +38,22 @@ def test_a_claim_ends_and_is_held_for_longer_by_who_holds_it(
     assert [claim.pair for claim in store.claims.take(key, [ONE, TWO], "ben", 60.0)] == [ONE]
 
 
+def test_a_claim_from_before_the_clock_was_set_back_is_over(
+    store: Store, key: int, now: list[float]
+) -> None:
+    store.claims.take(key, [ONE], "anna", 60.0)
+    now[0] -= 1
+    assert store.claims.take(key, [ONE], "ben", 60.0) == []
+    now[0] -= 3600
+    assert store.claims.held(key) == []
+    ben = Claim(TWO, "ben", 1.0, now[0] + 60)
+    assert store.claims.take(key, [TWO], "ben", 60.0) == [ben]
+    now[0] += 3601
+    assert store.claims.held(key) == []
+    again = Claim(ONE, "ben", 1.0, now[0] + 60)
+    assert store.claims.take(key, [ONE], "ben", 60.0) == [again]
+
+
 @pytest.mark.usefixtures("now")
 def test_claims_of_a_person_keep_their_order_save_for_one_that_comes_first(
     store: Store, key: int

@@ -27,11 +27,17 @@ from starlette.testclient import TestClient
 
 from app.engine.release import Release
 from app.engine.store import Deliveries, Delivery, Store
-from app.engine.store.deliveries import KEPT
+from app.engine.store.deliveries import KEPT, LONGEST_WAIT
 from app.errors import DeliveryFailed, SameaskError, StorageFull, WebhookRefused
 from app.main import create_app
 from app.settings import Settings
-from app.webhook.delivery import FAULT_PAUSE_SECONDS, MAX_ATTEMPTS, Webhook, delay_after
+from app.webhook.delivery import (
+    FAULT_PAUSE_SECONDS,
+    LONGEST_QUIET,
+    MAX_ATTEMPTS,
+    Webhook,
+    delay_after,
+)
 from app.webhook.endpoint import Endpoint, is_public
 from app.webhook.signature import signed
 from tests.engine.test_store import behind_its_back
@@ -360,6 +366,25 @@ def test_it_is_sent_again_after_a_failure_with_the_same_id_and_body(
         None,
         START + timedelta(seconds=25),
     )
+
+
+def test_an_event_from_before_the_clock_was_set_back_is_sent_at_once(
+    webhook: Webhook, clock: Clock, server: ReceivingServer
+) -> None:
+    webhook.notify("release.activated", DATA)
+    clock.now = START - timedelta(hours=1)
+    run_to_end(webhook)
+    (request,) = server.received
+    assert int(request.headers["webhook-timestamp"]) == int(START.timestamp()) - 3600
+
+
+def test_an_attempt_that_is_due_later_than_any_is_made_at_once(store: Store) -> None:
+    outbox = store.deliveries
+    begun = outbox.begin(outbox.add("gate.decided", {}, START), START + timedelta(seconds=30))
+    assert outbox.due(START) is None
+    assert outbox.due(START - timedelta(hours=24)) is None
+    assert outbox.due(START - timedelta(hours=26)) == begun
+    assert max(LONGEST_QUIET, delay_after(MAX_ATTEMPTS, 1)) < LONGEST_WAIT
 
 
 def test_it_is_sent_again_after_a_refused_connection(

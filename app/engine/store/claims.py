@@ -15,6 +15,8 @@ from app.engine.store.database import Database
 from app.engine.store.mapper import Mapper, Row
 from app.engine.store.schema import metadata
 
+LONGEST_SECONDS = 120  # of a claim: one that ends later was made before the clock was set back
+
 claims = sa.Table(
     "claims",
     metadata,
@@ -64,7 +66,7 @@ class Claims:
     ) -> list[Claim]:
         """Claim pairs for a person, or claim them for longer; the claims on those that nobody else holds.
 
-        `first`: they come before all others that the person holds.
+        `seconds` are at most LONGEST_SECONDS. `first`: they come before all others that the person holds.
         """
         with self._database.writing() as connection:
             if not self._collections.lock(connection, collection_key):
@@ -72,8 +74,8 @@ class Claims:
             held = {claim.pair: claim for claim in self._held(connection, collection_key)}
             own = [claim.place for claim in held.values() if claim.by == by]
             now = self.clock()
-            over = (claims.c.collection_key == collection_key) & (claims.c.until <= now)
-            connection.execute(sa.delete(claims).where(over))
+            within = claims.c.collection_key == collection_key
+            connection.execute(sa.delete(claims).where(within, ~_is_held(now)))
             taken = []
             for number, pair in enumerate(pairs):
                 before = held.get(pair)
@@ -97,10 +99,14 @@ class Claims:
             connection.execute(sa.delete(claims).where(within, claims.c.pair.in_(pairs)))
 
     def _held(self, connection: sa.Connection, collection_key: int) -> list[Claim]:
-        within = (claims.c.collection_key == collection_key) & (claims.c.until > self.clock())
-        return self._mapper.every(
-            connection, sa.select(claims).where(within).order_by(claims.c.place)
-        )
+        within = claims.c.collection_key == collection_key
+        query = sa.select(claims).where(within, _is_held(self.clock()))
+        return self._mapper.every(connection, query.order_by(claims.c.place))
+
+
+def _is_held(now: float) -> sa.ColumnElement[bool]:
+    """Whether a claim holds at this time."""
+    return (claims.c.until > now) & (claims.c.until <= now + LONGEST_SECONDS)
 
 
 def _as_claim(row: Row) -> Claim:

@@ -18,6 +18,7 @@ from app.engine.store.mapper import Mapper, Row, fields
 from app.engine.store.schema import metadata
 
 KEPT = timedelta(days=30)  # after it was delivered or given up
+LONGEST_WAIT = timedelta(hours=25)  # between two attempts
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # finer than elsewhere: two events of one second stay in order
 
 deliveries = sa.Table(
@@ -93,8 +94,14 @@ class Outbox:
         return delivery
 
     def due(self, at: datetime) -> Delivery | None:
-        """The oldest that waits and may be tried; a row that fails its checksum is reported and passed over."""
-        query = OLDEST_FIRST.where(WAITING, deliveries.c.due_at <= _text(at))
+        """The oldest that waits and may be tried; a row that fails its checksum is reported and passed over.
+
+        One that was never tried may be tried at once. One that is due later than any is was postponed before the
+        clock was set back, and may be, too.
+        """
+        due_at = deliveries.c.due_at
+        is_early = (due_at > _text(at)) & (due_at <= _text(at + LONGEST_WAIT))
+        query = OLDEST_FIRST.where(WAITING, (deliveries.c.attempts == 0) | ~is_early)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings()
             return next(self._mapper.records(rows), None)
