@@ -14,14 +14,20 @@ from app.settings import Settings
 COLLECTION_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_ID_CHARACTERS = 256
 ID_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+NO_NUL_PATTERN = r"^[^\x00]*$"
+NO_NUL = "must not contain a NUL character"  # PostgreSQL holds none
 MAX_NUMBER = 2**63 - 1
 LEAST_TARGET, GREATEST_TARGET = 0.5, 0.999  # of a precision; the least is none itself
 
 
-def _text(value: str) -> str:
+def _without_nul(value: str) -> str:
     if "\x00" in value:
-        raise ValueError("must not contain a NUL character")
-    if not has_visible(value):
+        raise ValueError(NO_NUL)
+    return value
+
+
+def _text(value: str) -> str:
+    if not has_visible(_without_nul(value)):
         raise ValueError("must not be blank")
     return value
 
@@ -114,9 +120,14 @@ Text = Annotated[
     Field(
         min_length=1,
         description="Any Unicode but NUL; something of it must be seen.",
-        json_schema_extra={"pattern": r"^[^\x00]*$"},
+        json_schema_extra={"pattern": NO_NUL_PATTERN},
     ),
     AfterValidator(_text),
+]
+Remark = Annotated[  # which may be blank
+    str,
+    Field(max_length=1000, json_schema_extra={"pattern": NO_NUL_PATTERN}),
+    AfterValidator(_without_nul),
 ]
 StoredId = (
     Annotated[  # of a question that may be there; some of before are none that would be taken now

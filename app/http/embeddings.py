@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.errors import FieldError, InvalidRequest, Overloaded, ReleaseNotLive
-from app.fields import Limits, StoredId, Text
+from app.fields import NO_NUL_PATTERN, Limits, StoredId, Text
 from app.http.bodies import Body, FirstErrors, counted
 from app.http.dependencies import TheDetector, TheSettings, report
 from app.http.parameters import StrictRoute
@@ -20,7 +20,7 @@ router = APIRouter(route_class=StrictRoute, tags=["asking"])
 
 WHICHEVER_IS_LIVE = "sameask"
 
-TEXT_SCHEMA = {"type": "string", "minLength": 1, "pattern": r"^[^\x00]*$"}
+TEXT_SCHEMA = {"type": "string", "minLength": 1, "pattern": NO_NUL_PATTERN}
 INPUT_SCHEMA = {"anyOf": [TEXT_SCHEMA, {"type": "array", "minItems": 1, "items": TEXT_SCHEMA}]}
 
 

@@ -99,7 +99,7 @@ def decode_cursor(cursor: str | None) -> str | None:
         last = base64.urlsafe_b64decode(cursor.encode("ascii") + padding).decode()
     except (binascii.Error, UnicodeError):
         last = ""
-    if not last or encode_cursor(last) != cursor:
+    if not last or "\x00" in last or encode_cursor(last) != cursor:
         raise _not_given()
     return last
 

@@ -18,7 +18,7 @@ from app.errors import (
     ShadowNotReady,
     StorageFull,
 )
-from app.fields import MAX_ID_CHARACTERS, StoredId, Text
+from app.fields import MAX_ID_CHARACTERS, Remark, StoredId, Text
 from app.http.bodies import Body, counted
 from app.http.collections import Thresholds
 from app.http.dependencies import InCollection, TheReleases, TheSettings
@@ -71,7 +71,7 @@ class ToActivate(Named):
         },
     )
 
-    reason: Annotated[str, Field(max_length=1000, description="For the record.")] = ""
+    reason: Annotated[Remark, Field(description="For the record.")] = ""
     force: Annotated[Text, Field(max_length=1000)] | None = Field(
         None,
         description="Why it is to go live although its gate did not pass; for the record, too.",
@@ -83,7 +83,7 @@ class ToRollBack(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "too many false alarms"}]})
 
-    reason: Annotated[str, Field(max_length=1000, description="For the record.")] = ""
+    reason: Annotated[Remark, Field(description="For the record.")] = ""
 
 
 class Progress(BaseModel):

@@ -8,13 +8,13 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from app.errors import FieldError, InvalidRequest, UnsupportedBody
-from app.fields import CollectionName, Limits, QuestionId, StoredId, Text, sentence
+from app.fields import NO_NUL, CollectionName, Limits, QuestionId, StoredId, Text, sentence
 from app.settings import Settings
 
 FORM = "application/x-www-form-urlencoded"
 BYTES = "application/octet-stream"  # a piece of a file
 MAX_FIELDS = 1000
-MAX_TOLD = 100  # of the fields that nobody knows
+MAX_TOLD = 100  # of the fields that no page can read
 # Of all pages. Another name is misspelt: to pass it over would act on what is meant where it is left out.
 NAMES = frozenset(
     (
@@ -97,13 +97,16 @@ class Fields:
         self._limits = Limits(settings)
         self._errors: list[FieldError] = []
 
-    def refuse_unknown(self) -> None:
-        """Raise InvalidRequest for a field that no page has."""
-        unknown = [name for name in self._values if name not in NAMES][:MAX_TOLD]
-        if unknown:
-            raise InvalidRequest(
-                *[FieldError(name[:100], "is no field of a page") for name in unknown]
-            )
+    def refuse_unreadable(self) -> None:
+        """Raise InvalidRequest for a field that no page has, and for one with a NUL character."""
+        errors = []
+        for name, value in self._values.items():
+            if name not in NAMES:
+                errors.append(FieldError(name[:100], "is no field of a page"))
+            elif "\x00" in value:
+                errors.append(FieldError(name, NO_NUL))
+        if errors:
+            raise InvalidRequest(*errors[:MAX_TOLD])
 
     def __contains__(self, name: str) -> bool:
         return bool(self._values.get(name))

@@ -50,7 +50,7 @@ class Page:
         self.request = request
         self.visitor = visitor
         self.fields = fields
-        fields.refuse_unknown()
+        fields.refuse_unreadable()
         self.collection = fields.collection()
         fields.check()
         state = request.app.state
