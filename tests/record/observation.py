@@ -3,7 +3,7 @@
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def _observe(
         "sameask", list(_commands(server.url)), folder, {**SETTINGS, "key": player.keys["admin"]}
     )
     metrics = player.get("/metrics", player.keys["reader"]).text
-    events = [event_record(event) for event in endpoint.wait_for(EVENTS)]
+    events = sorted(map(event_record, endpoint.wait_for(EVENTS)), key=_kind_and_run)
     server.stop()
     helps = [*project.help("sameask", folder, {}), *training_help.result()]
     for line in server.log.read_text("utf-8").splitlines():
@@ -144,3 +144,9 @@ def _series(line: str) -> str:
 
 def _lines(values: Iterable[Any]) -> str:
     return "".join(json.dumps(value, ensure_ascii=True) + "\n" for value in values)
+
+
+def _kind_and_run(event: Mapping[str, Any]) -> tuple[str, int]:
+    """What events are ordered by: of two runs that are cancelled, either may end first."""
+    body = event["body"]
+    return body["event"], body["data"].get("run", 0)
