@@ -1,6 +1,6 @@
 """What labels support: by value."""
 
-import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from app.engine.collection_thresholds import (
     weights_of,
 )
 from app.engine.scorer import CollectionThresholds
+from tests.growth import QUADRATIC, growth
 
 OF_RELEASE = CollectionThresholds(duplicate=0.9, review=0.05)
 
@@ -129,19 +130,25 @@ def test_strata_and_weights() -> None:
     assert weights.tolist() == [60.0, 60.0, 30.0, 50.0]
 
 
-def test_evidence_of_many_labels_is_derived_in_a_fifth_of_a_second() -> None:
+def _evidence_of(count: int) -> Evidence:
+    """As many labels as near pairs: 20,000 are as many as a pool holds, of any number of questions."""
     lots = np.random.default_rng(0)
-    near = lots.beta(
-        0.3, 0.9, 20_000
-    )  # as many as a pool of near pairs holds, of any number of questions
-    probabilities = lots.choice(near, 20_000)
+    near = lots.beta(0.3, 0.9, count)
+    probabilities = lots.choice(near, count)
     strata = stratum_of(probabilities)
     sizes = np.bincount(stratum_of(near), minlength=6)[strata]
     weights = weights_of([str(stratum) for stratum in strata], sizes.tolist())
-    labels = Drawn(probabilities, lots.random(20_000) < probabilities, weights)
-    begun = time.process_time()
-    thresholds, promise = derive(Evidence(labels, near), OF_RELEASE, 0.95, 0.9)
-    assert time.process_time() - begun < 0.2
+    return Evidence(Drawn(probabilities, lots.random(count) < probabilities, weights), near)
+
+
+def test_many_labels_cost_what_few_do_each() -> None:
+    few, many = _evidence_of(5_000), _evidence_of(20_000)
+
+    def of(evidence: Evidence) -> Callable[[int], object]:
+        return lambda _: derive(evidence, OF_RELEASE, 0.95, 0.9)
+
+    assert growth(of(few), of(many)) < QUADRATIC / 2
+    thresholds, promise = derive(many, OF_RELEASE, 0.95, 0.9)
     assert promise is not None
     assert promise.is_kept
     assert thresholds.source == "collection"

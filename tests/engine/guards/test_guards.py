@@ -1,6 +1,6 @@
-"""All guards together: any two texts, their order, the places of what differs, the time that it takes."""
+"""All guards together: any two texts, their order, the places of what differs, how the time grows."""
 
-from time import process_time
+from functools import partial
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from app.engine.guards import differences
 from app.engine.guards.word_lists import words
 from tests.engine.guards.pairs import PAIRS, ROOT, fires
+from tests.growth import QUADRATIC, growth
 
 # Any text, and texts of the words that guards look at.
 WORDS = st.sampled_from(
@@ -67,23 +68,13 @@ def test_white_space_is_no_difference(text: str) -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_no_text_takes_long(text: str) -> None:
-    began = process_time()
-    differences(text, text + " x 2")
-    differences(text, text[: len(text) // 2] + " no 3")
-    assert process_time() - began < 1
+    def compare(length: int, number: int) -> None:
+        part = text[:length]
+        differences(part, f"{part} x {number}")
+        differences(part, f"{part[: length // 2]} no {number}")
 
-
-def test_ten_candidates_take_a_millisecond_or_little_more() -> None:
-    """Measured is the best of several rounds: a busy machine makes single ones slow."""
-    rows = (PAIRS / "time.tsv").read_text("utf-8").splitlines()[1:]
-    texts = [row.split("\t")[:2] for row in rows]
-    rounds = []
-    for _ in range(5):
-        began = process_time()
-        for first, second in texts:
-            differences(first, second)
-        rounds.append((process_time() - began) / len(texts))
-    assert min(rounds) < 3e-4
+    of_quarter = partial(compare, len(text) // 4)
+    assert growth(of_quarter, partial(compare, len(text))) < QUADRATIC / 2
 
 
 def test_the_page_of_verdicts_has_the_figures_of_today() -> None:
