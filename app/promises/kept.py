@@ -90,11 +90,6 @@ class Kept:
         )
 
     @property
-    def is_derived(self) -> bool:
-        """Whether thresholds were derived once."""
-        return self.standing is not None
-
-    @property
     def key(self) -> int:
         """The collection's."""
         return self.collection.key
@@ -137,7 +132,7 @@ class Kept:
         """
         if self._store.is_shared:
             self._news = await asyncio.to_thread(self._store.offers.news, self.key)
-            await asyncio.to_thread(self.labelled.load)
+            await self.reload()
         await self.labelled.score()
         collection = await asyncio.to_thread(self._store.collections.get, self.collection.name)
         if collection.key != self.key:

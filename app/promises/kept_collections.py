@@ -62,7 +62,7 @@ class KeptCollections:
     async def _begun(self, live: LiveRelease, collection: Collection) -> Kept:
         """What was prepared of a collection before the release went live, with all answers by now; or a new one."""
         kept = self._prepared.get(collection.key)
-        if kept and kept.release is live and kept.is_derived:
+        if kept and kept.release is live and kept.standing:
             await kept.reload()
             return kept
         kept = Kept(self._store, live, collection)
@@ -122,7 +122,7 @@ class KeptCollections:
         with kept.release.in_use():
             async with kept.lock:
                 await kept.reload()
-                if kept.is_derived:
+                if kept.standing:
                     await kept.derive()
 
     def prepared(self, collection_key: int) -> Kept | None:
@@ -132,7 +132,7 @@ class KeptCollections:
     async def change(self, release: LiveRelease, collection_key: int) -> Change | None:
         """What a prepared release would change in a collection; None where nothing is wished of it."""
         kept = self._prepared.get(collection_key)
-        if kept is None or kept.release is not release or not kept.is_derived:
+        if kept is None or kept.release is not release or kept.standing is None:
             return None
         return await self._change(kept)
 

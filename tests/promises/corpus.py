@@ -65,6 +65,14 @@ def label(client: TestClient, *pairs: dict[str, Any], by: str = "anna", **said: 
     assert answer.status_code == 200, answer.text
 
 
+def skip(client: TestClient, pair: dict[str, Any], by: str = "anna") -> None:
+    """Say of an offered pair that nobody can tell."""
+    answer = client.post(
+        "/collections/default/review-queue/skip", json={"by": by, "id": pair["id"]}
+    )
+    assert answer.status_code == 200, answer.text
+
+
 def fill(client: TestClient, count: int = 100) -> None:
     """Write questions, and return when their near pairs are known."""
     write(client, **questions(count))

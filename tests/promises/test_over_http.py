@@ -3,8 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -219,29 +220,38 @@ def test_a_pair_that_was_labelled_elsewhere_counts_once_the_lot_falls_on_it(
     wait_until(lambda: counted(client) == evidence(client)["near_pairs"]["known"])
 
 
-def test_what_was_asked_is_offered_only_where_it_is_remembered_and_is_erased(
-    settings: Settings,
-) -> None:
+ASKED = "can i cancel my parcel secretly?"
+
+
+@contextmanager
+def having_asked(settings: Settings) -> Iterator[TestClient]:
+    """The running service, which remembers that somebody asked ASKED."""
     remembering = settings.model_copy(update={"remember_asked": True})
     with TestClient(create_app(remembering)) as client:
         wait_until_ready(client)
         write(client, **questions(8))
-        asked = "can i cancel my parcel secretly?"
-        ask(client, asked)
-        wait_until(lambda: asked in promises_of(client)._store.asked.latest(1, 10))
+        ask(client, ASKED)
+        wait_until(lambda: ASKED in promises_of(client)._store.asked.latest(1, 10))
+        yield client
+
+
+def test_what_was_asked_is_offered_only_where_it_is_remembered_and_is_erased(
+    settings: Settings,
+) -> None:
+    with having_asked(settings) as client:
         offered = [
             q["text"] for pair in queue(client, limit=20)["pairs"] for q in pair["questions"]
         ]
-        assert asked in offered
+        assert ASKED in offered
         assert client.delete("/collections/default/asked").status_code == 204
         assert promises_of(client)._store.asked.latest(1, 10) == []
         offered = [
             q["text"] for pair in queue(client, limit=20)["pairs"] for q in pair["questions"]
         ]
-        assert asked not in offered
+        assert ASKED not in offered
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
-        ask(client, asked)
+        ask(client, ASKED)
         time.sleep(1.2)  # longer than until it would be written
         assert promises_of(client)._store.asked.latest(1, 10) == []
 
@@ -259,13 +269,7 @@ def test_what_is_erased_while_its_pairs_are_looked_for_is_not_offered(
         return vectors
 
     monkeypatch.setattr(pool, "embed", slowly)
-    remembering = settings.model_copy(update={"remember_asked": True})
-    with TestClient(create_app(remembering)) as client:
-        wait_until_ready(client)
-        write(client, **questions(8))
-        asked = "can i cancel my parcel secretly?"
-        ask(client, asked)
-        wait_until(lambda: asked in promises_of(client)._store.asked.latest(1, 10))
+    with having_asked(settings) as client:
         evidence(client)
         assert is_embedding.wait(PATIENCE_SECONDS)
         assert client.delete("/collections/default/asked").status_code == 204
@@ -274,7 +278,7 @@ def test_what_is_erased_while_its_pairs_are_looked_for_is_not_offered(
         assert kept is not None
         wait_until(lambda: kept.pool.to_read == 0)
         offered = queue(client, limit=20)["pairs"]
-        assert asked not in [question["text"] for pair in offered for question in pair["questions"]]
+        assert ASKED not in [question["text"] for pair in offered for question in pair["questions"]]
 
 
 def test_a_label_keeps_how_its_pair_was_offered(client: TestClient) -> None:

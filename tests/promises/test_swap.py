@@ -32,6 +32,7 @@ from tests.promises.corpus import (
     promises_of,
     questions,
     queue,
+    skip,
     thresholds,
 )
 from tests.serving import ask, detector_of, wait_until, write
@@ -225,14 +226,6 @@ def test_a_pair_that_was_skipped_while_a_release_waits_stays_skipped(client: Tes
         assert skipped["id"] not in [pair["id"] for pair in offered]
         for pair in offered:
             skip(client, pair)
-
-
-def skip(client: TestClient, pair: dict[str, Any], by: str = "bob") -> None:
-    """Say of an offered pair that nobody can tell."""
-    answer = client.post(
-        "/collections/default/review-queue/skip", json={"by": by, "id": pair["id"]}
-    )
-    assert answer.status_code == 200, answer.text
 
 
 def test_a_wish_that_came_while_a_release_waited_holds_from_its_first_answer_on(
