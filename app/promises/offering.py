@@ -35,7 +35,8 @@ class Offering:
         """
         await self._first_pairs(kept)
         await self._see_claims(kept)
-        offered = await self._hold(kept, kept.queue.held_by(by)[:limit], by)
+        held = await self._still_there(kept, kept.queue.held_by(by)[:limit])
+        offered = await self._hold(kept, held, by)
         has_counted = False
         for _ in range(DRAWS):
             if len(offered) == limit:
@@ -43,8 +44,7 @@ class Offering:
             drawn = kept.queue.draw(plan, kept.queue.waiting(), kept.release.release.digest)
             if drawn is None:
                 break
-            if not await self._is_there(kept, drawn.near):
-                kept.pool.remove(drawn.near.digest)
+            if not await self._still_there(kept, [drawn.near]):
                 continue
             offer = await self._detector.write(self._note, kept, drawn)
             if kept.labelled.is_answered(drawn.near.digest):
@@ -58,10 +58,11 @@ class Offering:
         first, second = texts
         pair = pair_digest(Words.of(first), Words.of(second))
         near = kept.pool.get(pair)
-        if near is None or kept.labelled.is_answered(pair) or not await self._is_there(kept, near):
+        if near is None or kept.labelled.is_answered(pair):
             return None
+        there = await self._still_there(kept, [near])
         await self._see_claims(kept)
-        offered = await self._hold(kept, [near], by, first=True)
+        offered = await self._hold(kept, there, by, first=True)
         return self._look(kept, offered[0]) if offered else None
 
     async def _see_claims(self, kept: Kept) -> None:
@@ -108,12 +109,28 @@ class Offering:
         kept.labelled.renew([offer.pair])
         return offer
 
-    async def _is_there(self, kept: Kept, near: NearPair) -> bool:
-        """Whether the questions of a pair still stand there with these texts."""
-        ids = near.questions
-        texts = await self._detector.read(self._store.questions.texts, kept.key, ids)
-        stored = dict(zip(near.ids, near.texts, strict=True))
-        return all(texts.get(id_) == stored[id_] for id_ in ids)
+    async def _still_there(self, kept: Kept, pairs: Sequence[NearPair]) -> list[NearPair]:
+        """The pairs whose questions stand under their ids with these texts, or are remembered as asked; the pool lets
+        go of the others. Any replica may have erased a text."""
+        there = await self._detector.read(self._there, kept.key, pairs)
+        for near in set(pairs) - set(there):
+            kept.pool.remove(near.digest)
+        return there
+
+    def _there(self, collection_key: int, pairs: Sequence[NearPair]) -> list[NearPair]:
+        ids = [id_ for near in pairs for id_ in near.questions]
+        asked = [near.texts[0] for near in pairs if near.ids[0] is None]
+        with self._store.view():
+            texts = self._store.questions.texts(collection_key, ids)
+            remembered = self._store.asked.among(collection_key, asked)
+        there = []
+        for near in pairs:
+            both = zip(near.ids, near.texts, strict=True)
+            if all(
+                text in remembered if id_ is None else texts.get(id_) == text for id_, text in both
+            ):
+                there.append(near)
+        return there
 
     def _look(self, kept: Kept, one: OfferedPair) -> Look:
         release = kept.release

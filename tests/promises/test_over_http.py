@@ -239,21 +239,37 @@ def test_what_was_asked_is_offered_only_where_it_is_remembered_and_is_erased(
     settings: Settings,
 ) -> None:
     with having_asked(settings) as client:
-        offered = [
-            q["text"] for pair in queue(client, limit=20)["pairs"] for q in pair["questions"]
-        ]
-        assert ASKED in offered
+        assert ASKED in texts_offered(client)
         assert client.delete("/collections/default/asked").status_code == 204
         assert promises_of(client)._store.asked.latest(1, 10) == []
-        offered = [
-            q["text"] for pair in queue(client, limit=20)["pairs"] for q in pair["questions"]
-        ]
-        assert ASKED not in offered
+        assert ASKED not in texts_offered(client)
     with TestClient(create_app(settings)) as client:
         wait_until_ready(client)
         ask(client, ASKED)
         time.sleep(1.2)  # longer than until it would be written
         assert promises_of(client)._store.asked.latest(1, 10) == []
+
+
+def test_what_another_replica_erased_is_offered_to_nobody(settings: Settings) -> None:
+    with having_asked(settings) as client:
+        assert ASKED in texts_offered(client)
+        promises_of(client)._store.asked.erase("default")  # as another process does
+        assert ASKED not in texts_offered(client)
+        assert ASKED not in texts_offered(client, "ben")
+
+
+def test_a_pair_that_somebody_holds_goes_with_its_question(client: TestClient) -> None:
+    write(client, **questions(24))
+    pair, *_ = queue(client, limit=20)["pairs"]
+    gone = pair["questions"][0]
+    assert client.delete(f"/questions/{gone['id']}").status_code == 200
+    assert gone["text"] not in texts_offered(client)
+
+
+def texts_offered(client: TestClient, by: str = "anna") -> list[str]:
+    """The texts of all pairs that a person is offered."""
+    pairs = queue(client, by, limit=20)["pairs"]
+    return [question["text"] for pair in pairs for question in pair["questions"]]
 
 
 def test_what_is_erased_while_its_pairs_are_looked_for_is_not_offered(
@@ -277,8 +293,7 @@ def test_what_is_erased_while_its_pairs_are_looked_for_is_not_offered(
         kept = promises_of(client).kept.get(1)
         assert kept is not None
         wait_until(lambda: kept.pool.to_read == 0)
-        offered = queue(client, limit=20)["pairs"]
-        assert ASKED not in [question["text"] for pair in offered for question in pair["questions"]]
+        assert ASKED not in texts_offered(client)
 
 
 def test_a_label_keeps_how_its_pair_was_offered(client: TestClient) -> None:

@@ -60,6 +60,13 @@ class Asked:
         with self._database.reading() as connection:
             return list(dict.fromkeys(self._mapper.page(connection, query, count)))
 
+    def among(self, collection_key: int, texts: Sequence[str]) -> set[str]:
+        """Those of the texts that are remembered."""
+        within = asked.c.collection_key == collection_key
+        query = sa.select(asked.c.text).where(within, asked.c.text.in_(texts))
+        with self._database.reading() as connection:
+            return set(connection.execute(query).scalars())
+
     def forget_old(self) -> None:
         """Erase what was asked too long ago."""
         with self._database.writing() as connection:
