@@ -51,7 +51,8 @@ CHOSEN_BY = 600  # written pairs by which the best checkpoint is chosen
 GOING_ON = Options(learning_rate=1e-4, frozen_layers=2, batch_size=64)
 STARTING = Options(learning_rate=4e-5, frozen_layers=4, batch_size=32)
 NEAR = "near.jsonl"  # near pairs without a label, beside the checkpoints
-TAUGHT = "taught.parquet"  # what a teacher said, there too
+LOGITS = "logits.f32"  # what a teacher said so far, there too
+TAUGHT = "taught.parquet"  # what is learnt of it
 
 
 @dataclass(frozen=True)
@@ -238,11 +239,12 @@ def _taught(
     work: Path,
     progress: ProgressWriter,
 ) -> Examples:
-    """What a teacher says of the pairs and of near ones without a label; asked once, and kept in `work`."""
+    """What a teacher says of the pairs and of near ones without a label; each is asked once, and kept in `work`."""
     file = work / TAUGHT
     if not file.exists():
         near = _near(given, pairs, work, progress)
-        keep(soften(teacher, pairs, near, given.effort.device, progress), file)
+        device = given.effort.device
+        keep(soften(teacher, pairs, near, device, progress, work / LOGITS), file)
     return kept(file)
 
 

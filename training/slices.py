@@ -1,6 +1,8 @@
 """A model and many items in, its answers for all of them out: slice by slice, with progress."""
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,34 @@ def in_slices(
     read: Callable[[Sequence[Any]], NDArray[np.float32]],
     items: Sequence[Any],
     progress: ProgressWriter,
+    kept: Path | None = None,
 ) -> NDArray[np.float32]:
-    """A model's answers for all items, with progress after each slice, and a bar on a terminal."""
-    parts = []
-    starts = range(0, max(1, len(items)), SLICE)
+    """A model's answers for all items, with progress after each slice, and a bar on a terminal.
+
+    `kept` is a file for one number of each item: a reading of the same items that was killed goes on from there.
+    """
+    parts = [_whole_slices(kept)] if kept else []
+    starts = range(len(parts[0]) if kept else 0, max(1, len(items)), SLICE)
     bar = track(
         starts,
         "reading",
         console=Console(stderr=True),
         transient=True,
-        disable=len(starts) == 1,
+        disable=len(starts) <= 1,
     )
     for start in bar:
         parts.append(read(items[start : start + SLICE]))
+        if kept:
+            with kept.open("ab") as file:
+                file.write(parts[-1].tobytes())
         progress.beat()
     return np.concatenate(parts)
+
+
+def _whole_slices(kept: Path) -> NDArray[np.float32]:
+    """The answers of the file, of whole slices alone; a slice that is half written is cut off."""
+    if not kept.exists():
+        return np.empty(0, np.float32)
+    size = kept.stat().st_size
+    os.truncate(kept, size - size % (SLICE * np.float32().nbytes))
+    return np.fromfile(kept, np.float32)

@@ -82,18 +82,20 @@ def soften(
     near: Sequence[LabelledPair],
     device: Device,
     progress: ProgressWriter,
+    kept_logits: Path | None = None,
 ) -> Examples:
     """The labelled pairs, then near ones without a label, with what a student is to say of each.
 
     That is the mean of the label and of the teacher's classifier alone, before calibration; of a pair without a label,
-    the classifier's. A pair that stands there again is judged once.
+    the classifier's. A pair that stands there again is judged once. With the file `kept_logits` a judging that was
+    killed goes on.
     """
     _, classifier = open_models(teacher, device, AUTO)
     if classifier is None:
         raise CommandError(f"{teacher.path} has no pair classifier to learn from")
     judged = [*pairs, *near]
     texts = list(dict.fromkeys(both_texts(judged)))
-    logits = in_slices(classifier.score, texts, progress)
+    logits = in_slices(classifier.score, texts, progress, kept_logits)
     said = dict(zip(texts, expit(logits.astype(np.float64)).tolist(), strict=True))
     probabilities = np.array([said[both] for both in both_texts(judged)])
     labelled = probabilities[: len(pairs)]
