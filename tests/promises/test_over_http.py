@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from app.engine.background_reading import embed
 from app.engine.live_release import LiveRelease
+from app.engine.store.asked import Asked
 from app.main import create_app
 from app.promises import pool
 from app.promises.labelled import LabelledPairs
@@ -294,6 +295,33 @@ def test_what_is_erased_while_its_pairs_are_looked_for_is_not_offered(
         assert kept is not None
         wait_until(lambda: kept.pool.to_read == 0)
         assert ASKED not in texts_offered(client)
+
+
+def test_what_is_erased_while_it_is_written_is_erased(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_writing, go_on, is_written = threading.Event(), threading.Event(), threading.Event()
+    note = Asked.note
+
+    def slowly(asked: Asked, collection_key: int, texts: Sequence[str]) -> None:
+        is_writing.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        note(asked, collection_key, texts)
+        is_written.set()
+
+    monkeypatch.setattr(Asked, "note", slowly)
+    remembering = settings.model_copy(update={"remember_asked": True})
+    with TestClient(create_app(remembering)) as client, ThreadPoolExecutor(1) as thread:
+        wait_until_ready(client)
+        write(client, **questions(8))
+        ask(client, ASKED)
+        assert is_writing.wait(PATIENCE_SECONDS)
+        erasure = thread.submit(client.delete, "/collections/default/asked")
+        wait([erasure], timeout=0.3)  # it would be over by now, and what follows be kept
+        go_on.set()
+        assert is_written.wait(PATIENCE_SECONDS)
+        assert erasure.result(PATIENCE_SECONDS).status_code == 204
+        assert promises_of(client)._store.asked.latest(1, 10) == []
 
 
 def test_a_label_keeps_how_its_pair_was_offered(client: TestClient) -> None:
