@@ -96,7 +96,7 @@ class Webhook:
     async def _deliver_next(self, endpoint: Endpoint) -> bool:
         """Attempt the event that is due next; False if there is none."""
         now = self._clock()
-        if now < self._quiet_until:
+        if now < self._quiet_until <= now + LONGEST_QUIET:  # later ones are of a clock set back
             return False
         delivery = await in_thread(self._thread, self._outbox.due, now)
         if delivery is None:

@@ -486,6 +486,25 @@ def test_retry_after_holds_back_every_event(
     assert [json.loads(request.body)["data"]["run"] for request in server.received] == [0]
 
 
+def test_the_quiet_that_a_receiver_wanted_ends_where_the_clock_was_set_back(
+    store: Store, receiver: Endpoint, server: ReceivingServer
+) -> None:
+    before = START - timedelta(days=2)
+
+    class SetBack(Clock):
+        async def sleep(self, seconds: float) -> None:
+            self.slept.append(seconds)
+            self.now = before
+            await asyncio.sleep(0.001)
+
+    server.answers = [status(503, Retry_After="600")]
+    webhook = make_webhook(store, receiver, SetBack(store))
+    webhook.notify("release.activated", DATA)
+    run_to_end(webhook)
+    times = [int(request.headers["webhook-timestamp"]) for request in server.received]
+    assert times == [int(START.timestamp()), int(before.timestamp())]
+
+
 def test_a_fault_counts_as_an_attempt(
     webhook: Webhook,
     store: Store,
