@@ -1,9 +1,9 @@
 """Many callers in, few model calls out: a bounded queue before one thread that owns the model.
 
-There is no wait timer: the items that wait when the model is free are the next batch. Batches are cut from the queue in
-order of arrival, sorted by cost so that little is padded, and bounded by padded cost. A batch that fails is tried again
-one item at a time, so that one bad item is one error; when even the probe fails, the model is at fault, everybody is
-told, and `failure` says so until a probe succeeds.
+There is no wait timer: the items that wait when the model is free are the next batch. Callers take turns, each for half
+a batch. Batches are sorted by cost so that little is padded, and bounded by padded cost. A batch that fails is tried
+again one item at a time, so that one bad item is one error; when even the probe fails, the model is at fault, everybody
+is told, and `failure` says so until a probe succeeds.
 
 A batcher can give way to others: it then runs small batches, and only while the others have been idle for a
 moment. A share of the time is its own, so that it gets on.
@@ -12,19 +12,20 @@ moment. A share of the time is its own, so that it gets on.
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from app.engine.turns import Turns
 from app.errors import ModelFailing, Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PROBE_INTERVAL_SECONDS = 1.0
+TURN_SHARE = 0.5  # of a batch, that one caller fills before the next one has its turn
 URGENT_SHARE = 0.75  # of a batch, while background work waits as well
 GENTLE_COST = 128  # of a batch that gives way: it is soon over
 GENTLE_SHARE = 0.1  # of the time, that it takes however busy the others are
@@ -91,8 +92,8 @@ class Batcher(Generic[Item, Result]):
         self._max_waiting = max_waiting
         self._max_cost = max_cost
         self._changed = threading.Condition()
-        self._urgent: deque[_Waiting[Item, Result]] = deque()
-        self._background: deque[_Waiting[Item, Result]] = deque()
+        self._urgent = Turns[_Waiting[Item, Result]](TURN_SHARE * max_cost)
+        self._background = Turns[_Waiting[Item, Result]](TURN_SHARE * max_cost)
         self._background_owed = False
         self._admitted = 0
         self._items_per_second = 100.0
@@ -164,12 +165,12 @@ class Batcher(Generic[Item, Result]):
             if self._closing:
                 raise ModelFailing("the service is shutting down")
             if background:
-                self._background.extend(waiting)
+                self._background.add(waiting)
             else:
                 self.refuse_if_full(len(items))
                 self._admitted += len(items)
                 call.future.add_done_callback(lambda _: self._leave(len(items)))
-                self._urgent.extend(waiting)
+                self._urgent.add(waiting)
             self._changed.notify()
         return call.future
 
@@ -215,7 +216,7 @@ class Batcher(Generic[Item, Result]):
             self._changed.wait(LOOK_SECONDS)
 
     def _take(self) -> list[_Waiting[Item, Result]]:
-        """The items that waited longest, up to a limit; background work gets a share while urgent work waits."""
+        """Items of those whose turn it is, up to a limit; background work gets a share while urgent work waits."""
         batch: list[_Waiting[Item, Result]] = []
         most = min(self._max_cost, GENTLE_COST) if self._others else self._max_cost
         for_urgent = most * URGENT_SHARE if self._background else most
@@ -230,20 +231,20 @@ class Batcher(Generic[Item, Result]):
 
     def _take_from(
         self,
-        queue: deque[_Waiting[Item, Result]],
+        queue: Turns[_Waiting[Item, Result]],
         limit: float,
         batch: list[_Waiting[Item, Result]],
         cost: int,
     ) -> int:
         """Move waiting items into the batch until it costs `limit`; returns its cost then."""
         while queue and cost < limit:
-            waiting = queue[0]
+            waiting = queue.first
             if not waiting.call.future.done():
                 if batch and cost + waiting.cost > self._max_cost:
                     break
                 batch.append(waiting)
                 cost += waiting.cost
-            queue.popleft()
+            queue.take()
         return cost
 
     def _cut(self, batch: list[_Waiting[Item, Result]]) -> list[list[_Waiting[Item, Result]]]:

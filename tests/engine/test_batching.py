@@ -477,6 +477,24 @@ def test_callers_are_served_in_order_of_arrival(start: Start, model: Capitals) -
     assert model.batches == [["held"], *([f"{i:04}"] for i in range(20))]
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_a_small_call_does_not_wait_for_a_large_one(
+    start: Start, model: Capitals, background: bool
+) -> None:
+    batcher = start(model, max_cost=16)
+    hold(batcher, model)
+    large = [batcher.submit([text] * 40, background=background) for text in ("aaaa", "bbbb")]
+    small = batcher.submit(["cccc", "dddd"], background=background)
+    model.free.set()
+    assert small.result() == ["CCCC", "DDDD"]
+    assert [answer.result() for answer in large] == [["AAAA"] * 40, ["BBBB"] * 40]
+    assert model.batches[1:4] == [
+        ["aaaa", "aaaa", "bbbb", "bbbb"],
+        ["cccc", "dddd", "aaaa", "aaaa"],
+        ["bbbb", "bbbb", "aaaa", "aaaa"],
+    ]
+
+
 # Background work
 
 
