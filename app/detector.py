@@ -1,7 +1,8 @@
 """Questions and pairs in, verdicts out: the one object that holds the live release and the store together.
 
 A request reads the live release once and uses nothing else below it. Blocking work (SQL, tokenising, search) runs in
-threads of three pools, for asking, for other reading and for writes, so that none starves another.
+threads of four pools, for asking, for other reading, for writes and for indexes that catch up with these, so that none
+starves another.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ T = TypeVar("T")
 ASKING_THREADS = min(4, max(2, os.cpu_count() or 2))  # nobody waits in one; see docs/decisions/0017
 READING_THREADS = 16
 WRITING_THREADS = 4
+FOLLOWING_THREADS = 8  # each waits for the model, most of the time
 RETRY_SECONDS = 1.0
 
 
@@ -85,8 +87,9 @@ class Detector:
         self._askers = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="ask")
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         self._writers = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="write")
+        self._followers = ThreadPoolExecutor(FOLLOWING_THREADS, thread_name_prefix="follow")
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
-        self.following = Following(store, live, self._writers)
+        self.following = Following(store, live, self._followers)
         self.on_labels: Callable[[str, Sequence[int]], None] | None = None  # told of changed labels
 
     @property
@@ -103,7 +106,8 @@ class Detector:
                 yield
         finally:
             self.live.models.close()
-            for pool in (self._askers, self._readers, self._writers, self._upkeep):
+            pools = (self._askers, self._readers, self._writers, self._followers, self._upkeep)
+            for pool in pools:
                 pool.shutdown()
             self.live.close()
 
@@ -193,7 +197,7 @@ class Detector:
         """Delete a collection, its questions and its labels. Raises CollectionNotFound, CollectionProtected."""
         with self._admitted_write():
             collection = await self._write(self.store.collections.delete, name)
-            self.following.forget(collection.key)
+            await to_its_end(self.following.forget(collection.key))
 
     async def label(self, collection: str, labels: Sequence[NewLabel]) -> Labelled:
         """Write labels, all or none; done when they are durable, and the next answer keeps to them.

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.detector import READING_THREADS, Detector
+from app.detector import READING_THREADS, WRITING_THREADS, Detector
 from app.engine.findings import Candidate
 from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
-from app.engine.store import Written
+from app.engine.store import NewLabel, Written
 from app.engine.store.questions import Questions
 from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
 from app.main import create_app
@@ -315,6 +315,50 @@ async def test_a_write_whose_writer_leaves_is_found_all_the_same(
 
 async def _is_at_revision(detector: Detector, revision: int) -> bool:
     return (await detector.read(detector.store.collections.get, COLLECTION)).revision == revision
+
+
+async def test_nobody_waits_for_the_imports_of_others(detector: Detector, model: Model) -> None:
+    for name in map(str, range(WRITING_THREADS)):
+        await detector.create_collection(name, ALL)
+    model.hold("slow")
+    imports = [
+        asyncio.create_task(detector.add(name, [("a", f"slow {name}")]))
+        for name in map(str, range(WRITING_THREADS))
+    ]
+    await asyncio.to_thread(model.reached.wait, PATIENCE_SECONDS)
+    await _eventually(lambda: _are_written(detector, WRITING_THREADS))
+    label = NewLabel(is_duplicate=True, by="anna", questions=("Who?", "Whom?"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await detector.label(COLLECTION, [label])
+        await detector.create_collection("another", ALL)
+    assert not any(task.done() for task in imports)
+    model.release()
+    await asyncio.gather(*imports)
+
+
+async def _are_written(detector: Detector, count: int) -> bool:
+    return (await detector.readiness()).questions == count
+
+
+async def test_nothing_waits_while_a_deletion_does(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written to disk of a collection may be in the way for seconds."""
+    await detector.create_collection("gone", ALL)
+    forget = LiveRelease.forget
+    is_deleting, go_on = threading.Event(), threading.Event()
+
+    def slowly(release: LiveRelease, collection_key: int) -> None:
+        is_deleting.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        forget(release, collection_key)
+
+    monkeypatch.setattr(LiveRelease, "forget", slowly)
+    deletion = asyncio.create_task(detector.delete_collection("gone"))
+    await asyncio.to_thread(is_deleting.wait, PATIENCE_SECONDS)
+    assert not deletion.done()
+    go_on.set()
+    await deletion
 
 
 async def test_a_collection_deleted_under_writers_and_readers_fails_none_of_the_others(

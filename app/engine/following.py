@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 class Following:
     """The live release and the one that joined it, and how they keep up with the store. Of one event loop."""
 
-    def __init__(self, store: Store, live: LiveRelease, writers: Executor) -> None:
-        """`writers` has the threads in which indexes catch up."""
+    def __init__(self, store: Store, live: LiveRelease, threads: Executor) -> None:
+        """`threads` are those in which indexes catch up: nothing else waits for one."""
         self._store = store
         self._live = live
         self._joined: LiveRelease | None = None
-        self._writers = writers
+        self._threads = threads
         self._catching_up: dict[int, asyncio.Lock] = {}  # by collection
         self._behind: set[int] = set()  # collections that did not catch up when they should have
         self._changed: set[int] = set()  # collections that have changed since `take_changed`
@@ -84,7 +84,7 @@ class Following:
         """
         for collection in behind:
             if not release.shows(collection.key, collection.revision):
-                await in_thread(self._writers, release.follow, collection.key)
+                await in_thread(self._threads, release.follow, collection.key)
         self._check_joined(release)
 
     def replace(self, release: LiveRelease) -> LiveRelease:
@@ -123,7 +123,7 @@ class Following:
         """Wait until this revision of the collection is shown, here and by every other replica."""
         await self.catch_up(collection_key, revision)
         if self._replica:
-            await self._replica.shown_by_all(self._writers, collection_key, revision)
+            await self._replica.shown_by_all(self._threads, collection_key, revision)
 
     async def catch_up(self, collection_key: int, revision: float) -> None:
         """Wait until the live release, and one that joined, show this revision of the collection.
@@ -149,13 +149,13 @@ class Following:
         self._changed = set()
         return changed
 
-    def forget(self, collection_key: int) -> None:
-        """Let go of the indexes of a deleted collection."""
-        for release in self._followers():
-            release.forget(collection_key)
+    async def forget(self, collection_key: int) -> None:
+        """Let go of the indexes of a deleted collection, and of what is on disk of them."""
         self._catching_up.pop(collection_key, None)
         self._behind.discard(collection_key)
         self._changed.add(collection_key)
+        for release in self._followers():
+            await in_thread(self._threads, release.forget, collection_key)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long before `keep_up` is called again, or until another replica calls for it."""
@@ -166,12 +166,12 @@ class Following:
     async def keep_up(self) -> None:
         """Bring every index up to date, the first time; then try again wherever that failed."""
         if not self._has_begun:
-            await in_thread(self._writers, self._live.indexes.remove_leftovers)
-            collections = await in_thread(self._writers, self._store.collections.all)
-            behind = await in_thread(self._writers, self._live.begin, collections)
+            await in_thread(self._threads, self._live.indexes.remove_leftovers)
+            collections = await in_thread(self._threads, self._store.collections.all)
+            behind = await in_thread(self._threads, self._live.begin, collections)
             self._behind.update(collection.key for collection in behind)
             self._has_begun = True
-        self._behind |= await in_thread(self._writers, self._live.indexes.left_behind)
+        self._behind |= await in_thread(self._threads, self._live.indexes.left_behind)
         for key in sorted(self._behind):
             self._behind.discard(key)  # first: what is put off from now on stays so
             try:
@@ -199,7 +199,7 @@ class Following:
         catch_up = release.follow if is_joined else release.catch_up
         try:
             with release.in_use():
-                await in_thread(self._writers, catch_up, collection_key)
+                await in_thread(self._threads, catch_up, collection_key)
         except Exception as error:
             if release is self._live:
                 self._behind.add(collection_key)
