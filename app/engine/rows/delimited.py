@@ -303,13 +303,15 @@ def _joined(line: Line, lines: Lines, id_: str, width: int) -> Record | None:
     """The row that goes on in quotes from this line over others that are no rows; None if it does not."""
     record = Record(TAB)
     is_whole = record.take(line)
+    further: list[Line] = []
     while not is_whole and record.broken is None and not record.is_too_long:
         if not _goes_on(lines, id_, width):
             break
         following = lines.take()
         assert following
+        further.append(following)
         is_whole = record.take(following)
     if is_whole and record.problem(width) is None:
         return record
-    lines.put_back(record.lines[1:])
+    lines.put_back(further)
     return None

@@ -50,7 +50,14 @@ class ParquetRows:
                 values = {name: batch.column(name) for name in present}
                 for place in range(batch.num_rows):
                     number += 1
-                    yield Row(number, [name and values[name][place].as_py() for name in names])
+                    try:
+                        cells = [name and values[name][place].as_py() for name in names]
+                    except UnicodeError:
+                        raise  # of the whole file
+                    except (ValueError, OverflowError):  # a time that no calendar here has
+                        yield Row(number, (), "has a value that can't be read")
+                    else:
+                        yield Row(number, cells)
 
     def _largest_value(self, column: str) -> "_Largest":
         """How large a value of a column may be. Raises UnreadableFile where it unpacks to far more than it is."""

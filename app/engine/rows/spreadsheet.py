@@ -19,6 +19,7 @@ from app.engine.rows.file import MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, Row
 from app.errors import UnreadableFile
 
 MAX_ROWS, MAX_COLUMNS = 2**20, 2**14  # of Excel itself
+MAX_HEADER_ROW = 1000  # where the row that names the columns must stand
 MAX_ROW_BYTES = 2**20
 MAX_TEXTS_BYTES, MAX_PART_BYTES = 64 * 2**20, 4 * 2**20
 SHARED_TEXTS = "xl/sharedstrings.xml"
@@ -48,8 +49,9 @@ class Spreadsheet:
             first, header = _header(sheet)
             found = places(header, columns, optional)
             rows = sheet.iter_rows(first + 1, MAX_ROWS, 1, len(header), values_only=True)
+            empty = (None,) * len(header)
             for number, cells in enumerate(_read(rows), first + 1):
-                if any(cell is not None for cell in cells):
+                if cells != empty:
                     yield Row(
                         number, ["" if cell is None else cell for cell in chosen(cells, found)]
                     )
@@ -69,14 +71,18 @@ class Spreadsheet:
 
 def _header(sheet: Any) -> tuple[int, list[str]]:
     """The number and the cells of the first row that is not empty."""
-    rows = sheet.iter_rows(1, MAX_ROWS, 1, MAX_COLUMNS, values_only=True)
+    rows = sheet.iter_rows(1, MAX_HEADER_ROW, 1, MAX_COLUMNS, values_only=True)
     for number, cells in enumerate(_read(rows), 1):
+        if not any(cells):
+            continue
         names = ["" if cell is None else str(cell) for cell in cells]
         while names and not names[-1].strip():
             names.pop()
         if names:
             return number, names
-    raise UnreadableFile("is a workbook whose first sheet is empty")
+    raise UnreadableFile(
+        f"is a workbook whose first sheet names no columns in its first {MAX_HEADER_ROW:,} rows"
+    )
 
 
 def _read(rows: Iterator[Any]) -> Iterator[Any]:

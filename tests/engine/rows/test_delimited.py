@@ -218,6 +218,13 @@ def test_a_broken_row_of_tsv_takes_no_other(tmp_path: Path) -> None:
     ]
 
 
+def test_a_quote_that_opens_too_long_a_row_of_tsv_takes_no_line(tmp_path: Path) -> None:
+    content = 'id\ttext\n1\t"One?\n' + ("x" * 1023 + "\n") * 5000 + "2\tTwo?\n"
+    rows = read(tmp_path, content)
+    assert [row.line for row in rows] == list(range(2, 5004))
+    assert (rows[0].values, rows[-1].values) == (["1", '"One?'], ["2", "Two?"])
+
+
 def test_where_the_header_of_tsv_is_quoted_every_cell_is(tmp_path: Path) -> None:
     content = '"id"\t"text"\n"1"\t"One?"\n"2"\t"Two\nlines?"\n'
     assert told(read(tmp_path, content)) == [("1", "One?"), ("2", "Two\nlines?")]

@@ -306,6 +306,14 @@ def test_parquet_rows_go_on_from_batch_to_batch(tmp_path: Path) -> None:
     ]
 
 
+def test_a_parquet_value_that_no_calendar_has_is_an_error_of_its_row(tmp_path: Path) -> None:
+    days = pa.array([10**7, 0], pa.date32())
+    path = parquet_file(tmp_path / "q.parquet", id=days, text=["a", "b"])
+    first, second = read_rows(path, ["id", "text"])
+    assert first == Row(1, (), "has a value that can't be read")
+    assert (str(second.values[0]), second.values[1]) == ("1970-01-01", "b")
+
+
 def test_a_missing_parquet_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     path = parquet_file(tmp_path / "q.parquet", id=["1"], text=["a"])
     with pytest.raises(UnreadableFile, match=r"has no column 'question'; it has 'id', 'text'"):

@@ -145,5 +145,21 @@ def test_a_part_that_unpacks_to_far_more_than_it_is_is_refused(
 
 
 def test_an_empty_workbook_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFile, match="first sheet is empty"):
+    with pytest.raises(UnreadableFile, match="names no columns in its first 1,000 rows"):
         read(tmp_path, content_of(Workbook()))
+
+
+def test_a_header_is_not_looked_for_among_a_million_rows(tmp_path: Path) -> None:
+    content = changed(
+        content_of(workbook(("id", "text"))),
+        "xl/worksheets/sheet1.xml",
+        lambda sheet: re.sub(rb'r="([AB]?)1"', rb'r="\g<1>1048576"', sheet),
+    )
+    with pytest.raises(UnreadableFile, match="names no columns in its first 1,000 rows"):
+        read(tmp_path, content)
+
+
+def test_many_empty_rows_may_stand_between(tmp_path: Path) -> None:
+    book = workbook((), (), ("id", "text"))
+    book.active["B50000"] = "Two?"  # type: ignore[index]
+    assert read(tmp_path, content_of(book)) == [Row(50_000, ["", "Two?"])]
