@@ -5,6 +5,7 @@ are duplicates. Only labels of pairs that the review queue drew by lot count; of
 chosen. A pair that was skipped counts as no duplicate. See docs/decisions/0024-promises.md.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -372,7 +373,7 @@ def _share(inside: Numbers, outside: Numbers) -> Numbers:
 
 def _falling(start: float, least: float) -> list[float]:
     """Thresholds from a start down to `least`."""
-    count = int((start - least) / STEP + 1e-9) + 1
+    count = math.floor((start - least) / STEP + 1e-9) + 1  # none where it starts below
     return [round(start - STEP * place, 4) for place in range(count)]
 
 

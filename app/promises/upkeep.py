@@ -37,12 +37,14 @@ class Upkeep:
         self._detector.on_labels = self.labels_changed
 
     async def _see_live(self) -> None:
-        """Have thresholds derived wherever something is wished, when another release is live."""
+        """Have thresholds derived wherever something is wished, or holds by a wish of before, when another release is
+        live."""
         digest = self._detector.live.release.digest
         if digest == self._derived_by:
             return
+        held = await self._detector.read(self._store.derived.versions, digest)
         for collection in await self._detector.read(self._store.collections.all):
-            if collection.has_wish:
+            if collection.has_wish or collection.key in held:
                 self.renew_soon(collection.name)
         self._derived_by = digest
 

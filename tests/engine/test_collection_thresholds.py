@@ -82,6 +82,14 @@ def test_a_threshold_is_never_below_review_nor_one_half() -> None:
     assert Evidence(labels, NEAR).promise(0.9, 0.68).duplicate == 0.68
 
 
+@pytest.mark.parametrize("review", [0.5, 0.505, 0.755, 0.904, 0.951])
+def test_a_threshold_is_never_below_a_review_that_is_high(review: float) -> None:
+    labels = drawn((0.93, 300, 0), (0.83, 200, 0), (0.65, 100, 0), (0.3, 20, 80))
+    of_release = CollectionThresholds(duplicate=None, review=review)
+    thresholds, _ = derive(Evidence(labels, NEAR), of_release, 0.8, None)
+    assert thresholds.duplicate is None or thresholds.duplicate >= review
+
+
 def test_where_labels_refute_the_release_nothing_is_called_a_duplicate() -> None:
     labels = drawn((0.93, 30, 40), (0.83, 5, 20))
     thresholds, promise = derive(Evidence(labels, NEAR), OF_RELEASE, 0.95, None)

@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from app.engine.background_reading import embed
 from app.engine.live_release import LiveRelease
+from app.engine.scorer import CollectionThresholds
+from app.engine.store import Derived
 from app.engine.store.asked import Asked
 from app.main import create_app
 from app.promises import pool
@@ -234,6 +236,19 @@ def having_asked(settings: Settings) -> Iterator[TestClient]:
         ask(client, ASKED)
         wait_until(lambda: ASKED in promises_of(client)._store.asked.latest(1, 10))
         yield client
+
+
+def test_a_wish_that_was_taken_back_holds_no_more_after_a_kill(settings: Settings) -> None:
+    """It is acknowledged a little before the thresholds that it brought are let go of."""
+    with TestClient(create_app(settings)) as client:
+        detector = detector_of(client)
+        by = detector.live.release.digest
+        key = detector.store.collections.get("default").key
+        held = CollectionThresholds(0.6, 0.3, "collection", "collection")
+        detector.store.derived.note(key, by, Derived(held, np.ones(3, np.float32)))
+    with TestClient(create_app(settings)) as client:
+        wait_until_ready(client)
+        wait_until(lambda: thresholds(client)["source"] == "release")
 
 
 def test_what_was_asked_is_offered_only_where_it_is_remembered_and_is_erased(
