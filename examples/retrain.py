@@ -145,8 +145,9 @@ def batches(items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
 def wait(look: Any, until: Any) -> dict[str, Any]:
     """The answer, once it is as wanted."""
     while not until(found := look()):
-        if found.get("phase") == "failed":
-            sys.exit(f"the release failed: {found['failure']}")
+        progress = found.get("swap") or found
+        if progress.get("phase") == "failed":
+            sys.exit(f"the release failed: {progress['failure']}")
         time.sleep(LOOK_SECONDS)
     return dict(found)
 

@@ -125,13 +125,16 @@ async def _open_shadow(service: AsyncClient, name: str) -> None:
 
 
 async def _swapped(service: AsyncClient, live: LiveRelease) -> None:
-    """Wait until a swap is done. Raises CommandError if it fails."""
+    """Wait until a swap is done. Raises CommandError if it fails, or is ended meanwhile."""
+    wanted = live.swap.release if live.swap else live.release
     with err.status("") as status:
         while live.swap:
             _check(live.swap)
             status.update(_words(live.swap))
             await asyncio.sleep(LOOK_SECONDS)
             live = await service.read_live_release()
+    if live.release != wanted:
+        raise CommandError(f"{live.release} is live: the swap to {wanted} was ended meanwhile")
     out.print(cell(f"{live.release} is live"))
 
 

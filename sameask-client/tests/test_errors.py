@@ -85,6 +85,12 @@ def test_what_is_not_sameask_is_told_apart(call: Call, answer: httpx.Response) -
         call(Service(answer), "list_questions")
 
 
+def test_a_time_that_is_no_text_is_not_sameask_s(call: Call) -> None:
+    live = {"release": "tiny", "digest": "d", "since": 7, "reason": None, "swap": None}
+    with pytest.raises(s.NotSameask):
+        call(Service(httpx.Response(200, json=live)), "read_live_release")
+
+
 def test_no_answer_names_the_server_and_no_question(call: Call) -> None:
     service = Service(httpx.ReadTimeout("too late"))
     with pytest.raises(

@@ -47,6 +47,17 @@ SENT: list[tuple[str, dict[str, Any], tuple[str, str, dict[str, str], Any], Any]
         answers.DUPLICATES,
     ),
     (
+        "find_duplicates",
+        {"questions": "Uno?", "exclude_ids": "q17"},
+        (
+            "POST",
+            "/duplicates",
+            NOTHING,
+            {"questions": ["Uno?"], "collection": "default", "exclude_ids": ["q17"]},
+        ),
+        answers.DUPLICATES,
+    ),
+    (
         "score_pairs",
         {"pairs": [("One?", "Uno?")], "collection": "faq"},
         (

@@ -127,6 +127,15 @@ def test_more_pairs_than_may_wait_are_refused(client: TestClient) -> None:
     )
 
 
+def test_a_top_k_too_long_to_be_multiplied_is_refused(client: TestClient) -> None:
+    """Python tells no integer of more than 4,300 digits."""
+    body = {"questions": [ASKED] * 100, "top_k": 10**4299, "verify": "always"}
+    answer = client.post("/duplicates", json=body)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "top_k"
+
+
 def test_always_needs_a_classifier(tiny_model: Path, tmp_path: Path) -> None:
     release = publish_release(tmp_path / "plain", tiny_model, 32)
     settings = Settings(data_dir=tmp_path / "data", release=release.path, device="cpu")

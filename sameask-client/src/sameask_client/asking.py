@@ -105,7 +105,7 @@ def find_duplicates(
     collection: str = "default",
     top_k: int | Unset = UNSET,
     verify: Literal["auto", "always", "never"] | Unset = UNSET,
-    exclude_ids: Iterable[str] = (),
+    exclude_ids: str | Iterable[str] = (),
 ) -> Operation[Duplicates]:
     """Find stored questions that ask the same as these, or as this one.
 
@@ -113,7 +113,7 @@ def find_duplicates(
     offered; ask so for a question that is stored itself.
     """
     texts = [questions] if isinstance(questions, str) else list(questions)
-    excluded = list(exclude_ids)
+    excluded = [exclude_ids] if isinstance(exclude_ids, str) else list(exclude_ids)
     fields = given(
         questions=texts,
         collection=collection,

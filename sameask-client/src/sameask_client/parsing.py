@@ -52,10 +52,14 @@ def _reader_of(kind: Any) -> Reader:
     if origin is Mapping:
         return _scalar_reader(dict)
     if kind is datetime:
-        return datetime.fromisoformat
+        return _read_time
     if kind is float:
         return _read_float
     return _scalar_reader(kind)
+
+
+def _read_time(value: Any) -> datetime:
+    return datetime.fromisoformat(_scalar_reader(str)(value))
 
 
 def _object_reader(kind: type) -> Reader:
