@@ -14,10 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.detector import READING_THREADS, WRITING_THREADS, Detector
+from app.engine.asked import Asked
 from app.engine.findings import Candidate
 from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
+from app.engine.search import Search
 from app.engine.store import NewLabel, Written
 from app.engine.store.questions import Questions
 from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
@@ -139,6 +141,23 @@ async def test_who_asks_waits_for_no_other_reading(detector: Detector) -> None:
         over.set()
     assert [c.id for c in found.results[0].candidates] == ["fixed"]
     assert all(reading.result() for reading in long)
+
+
+async def test_what_is_excluded_stays_so_where_it_is_rewritten_meanwhile(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await detector.add(COLLECTION, [("a", "Can I pay by card?"), ("b", "Can I pay by cheque?")])
+    find_nearest = Search.find_nearest
+    loop = asyncio.get_running_loop()
+
+    def after_a_write(search: Search, texts: Sequence[Asked]) -> int:
+        rewrite = detector.add(COLLECTION, [("a", "Can I pay by cards?")])
+        asyncio.run_coroutine_threadsafe(rewrite, loop).result(PATIENCE_SECONDS)
+        return find_nearest(search, texts)
+
+    monkeypatch.setattr(Search, "find_nearest", after_a_write)
+    findings = await detector.find(["Can I pay by bank card?"], COLLECTION, ALL, ["a"])
+    assert [candidate.id for candidate in findings.results[0].candidates] == ["b"]
 
 
 async def test_a_find_that_is_cancelled_gives_its_place_back(

@@ -117,6 +117,7 @@ class Find:
             collection.key,
             top_k=self._query.top_k,
             excluded=self._excluded,
+            excluded_ids=self._query.exclude_ids,
             bounds=self._bounds,
             phases=self._phases,
         )

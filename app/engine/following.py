@@ -204,5 +204,5 @@ class Following:
             if release is self._live:
                 self._behind.add(collection_key)
                 raise
-            log.warning("%s can't be made live: %s", release.release.name, error)
+            log_failure(f"{release.release.name} can't be made live", error)
             self.part(release)

@@ -29,15 +29,18 @@ class Search:
         *,
         top_k: int,
         excluded: set[int],
+        excluded_ids: Sequence[str],
         bounds: Bounds,
         phases: Phases,
     ) -> None:
-        """`key` is the collection's; `excluded` are revisions."""
+        """`key` is the collection's; `excluded` are revisions of `excluded_ids`, some of which may have newer ones by
+        now."""
         self._store = store
         self._live = live
         self._key = key
         self._top_k = top_k
         self._excluded = excluded
+        self._excluded_ids = set(excluded_ids)
         self._bounds = bounds
         self._phases = phases
         self._stored: dict[int, Question] = {}  # by revision, the questions that were read
@@ -68,7 +71,7 @@ class Search:
         for question in self._store.questions.with_digests(self._key, list(askers), "loose"):
             known = linked.get(question.text)
             has_older = known is not None and known.revision < question.revision
-            if has_older or question.revision in self._excluded:
+            if has_older or question.id in self._excluded_ids:
                 continue
             if any(asked.is_linked_to(question) for asked in askers[question.loose]):
                 linked[question.text] = question
@@ -158,7 +161,7 @@ class Search:
         looked_at = 0
         for hit in hits:
             question = self._stored.get(hit.revision)
-            if question is None or question.text in texts:
+            if question is None or question.text in texts or question.id in self._excluded_ids:
                 continue
             texts.add(question.text)
             near = Near(question, hit.similarity)
