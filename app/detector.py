@@ -1,8 +1,7 @@
 """Questions and pairs in, verdicts out: the one object that holds the live release and the store together.
 
 A request reads the live release once and uses nothing else below it. Blocking work (SQL, tokenising, search) runs in
-threads of four pools, for asking, for other reading, for writes and for indexes that catch up with these, so that none
-starves another.
+threads of four pools: for asking, other reading, writes, and indexes that catch up. So none starves another.
 """
 
 import asyncio
@@ -158,8 +157,7 @@ class Detector:
             return await asyncio.wrap_future(run(self._askers, embed.answer()))
 
     async def reading_of(self, texts: Sequence[str]) -> Reading:
-        """The reading of these texts by the live release's encoder: texts that are cut, and tokens that it can't
-        read."""
+        """How the live release reads these texts: which it cuts, and tokens that it can't read."""
         tokens = await self.read(self.live.models.encoder.tokenize, texts) if texts else []
         return Reading(
             sum(text.truncated for text in tokens),

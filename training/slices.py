@@ -12,6 +12,7 @@ from rich.progress import track
 
 from training.progress_writer import ProgressWriter
 
+NUMBER_BYTES = 4
 SLICE = 1024  # texts or pairs that are read between two reports of progress
 
 
@@ -26,7 +27,8 @@ def in_slices(
     `kept` is a file for one number of each item: a reading of the same items that was killed goes on from there.
     """
     parts = [_whole_slices(kept)] if kept else []
-    starts = range(len(parts[0]) if kept else 0, max(1, len(items)), SLICE)
+    done = len(parts[0]) if kept else 0
+    starts = range(done, max(1, len(items)), SLICE)
     bar = track(
         starts,
         "reading",
@@ -48,5 +50,6 @@ def _whole_slices(kept: Path) -> NDArray[np.float32]:
     if not kept.exists():
         return np.empty(0, np.float32)
     size = kept.stat().st_size
-    os.truncate(kept, size - size % (SLICE * np.float32().nbytes))
+    half_written = size % (SLICE * NUMBER_BYTES)
+    os.truncate(kept, size - half_written)
     return np.fromfile(kept, np.float32)
