@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -65,6 +66,7 @@ class Import:
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    wrote_before: bool = False  # some of its rows, before it was checked again
     failure: str | None = None
     since: float = 0.0
     task: asyncio.Task[None] | None = None
@@ -83,6 +85,11 @@ class Import:
     def is_under_way(self) -> bool:
         """Whether something is done with it right now."""
         return self.phase in ("checking", "writing")
+
+    @property
+    def has_written(self) -> bool:
+        """Whether rows of it were written, now or before it was checked again."""
+        return self.wrote_before or self.done > 0
 
     @property
     def rows_a_second(self) -> float:
@@ -145,7 +152,10 @@ class Imports:
         await asyncio.to_thread(_append, one.file, offset, piece)
 
     def check(self, number: int, columns: tuple[str | None, str], prefix: str) -> Import:
-        """Begin to check every row. Raises ImportNotFound, ImportBusy."""
+        """Begin to check every row, also once more where that or writing has failed.
+
+        Raises ImportNotFound, ImportBusy.
+        """
         one = self.get(number)
         if one.is_under_way or not one.file.exists() or one.file.stat().st_size != one.size:
             raise ImportBusy(f"import {number} is {one.phase}: its file is not whole")
@@ -153,8 +163,9 @@ class Imports:
         one.prefix = prefix
         one.tally = Tally()
         one.reading = Reading()
-        one.stored = one.done = 0
         one.problems = []
+        one.wrote_before = one.has_written
+        one.stored = one.done = one.added = one.updated = one.unchanged = 0
         self._run(one, "checking", self._check(one))
         return one
 
@@ -169,12 +180,13 @@ class Imports:
     async def stop(self, number: int) -> Import:
         """Stop what is done with it, after the batch that is being written; what was written stays.
 
-        Raises ImportNotFound.
+        One that has failed is let go; one that fails meanwhile stays failed. Raises ImportNotFound.
         """
         one = self.get(number)
+        had_failed = one.phase == "failed"
         if one.task:
             await end(one.task)
-        if one.phase not in ("done", "failed"):
+        if had_failed or one.phase not in ("done", "failed"):
             one.phase = "stopped"
         return one
 
@@ -278,13 +290,14 @@ def _note(one: Import, batch: Sequence[CheckedRow], rejected: RejectedRows, max_
 
 def _append(file: Path, offset: int, piece: bytes) -> None:
     """Write a piece where the file ends by now. Raises ImportBusy, StorageFull."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     size = file.stat().st_size if file.exists() else 0
     if offset != size:
         raise ImportBusy(f"the next piece begins at {size:,}, not at {offset:,}")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("ab") as out:
             out.write(piece)
     except OSError as error:
-        os.truncate(file, size)
+        with suppress(OSError):  # there may be no file yet
+            os.truncate(file, size)
         raise StorageFull("the disk has no room for the file; nothing was imported") from error

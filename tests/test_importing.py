@@ -1,7 +1,8 @@
 """Imports from the pages: pieces in, checked rows, questions out."""
 
+import errno
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any, NoReturn
 import pytest
 from starlette.testclient import TestClient
 
-from app.errors import ImportBusy, ImportNotFound, UnreadableFile
+from app.engine.store import Written
+from app.errors import ImportBusy, ImportNotFound, StorageFull, UnreadableFile
 from app.file_preview import Preview
 from app.importing import MAX_IMPORTS, Import, Imports
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.serving import Model, app_of, ask, detector_of, wait_until, watched_model, write
+from tests.web.browsing import HTMX
+from tests.web.markup import parsed
 
 SEEN = Preview("CSV", ["id", "text"], [])  # before the file came
 CSV = b"id,text\na,One?\nb,\nc,Three?\na,Four?\n"
@@ -218,6 +222,85 @@ def test_the_oldest_idle_import_makes_room(client: TestClient) -> None:
     with pytest.raises(ImportNotFound):
         imports.get(first.number)
     assert not first.folder.exists()
+
+
+def test_what_failed_while_it_was_written_is_checked_and_written_once_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_twos = settings.model_copy(update={"max_upsert": 2})
+    with TestClient(create_app(in_twos)) as client:
+        wait_until_ready(client)
+        one = checked(client, SIX)
+        with monkeypatch.context() as patch:
+            fill_the_disk_behind(client, patch, "Two?")
+            call(client, begin_writing, imports_of(client), one)
+            wait_until(lambda: has_ended(one))
+        assert (one.phase, one.done) == ("failed", 2)
+        call(client, check, imports_of(client), one)
+        wait_until(lambda: not one.is_under_way)
+        assert (one.phase, one.done, one.stored) == ("checked", 0, 2)
+        call(client, begin_writing, imports_of(client), one)
+        wait_until(lambda: not one.is_under_way)
+        assert (one.phase, one.done, one.added, one.unchanged) == ("done", 6, 4, 2)
+
+
+def fill_the_disk_behind(client: TestClient, patch: pytest.MonkeyPatch, text: str) -> None:
+    """Whatever is added after this text finds no room."""
+    detector = detector_of(client)
+    add = detector.add
+
+    async def add_until(collection: str, questions: Sequence[tuple[str, str]]) -> Written:
+        written = await add(collection, questions)
+        if any(text == added for _, added in questions):
+            patch.setattr(detector, "add", full)
+        return written
+
+    async def full(*_: object) -> NoReturn:
+        raise StorageFull("the disk is full")
+
+    patch.setattr(detector, "add", add_until)
+
+
+def test_what_has_failed_is_let_go_and_what_was_written_stays(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_twos = settings.model_copy(update={"max_upsert": 2})
+    with TestClient(create_app(in_twos)) as client:
+        wait_until_ready(client)
+        one = checked(client, SIX)
+        fill_the_disk_behind(client, monkeypatch, "Two?")
+        call(client, begin_writing, imports_of(client), one)
+        wait_until(lambda: has_ended(one))
+        assert "2 lines had been written and stay" in shown(client, one)
+        call(client, imports_of(client).stop, one.number)
+        assert one.phase == "stopped"
+        assert "Stopped after 2 lines. What is in stays in." in shown(client, one)
+        call(client, check, imports_of(client), one)
+        wait_until(lambda: not one.is_under_way)
+        call(client, imports_of(client).stop, one.number)
+        assert "Stopped. What is in stays in." in shown(client, one)
+
+
+def shown(client: TestClient, one: Import) -> str:
+    """The words of an import on the page."""
+    return parsed(client.get(f"/page/import/{one.number}", headers=HTMX).text).text
+
+
+@pytest.mark.parametrize("step", ["mkdir", "open"])
+def test_a_piece_that_finds_no_room_is_refused_and_can_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    imports = imports_of(client)
+    one = imports.begin("a.csv", len(CSV), "default", SEEN)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, step, full)
+        with pytest.raises(StorageFull, match="nothing was imported"):
+            call(client, imports.append, one.number, 0, CSV)
+    call(client, imports.append, one.number, 0, CSV)
+    assert one.file.read_bytes() == CSV
 
 
 def test_stopping_keeps_what_was_written(client: TestClient) -> None:

@@ -117,6 +117,11 @@ class Visitor:
             return None
         return str(ScopeMissing(scope))
 
+    def check(self, scope: KeyScope) -> None:
+        """Raise ScopeMissing where they may do nothing that needs this scope."""
+        if self.lacks(scope):
+            raise ScopeMissing(scope)
+
 
 class KnowVisitors:
     """ASGI middleware: nothing of a request is read before it is known who asks; who has no session signs in first.
@@ -171,8 +176,8 @@ async def check_visitor(request: Request) -> None:
     if visitor is None:
         return  # one of OPEN_PATHS
     needed = SCOPES[request.scope["route"].name]
-    if needed and visitor.lacks(needed):
-        raise ScopeMissing(needed)
+    if needed:
+        visitor.check(needed)
     if request.method not in SAFE_METHODS and visitor.caller:
         await _check_token(request, visitor.csrf)
 

@@ -71,6 +71,7 @@ async def ask_page(page: ThePage) -> HTMLResponse:
     asked = ""
     answer = None
     if "id" in page.fields:
+        page.visitor.check(KeyScope.READ)
         question_id = page.fields.stored_id("id")
         page.fields.check()
         stored = await page.read(page.store.questions.get, page.collection, question_id)

@@ -42,9 +42,13 @@ class Comparison:
 
 @router.get("/page/compare")
 async def compare_page(page: ThePage) -> HTMLResponse:
-    """Two stored questions, `a` and `b`, by their ids; without these the form for two texts."""
+    """Two stored questions, `a` and `b`, by their ids; without these the form for two texts.
+
+    By an id a stored text is read: who may only ask compares texts alone.
+    """
     if "a" not in page.fields or "b" not in page.fields:
         return await _show(page, None)
+    page.visitor.check(KeyScope.READ)
     ids = page.fields.stored_id("a"), page.fields.stored_id("b")
     page.fields.check()
     first = await page.read(page.store.questions.get, page.collection, ids[0])
@@ -100,7 +104,9 @@ async def _show(page: Page, comparison: Comparison | None) -> HTMLResponse:
 
 
 async def _stored(page: Page, value: str) -> Question | None:
-    """The stored question with this id, if there is one."""
+    """The stored question with this id, if there is one, and the visitor may read it."""
+    if page.visitor.lacks(KeyScope.READ):
+        return None
     try:
         return await page.read(page.store.questions.get, page.collection, value)
     except QuestionNotFound:

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from app.errors import FieldError, FileRefused, InvalidRequest, UnreadableFile
 from app.fields import MAX_ID_CHARACTERS
@@ -18,6 +19,14 @@ SIZE_HEADER = "X-File-Size"
 OFFSET_HEADER = "X-File-Offset"
 
 router = APIRouter()
+
+
+class WholeFile(FileResponse):
+    """A file, always whole: a server may ignore Range, and a bad one would be refused in bare words."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 @router.post("/page/import/preview")
@@ -97,7 +106,7 @@ async def rejected_rows(number: int, page: ThePage) -> FileResponse:
     if not one.rejected.exists():
         raise HTTPException(404)  # it was not checked, or is over
     name = f"not-taken-of-{one.name.rpartition('.')[0] or one.name}.csv"
-    return FileResponse(one.rejected, media_type="text/csv", filename=name)
+    return WholeFile(one.rejected, media_type="text/csv", filename=name)
 
 
 def _imports(page: Page) -> Imports:

@@ -7,7 +7,14 @@ from dataclasses import asdict
 from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from app.errors import FieldError, InvalidRequest, KeyMissing, KeyRefused, SameaskError
+from app.errors import (
+    FieldError,
+    InvalidRequest,
+    KeyMissing,
+    KeyRefused,
+    SameaskError,
+    TokenMissing,
+)
 from app.web.templates import address, is_part, render, wants_html
 
 log = logging.getLogger(__name__)
@@ -24,7 +31,16 @@ def refuse(request: Request, error: SameaskError) -> Response:
     fields = error.errors if isinstance(error, InvalidRequest) else ()
     detail = "nothing was done" if fields else str(error)
     challenge = {"WWW-Authenticate": 'Bearer realm="sameask"'} if error.status == 401 else {}
-    return problem(request, error.status, error.title, detail, fields, _seconds(error), challenge)
+    return problem(
+        request,
+        error.status,
+        error.title,
+        detail,
+        fields,
+        _seconds(error),
+        challenge,
+        renews=isinstance(error, TokenMissing),
+    )
 
 
 def problem(
@@ -35,9 +51,11 @@ def problem(
     fields: Sequence[FieldError] = (),
     retry_after_seconds: int | None = None,
     headers: Mapping[str, str] | None = None,
+    *,
+    renews: bool = False,
 ) -> Response:
     """A problem as a part of a page, or as a page; `fields` are told beside their fields. A client that asks for no
-    HTML gets a problem document (RFC 9457)."""
+    HTML gets a problem document (RFC 9457). With `renews` the page looks for its session's token, and asks again."""
     told = dict(headers or {})
     if retry_after_seconds:
         told["Retry-After"] = str(retry_after_seconds)
@@ -51,6 +69,7 @@ def problem(
         detail=detail,
         fields=fields,
         retry_after_seconds=retry_after_seconds,
+        renews=renews,
     )
     return HTMLResponse(html, status, told)
 

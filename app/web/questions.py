@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 from app.engine.store import Question
 from app.errors import FieldError, InvalidRequest, QuestionNotFound
+from app.scopes import KeyScope
 from app.web.page import Page, ThePage
 from app.web.threads import thread_of
 
@@ -133,7 +134,9 @@ async def _listed(page: Page) -> dict[str, object]:
 
 
 async def _question(page: Page) -> Question:
-    """The stored question that `id` names. Raises InvalidRequest, QuestionNotFound."""
+    """The stored question that `id` names. Raises ScopeMissing where the visitor may not read it, InvalidRequest,
+    QuestionNotFound."""
+    page.visitor.check(KeyScope.READ)
     question_id = page.fields.stored_id("id")
     page.fields.check()
     return await page.read(page.store.questions.get, page.collection, question_id)

@@ -13,6 +13,12 @@ from app.web.static import FILES
 
 FOLDER = Path(__file__).parent / "templates"
 
+LABEL_REASONS = (  # what stands before and behind a name in the reason of a label (app/engine/reasons.py)
+    ("", " said so on "),
+    ("people disagree: ", " said duplicate on "),
+    ("people disagree: ", " said different on "),
+)
+
 environment = Environment(
     loader=FileSystemLoader(FOLDER),
     autoescape=True,
@@ -79,4 +85,15 @@ def precision(value: float) -> str:
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
-environment.filters.update(count=count, day=day, clock=clock, precision=precision)
+def to_reader(sentence: str, name: str) -> str:
+    """The reason of a label, to the person of this name: who said it is "you", if that was this person."""
+    for before, behind in LABEL_REASONS:
+        beginning = f"{before}{name}{behind}"
+        if sentence.startswith(beginning):
+            return f"{before}you{behind}{sentence.removeprefix(beginning)}"
+    return sentence
+
+
+environment.filters.update(
+    count=count, day=day, clock=clock, precision=precision, to_reader=to_reader
+)

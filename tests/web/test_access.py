@@ -172,6 +172,7 @@ def test_a_post_needs_the_token_of_its_session(house: House) -> None:
         )
         assert refused.status_code == 403
         assert "load it again" in refused.text
+        assert "data-renews" in refused.text
     assert browser.post("/page/compare/label", data=fields, headers=HTMX).status_code == 403
     token = token_of(browser)
     said = browser.post("/page/compare/label", data=fields, headers={**HTMX, "X-CSRF-Token": token})
@@ -252,6 +253,73 @@ def test_a_key_for_asking_alone_sees_no_names(house: House) -> None:
         assert ("anna" in compared.text) is sees
         assert ("anna" in asked.text) is sees
     house.client.delete(f"/labels/{given['id']}", params={"by": "anna"})
+
+
+@pytest.mark.parametrize("screen", ["edit", "delete"])
+def test_who_may_write_and_not_read_sees_no_stored_text(house: House, screen: str) -> None:
+    settings: Settings = app_of(house.client).state.settings
+    with shared(settings.data_dir, settings.store_url) as store:
+        _, key = make_key(store, [KeyScope.ASK, KeyScope.WRITE], "bot")
+    browser = house.browser()
+    sign_in(browser, key)
+    path = f"/page/questions/{screen}?id=a"
+    assert "How do I pay?" in house.signed_in("write").get(path).text
+    assert browser.get(path).status_code == 403
+    token = token_of(browser)
+    fields = {"id": "free", "text": "Is it free?", "csrf": token}
+    added = browser.post("/page/questions/add", data=fields, headers=HTMX)
+    assert parsed(added.text).one("span", class_="id").text == "free"
+    assert parsed(added.text).all("a") == []
+    house.client.delete("/questions/free")
+
+
+@pytest.mark.parametrize("path", ["/?id=a", "/page/compare?a=a&b=b"])
+def test_a_key_for_asking_alone_reads_no_question_by_its_id(house: House, path: str) -> None:
+    assert "How do I pay?" in house.signed_in("read").get(path).text
+    refused = house.signed_in("ask").get(path)
+    assert refused.status_code == 403
+    assert "this needs a key with the scope &#39;read&#39;" in refused.text
+
+
+def test_to_a_key_for_asking_alone_an_id_is_a_text(house: House) -> None:
+    browser = house.signed_in("ask")
+    fields = {"first": "a", "second": "b", "csrf": token_of(browser)}
+    compared = browser.post("/page/compare", data=fields)
+    assert compared.status_code == 200
+    assert texts(parsed(compared.text).all("textarea")) == ["a", "b"]
+    assert "id of a stored one" not in compared.text
+    led = house.signed_in("read")
+    assert led.post("/page/compare", data={**fields, "csrf": token_of(led)}).status_code == 303
+
+
+def test_a_key_for_asking_alone_compares_with_a_candidate_by_its_text(house: House) -> None:
+    house.client.put("/collections/long")
+    long = "How do I pay?\n" + "“really” & " * 900
+    write(house.client, "long", a=long)
+    browser = house.signed_in("ask")
+    token = token_of(browser)
+    asked = {"question": "How can I pay?", "collection": "long", "csrf": token}
+    button = parsed(browser.post("/page/ask", data=asked, headers=HTMX).text).one(
+        "button", form="compare-asked"
+    )
+    fields = {"first": "How can I pay?", "second": button["value"], "collection": "long"}
+    compared = browser.post("/page/compare", data={**fields, "csrf": token})
+    assert compared.status_code == 200
+    assert texts(parsed(compared.text).all("textarea"))[1] == " ".join(long.split())
+
+
+def test_you_are_told_of_your_own_labels_alone(house: House) -> None:
+    settings: Settings = app_of(house.client).state.settings
+    with shared(settings.data_dir, settings.store_url) as store:
+        _, key = make_key(store, [KeyScope.READ], "anna")
+    browser = house.browser()
+    sign_in(browser, key)
+    for name, told in (("joanna", "joanna said so on"), ("anna", "you said so on")):
+        said = {"labels": [{"ids": ["a", "b"], "is_duplicate": True, "by": name}]}
+        (given,) = house.client.post("/labels", json=said).json()["labels"]
+        judged = shown(browser, "/page/compare", a="a", b="b").one("div", class_="answer")
+        assert judged.all("p")[0].text.startswith(told)
+        house.client.delete(f"/labels/{given['id']}", params={"by": name})
 
 
 def test_a_link_on_another_site_loads_the_page_once_more(house: House) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app.data_directory import locked
 from app.keys import make_key
@@ -360,6 +360,81 @@ def test_a_key_of_each_scope_shows_what_it_may_do(browser: Browser, settings: Se
                 expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
                 seen.faults = [fault for fault in seen.faults if "403" not in fault]
                 seen.assert_clean()
+
+
+def test_who_signs_in_anew_goes_on_in_the_old_tab(
+    browser: Browser, settings: Settings, tmp_path: Path
+) -> None:
+    with locked(settings.data_dir, settings.store_url) as store:
+        _, key = make_key(store, [KeyScope.ADMIN], "anna")
+    file = tmp_path / "tickets.csv"
+    file.write_text("id,text\n1,May I cancel?\n", "utf-8")
+    with served(create_app(settings)) as url, watched(browser, url) as seen:
+        page = seen.page
+        sign_in(seen, page, key)
+        page.locator("#first").fill("May I pay?")
+        page.locator("#second").fill("Can I pay?")
+        page.get_by_role("button", name="Compare").click()
+        same = page.get_by_role("button", name="Same question")
+        other = page.context.new_page()
+        sign_out(seen, other)
+        same.click()
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Sign in in another tab").click()
+        sign_in(seen, opened.value, key)
+        with page.expect_response(page.url):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.locator("#second").fill("Could I pay?")
+        page.get_by_role("button", name="Compare").click()
+        expect(page.locator(".side .text").nth(1)).to_have_text("Could I pay?")
+        sign_in_anew(seen, other, key)
+        same.click()
+        expect(same).to_have_attribute("aria-pressed", "true")
+        sign_in_anew(seen, other, key)
+        page.get_by_role("button", name="Undo yours").click()
+        expect(same).to_have_attribute("aria-pressed", "false")
+        seen.open("/page/questions")
+        page.get_by_label("File to import").set_input_files(file)
+        send = page.get_by_role("button", name="Send and check")
+        expect(send).to_be_visible()
+        sign_in_anew(seen, other, key)
+        send.click()
+        expect(page.locator("#job")).to_contain_text("1 line can be imported")
+        seen.assert_clean()
+
+
+def sign_in(seen: Watched, page: Page, key: str) -> None:
+    """Sign in, to compare."""
+    page.goto(f"{seen.address}/page/compare")
+    page.locator("#key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare")
+
+
+def sign_in_anew(seen: Watched, page: Page, key: str) -> None:
+    """End the session, and begin another one."""
+    sign_out(seen, page)
+    sign_in(seen, page, key)
+
+
+def sign_out(seen: Watched, page: Page) -> None:
+    """End the session."""
+    page.goto(seen.address)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in with a key")).to_be_visible()
+
+
+def test_a_piece_past_the_limit_of_a_body_is_told(
+    browser: Browser, settings: Settings, tmp_path: Path
+) -> None:
+    small = settings.model_copy(update={"max_body_bytes": 2**16})
+    file = tmp_path / "tickets.csv"
+    file.write_text("id,text\n" + "1,May I cancel?\n" * 2**14, "utf-8")
+    with served(create_app(small)) as url, watched(browser, url) as seen:
+        seen.open("/page/questions")
+        seen.page.get_by_label("File to import").set_input_files(file)
+        expect(seen.page.get_by_role("alert")).to_contain_text("SAMEASK_MAX_BODY_BYTES")
+        seen.assert_clean()
 
 
 @pytest.mark.slow

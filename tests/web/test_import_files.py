@@ -100,6 +100,35 @@ def test_broken_rows_are_named_and_can_be_saved(pages: TestClient, fault: str) -
     assert [id_ for id_, _ in questions(pages, name)] == good
 
 
+@pytest.mark.parametrize("wanted", ["bytes=abc", "bytes=999999-", "bytes=0-3"])
+def test_a_file_of_rejected_rows_comes_whole(pages: TestClient, wanted: str) -> None:
+    content = b"id,text\na,One?\nb,\n"
+    _, seen = looked_at(pages, "default", content)
+    address, _ = sent(pages, seen.one("form"), content)
+    saved = pages.get(f"{address}/rejected", headers={"Range": wanted})
+    assert (saved.status_code, saved.text.splitlines()[1:]) == (
+        200,
+        ["3,text must not be empty,b,,"],
+    )
+
+
+def test_after_a_column_that_is_not_there_others_are_chosen(pages: TestClient) -> None:
+    content = b"id,subject\na,One?\n"
+    _, seen = looked_at(pages, "default", content)
+    address, job = sent(pages, seen.one("form"), content)
+    assert "Import failed" in job.text
+    assert texts(job.all("button")) == ["Other columns", "Not this file"]
+    (again, forget) = job.all("button")
+    form = parsed(pages.get(again["hx-get"], headers=HTMX).text).one("form")
+    part(pages, form["hx-post"], text_column="subject", id_column="id")
+    wait_until(lambda: "1 line can be imported" in pages.get(address, headers=HTMX).text)
+    part(pages, form["hx-post"], text_column="text", id_column="id")
+    wait_until(lambda: "Import failed" in pages.get(address, headers=HTMX).text)
+    assert part(pages, forget["hx-post"]).one("div", role="status").text == (
+        "Nothing was imported from this file. Choose another one, or the same again."
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "shown"),
     [

@@ -89,6 +89,42 @@ def test_the_pair_whose_label_is_undone_comes_back(seen: Watched) -> None:
     assert httpx.get(f"{seen.address}/labels").json()["labels"] == []
 
 
+def test_a_held_key_acts_once(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/review")
+    posts: list[str] = []
+    page.on("request", lambda request: posts.append(request.method))
+    for number, key in enumerate(("s", "Space"), 1):
+        pair = page.locator("article.pair").text_content() or ""
+        page.keyboard.down(key)
+        expect(page.locator("article.pair")).not_to_have_text(pair)
+        page.keyboard.down(key)  # as the system repeats it
+        page.keyboard.up(key)
+        expect(page.locator("#progress")).to_contain_text("1 labelled")
+        assert posts.count("POST") == number
+    page.keyboard.press("u")
+    expect(page.locator("#progress")).to_contain_text("0 labelled")
+
+
+def test_of_an_answer_that_is_lost_nobody_says_that_nothing_was_saved(seen: Watched) -> None:
+    page = seen.page
+    seen.open("/page/compare?a=q0&b=q1")
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/page/compare/label", lose)
+    page.get_by_role("button", name="Not the same").click()
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("The server does not answer")
+    assert "saved" not in problem.inner_text()
+    expect(problem).to_contain_text("Whether this was saved is not known: look before")
+    seen.faults.clear()  # htmx tells of the lost answer itself
+    (label,) = httpx.get(f"{seen.address}/labels").json()["labels"]
+    httpx.delete(f"{seen.address}/labels/{label['id']}", params={"by": label["by"]})
+
+
 def test_evidence_that_comes_meanwhile_takes_no_promise_away(seen: Watched) -> None:
     page = seen.page
     seen.open("/page/review")

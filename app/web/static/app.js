@@ -34,7 +34,17 @@
     const { element, button } = asking.get(slot) || {};
     slot.replaceChildren();
     if (button && button.isConnected) button.click();
+    else if (element && element.matches("button")) element.click();
     else if (element) htmx.trigger(element, element.dataset.againEvent || "again");
+  }
+
+  function tell(slot, status, text) {
+    try {
+      const problem = JSON.parse(text);
+      fill(slot, problem.title, problem.detail);
+    } catch {
+      fill(slot, `Status ${status}`, "The server’s answer can’t be read.");
+    }
   }
 
   function clear(place) {
@@ -90,12 +100,7 @@
       return;
     }
     event.detail.shouldSwap = false;
-    try {
-      const problem = JSON.parse(xhr.responseText);
-      fill(slot, problem.title, problem.detail);
-    } catch {
-      fill(slot, `Status ${xhr.status}`, "The server’s answer can’t be read.");
-    }
+    tell(slot, xhr.status, xhr.responseText);
   });
 
   document.addEventListener("htmx:afterSwap", (event) => {
@@ -107,6 +112,8 @@
     if (wait && element && "asks" in element.dataset) {
       setTimeout(() => wait.isConnected && askAgain(slot), 1000 * Number(wait.dataset.againAfter));
     }
+    const old = one("[data-renews]", slot);
+    if (old) renew().then((isNew) => isNew && old.isConnected && askAgain(slot));
   });
 
   document.addEventListener("htmx:afterRequest", (event) => {
@@ -123,6 +130,26 @@
     const button = event.target.closest("[data-again]");
     const slot = button && button.closest("[data-problem]");
     if (slot) askAgain(slot);
+  });
+
+  // Who has signed in anew in another tab has another token: this page takes it over, and keeps what was typed in it.
+
+  async function renew() {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!answer || !answer.ok) return false;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const given = fresh.body.getAttribute("hx-headers");
+    if (!given || given === document.body.getAttribute("hx-headers")) return false;
+    document.body.setAttribute("hx-headers", given);
+    all("input[name=csrf]").forEach((field) => { field.value = headers({})["X-CSRF-Token"]; });
+    const shown = one("#visitor");
+    const visitor = one("#visitor", fresh);
+    if (shown && visitor) shown.textContent = visitor.textContent;
+    return true;
+  }
+
+  document.addEventListener("visibilitychange", () => { // somebody comes back from the other tab
+    if (!document.hidden && one("[data-problem] [data-signs-in]")) renew();
   });
 
   // A question that a button opens comes into view, and has the focus; closed, it gives the focus back.
@@ -171,7 +198,10 @@
       if (!answer || !answer.ok || !problem.isConnected) continue;
       const { element } = asking.get(slot) || {};
       if (element && "asks" in element.dataset) askAgain(slot);
-      else one(".detail", problem).textContent = "The server answers again. This was not saved.";
+      else {
+        one(".detail", problem).textContent =
+          "The server answers again. Whether this was saved is not known: look before you do it again.";
+      }
       return;
     }
   }
@@ -305,7 +335,7 @@
     else {
       const element = wearer(key);
       if (!element || element.disabled) return;
-      act(element);
+      if (!event.repeat) act(element); // a held key would act on what nobody has seen yet
     }
     event.preventDefault();
   });
@@ -321,12 +351,14 @@
   }
 
   async function send(slot, address, method, body, more) {
-    const options = { method, body, headers: headers({ "Content-Type": "application/octet-stream", ...more }) };
-    const answer = await fetch(address, options).catch(() => null);
+    const typed = { "Content-Type": "application/octet-stream", ...more };
+    const ask = () => fetch(address, { method, body, headers: headers(typed) }).catch(() => null);
+    let answer = await ask();
+    if (answer && answer.status === 403 && (await renew())) answer = await ask();
     if (answer && answer.ok) return answer;
     const html = answer && (answer.headers.get("Content-Type") || "").startsWith("text/html");
     if (html) slot.innerHTML = await answer.text();
-    else if (answer) fill(slot, `Status ${answer.status}`, "The server’s answer can’t be read.");
+    else if (answer) tell(slot, answer.status, await answer.text());
     else fill(slot, "No connection", "The server does not answer. Nothing was imported; try again.");
     return null;
   }
