@@ -1,6 +1,7 @@
 """A store that is copied is the same store, in either kind of database; nothing is mixed with it or half done."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from app.engine.scorer import CollectionThresholds
-from app.engine.store import Derived, NewLabel, NewOffer, SessionRecord, Store, copy_store
+from app.engine.store import (
+    Derived,
+    NewLabel,
+    NewOffer,
+    SessionRecord,
+    Store,
+    copy_store,
+    copying,
+)
+from app.engine.store.mapper import is_sound
 from app.engine.store.question_rows import questions
 from app.engine.store.schema import metadata
 from app.errors import CopyFailed, StoreNotEmpty
@@ -158,6 +168,30 @@ def test_a_damaged_row_is_left_out_and_counted(file: Store, database: Store) -> 
     copied = {one.table: one for one in copy_store(file, database)}
     assert (copied["questions"].rows, copied["questions"].left_out) == (1, 1)
     assert [one.id for one in database.questions.every("default")] == ["b"]
+
+
+@pytest.mark.parametrize("is_source", [True, False])
+def test_a_copy_may_take_longer_than_a_transaction_of_postgresql_may_be_idle(
+    file: Store, cluster_url: str, is_source: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the rows of one side are checked, the other is asked nothing."""
+    slept: set[str] = set()
+
+    def slow(row: Mapping[str, object]) -> bool:
+        if "text" in row and "text" not in slept:
+            slept.add("text")
+            time.sleep(1)
+        return is_sound(row)
+
+    monkeypatch.setattr(copying, "is_sound", slow)
+    sep = "&" if "?" in cluster_url else "?"
+    hurried = f"{cluster_url}{sep}options=-c%20idle_in_transaction_session_timeout%3D200"
+    with closing(Store(hurried)) as database:
+        source, target = (database, file) if is_source else (file, database)
+        source.questions.upsert("default", [("a", "one"), ("b", "two")])
+        copied = {one.table: one.rows for one in copy_store(source, target)}
+    assert copied["questions"] == 2
+    assert slept
 
 
 def test_a_copy_that_reads_otherwise_is_taken_back(file: Store, database: Store) -> None:

@@ -33,6 +33,7 @@ from app.errors import (
     TrainingRunNotFound,
 )
 from app.settings import Settings
+from tests.engine.test_store import NOTHING_HELD
 from tests.postgres import PASSWORD, Postgres
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -186,8 +187,8 @@ def test_wishes_and_quarantine_take_back_nothing_that_others_wrote(replicas: lis
     assert (collection.revision, collection.questions) == (20, 1)
     assert collection.target_precision == 0.69
     assert one.questions.get("default", "a").text == "19"
-    assert one.revisions.contents(key, 20).required.sum() <= 1  # type: ignore[union-attr]
-    assert list(one.revisions.contents(key, 20).ids) == [20]  # type: ignore[union-attr]
+    assert one.revisions.contents(key, 20, NOTHING_HELD).required.sum() <= 1  # type: ignore[union-attr]
+    assert list(one.revisions.contents(key, 20, NOTHING_HELD).ids) == [20]  # type: ignore[union-attr]
 
 
 def test_a_collection_is_made_once_and_no_more_than_allowed(replicas: list[Store]) -> None:
@@ -389,6 +390,8 @@ def test_a_server_that_is_gone_is_an_error_that_passes(
         ("53300", DatabaseUnavailable),
         ("57014", DatabaseUnavailable),
         ("25006", DatabaseUnavailable),
+        ("25P03", DatabaseUnavailable),
+        ("25P04", DatabaseUnavailable),
     ],
 )
 @pytest.mark.parametrize("writes", [False, True])

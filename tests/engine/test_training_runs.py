@@ -197,6 +197,17 @@ def test_a_lease_from_before_the_clock_was_set_back_has_lapsed(
     assert claimed(store, "another").leased_by == "another"
 
 
+def test_a_lease_that_is_held_stays_its_holders_though_the_clock_is_set_back(
+    store: Store, clock: Callable[[float], None]
+) -> None:
+    start(store)
+    run = claimed(store)
+    clock(-3600)
+    assert store.training_runs.hold(run.id, "anna's", LEASE)
+    assert store.training_runs.claim("another", LEASE) is None
+    assert store.training_runs.hold(run.id, "anna's", LEASE)
+
+
 def test_a_holder_that_comes_again_finds_its_own_at_once(store: Store) -> None:
     start(store)
     run = claimed(store)

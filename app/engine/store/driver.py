@@ -41,6 +41,9 @@ class Driver(Protocol):
     def alone(self, connection: sa.Connection, table: sa.Table) -> None:
         """Wait until no other transaction has asked this of the table, and let none until this one ends."""
 
+    def take_time(self, connection: sa.Connection) -> None:
+        """Let this transaction take as long as it takes, and as long as nobody asks anything of it."""
+
     def any_of(
         self,
         connection: sa.Connection,

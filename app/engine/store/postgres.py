@@ -48,7 +48,8 @@ LOCKS = 0x5A3EA5  # the first number of the advisory locks that are ours
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 DISK_FULL = "53100"
 DAMAGED = "XX"  # begins the codes of data and indexes that are corrupted
-PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")  # begin those that may be otherwise soon
+# Begin those that may be otherwise soon.
+PASSING = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58")
 GONE = ("57P01", "57P02", "57P03")  # it ends, has crashed, or is not there yet
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,7 @@ class Postgres:
     def migrate(self, begin: Begin) -> None:
         """Bring the schema up to date, one process at a time. Raises DatabaseUnusable."""
         with self._usable(), self.writing() as connection:
-            for name in TIMEOUTS:
-                connection.exec_driver_sql(f"SET LOCAL {name} = 0")
+            self.take_time(connection)
             connection.execute(_lock("alembic_version"))
             migrate(connection)
             check_columns(connection)
@@ -139,6 +139,11 @@ class Postgres:
     def alone(self, connection: sa.Connection, table: sa.Table) -> None:
         """Wait until no other transaction has asked this of the table, and let none until this one ends."""
         connection.execute(_lock(table.name))
+
+    def take_time(self, connection: sa.Connection) -> None:
+        """Let this transaction take as long as it takes, and as long as nobody asks anything of it."""
+        for name in TIMEOUTS:
+            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
 
     def any_of(
         self,

@@ -126,6 +126,9 @@ class Sqlite:
     def alone(self, connection: sa.Connection, table: sa.Table) -> None:
         """Whoever writes is alone."""
 
+    def take_time(self, connection: sa.Connection) -> None:
+        """It does."""
+
     def last_number(self, connection: sa.Connection, table: sa.Table) -> int:
         """The last number that a table gave to a row, gone or not; 0: none."""
         query = sa.select(SEQUENCES.c.seq).where(SEQUENCES.c.name == table.name)

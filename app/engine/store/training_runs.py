@@ -125,9 +125,9 @@ class TrainingRuns:
             row = self._held(connection, run_id, holder)
             if row is None:
                 return None
-            # Not at each call, which would wait for the disk.
-            is_old = row["leased_until"] < _after(lease_seconds * 2 / 3)
-            lease = _lease(holder, lease_seconds) if is_old else {}
+            # Not at each call, which would wait for the disk. A later end is from before the clock was set back.
+            is_fresh = _after(lease_seconds * 2 / 3) <= row["leased_until"] <= _after(lease_seconds)
+            lease = {} if is_fresh else _lease(holder, lease_seconds)
             return self._change(connection, row, **lease, **changes)
 
     def end(self, run_id: int, holder: str, state: State, **changes: Any) -> TrainingRun | None:
