@@ -242,7 +242,9 @@ def _assert_index_is_right(
     index = live.index(collection.key)
     embeddable = {id_: text for id_, text in truth.items() if UNEMBEDDABLE not in text}
     ids = sorted(store.questions.revisions(collection.key, list(embeddable)).values())
-    contents = store.revisions.contents(collection.key, collection.revision)
+    contents = store.revisions.contents(
+        collection.key, collection.revision, np.empty(0, dtype=np.int64)
+    )
     assert contents
     assert index.ids().tolist() == ids == contents.ids[contents.required].tolist()
     questions = store.questions.read(collection.key, ids)

@@ -18,6 +18,7 @@ from app.engine.store.schema import latest_schema, migrate
 from app.engine.store.sqlite import configure
 from app.engine.text import Words, folded_digest, folded_pair_digest
 from app.errors import DataDirectoryUnusable
+from tests.engine.test_store import NOTHING_HELD
 
 KEPT = Path(__file__).parent.parent / "record" / "recorded" / "kept.tar.xz"
 MARKS = "a" + 20 * "\u0323\u0301"  # more than thirty in a row
@@ -121,7 +122,7 @@ def test_questions_are_found_by_their_visible_words(path: Path) -> None:
         assert revisions == {asked[0]: [1], asked[1]: [2], asked[3]: [4], asked[4]: [5]}
         loosely = store.questions.with_digests(1, [Words.of("how old").loose], "loose")
         assert sorted(q.revision for q in loosely) == [1, 5]
-        contents = store.revisions.contents(1, 6)
+        contents = store.revisions.contents(1, 6, NOTHING_HELD)
         assert contents
         assert contents.ids.tolist() == [1, 2, 3, 4, 5, 6]
         assert contents.digests[3].tobytes() == Words.of(MARKS).digest

@@ -162,12 +162,14 @@ def test_shadow_writes_along_when_it_goes_live(replica: Open) -> None:
 def test_replaced_texts_are_forgotten_once_no_replica_s_index_needs_them(
     replica: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also those that went along with their questions; an index of another release has yet to learn that they went."""
+    """Also those that went along with their questions; a replica of another release has yet to learn that they went."""
     other = replica(is_shadow=True, digest="b" * 64)
     monkeypatch.setattr(shared, "PURGE_AFTER", 1)
     one = replica()
     one.write(a="text a")
     other.live.follow(1)
+    assert other.store.replicas
+    other.store.replicas.be_seen([other.live.indexes.vectors_of], [], lambda _: None)
     one.write(a="another text")
     one.live.indexes.upkeep()
     assert sorted(one.store.questions.read(1, [1, 2])) == [1, 2]  # the other one is at 1

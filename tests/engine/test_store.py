@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -37,6 +38,9 @@ from tests.statements import plan, statements_of
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
+NOTHING_HELD = np.empty(0, dtype=np.int64)
+
+
 def question(id_: str, text: str, revision: int) -> Question:
     words = Words.of(text)
     return Question(id_, text, revision, None, words.digest, words.loose)
@@ -44,7 +48,7 @@ def question(id_: str, text: str, revision: int) -> Question:
 
 def held(store: Store, key: int, revision: int) -> Contents:
     """What an index at this revision may hold."""
-    contents = store.revisions.contents(key, revision)
+    contents = store.revisions.contents(key, revision, NOTHING_HELD)
     assert contents
     return contents
 
@@ -516,7 +520,7 @@ def test_a_collection_that_is_gone_has_no_contents(store: Store) -> None:
     made, _ = store.collections.create("faq", 10)
     assert held(store, made.key, 0).ids.tolist() == []
     store.collections.delete("faq")
-    assert store.revisions.contents(made.key, 0) is None
+    assert store.revisions.contents(made.key, 0, NOTHING_HELD) is None
 
 
 def test_digests_are_those_of_the_texts_and_outlive_a_delete(store: Store, key: int) -> None:

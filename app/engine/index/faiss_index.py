@@ -162,6 +162,7 @@ class Index:
         self._revision = revision
         self._lock = ReadWriteLock()
         self._changing = threading.Lock()  # a change from begin to end, and the end of a rebuild
+        self._is_half_changed = False  # as a change failed, and left entries that are not seen
         self._rebuilding = threading.Lock()
 
     def __len__(self) -> int:
@@ -200,14 +201,17 @@ class Index:
     ) -> None:
         """Move to `revision`: remove entries, and add `vectors` (n, d) under new `ids`, in one step.
 
-        New ids ascend and are greater than any id ever added. Removing an id that is not there does nothing.
+        New ids ascend and are greater than any id ever added. Removing an id that is not there does nothing. What a
+        change left that failed, as memory was short, is removed before the next one.
         """
         new = np.asarray(ids, dtype=np.int64)
+        self._drop_half_changed()
         with self._changing:
             body = self._body
             last = body.ids[-1:]  # none of an empty index
             if np.any(np.diff(np.concatenate((last, new))) <= 0):
                 raise ValueError("new ids must ascend, past every id in the index")
+            self._is_half_changed = True
             # What is added is not seen yet, and searches go on in between.
             for start in range(0, len(new), ADD_CHUNK):
                 chunk = slice(start, start + ADD_CHUNK)
@@ -217,6 +221,7 @@ class Index:
                 body.set_live(np.unique(np.asarray(removed, dtype=np.int64)), live=False)
                 body.set_live(new, live=True)
                 self._revision = revision
+            self._is_half_changed = False
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[int, list[list[Hit]]]:
         """The `k` most similar entries (or all there are) of each of (n, d) unit vectors, most similar first, and the
@@ -254,6 +259,7 @@ class Index:
                 new.set_live(dead, live=False)
                 with self._lock.writing():
                     self._body = new
+                self._is_half_changed = False
 
     def recall(self, k: int, sample: int, seed: int = 0) -> float:
         """The share of the `k` exactly nearest entries that `search` finds, over a sample of the entries."""
@@ -276,8 +282,14 @@ class Index:
     @contextmanager
     def reading(self) -> Iterator[tuple[int, Body]]:
         """The revision and the body as they are, unchanged until the context ends; searches go on."""
+        self._drop_half_changed()
         with self._changing:
             yield self._revision, self._body
+
+    def _drop_half_changed(self) -> None:
+        """Copy what is seen into a fresh body, if a change left more than that."""
+        if self._is_half_changed:
+            self.rebuild()
 
     def _copy(self, new: Body, limit: int) -> int:
         """Bring the next living entries over into a fresh body; returns how many there were."""

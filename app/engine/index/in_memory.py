@@ -141,6 +141,7 @@ class IndexInMemory:
         if self.unsaved > 0:
             self._snapshots.save(self.key, self._index, self._contents)
             self._note()
+            self._snapshots.remove_unused(self.key)
             self._store.revisions.purge(self.key, self._snapshots.floor(self.key))
 
     def reserve(self) -> None:
@@ -180,6 +181,7 @@ class IndexesInMemory:
         self._store = store
         self._dimension = dimension
         self._snapshots = Snapshots(folder, vectors_of, same_vectors)
+        self._snapshots.begin_use()
         self._indexes: dict[int, IndexInMemory] = {}
         self._empty: dict[
             int, int
@@ -276,11 +278,15 @@ class IndexesInMemory:
             self.forget(key)
 
     def remove_leftovers(self) -> None:
-        """Remove the snapshots of collections that were deleted, where a process died before it did so."""
+        """Remove the snapshots of collections that were deleted, where a process died before it did so, and those that
+        were long not used."""
         saved = self._snapshots.collection_keys()
         stored = {collection.key for collection in self._store.collections.all()}  # looked up last
         for key in saved - stored:
             self._snapshots.remove(key)
+        for key in saved & stored:
+            if self._snapshots.remove_unused(key):
+                self._store.revisions.purge(key, self._snapshots.floor(key))
 
     def upkeep(self) -> None:
         """Look after the indexes that have changed and have caught up; from a thread of its own."""
@@ -294,21 +300,30 @@ class IndexesInMemory:
                 raise
 
     def save(self) -> None:
-        """Bring every index's latest changes to disk. Raises OSError or StorageFull when there is no room."""
+        """Bring every index's latest changes to disk. Raises OSError or StorageFull when there is no room.
+
+        One that can't be saved holds up no other.
+        """
+        failures = []
         for key in self._tally.unsaved_keys():
             index = self._indexes.get(key)
-            if index is not None:
-                index.save()
+            try:
+                if index is not None:  # one with nothing in it is false
+                    index.save()
+            except (OSError, ServiceError) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def save_when_due(self, after: int | None = None) -> None:
         """Save once enough has changed. A failure is no failure of the write that made it due: that is durable."""
-        unsaved = self._tally.unsaved
-        if unsaved < (after or self._save_after):
+        if self._tally.unsaved < (after or self._save_after):
             return
         try:
             self.save()
             self._save_after = SAVE_AFTER
         except (OSError, ServiceError) as error:
+            unsaved = self._tally.unsaved
             self._save_after = unsaved + SAVE_AFTER  # not again with every write
             log.warning(
                 "the indexes can't be saved, a restart would embed %d questions again: %s",
@@ -320,6 +335,7 @@ class IndexesInMemory:
         """Let go of every index, and leave its snapshots."""
         self._indexes.clear()
         self._empty.clear()
+        self._snapshots.end_use()
 
     def _look_after(self, collection_key: int) -> None:
         index = self._indexes.get(collection_key)

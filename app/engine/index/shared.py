@@ -261,22 +261,30 @@ class SharedIndexes:
             self._known.changed(changed)
 
     def save(self) -> None:
-        """Have the store forget what no index needs any more: vectors are on disk already."""
+        """Have the store forget what no index needs any more: vectors are on disk already.
+
+        A collection where that fails holds up no other. Raises DataDamaged, DatabaseUnavailable.
+        """
+        failures = []
         for index in list(self._indexes.values()):
-            if index.unpurged:
-                self._store.revisions.purge(index.key, self._table.floor(index.key))
-                index.unpurged = 0
+            try:
+                if index.unpurged:
+                    self._purge(index.key)
+                    index.unpurged = 0
+            except ServiceError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def save_when_due(self, after: int | None = None) -> None:
         """Do so once enough has changed. A failure is no failure of the write that made it due."""
-        unpurged = sum(index.unpurged for index in list(self._indexes.values()))
-        if unpurged < (after or self._purge_after):
+        if self._unpurged() < (after or self._purge_after):
             return
         try:
             self.save()
             self._purge_after = PURGE_AFTER
         except ServiceError as error:
-            self._purge_after = unpurged + PURGE_AFTER  # not again with every write
+            self._purge_after = self._unpurged() + PURGE_AFTER  # not again with every write
             log.warning("replaced versions can't be forgotten yet: %s", error)
 
     def clear(self) -> None:
@@ -297,6 +305,13 @@ class SharedIndexes:
         before = index.revision
         index.look()
         index.unpurged += index.revision - before
+
+    def _unpurged(self) -> int:
+        return sum(index.unpurged for index in list(self._indexes.values()))
+
+    def _purge(self, collection_key: int) -> None:
+        if self._store.revisions.purge(collection_key, self._table.floor(collection_key)):
+            self._table.forget_purged(collection_key)
 
     def _let_go(self, collection_key: int) -> None:
         self._indexes.pop(collection_key, None)

@@ -26,12 +26,17 @@ from numpy.typing import NDArray
 
 from app.engine.files import new_folder, sha256
 from app.engine.index.faiss_index import Body, Index
+from app.engine.index.in_use import begin_use, end_use, is_long_unused, note_use
 from app.engine.store import Contents
 from app.engine.text_form import TEXT_FORM
 
 FORMAT = 1
 MIN_TAIL = 4096  # entries that may follow a base before a new base is written
 MAX_TAIL_SHARE = 1 / 16  # of the base, if that is more
+
+SET_ASIDE = ".set-aside"  # ends the name of a folder that was moved out of the way
+
+ContentsOf = Callable[[int, NDArray[np.int64]], Contents | None]
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +84,13 @@ class Snapshots:
         collection_key: int,
         dimension: int,
         latest: int,
-        contents: Callable[[int], Contents | None],
+        contents: ContentsOf,
     ) -> Index | None:
         """The collection's index as it was saved, or None.
 
-        `latest` is the store's revision, `contents` says what the index must hold at a revision, or that the
-        collection is gone. A snapshot that is damaged, foreign, newer than the store or at odds with it is set
-        aside with a warning.
+        `latest` is the store's revision, `contents` says what an index that holds these ids must hold at a revision,
+        or that the collection is gone. A snapshot that is damaged, foreign, newer than the store or at odds with it is
+        set aside with a warning.
         """
         folder = self._folder / str(collection_key)
         try:
@@ -98,7 +103,7 @@ class Snapshots:
                 )
             index, base = self._open(collection_key, dimension, pieces)
             ids = index.ids()
-            if (expected := contents(index.revision)) is None:
+            if (expected := contents(index.revision, ids)) is None:
                 return None
             if _manifest(pieces[-1])["fingerprint"] != _fingerprint(ids, expected):
                 raise Unusable("it was made of other texts than the store holds")
@@ -110,9 +115,7 @@ class Snapshots:
         self._saved[collection_key] = _Saved(index.revision, ids, base, tail)
         return index
 
-    def save(
-        self, collection_key: int, index: Index, contents: Callable[[int], Contents | None]
-    ) -> int:
+    def save(self, collection_key: int, index: Index, contents: ContentsOf) -> int:
         """Write what changed since the last save as a new piece; returns the revision that is now on disk.
 
         Of a collection that was deleted meanwhile nothing is written.
@@ -121,10 +124,10 @@ class Snapshots:
             saved = self._saved.get(collection_key) or _Saved(0, np.empty(0, dtype=np.int64), 0, 0)
             if revision == saved.end:
                 return saved.end
-            expected = contents(revision)
+            ids = body.ids[body.live]
+            expected = contents(revision, ids)
             if expected is None:
                 return saved.end
-            ids = body.ids[body.live]
             fingerprint = _fingerprint(ids, expected)
             removed = np.setdiff1d(saved.ids, ids, assume_unique=True)
             added = int(np.count_nonzero(ids > saved.end))
@@ -138,7 +141,8 @@ class Snapshots:
             else:
                 self._publish(collection_key, saved.end, revision, body, removed, fingerprint)
             self._saved[collection_key] = _Saved(revision, ids, base, tail)
-            return revision
+        note_use(self._folder)
+        return revision
 
     def saved_revision(self, collection_key: int) -> int:
         """The revision on disk; 0 for none."""
@@ -150,25 +154,48 @@ class Snapshots:
         folders = self._root.glob(f"*/{collection_key}")
         return min(map(_end, folders), default=0)
 
+    def begin_use(self) -> None:
+        """Keep other releases from removing what this one has, until `end_use`."""
+        begin_use(self, self._folder)
+
+    def end_use(self) -> None:
+        """Let others remove it once it was not used for long."""
+        end_use(self, self._folder)
+
+    def remove_unused(self, collection_key: int) -> bool:
+        """Remove other releases' snapshots that lie behind this one's and were long not used; whether there were any.
+
+        They would hold `floor` for ever.
+        """
+        end = _end(self._folder / str(collection_key))
+        behind = [f for f in self._root.glob(f"*/{collection_key}") if _end(f) < end]
+        unused = [folder for folder in behind if is_long_unused(folder.parent)]
+        for folder in unused:
+            log.info("the snapshot %s was long not used: it is removed", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        return bool(unused)
+
     def reserve(self, collection_key: int) -> None:
         """Hold `floor` at what this release has on disk, or at 0 if that is nothing. Raises OSError."""
         (self._folder / str(collection_key)).mkdir(parents=True, exist_ok=True)
 
     def collection_keys(self, *, of_all: bool = True) -> set[int]:
-        """The collections of which any release has a snapshot, or this one alone."""
+        """The collections of which any release has a snapshot, one that was set aside too; or this one alone."""
         folders = self._root.glob("*/*") if of_all else self._folder.glob("*")
-        return {int(folder.name) for folder in folders if folder.name.isdigit()}
+        names = {folder.name.removesuffix(SET_ASIDE if of_all else "") for folder in folders}
+        return {int(name) for name in names if name.isdigit()}
 
     def remove_all(self) -> None:
         """Remove every snapshot of this release."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def remove(self, collection_key: int) -> None:
-        """Remove every release's snapshot of a deleted collection."""
+        """Remove every release's snapshot of a deleted collection, and what was set aside of it."""
         with self._lock:
             self._saved.pop(collection_key, None)
-            for folder in self._root.glob(f"*/{collection_key}"):
-                shutil.rmtree(folder, ignore_errors=True)
+            for ending in ("", SET_ASIDE):
+                for folder in self._root.glob(f"*/{collection_key}{ending}"):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _copied(self, collection_key: int) -> list[Piece]:
         """The pieces of the release with the same vectors, copied for this one.
@@ -338,6 +365,6 @@ def _fingerprint(ids: NDArray[np.int64], contents: Contents) -> str:
 
 def _set_aside(folder: Path) -> None:
     """Move a snapshot out of the way, in place of what was set aside before."""
-    aside = folder.with_name(f"{folder.name}.set-aside")
+    aside = folder.with_name(folder.name + SET_ASIDE)
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)

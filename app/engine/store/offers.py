@@ -4,14 +4,14 @@ An offer knows its pair by the same digest as labels do, and holds none of its w
 drawn again, as nobody labelled or skipped it, it keeps its id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
 from app.engine.store.collections import Collection, Collections
 from app.engine.store.database import Database, now
-from app.engine.store.labels import ACTIVE, labels
+from app.engine.store.labels import ACTIVE, ANY_LABEL, labels
 from app.engine.store.mapper import Mapper, Row, fields
 from app.engine.store.schema import metadata
 from app.engine.text import TextPair
@@ -33,7 +33,8 @@ offers = sa.Table(
     sa.Column("checksum", sa.BigInteger),
 )
 ANY_OFFER = sa.true()
-PAIRS_AT_ONCE = 1000  # in one IN (...)
+IS_OFFERED = (labels.c.collection_key == offers.c.collection_key) & (labels.c.pair == offers.c.pair)
+ON_OFFERED = sa.select(labels).join(offers, IS_OFFERED).where(ACTIVE)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Offers:
         self._database = database
         self._collections = collections
         self._mapper = Mapper(database, offers, _as_offer)
+        self._labels = Mapper(database, labels, dict)
 
     def write(self, collection: Collection, new: Sequence[NewOffer]) -> list[Offer]:
         """Note that these pairs are offered; one offer for each, in their order.
@@ -140,28 +142,23 @@ class Offers:
             else:
                 rows = self._of(connection, collection_key, list(set(pairs)))
             found = {offer.pair: offer for offer in self._mapper.records(rows)}
-            said = _said(connection, collection_key, pairs)
+            said = self._said(connection, collection_key, pairs)
         answers = {}
         for pair, offer in found.items():
-            answer = _answered(offer, said.get(pair, ()))
+            answer = _answered(offer, said.get(pair))
             if answer:
                 answers[pair] = answer
         return answers
 
     def texts(self, collection_key: int, pairs: Sequence[bytes]) -> dict[bytes, TextPair]:
         """By the pair's digest, the texts of those that have an active label."""
-        texts: dict[bytes, TextPair] = {}
-        columns = labels.c.pair, labels.c.question1, labels.c.question2
-        query = sa.select(*columns).where(labels.c.collection_key == collection_key, ACTIVE)
         with self._database.reading() as connection:
-            for start in range(0, len(pairs), PAIRS_AT_ONCE):
-                some = pairs[start : start + PAIRS_AT_ONCE]
-                rows = connection.execute(query.where(labels.c.pair.in_(some)))
-                texts.update({pair: (one, other) for pair, one, other in rows})
-        return texts
+            rows = self._labels.any_of(connection, collection_key, "pair", pairs, ACTIVE)
+            sound = self._labels.sound(rows)
+            return {row["pair"]: (row["question1"], row["question2"]) for row in sound}
 
     def labelled_pairs(self, collection_key: int) -> int:
-        """How many pairs of a collection have an active label."""
+        """How many pairs of a collection have an active label, damaged ones included."""
         count = sa.select(sa.func.count(sa.distinct(labels.c.pair)))
         within = count.where(labels.c.collection_key == collection_key, ACTIVE)
         with self._database.reading() as connection:
@@ -178,58 +175,40 @@ class Offers:
 
     def pairs_of_labels(self, collection_key: int, label_ids: Sequence[int]) -> list[bytes]:
         """The digests of the pairs that these labels are on."""
-        query = sa.select(labels.c.pair).where(
-            labels.c.collection_key == collection_key, labels.c.id.in_(label_ids)
-        )
         with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
+            rows = self._labels.any_of(connection, collection_key, "id", label_ids, ANY_LABEL)
+            return [row["pair"] for row in self._labels.sound(rows)]
 
     def _of(
         self, connection: sa.Connection, collection_key: int, pairs: Sequence[bytes]
     ) -> list[Row]:
         return list(self._mapper.any_of(connection, collection_key, "pair", pairs, ANY_OFFER))
 
-
-@dataclass(frozen=True)
-class _Said:
-    """What an active label says."""
-
-    id: int
-    is_duplicate: bool
-    by: str
-    at: str
-    contradicted: bool
-
-
-def _said(
-    connection: sa.Connection, collection_key: int, pairs: Sequence[bytes] | None
-) -> dict[bytes, list[_Said]]:
-    """By the pair's digest, what the active labels on offered pairs say."""
-    columns = (
-        labels.c.pair,
-        labels.c.id,
-        labels.c.is_duplicate,
-        labels.c.said_by,
-        labels.c.said_at,
-        labels.c.contradicted,
-    )
-    is_there = labels.c.collection_key == offers.c.collection_key
-    is_offered = labels.c.pair == offers.c.pair
-    query = sa.select(*columns).join(offers, is_there & is_offered).where(ACTIVE)
-    query = query.where(labels.c.collection_key == collection_key)
-    if pairs is not None:
-        query = query.where(labels.c.pair.in_(list(set(pairs))))
-    said: dict[bytes, list[_Said]] = {}
-    for pair, *rest in connection.execute(query.order_by(labels.c.id)):
-        said.setdefault(pair, []).append(_Said(*rest))
-    return said
+    def _said(
+        self, connection: sa.Connection, collection_key: int, pairs: Sequence[bytes] | None
+    ) -> dict[bytes, Row]:
+        """By the pair's digest, the latest active label: of all pairs that were offered, or of these."""
+        rows: Iterable[Row]
+        if pairs is None:
+            within = ON_OFFERED.where(labels.c.collection_key == collection_key)
+            rows = self._labels.rows(connection, within)
+        else:
+            chosen = list(set(pairs))
+            rows = self._labels.any_of(connection, collection_key, "pair", chosen, ACTIVE)
+        latest: dict[bytes, Row] = {}
+        for row in self._labels.sound(rows):
+            before = latest.get(row["pair"])
+            if before is None or before["id"] < row["id"]:
+                latest[row["pair"]] = row
+        return latest
 
 
-def _answered(offer: Offer, said: Sequence[_Said]) -> Answered | None:
-    if said:
-        latest = said[-1]
-        is_duplicate = None if latest.contradicted else latest.is_duplicate
-        return Answered(offer, is_duplicate, latest.by, latest.at, latest.contradicted)
+def _answered(offer: Offer, label: Row | None) -> Answered | None:
+    if label:
+        is_duplicate = None if label["contradicted"] else label["is_duplicate"]
+        return Answered(
+            offer, is_duplicate, label["said_by"], label["said_at"], label["contradicted"]
+        )
     if offer.skipped_by is not None:
         return Answered(offer, None, offer.skipped_by, offer.skipped_at or "", contradicted=False)
     return None

@@ -3,10 +3,12 @@
 Of each collection: the changes that an index lacks, the questions that it may hold, and those that can't be embedded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from app.engine.store.collections import Collections
 from app.engine.store.database import Database
@@ -61,11 +63,14 @@ class Revisions:
             complete=upto == latest,
         )
 
-    def contents(self, collection_key: int, revision: int) -> Contents | None:
-        """The questions an index at `revision` may hold, and which it must; None: no such collection.
+    def contents(
+        self, collection_key: int, revision: int, held: NDArray[np.int64]
+    ) -> Contents | None:
+        """The questions an index at `revision` that holds `held` may hold, and which it must; None: no such collection.
 
-        It need not hold a quarantined one: another release's model may be the one that can't embed it.
-        True as long as no version that was superseded after `revision` has been purged.
+        It need not hold a quarantined one: another release's model may be the one that can't embed it. Nor a damaged
+        one: `changes_since` left it out. True as long as no version that was superseded after `revision` has been
+        purged.
         """
         required = (CURRENT & NOT_QUARANTINED).label("required")
         query = (
@@ -78,21 +83,23 @@ class Revisions:
             if self._collections.latest_revision(connection, collection_key) is None:
                 return None
             rows = connection.execute(query).all()
-        digests = np.frombuffer(b"".join(row.digest for row in rows), dtype=np.uint8)
-        return Contents(
-            ids=np.array([row.revision for row in rows], dtype=np.int64),
-            required=np.array([row.required for row in rows], dtype=np.bool_),
-            digests=digests.reshape(len(rows), DIGEST_BYTES),
-        )
+            contents = _contents(rows)
+            # Checksums of all rows would take four times as long.
+            lacking = np.setdiff1d(contents.ids[contents.required], held)
+            damaged = self._damaged(connection, collection_key, lacking.tolist())
+        contents.required[np.isin(contents.ids, damaged)] = False
+        return contents
 
-    def purge(self, collection_key: int, upto: int) -> None:
-        """Forget versions replaced or deleted at or before the revision `upto`: no index needs them any more."""
+    def purge(self, collection_key: int, upto: int) -> bool:
+        """Forget versions replaced or deleted at or before the revision `upto`, which no index needs any more; whether
+        there were any."""
         outdated = of_collection(collection_key) & (questions.c.superseded_by <= upto)
         with self._database.writing() as connection:
             self._collections.lock(connection, collection_key)
             purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
         if purged:
             self._database.erase_deleted()
+        return bool(purged)
 
     # What can't be embedded
 
@@ -120,3 +127,29 @@ class Revisions:
     def quarantined_count(self) -> int:
         """How many current questions could not be embedded, over all collections."""
         return self._mapper.count(QUARANTINED)
+
+    # Inside
+
+    def _damaged(
+        self, connection: sa.Connection, collection_key: int, revisions: Sequence[int]
+    ) -> list[int]:
+        """Those of the current questions of these revisions whose rows fail their checksum."""
+        rows = self._mapper.any_of(connection, collection_key, "revision", revisions, CURRENT)
+        return [row["revision"] for row in rows if not is_sound(row)]
+
+
+def _contents(rows: Sequence[sa.Row[Any]]) -> Contents:
+    """Of rows with revision, digest and `required`."""
+    digests = np.frombuffer(b"".join(_digest(row.digest) for row in rows), dtype=np.uint8)
+    return Contents(
+        ids=np.array([row.revision for row in rows], dtype=np.int64),
+        required=np.array([row.required for row in rows], dtype=np.bool_),
+        digests=digests.reshape(len(rows), DIGEST_BYTES),
+    )
+
+
+def _digest(stored: object) -> bytes:
+    """A digest as it is stored; zeros for what can be none, in a damaged row."""
+    if isinstance(stored, bytes) and len(stored) == DIGEST_BYTES:
+        return stored
+    return bytes(DIGEST_BYTES)

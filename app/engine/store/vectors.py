@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
 from app.engine.store.driver import Driver
+from app.engine.store.replicas import FRESH
 from app.errors import NotReady
 
 GRAPH = "m = 24, ef_construction = 100"
@@ -50,7 +51,18 @@ HELD = """
 MOVE = """
     UPDATE index_states SET revision = %(revision)s, size = %(size)s
     WHERE vectors_of = %(of)s AND collection_key = %(key)s"""
-FLOOR = "SELECT coalesce(min(revision), 0) FROM index_states WHERE collection_key = %(key)s"
+FLOOR = f"""
+    SELECT coalesce(min(revision), 0) FROM index_states
+    WHERE collection_key = %(key)s AND (vectors_of = %(of)s OR EXISTS (
+        SELECT FROM replicas WHERE {FRESH} AND vectors_of = ANY (serves)))"""
+TABLES = "SELECT vectors_of FROM index_states WHERE collection_key = %(key)s ORDER BY vectors_of"
+FORGET = """
+    WITH gone AS (
+        DELETE FROM {table} vectors WHERE collection_key = %(key)s AND NOT EXISTS (
+            SELECT FROM questions WHERE collection_key = %(key)s AND revision = vectors.revision)
+        RETURNING revision)
+    UPDATE index_states SET size = size - (SELECT count(*) FROM gone)
+    WHERE vectors_of = %(of)s AND collection_key = %(key)s"""
 SEARCH = """
     SELECT state.revision, query.number, hit.revision, halfvec_send(hit.vector)
     FROM (SELECT coalesce(max(revision), 0) AS revision FROM index_states
@@ -110,9 +122,21 @@ class VectorTable:
             connection.exec_driver_sql(BEGIN, {**self._of, **at})
 
     def floor(self, collection_key: int) -> int:
-        """The least revision at which the collection is in any model's table."""
+        """The least revision at which the collection is in this table, or in one by which a replica answers."""
         ((revision,),) = self._rows(FLOOR, {"key": collection_key})
         return int(revision)
+
+    def forget_purged(self, collection_key: int) -> None:
+        """Delete the vectors of versions that were purged, from every model's table.
+
+        One by which nobody answers may lie far behind: it never learns that they were replaced.
+        """
+        for (vectors_of,) in self._rows(TABLES, {"key": collection_key}):
+            of = {"of": vectors_of, "key": collection_key}
+            with self._driver.writing() as connection:
+                connection.exec_driver_sql(KEEP, of)
+                if connection.exec_driver_sql(HELD, of).first():
+                    connection.exec_driver_sql(FORGET.format(table=name_of(vectors_of)), of)
 
     # Changing
 

@@ -1,6 +1,8 @@
 """The index against NumPy, by value: exact and as a graph, through deaths and rebuilds."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,56 @@ def test_exact_search_equals_numpy_by_value() -> None:
         assert ids == nearest(vectors, query, 7)
         cosines = [vectors[id_ - 1] @ query for id_ in ids]
         assert [hit.similarity for hit in hits] == pytest.approx(cosines, abs=1e-6)
+
+
+@pytest.mark.parametrize("exact_limit", [5000, 50])
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_change_that_failed_half_way_is_made_by_the_next_attempt(
+    exact_limit: int, fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, _ = filled(200, exact_limit)
+    index.rebuild()
+    queries = unit_vectors(5, seed=1)
+    before = index.search(queries, 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(Body, "append", failing_at(fails_at))
+        with pytest.raises(MemoryError):
+            index.apply(400, range(201, 401), unit_vectors(200, seed=2), [5])
+    assert index.search(queries, 7) == before
+    assert index.ids().tolist() == list(range(1, 201))
+    # Some were replaced meanwhile, and one that could not be embedded now can.
+    ids = [*range(203, 401), 402]
+    added = unit_vectors(len(ids), seed=2)
+    index.apply(402, ids, added, [5])
+    assert index.ids().tolist() == [*range(1, 5), *range(6, 201), *ids]
+    assert np.allclose(index.vectors([402])[402], added[-1], atol=1e-3)
+    assert index.revision == 402
+
+
+def failing_at(call: int) -> Callable[..., None]:
+    """In place of `Body.append`: it fails at this call, as memory is short."""
+    append = Body.append
+    calls = 0
+
+    def failing(*of: Any, live: bool) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call + 1:
+            raise MemoryError
+        append(*of, live=live)
+
+    return failing
+
+
+def test_what_a_failed_change_left_is_in_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, _ = filled(200, exact_limit=50)
+    index.rebuild()
+    with monkeypatch.context() as patch:
+        patch.setattr(Body, "append", failing_at(1))
+        with pytest.raises(MemoryError):
+            index.apply(400, range(201, 401), unit_vectors(200, seed=2), [])
+    with index.reading() as (revision, body):
+        assert (revision, body.ids.tolist()) == (200, list(range(1, 201)))
 
 
 def test_graph_search_finds_nearly_all_that_numpy_finds() -> None:

@@ -1,16 +1,16 @@
 """A snapshot gives back what was saved, or is set aside: never anything else."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.engine import files as files_module
 from app.engine.index import snapshot as snapshot_module
 from app.engine.index.faiss_index import Index
-from app.engine.index.snapshot import Snapshots
+from app.engine.index.snapshot import ContentsOf, Snapshots
 from app.engine.store import Contents
 from tests.engine.index.test_faiss_index import DIMENSION, filled, unit_vectors
 
@@ -18,10 +18,10 @@ KEY = 1
 RELEASE = "a" * 64
 
 
-def contents_of(index: Index, skip: int = 0, texts: int = 0) -> Callable[[int], Contents]:
+def contents_of(index: Index, skip: int = 0, texts: int = 0) -> ContentsOf:
     """What a store in agreement with the index says; or one that lacks questions, or holds other texts."""
 
-    def contents(_revision: int) -> Contents:
+    def contents(_revision: int, _held: NDArray[np.int64]) -> Contents:
         ids = index.ids()[skip:]
         return Contents(
             ids, np.ones(len(ids), dtype=np.bool_), np.full((len(ids), 16), texts, dtype=np.uint8)
@@ -223,6 +223,17 @@ def test_the_floor_is_the_oldest_release_that_still_has_a_snapshot(tmp_path: Pat
     assert Snapshots(tmp_path, RELEASE).floor(KEY) == 0
 
 
+def test_nothing_of_a_deleted_collection_stays_set_aside(tmp_path: Path) -> None:
+    index, folder = saved_index(tmp_path)
+    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 209, contents_of(index)) is None
+    aside = folder.with_name(f"{KEY}.set-aside")
+    assert (aside.exists(), folder.exists()) == (True, False)
+    snapshots = Snapshots(tmp_path, RELEASE)
+    assert (snapshots.collection_keys(), snapshots.collection_keys(of_all=False)) == ({KEY}, set())
+    snapshots.remove(KEY)
+    assert not aside.exists()
+
+
 def saved_index(folder: Path, exact_limit: int = 5000) -> tuple[Index, Path]:
     """An index at revision 210, saved as a base and one piece; and the folder they are in."""
     index, _ = filled(200, exact_limit)
@@ -240,18 +251,19 @@ def fail_for_want_of_room(_path: Path) -> None:
 
 def test_a_snapshot_may_lack_what_was_superseded_since(tmp_path: Path) -> None:
     index, _ = saved_index(tmp_path)
-    agreed = contents_of(index)(0)
+    agreed = contents_of(index)(0, index.ids())
+    assert agreed
     ids = np.append(agreed.ids, 211)
     known = Contents(
         ids, np.append(agreed.required, False), np.zeros((len(ids), 16), dtype=np.uint8)
     )
-    assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 300, lambda _: known), index)
+    assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 300, lambda *_: known), index)
 
 
 def test_of_a_collection_that_is_gone_nothing_is_saved_or_loaded(tmp_path: Path) -> None:
     index, _ = filled(5)
     snapshots = Snapshots(tmp_path, RELEASE)
-    assert snapshots.save(KEY, index, lambda _: None) == 0
+    assert snapshots.save(KEY, index, lambda *_: None) == 0
     assert snapshots.saved_revision(KEY) == 0
     snapshots.save(KEY, index, contents_of(index))
-    assert snapshots.load(KEY, DIMENSION, 5, lambda _: None) is None
+    assert snapshots.load(KEY, DIMENSION, 5, lambda *_: None) is None
