@@ -24,7 +24,7 @@ class Reader:
         if self.fails_at in items:
             raise InterruptedError
         self.asked += items
-        return np.array(items, np.float32) / 2
+        return np.array(items, np.float32) / np.float32(2)
 
 
 def test_a_killed_reading_goes_on(tmp_path: Path) -> None:
