@@ -153,8 +153,10 @@ def test_a_piece_comes_where_the_file_ends(client: TestClient) -> None:
     imports = imports_of(client)
     one = imports.begin("a.csv", len(CSV), "default", SEEN)
     call(client, imports.append, one.number, 0, CSV[:10])
-    with pytest.raises(ImportBusy, match="the next piece begins at 10"):
-        call(client, imports.append, one.number, 0, CSV[:10])
+    call(client, imports.append, one.number, 0, CSV[:10])  # its answer was lost
+    for other in (CSV[:9], CSV[1:11], CSV[:10].upper()):
+        with pytest.raises(ImportBusy, match="the next piece begins at 10"):
+            call(client, imports.append, one.number, 0, other)
     with pytest.raises(ImportBusy, match="its file is not whole"):
         call(client, check, imports, one)
     with pytest.raises(ImportBusy, match="waits for no such piece"):
