@@ -1,12 +1,12 @@
 """Questions and pairs in, verdicts out: the one object that holds the live release and the store together.
 
 A request reads the live release once and uses nothing else below it. Blocking work (SQL, tokenising, search) runs in
-threads of four pools: for asking, other reading, writes, and indexes that catch up. So none starves another.
+threads of four pools: for asking, other reading, writes, and what waits for the model. So none starves another.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -105,8 +105,8 @@ class Detector:
                 yield
         finally:
             self.live.models.close()
-            pools = (self._askers, self._readers, self._writers, self._followers, self._upkeep)
-            for pool in pools:
+            askers, writers = (self._askers, self._readers), (self._writers, self._followers)
+            for pool in (*askers, *writers, self._upkeep):
                 pool.shutdown()
             self.live.close()
 
@@ -122,11 +122,11 @@ class Detector:
     ) -> Findings:
         """Has each of these been asked before in the collection?
 
-        A question whose visible words stand there is answered with its exact matches and
-        what labels link to it, before any model call. Others get up to `top_k` candidates. The pair classifier
-        reads the nearest ones (`auto`), all of them, or none; what it has not read is `review` at most. The strongest
-        verdict and the greatest probability come first. What people said of a pair overrules its verdict, and nothing
-        else of it; what they call a duplicate is offered even if no search finds it, once it is indexed.
+        A question whose visible words stand there is answered with its exact matches and what labels link to it, before
+        any model call. Others get up to `top_k` candidates. The pair classifier reads the nearest ones (`auto`), all of
+        them, or none; what it has not read is `review` at most. The strongest verdict and the greatest probability come
+        first. What people said of a pair overrules its verdict, and nothing else of it; what they call a duplicate is
+        offered even if no search finds it, once it is indexed.
 
         Raises CollectionNotFound, NotReady, Overloaded, ModelFailing, InvalidRequest (a text that can't be embedded).
         """
@@ -172,13 +172,15 @@ class Detector:
 
         Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
         """
+        upsert = self.store.questions.upsert  # it may wait for the model, where vectors are stored
         with self._admitted_write():
-            return await self._change(self.store.questions.upsert, collection, questions)
+            return await self._change(in_thread(self._followers, upsert, collection, questions))
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
-            return await self._change(self.store.questions.delete, collection, question_id)
+            delete = self.store.questions.delete
+            return await self._change(in_thread(self._writers, delete, collection, question_id))
 
     async def create_collection(
         self, name: str, max_collections: int, wishes: Mapping[str, Any] | None = None
@@ -291,11 +293,9 @@ class Detector:
         if self.on_labels:
             self.on_labels(collection, label_ids)
 
-    async def _change(
-        self, change: Callable[P, Written], *args: P.args, **kwargs: P.kwargs
-    ) -> Written:
+    async def _change(self, change: Awaitable[Written]) -> Written:
         """Commit a change and wait until the index shows it."""
-        written = await self._write(change, *args, **kwargs)
+        written = await to_its_end(change)
         await self._shown(written.collection.key, written.revision)
         return written
 
