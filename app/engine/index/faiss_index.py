@@ -211,17 +211,29 @@ class Index:
             last = body.ids[-1:]  # none of an empty index
             if np.any(np.diff(np.concatenate((last, new))) <= 0):
                 raise ValueError("new ids must ascend, past every id in the index")
-            self._is_half_changed = True
-            # What is added is not seen yet, and searches go on in between.
-            for start in range(0, len(new), ADD_CHUNK):
-                chunk = slice(start, start + ADD_CHUNK)
-                with self._lock.writing():
-                    body.append(new[chunk], vectors[chunk], live=False)
+            try:
+                self._change(body, revision, new, vectors, removed)
+            except BaseException:
+                self._is_half_changed = True
+                raise
+
+    def _change(
+        self,
+        body: Body,
+        revision: int,
+        new: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        removed: Sequence[int],
+    ) -> None:
+        """What is added is not seen before the last step, and searches go on in between."""
+        for start in range(0, len(new), ADD_CHUNK):
+            chunk = slice(start, start + ADD_CHUNK)
             with self._lock.writing():
-                body.set_live(np.unique(np.asarray(removed, dtype=np.int64)), live=False)
-                body.set_live(new, live=True)
-                self._revision = revision
-            self._is_half_changed = False
+                body.append(new[chunk], vectors[chunk], live=False)
+        with self._lock.writing():
+            body.set_live(np.unique(np.asarray(removed, dtype=np.int64)), live=False)
+            body.set_live(new, live=True)
+            self._revision = revision
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[int, list[list[Hit]]]:
         """The `k` most similar entries (or all there are) of each of (n, d) unit vectors, most similar first, and the

@@ -99,6 +99,32 @@ def test_what_a_failed_change_left_is_in_no_snapshot(monkeypatch: pytest.MonkeyP
         assert (revision, body.ids.tolist()) == (200, list(range(1, 201)))
 
 
+def test_who_saves_during_a_change_waits_for_it_and_builds_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index, _ = filled(200, exact_limit=50)
+    rebuilds: list[Index] = []
+    seen: list[int] = []
+    append = Body.append
+
+    def save() -> None:
+        with index.reading() as (revision, _):
+            seen.append(revision)
+
+    saving = threading.Thread(target=save)
+
+    def append_while_somebody_saves(*of: Any, live: bool) -> None:
+        append(*of, live=live)
+        saving.start()
+        saving.join(0.2)  # it would be rebuilding by now
+
+    monkeypatch.setattr(Body, "append", append_while_somebody_saves)
+    monkeypatch.setattr(Index, "rebuild", lambda index: rebuilds.append(index))
+    index.apply(210, range(201, 211), unit_vectors(10, seed=2), [])
+    saving.join()
+    assert (seen, rebuilds) == ([210], [])
+
+
 def test_graph_search_finds_nearly_all_that_numpy_finds() -> None:
     index, vectors = filled(3000, exact_limit=100)
     index.rebuild()
