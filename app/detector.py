@@ -1,7 +1,6 @@
 """Questions and pairs in, verdicts out: the one object that holds the live release and the store together.
 
-A request reads the live release once and uses nothing else below it. Blocking work (SQL, tokenising, search) runs in
-threads of four pools: for asking, other reading, writes, and what waits for the model. So none starves another.
+A request reads the live release once and uses nothing else below it.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ T = TypeVar("T")
 ASKING_THREADS = min(4, max(2, os.cpu_count() or 2))  # nobody waits in one; see docs/decisions/0017
 READING_THREADS = 16
 WRITING_THREADS = 4
-FOLLOWING_THREADS = 8  # each waits for the model, most of the time
+EMBEDDING_THREADS = 8  # each waits for the model, most of the time
 RETRY_SECONDS = 1.0
 
 
@@ -67,6 +66,22 @@ class Reading:
         )
 
 
+class Threads:
+    """Threads for blocking work (SQL, tokenising, search), in pools by what it is for, so that none starves another."""
+
+    def __init__(self) -> None:
+        self.asking = ThreadPoolExecutor(ASKING_THREADS, "ask")
+        self.reading = ThreadPoolExecutor(READING_THREADS, "read")
+        self.writing = ThreadPoolExecutor(WRITING_THREADS, "write")
+        self.embedding = ThreadPoolExecutor(EMBEDDING_THREADS, "embed")  # what was written
+        self.upkeep = ThreadPoolExecutor(1, "upkeep")
+
+    def shutdown(self) -> None:
+        """Wait for what they are at, and end them."""
+        for pool in (self.asking, self.reading, self.writing, self.embedding, self.upkeep):
+            pool.shutdown()
+
+
 class Detector:
     """Finds and scores duplicates, and writes questions so that the next answer knows them."""
 
@@ -83,12 +98,8 @@ class Detector:
         self._bounds = bounds or Bounds()
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
-        self._askers = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="ask")
-        self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
-        self._writers = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="write")
-        self._followers = ThreadPoolExecutor(FOLLOWING_THREADS, thread_name_prefix="follow")
-        self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
-        self.following = Following(store, live, self._followers)
+        self._threads = Threads()
+        self.following = Following(store, live, self._threads.embedding)
         self.on_labels: Callable[[str, Sequence[int]], None] | None = None  # told of changed labels
 
     @property
@@ -105,9 +116,7 @@ class Detector:
                 yield
         finally:
             self.live.models.close()
-            askers, writers = (self._askers, self._readers), (self._writers, self._followers)
-            for pool in (*askers, *writers, self._upkeep):
-                pool.shutdown()
+            self._threads.shutdown()
             self.live.close()
 
     # Asking
@@ -134,7 +143,7 @@ class Detector:
         with self.live.in_use() as live:
             find = Find(self.store, live, query, self._bounds)
             find.refuse_if_full()
-            return await asyncio.wrap_future(run(self._askers, find.answer()))
+            return await asyncio.wrap_future(run(self._threads.asking, find.answer()))
 
     async def score(self, pairs: Sequence[tuple[str, str]], collection: str) -> Scores:
         """How likely is each pair to be one question asked twice? Symmetric; the collection's labels overrule.
@@ -144,7 +153,7 @@ class Detector:
         with self.live.in_use() as live:
             score = Score(self.store, live, pairs, collection, self._bounds)
             score.refuse_if_full()
-            return await asyncio.wrap_future(run(self._askers, score.answer()))
+            return await asyncio.wrap_future(run(self._threads.asking, score.answer()))
 
     async def embed(self, texts: Sequence[str], release: str | None = None) -> Embeddings:
         """Unit vectors of texts, by the live release, which must be `release` if that is given.
@@ -154,7 +163,7 @@ class Detector:
         with self.live.in_use() as live:
             embed = Embed(live, texts, release, self._bounds)
             embed.refuse_if_full()
-            return await asyncio.wrap_future(run(self._askers, embed.answer()))
+            return await asyncio.wrap_future(run(self._threads.asking, embed.answer()))
 
     async def reading_of(self, texts: Sequence[str]) -> Reading:
         """How the live release reads these texts: which it cuts, and tokens that it can't read."""
@@ -174,13 +183,17 @@ class Detector:
         """
         upsert = self.store.questions.upsert  # it may wait for the model, where vectors are stored
         with self._admitted_write():
-            return await self._change(in_thread(self._followers, upsert, collection, questions))
+            return await self._change(
+                in_thread(self._threads.embedding, upsert, collection, questions)
+            )
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
         with self._admitted_write():
             delete = self.store.questions.delete
-            return await self._change(in_thread(self._writers, delete, collection, question_id))
+            return await self._change(
+                in_thread(self._threads.writing, delete, collection, question_id)
+            )
 
     async def create_collection(
         self, name: str, max_collections: int, wishes: Mapping[str, Any] | None = None
@@ -231,7 +244,7 @@ class Detector:
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that reads the store, in a thread that no asker needs."""
-        return await in_thread(self._readers, function, *args, **kwargs)
+        return await in_thread(self._threads.reading, function, *args, **kwargs)
 
     async def labels_on(
         self, collection: str, pairs: Sequence[tuple[str, str]]
@@ -301,7 +314,7 @@ class Detector:
 
     async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Commit a change, and say how that went, even where the server ends meanwhile."""
-        return await to_its_end(in_thread(self._writers, function, *args, **kwargs))
+        return await to_its_end(in_thread(self._threads.writing, function, *args, **kwargs))
 
     async def _shown(self, collection_key: int, revision: int) -> None:
         """Wait until the indexes show a change that is committed, whether or not the writer still waits.
@@ -316,4 +329,4 @@ class Detector:
 
     async def _look_after(self) -> None:
         with self.live.in_use() as live:
-            await in_thread(self._upkeep, live.indexes.upkeep)
+            await in_thread(self._threads.upkeep, live.indexes.upkeep)

@@ -134,7 +134,7 @@ async def test_answers_among_50_writers_are_right_by_value(
 async def test_who_asks_waits_for_no_other_reading(detector: Detector) -> None:
     await detector.add(COLLECTION, [("fixed", "Can I cancel my order?")])
     over = threading.Event()
-    long = [detector._readers.submit(over.wait, 30) for _ in range(READING_THREADS)]
+    long = [detector._threads.reading.submit(over.wait, 30) for _ in range(READING_THREADS)]
     try:
         found = await asyncio.wait_for(detector.find(["Can I cancel an order?"], COLLECTION, 1), 20)
     finally:

@@ -27,7 +27,7 @@ class Following:
     """The live release and the one that joined it, and how they keep up with the store. Of one event loop."""
 
     def __init__(self, store: Store, live: LiveRelease, threads: Executor) -> None:
-        """`threads` are those in which indexes catch up: nothing else waits for one."""
+        """`threads` are those in which indexes catch up."""
         self._store = store
         self._live = live
         self._joined: LiveRelease | None = None
