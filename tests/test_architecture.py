@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
         "app.door",
         "app.fields",
         "app.leaving",
+        "app.whole_files",
         "app.detector",
         "app.promises",
         "app.releases",
@@ -46,6 +47,7 @@ ARROWS: dict[str, set[str]] = {
         "app.door",
         "app.fields",
         "app.leaving",
+        "app.whole_files",
         "app.importing",
         "app.file_preview",
         "app.detector",
@@ -64,6 +66,7 @@ ARROWS: dict[str, set[str]] = {
     # what both doors share
     "app.door": {"app.keys", "app.scopes"},
     "app.leaving": set(),
+    "app.whole_files": set(),
     "app.fields": {"app.settings", "app.engine.text"},
     # files of questions
     "app.row_checks": {"app.fields", "app.engine.rows", "app.engine.text"},

@@ -17,6 +17,7 @@ from app.http.browsers import page_policy
 from app.http.dependencies import outer_path
 from app.http.links import link_operations
 from app.http.problems import Problem, described
+from app.whole_files import without_range
 
 ASSETS = "/docs/assets"
 FILES = Path(fastapi_offline.__file__).parent / "static"  # Swagger UI as its package brings it
@@ -25,11 +26,10 @@ router = APIRouter(include_in_schema=False)
 
 
 class Assets(StaticFiles):
-    """Files, always whole: a server may ignore Range, and a bad one would be refused with no problem document."""
+    """Files, always whole."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [header for header in scope["headers"] if header[0] != b"range"]
-        await super().__call__({**scope, "headers": headers}, receive, send)
+        await super().__call__(without_range(scope), receive, send)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file that a browser may keep, and asks about each time."""

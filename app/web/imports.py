@@ -13,6 +13,7 @@ from app.fields import MAX_ID_CHARACTERS
 from app.file_preview import SAMPLE_BYTES, preview
 from app.importing import Import, Imports
 from app.web.page import Page, ThePage
+from app.whole_files import without_range
 
 NAME_HEADER = "X-File-Name"
 SIZE_HEADER = "X-File-Size"
@@ -22,11 +23,10 @@ router = APIRouter()
 
 
 class WholeFile(FileResponse):
-    """A file, always whole: a server may ignore Range, and a bad one would be refused in bare words."""
+    """A file, always whole."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [header for header in scope["headers"] if header[0] != b"range"]
-        await super().__call__({**scope, "headers": headers}, receive, send)
+        await super().__call__(without_range(scope), receive, send)
 
 
 @router.post("/page/import/preview")
