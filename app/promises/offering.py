@@ -112,6 +112,8 @@ class Offering:
     async def _still_there(self, kept: Kept, pairs: Sequence[NearPair]) -> list[NearPair]:
         """The pairs whose questions stand under their ids with these texts, or are remembered as asked; the pool lets
         go of the others. Any replica may have erased a text."""
+        if not pairs:
+            return []
         there = await self._detector.read(self._there, kept.key, pairs)
         for near in set(pairs) - set(there):
             kept.pool.remove(near.digest)
@@ -122,7 +124,7 @@ class Offering:
         asked = [near.texts[0] for near in pairs if near.ids[0] is None]
         with self._store.view():
             texts = self._store.questions.texts(collection_key, ids)
-            remembered = self._store.asked.among(collection_key, asked)
+            remembered = self._store.asked.among(collection_key, asked) if asked else set()
         there = []
         for near in pairs:
             both = zip(near.ids, near.texts, strict=True)
