@@ -68,12 +68,18 @@ def has_ended(one: Import) -> bool:
 
 
 @contextmanager
-def amid_writing(settings: Settings) -> Iterator[tuple[TestClient, Import, Model]]:
-    """Six rows that are written two at a time: the second two are committed, and the model holds them."""
+def six_in_twos(settings: Settings) -> Iterator[tuple[TestClient, Import]]:
+    """Six rows, checked, that will be written two at a time."""
     in_twos = settings.model_copy(update={"max_upsert": 2})
-    with watched_model() as model, TestClient(create_app(in_twos)) as client:
+    with TestClient(create_app(in_twos)) as client:
         wait_until_ready(client)
-        one = checked(client, SIX)
+        yield client, checked(client, SIX)
+
+
+@contextmanager
+def amid_writing(settings: Settings) -> Iterator[tuple[TestClient, Import, Model]]:
+    """The second two of six rows are committed, and the model holds them."""
+    with watched_model() as model, six_in_twos(settings) as (client, one):
         model.hold("Four?")
         call(client, begin_writing, imports_of(client), one)
         wait_until(model.reached.is_set)
@@ -229,10 +235,7 @@ def test_the_oldest_idle_import_makes_room(client: TestClient) -> None:
 def test_what_failed_while_it_was_written_is_checked_and_written_once_more(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_twos = settings.model_copy(update={"max_upsert": 2})
-    with TestClient(create_app(in_twos)) as client:
-        wait_until_ready(client)
-        one = checked(client, SIX)
+    with six_in_twos(settings) as (client, one):
         with monkeypatch.context() as patch:
             fill_the_disk_behind(client, patch, "Two?")
             call(client, begin_writing, imports_of(client), one)
@@ -266,10 +269,7 @@ def fill_the_disk_behind(client: TestClient, patch: pytest.MonkeyPatch, text: st
 def test_what_has_failed_is_let_go_and_what_was_written_stays(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_twos = settings.model_copy(update={"max_upsert": 2})
-    with TestClient(create_app(in_twos)) as client:
-        wait_until_ready(client)
-        one = checked(client, SIX)
+    with six_in_twos(settings) as (client, one):
         fill_the_disk_behind(client, monkeypatch, "Two?")
         call(client, begin_writing, imports_of(client), one)
         wait_until(lambda: has_ended(one))

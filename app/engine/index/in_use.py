@@ -12,9 +12,8 @@ from time import time
 from weakref import WeakKeyDictionary
 
 UNUSED_SECONDS = 7 * 24 * 3600
-MARK = (
-    ".used"  # an empty folder in that of a release: its time of change is when that was last used
-)
+# An empty folder in that of a release: its time of change is when that was last used.
+MARK = ".used"
 
 _lock = threading.Lock()
 _in_use: WeakKeyDictionary[object, Path] = WeakKeyDictionary()  # by who uses it, in this process

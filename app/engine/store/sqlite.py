@@ -127,7 +127,7 @@ class Sqlite:
         """Whoever writes is alone."""
 
     def take_time(self, connection: sa.Connection) -> None:
-        """It does."""
+        """It may: nothing here ends a transaction."""
 
     def last_number(self, connection: sa.Connection, table: sa.Table) -> int:
         """The last number that a table gave to a row, gone or not; 0: none."""
