@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.engine.release import Release
+from app.engine.release import FROM_LABELS, Release
 from app.engine.review import most_helpful
 from app.engine.text import folded_pair_digest
 from app.engine.training_contract import (
@@ -51,7 +51,6 @@ from training.splits import apart
 from training.train import Options
 
 CLAIM = "claim.json"
-FROM_LABELS = "labels"  # as the source of pairs
 KEEP = 0.4  # of the champion's bi-encoder, in the one that is trained from it
 EPOCHS = 2.0
 BATCH_SIZE, FEWEST_BATCHES = (
@@ -154,7 +153,8 @@ def assemble(
     """
     of_labels = take_sides(labels)
     of_data_set = _data_set(request.data_set, labels)
-    evaluation = _evaluation_sets(request, of_labels, of_data_set)
+    counting = sum(label.counts for label in labels)
+    evaluation = _evaluation_sets(request, counting, of_labels, of_data_set)
     tune = [*of_labels.tune, *of_data_set.tune]
     train = [*of_labels.train, *of_data_set.train]
     trains = request.recipe != "calibration"
@@ -178,9 +178,15 @@ def assemble(
     return Sets(Source(name, train), Source(name, tune), evaluation, replay)
 
 
-def _evaluation_sets(request: Request, of_labels: Sides, of_data_set: Sides) -> list[EvaluationSet]:
+def _evaluation_sets(
+    request: Request, counting: int, of_labels: Sides, of_data_set: Sides
+) -> list[EvaluationSet]:
+    """The sets to measure on. So far, `counting` labels made the pairs of the first."""
     labelled = _clean(of_labels.evaluation)
-    sets = [EvaluationSet("labels", labelled, growth=1 / EVALUATION_SHARE)]
+    growth = 1 / EVALUATION_SHARE
+    if labelled:  # labels between two sides make none
+        growth = max(growth, round(counting / len(labelled), 1))
+    sets = [EvaluationSet("labels", labelled, growth=growth)]
     report = _clean(of_data_set.evaluation)
     if request.data_set and report:
         sets.append(
