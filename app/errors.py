@@ -454,15 +454,13 @@ class ReleaseProtected(RequestError):
 
 
 class GateNotPassed(RequestError):
-    """The release was trained here, and its gate did not let it through."""
+    """The release was made of labels, and no gate is known that let it take the live one's place."""
 
     status = 409
     title = "Gate not passed"
 
-    def __init__(self, name: str, outcome: str) -> None:
-        super().__init__(
-            f"the gate's outcome for the release {name!r} is {outcome!r}: `force`, which says why, overrules it"
-        )
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the release {name!r} {why}: `force`, which says why, overrules that")
 
 
 class ShadowBusy(RequestError):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
@@ -197,9 +198,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             tells=bool(settings.webhook_url),
             agrees=is_server,
         )
-        app.state.training_runs = TrainingRuns(
-            store, settings, champion=lambda: detector.live.release.path
-        )
+
+        def champion() -> Path:
+            return detector.live.release.path
+
+        app.state.training_runs = TrainingRuns(store, settings, champion)
         app.state.imports = imports = Imports(detector, settings)
         app.state.began = monotonic()
         app.state.meter = Meter(app.state.metrics.registry, lambda: app.state.activity.verdicts)
@@ -207,6 +210,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             store,
             settings,
             works=settings.training_worker and not app.state.in_place,
+            champion=champion,
             near_pairs=_from_a_thread(detector.near_pairs),
             on_end=OnEnd(
                 app.state.webhook, app.state.releases, auto_promote=settings.auto_promote

@@ -62,9 +62,10 @@ def publish_release(
     *,
     duplicate_from: float | None = 0.9,
     classifier: Path | None = None,
+    tuned_on: str | None = None,
 ) -> Release:
     """A release on a model folder, with a steep calibration around a similarity of 0.9; with a pair classifier, if
-    there is one, whose logit alone is the probability's."""
+    there is one, whose logit alone is the probability's. `tuned_on` is a source of pairs."""
     thresholds = {
         target: Threshold(duplicate_from, 0.9 if duplicate_from else None, 0.5, 100)
         for target in TARGET_PRECISIONS
@@ -73,7 +74,7 @@ def publish_release(
         "parent": None,
         "base_model": {"name": str(base), "files": {WEIGHTS: sha256(base / WEIGHTS)}},
         "dimension": dimension,
-        "data": {},
+        "data": {"tune": {"from": tuned_on}} if tuned_on else {},
         "training": None,
         "seed": None,
     }

@@ -36,6 +36,7 @@ MANIFEST = "manifest.json"
 CALIBRATION = "calibration.json"
 THRESHOLDS = "thresholds.json"
 METRICS = "metrics.json"
+FROM_LABELS = "labels"  # in the manifest, as a source of pairs
 REQUIRED = {CALIBRATION, THRESHOLDS, METRICS}
 MAX_JSON_BYTES = 2**20  # a list of nothing but `[]` takes thirty times that in memory
 # No text is taken for a number, nor NaN; nothing is nested deeper than 200 levels.
@@ -155,6 +156,14 @@ class Release:
             self.open_from,
             is_english=list(self.languages) == [ENGLISH],
         )
+
+    @property
+    def is_of_labels(self) -> bool:
+        """Whether a training run made it of moderators' labels."""
+        described = self.manifest.get("data")
+        tune = described.get("tune") if isinstance(described, dict) else None
+        source = tune.get("from") if isinstance(tune, dict) else None
+        return FROM_LABELS in str(source).split(", ")
 
     @property
     def encoder_digest(self) -> str:

@@ -190,7 +190,8 @@ async def follow_training_run(
 async def cancel_training_run(id: ThisRun, training_runs: TheTrainingRuns) -> object:  # noqa: A002
     """Cancel a training run: at once if it is queued, within 10 s if it runs. What it did so far is discarded.
 
-    One that has failed can't be resumed any more. Cancelling it twice changes nothing.
+    A release that is whole by then stays, and goes live by `force` alone. A run that has failed can't be resumed any
+    more. Cancelling it twice changes nothing.
     """
     return _shown(await training_runs.cancel(id))
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from app.background import background_tasks
@@ -202,8 +202,8 @@ class Releases:
     ) -> ShadowProgress | None:
         """Make a release live: open it unless it is the shadow, and swap when it has caught up; None if it is live.
 
-        Returns when that is under way. Raises GateNotPassed, unless forced, for one that was trained here, was never
-        live, and whose gate has not passed; and like `open_shadow`.
+        Returns when that is under way. Raises GateNotPassed, unless forced, for one that was made of labels, was never
+        live, and is not known to have passed its gate against the live one; and like `open_shadow`.
         """
         if name != self._detector.live.release.name:
             if not force and name not in await self._names_before():
@@ -228,9 +228,20 @@ class Releases:
     # Inside
 
     def _assert_passed(self, name: str) -> None:
+        made = self._catalogue.entry(name).release
         run = self._store.training_runs.that_made(name)
-        if run and run.gate and run.gate["outcome"] != "passed":
-            raise GateNotPassed(name, run.gate["outcome"])
+        if run is None or run.gate is None:
+            if run or (made and made.is_of_labels):
+                raise GateNotPassed(name, "is made of labels, and no gate is known that it passed")
+            return
+        if run.gate["outcome"] != "passed":
+            raise GateNotPassed(name, f"has this outcome of its gate: {run.gate['outcome']}")
+        live = self._detector.live.release.path.name
+        champion = PurePath(run.request["champion"]).name
+        if champion != live:
+            raise GateNotPassed(
+                name, f"passed its gate against {champion!r}, and {live!r} is live now"
+            )
 
     async def _assert_removable(self, name: str, digest: str | None) -> None:
         if name == self._detector.live.release.name:

@@ -10,9 +10,10 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -54,12 +55,16 @@ class Worker:
         *,
         holder: str | None = None,
         works: bool = True,
+        champion: Callable[[], Path] | None = None,
         near_pairs: NearPairs | None = None,
         on_end: Callable[[TrainingRun], Awaitable[None]] | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         """`holder` names this worker among all that share the queue; None: the server of the data directory, or one of
         several over a shared database. One that does not work only tells.
+
+        `champion()` is the folder of the release that is live when a run begins. A worker that serves none takes the
+        one that was live when the run was asked for.
 
         `near_pairs(collection, limit)` gives pairs of stored questions, each (id, text), that a label might help; it is
         called in a thread. `on_end` is awaited once for each run that ended, by one of all processes; after a crash
@@ -69,6 +74,7 @@ class Worker:
         self._settings = settings
         self._holder = holder or (name_of_process() if settings.store_url else SERVER)
         self._works = works
+        self._champion = champion
         self._near_pairs = near_pairs
         self._on_end = on_end
         self._command = command
@@ -154,11 +160,16 @@ class Worker:
 
     def _start(self, run: TrainingRun, folder: RunFolder) -> Watch | None:
         """Raises OSError."""
-        self._prepare(run, folder)
+        request = self._prepare(run, folder)
         command = [*self._command, "--work", str(folder.path)]
         with Child.held(command, folder.log_file) as child:
             held = self._store.training_runs.hold(
-                run.id, self._holder, LEASE_SECONDS, pid=child.pid, pid_started=child.started
+                run.id,
+                self._holder,
+                LEASE_SECONDS,
+                pid=child.pid,
+                pid_started=child.started,
+                request=request,
             )
         log.info("training run %d has begun", run.id)
         watch = self._watch(run, child, folder)
@@ -173,23 +184,28 @@ class Worker:
     def _end(self, run: TrainingRun, state: Literal["cancelled", "failed"], **changes: Any) -> None:
         self._store.training_runs.end(run.id, self._holder, state, **changes)
 
-    def _prepare(self, run: TrainingRun, folder: RunFolder) -> None:
-        """Write the request to the child: the earlier one, if it goes on from checkpoints. Raises OSError."""
+    def _prepare(self, run: TrainingRun, folder: RunFolder) -> Mapping[str, Any]:
+        """Write the request to the child, and return it: the earlier one, if it goes on from checkpoints. Raises
+        OSError."""
         folder.begin()
         folder.propose(unlabelled_pairs(self._store, run, self._near_pairs))
         if folder.has_request():
-            return
+            return run.request
+        asked = dict(run.request)
+        if self._champion:
+            asked["champion"] = str(self._champion().absolute())
         release = self._settings.releases_folder.absolute() / f"{run.collection}-{run.id}"
         # those of a worker elsewhere, which kept what it was asked: they belong to that
         shutil.rmtree(checkpoints(release), ignore_errors=True)
         request = REQUEST.validate_python(
             {
-                **run.request,
+                **asked,
                 "release": release,
                 "device": training_device(self._settings.training_device),
             }
         )
         folder.ask(request, given_labels(self._store, run.collection))
+        return asked
 
     def _sweep(self) -> None:
         sweep(self._store, self._settings)

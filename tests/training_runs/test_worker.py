@@ -690,3 +690,16 @@ def test_kill_9_of_the_server_in_every_phase_of_a_run_loses_nothing(
             second,
             first,
         ]
+
+
+def test_a_run_is_held_against_the_release_that_is_live_when_it_begins(
+    store: Store, settings: Settings
+) -> None:
+    run_id = start(store)
+    later = "/releases/made-live-while-it-was-queued"
+    with working(store, settings, *TRAINS, champion=lambda: Path(later)):
+        run = reached(store, run_id, "training")
+        asked = json.loads(
+            (settings.data_dir / "training" / str(run_id) / "request.json").read_text()
+        )
+        assert asked["champion"] == run.request["champion"] == later
