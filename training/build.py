@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -46,6 +47,8 @@ from training.weight_delta import difference
 LOGIT_LIMIT = (
     3.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
 )
+
+MANY_DUPLICATES = 600  # of which three or so may lie below the similarity that pairs are read from
 
 Part = str
 
@@ -97,7 +100,8 @@ class Recipe:
         classifier_base = self.classifier_base
         if self.parent and not classifier_base:
             classifier_base = self.parent.classifier_base.name
-        is_difference = self.bits is not None
+        of_classifier = (self.models or {}).get(CLASSIFIER)
+        is_difference = self.bits is not None or (of_classifier and of_classifier.is_file())
         return {ENCODER: self.base, CLASSIFIER: (is_difference and classifier_base) or self.base}
 
     def check(self, out: Path) -> None:
@@ -168,17 +172,20 @@ def _measured(
     tune, *report = sets
     if recipe.scales:
         return _Measured(tune, report, recipe.scales(encoder, classifier, progress))
-    return _Measured(tune, report, _fitted(tune))
+    return _Measured(tune, report, _fitted(tune, recipe.parent))
 
 
-def _fitted(tune: Evidence) -> Scales:
-    """Scales by the pairs to tune on."""
+def _fitted(tune: Evidence, parent: Release | None) -> Scales:
+    """Scales by the pairs to tune on. Few duplicates do not say that pairs need not be read which the parent reads."""
     by_similarity = fit_scale([tune.similarities], tune.labels, tune.components)
     by_pair = None
     if tune.logits is not None:
         limits = [None, LOGIT_LIMIT]
         by_pair = fit_scale(tune.features, tune.labels, tune.components, limits)
-    return Scales(by_similarity, by_pair, open_from(tune.similarities, tune.labels))
+    read_from = open_from(tune.similarities, tune.labels)
+    if parent and np.count_nonzero(tune.labels) < MANY_DUPLICATES:
+        read_from = min(read_from, parent.open_from)
+    return Scales(by_similarity, by_pair, read_from)
 
 
 def _documents(
@@ -310,6 +317,18 @@ def _unknown(recipe: Recipe, parent: Release) -> list[str]:
         if fingerprint(source.pairs) not in apart:
             unknown += [source.name]
     return unknown
+
+
+def own_weights(release: Release, part: Part) -> Path | None:
+    """A release's own file or folder of a model: a difference from the base, or whole weights.
+
+    None where it has none, as the model is the base.
+    """
+    files = release.model(part)
+    if files is None:
+        return None
+    folder, of_base = files
+    return of_base or (folder if folder.is_relative_to(release.path) else None)
 
 
 def _stage(stage: Path, folders: Mapping[Part, Path], recipe: Recipe) -> dict[str, Path]:

@@ -76,12 +76,15 @@ def fit_calibration(
 ) -> Calibration:
     """A logistic map of the features, or an isotonic one behind it where that has the smaller log loss.
 
-    The losses are those on pairs that the map was not fitted on: five folds of whole components.
+    The losses are those on pairs that the map was not fitted on: five folds of whole components. A fold whose other
+    pairs are of one class, as one component may have all duplicates, says nothing.
     """
     assert_enough(labels, components)
     rows = np.stack(features, axis=1)
     losses = {False: 0.0, True: 0.0}
     for train, test in StratifiedGroupKFold(FOLDS).split(rows, labels, components):
+        if not 0 < np.count_nonzero(labels[train]) < len(train):
+            continue
         for isotonic in losses:
             fitted = _fit(rows[train], labels[train], limits, isotonic=isotonic)
             probabilities = fitted.probability(*rows[test].T)
@@ -100,8 +103,11 @@ def assert_enough(labels: NDArray[np.bool_], components: NDArray[np.int64]) -> N
 
 
 def open_from(similarities: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    """The similarity from which pairs are worth reading: all but one in 200 duplicates lie at or above it."""
-    return float(np.quantile(similarities[labels], SETTLED_SHARE))
+    """The similarity from which pairs are worth reading: all but one in 200 duplicates lie at or above it.
+
+    Of fewer than 200, all do.
+    """
+    return float(np.quantile(similarities[labels], SETTLED_SHARE, method="lower"))
 
 
 def _fit(

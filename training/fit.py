@@ -1,6 +1,6 @@
 """A plan in, a release out: train each objective in turn, fit calibration and thresholds, measure, publish."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from app.engine.models.safe_loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError
 from training.augmentation import augmented
-from training.build import Recipe, Source, make_release
+from training.build import Recipe, Source, make_release, own_weights
 from training.hard_negatives import Triplet, mine_triplets
 from training.objectives import (
     OBJECTIVES,
@@ -87,17 +87,31 @@ class _Training:
         start = find_base(steps.start) if steps.start else None
         models: dict[str, Path] = {}
         with self.processes.main_process_first():
-            claim(self.work, self.plan, self.pairs)
+            claim(self.work, self.plan.claim(self.pairs))
             if self.plan.parent:
                 models = self._saved(self.plan.parent, self.work / "parent")
         if start:
             models[OBJECTIVES[steps.objectives[0]].part] = start
+        trained = set()
         for number, name in enumerate(steps.objectives):
             part = OBJECTIVES[name].part
+            trained.add(part)
             folder = self.work / f"{number}-{name}"
             encoder = models.get(ENCODER, base)
             models[part] = self._step(name, models.get(part, base), encoder, folder)
-        return models
+        return {part: models[part] for part in trained} | self._untrained(models.keys() - trained)
+
+    def _untrained(self, parts: Collection[Part]) -> dict[str, Path]:
+        """The parent's own files of parts that nothing was trained of, so that these are the parent's to the byte.
+
+        A part that is its base, as it is, has none.
+        """
+        kept: dict[str, Path] = {}
+        for part in parts:
+            own = own_weights(self.plan.parent, part) if self.plan.parent else None
+            if own:
+                kept[part] = own
+        return kept
 
     def _step(
         self,

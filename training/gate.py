@@ -177,7 +177,8 @@ def judge(
     """The rule by which a challenger passes.
 
     On every set that decides, the whole intervals of average precision and of the Brier score lie above -margin. One of
-    them lies above 0. Neither a guarding figure nor its verdicts as served speak against it.
+    them lies above 0, and not all lie below margin. Neither a guarding figure nor its verdicts as served speak against
+    it.
     """
     figures = _figures(sets)
     deciding = [figure for figure in figures if figure.decides]
@@ -192,11 +193,11 @@ def judge(
         *served_doubts,
     ]
     better = [f"{one}: better" for one in deciding if one.low > 0]
-    if better and not open_points:
-        return _report("passed", better, sets, margin)
     if not open_points and all(one.high < margin for one in deciding):
         nothing = f"champion and challenger differ by less than {margin:g} on every set: there is nothing to gain"
         return _report("failed", [nothing], sets, margin)
+    if better and not open_points:
+        return _report("passed", better, sets, margin)
     if not better:
         open_points.append("nothing shows with certainty that the challenger is better")
     return _report("not enough evidence", open_points, sets, margin)

@@ -5,7 +5,7 @@ training never goes on from them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,32 +63,32 @@ class Plan:
             **steps,
             **options,
             "objectives": [str(name) for name in self.steps.objectives],
-            "releases": _digests(others),
-            "average": _digests(self.average),
+            "releases": digests(others),
+            "average": digests(self.average),
             "pairs": [fingerprint(pairs), fingerprint(self.tune.pairs)],
         }
 
 
-def _digests(releases: Sequence[Release]) -> list[str]:
+def digests(releases: Sequence[Release]) -> list[str]:
+    """The digests of releases, by which a claim names them."""
     return [release.digest for release in releases]
 
 
-def claim(work: Path, plan: Plan, pairs: Sequence[LabelledPair]) -> None:
-    """Write down what is trained in `work`.
+def claim(work: Path, wanted: Mapping[str, Any]) -> None:
+    """Write down what is trained in `work`, as JSON values.
 
     Raises CommandError when another training was: its checkpoints are there.
     """
     file = work / CLAIM
-    wanted = plan.claim(pairs)
     if file.exists() and not _agrees(json.loads(file.read_text("utf-8")), wanted):
         raise CommandError(
             f"{work} holds checkpoints of another training: remove it, or choose another name"
         )
     work.mkdir(parents=True, exist_ok=True)
-    replace_file(file, json.dumps(wanted))
+    replace_file(file, json.dumps(dict(wanted)))
 
 
-def _agrees(claimed: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def _agrees(claimed: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a claim is that of the training.
 
     A claim of an earlier version lacks some of the values, which can't be compared; it left out `start` where

@@ -9,7 +9,7 @@ parent's base how near questions are. Calibration and thresholds are those that 
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
 from training.finding import Alone, ByTeacher, Finding, domain_batches, finding_pairs
 from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
-from training.pairs import LabelledPair, open_pairs, read_pairs, write_pairs
+from training.pairs import LabelledPair, fingerprint, open_pairs, read_pairs, write_pairs
+from training.plan import claim, digests
 from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
@@ -91,15 +92,15 @@ class Given:
 def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
     """Train and publish. A training that was killed goes on from the last checkpoint beside `out`.
 
-    Raises CommandError when `out` exists or a set of pairs doesn't do.
+    Raises CommandError when `out` exists, another training left checkpoints there, or a set of pairs doesn't do.
     """
     refuse_existing(out)
     if not given.effort.epochs and (given.start or given.teacher):
         raise CommandError("--epochs 0 keeps the classifier: --start and --teacher make one")
     work = out.parent / f".{out.name}.training"
-    work.mkdir(parents=True, exist_ok=True)
     clusters = read_clusters("train")
     portions = _portions(given)
+    claim(work, _claimed(given, portions))
     epochs: list[Epoch] = []
     if given.effort.epochs:
         related = _related(given, clusters, work, progress)
@@ -120,6 +121,19 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     progress.phase("measuring")
     recipe = _recipe(given, epochs, finding, portions, models, work)
     return make_release(recipe, out, "auto", progress)
+
+
+def _claimed(given: Given, portions: Sequence[Portion]) -> dict[str, Any]:
+    """All that tells one training from another, as JSON values."""
+    effort = asdict(given.effort)
+    del effort["device"]  # it may go on elsewhere
+    releases = filter(None, (given.parent, given.teacher, given.finding_teacher))
+    return effort | {
+        "releases": digests(list(releases)),
+        "start": given.start,
+        "encoder": given.encoder,
+        "sets": {portion.name: fingerprint(portion.pairs) for portion in portions},
+    }
 
 
 def _epochs(effort: Effort, ingredients: Ingredients) -> list[Epoch]:

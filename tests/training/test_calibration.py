@@ -9,6 +9,7 @@ from training.calibration import (
     fit_calibration,
     fit_scale,
     fit_threshold,
+    open_from,
 )
 
 
@@ -18,6 +19,32 @@ def test_calibration_recovers_the_logistic_that_made_the_labels() -> None:
     labels = generator.uniform(size=20_000) < 1 / (1 + np.exp(-(8 * similarities - 6)))
     calibration = fit_calibration([similarities], labels, np.arange(20_000))
     assert [*calibration.weights, calibration.bias] == pytest.approx([8, -6], rel=0.05)
+
+
+@pytest.mark.parametrize(("duplicates", "different"), [(5, 12), (25, 25)])
+def test_calibration_is_fitted_though_one_component_has_all_duplicates(
+    duplicates: int, different: int
+) -> None:
+    """All of them are one question of an FAQ, asked otherwise."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(duplicates + different) < duplicates
+    similarities = (generator.normal(0, 0.1, len(labels)) + np.where(labels, 0.8, 0.5)).astype(
+        np.float32
+    )
+    components = np.where(labels, 0, 1 + np.arange(len(labels)))
+    calibration = fit_calibration([similarities], labels, components)
+    low, high = calibration.probability(np.array([0.5, 0.8], dtype=np.float32))
+    assert low < 0.5 < high
+
+
+def test_few_duplicates_are_all_read_and_of_many_all_but_one_in_200() -> None:
+    generator = np.random.default_rng(0)
+    for count in (5, 20, 199):
+        similarities = generator.normal(0.8, 0.1, count).astype(np.float32)
+        assert open_from(similarities, np.ones(count, dtype=np.bool_)) <= similarities.min()
+    similarities = generator.normal(0.8, 0.1, 10_000).astype(np.float32)
+    below = similarities < open_from(similarities, np.ones(10_000, dtype=np.bool_))
+    assert np.count_nonzero(below) == 50 - 1
 
 
 def test_best_f2_is_the_best_of_all_thresholds() -> None:

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app.engine.models.opening import open_models
-from app.engine.release import CLASSIFIER, ENCODER, Release
+from app.engine.release import CLASSIFIER, DIFFERENCE, ENCODER, Release
 from app.errors import CommandError, ModelRefused, ReleaseRefused
 from app.main import create_app
 from app.settings import Settings
@@ -251,7 +251,8 @@ def test_a_classifier_of_another_base_stands_beside_a_parents_bi_encoder(
     vectors, of_parent = (
         open_models(of, "cpu")[0].encode(["Who pays?"]) for of in (release, classified)
     )
-    np.testing.assert_allclose(vectors, of_parent, atol=1e-6)
+    np.testing.assert_array_equal(vectors, of_parent)
+    assert release.encoder_digest == classified.encoder_digest  # no question is embedded anew
     assert average_precision(release, held_out) > 0.6
     same, other = scores(release, tmp_path / "data")
     assert same > other
@@ -388,6 +389,8 @@ def test_hard_negatives_large_batches_and_low_rank_learn_too(
     release = fit(pairs_file, base, tmp_path / "mine", "mnrl", *options)
     figures = evaluate(release, held_out, device="cpu")["similarity"]
     assert figures["average_precision"] > average_precision(untrained, held_out) + 0.05
+    kept = CLASSIFIER + DIFFERENCE
+    assert release.manifest["files"][kept] == classified.manifest["files"][kept]
 
 
 @pytest.mark.slow

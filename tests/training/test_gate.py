@@ -161,6 +161,17 @@ def test_releases_that_hardly_differ_have_nothing_to_gain() -> None:
     assert "nothing to gain" in verdict.reasons[0]
 
 
+def test_a_gain_that_is_certain_and_within_the_margin_is_nothing_to_gain() -> None:
+    found = measured(LABELS, scored(150, 0.2, seed=1))
+    within = {
+        name: replace(figure, difference=0.001, interval=(0.0005, 0.0015))
+        for name, figure in found.figures.items()
+    }
+    verdict = judge([replace(found, figures=within)], MARGIN)
+    assert verdict.outcome == "failed"
+    assert "nothing to gain" in verdict.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("duplicates", "different", "wanting"),
     [(3, 40, "duplicates"), (40, 3, "different"), (2, 2, "both"), (0, 0, "both")],

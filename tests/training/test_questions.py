@@ -150,6 +150,26 @@ def test_a_release_is_made_in_two_epochs(parent: Release) -> None:
     assert "How the promise held" in (parent.path / "README.md").read_text("utf-8")
 
 
+def test_a_killed_training_is_gone_on_from_by_the_same_command_alone(
+    tiny_release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a teacher said of the pairs stands beside the release that is to be, by their order alone."""
+    small(monkeypatch)
+
+    def killed(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(questions, "related_pairs", killed)
+    given = Given(tiny_release, None, None, None, [], effort=Effort(limit=100))
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            make_questions_release(given, tmp_path / "mine", ProgressWriter())
+    others = [replace(given, effort=Effort(limit=200)), replace(given, start="all-mpnet-base-v2")]
+    for other in others:
+        with pytest.raises(CommandError, match="checkpoints of another training"):
+            make_questions_release(other, tmp_path / "mine", ProgressWriter())
+
+
 def test_the_learning_rate_follows_the_square_root_of_the_batch(tiny_release: Release) -> None:
     sizes = {None: (32, 4e-5), 32: (32, 4e-5), 128: (128, 8e-5), 8: (8, 2e-5)}
     for size, (batch_size, rate) in sizes.items():

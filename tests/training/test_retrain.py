@@ -117,7 +117,10 @@ def test_a_recipe_makes_a_release_and_the_gate_judges_it(
     assert release.parent == "champion"
     assert set(release.manifest["training"]) == RECIPES[recipe]
     assert (release.by_pair is not None) == (CLASSIFIER in RECIPES[recipe])
-    assert ENCODER in {name.partition("/")[0] for name in release.manifest["files"]}
+    trains_encoder = ENCODER in RECIPES[recipe]
+    own = {name.partition("/")[0] for name in release.manifest["files"]}
+    assert (ENCODER in own) == trains_encoder
+    assert (release.encoder_digest == champion.encoder_digest) != trains_encoder
     assert learnt_labels(release) == (recipe != "calibration")
     (labels,) = found["gate"]["sets"]
     data = release.manifest["data"]
