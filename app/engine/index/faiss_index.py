@@ -205,15 +205,17 @@ class Index:
         change left that failed, as memory was short, is removed before the next one.
         """
         new = np.asarray(ids, dtype=np.int64)
-        self._drop_half_changed()
-        with self._changing:
+        with self._holding_whole():
             body = self._body
+            count = len(body)
             last = body.ids[-1:]  # none of an empty index
             if np.any(np.diff(np.concatenate((last, new))) <= 0):
                 raise ValueError("new ids must ascend, past every id in the index")
             try:
                 self._change(body, revision, new, vectors, removed)
             except BaseException:
+                with self._lock.writing():
+                    body.live[count:] = False  # though memory was short only after they lived
                 self._is_half_changed = True
                 raise
 
@@ -294,13 +296,17 @@ class Index:
     @contextmanager
     def reading(self) -> Iterator[tuple[int, Body]]:
         """The revision and the body as they are, unchanged until the context ends; searches go on."""
-        self._drop_half_changed()
-        with self._changing:
+        with self._holding_whole():
             yield self._revision, self._body
 
-    def _drop_half_changed(self) -> None:
-        """Copy what is seen into a fresh body, if a change left more than that."""
-        if self._is_half_changed:
+    @contextmanager
+    def _holding_whole(self) -> Iterator[None]:
+        """Nobody else changes the body, which holds nothing that a failed change left: else what is seen is copied."""
+        while True:
+            with self._changing:
+                if not self._is_half_changed:
+                    yield
+                    return
             self.rebuild()
 
     def _copy(self, new: Body, limit: int) -> int:

@@ -99,6 +99,66 @@ def test_what_a_failed_change_left_is_in_no_snapshot(monkeypatch: pytest.MonkeyP
         assert (revision, body.ids.tolist()) == (200, list(range(1, 201)))
 
 
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_change_that_failed_in_its_last_step_is_made_by_the_next_attempt(
+    fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory was short as searches were told of what is dead, or of what is new."""
+    index, _ = filled(200, exact_limit=50)
+    index.rebuild()
+    set_live = Body.set_live
+    calls = 0
+
+    def failing(*of: Any, live: bool) -> Any:
+        nonlocal calls
+        changed = set_live(*of, live=live)
+        calls += 1
+        if calls == fails_at:
+            raise MemoryError
+        return changed
+
+    added = unit_vectors(200, seed=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Body, "set_live", failing)
+        with pytest.raises(MemoryError):
+            index.apply(400, range(201, 401), added, [5])
+    assert index.revision == 200
+    index.apply(400, range(201, 401), added, [5])
+    assert index.ids().tolist() == [*range(1, 5), *range(6, 401)]
+
+
+def test_who_waited_to_save_while_a_change_failed_saves_nothing_that_it_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index, _ = filled(200, exact_limit=50)
+    index.rebuild()
+    append = Body.append
+    seen: list[tuple[int, list[int]]] = []
+    calls = 0
+
+    def save() -> None:
+        with index.reading() as (revision, body):
+            seen.append((revision, body.ids.tolist()))
+
+    saving = threading.Thread(target=save)
+
+    def failing(*of: Any, live: bool) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            saving.start()
+            saving.join(0.2)  # it waits by now
+            raise MemoryError
+        append(*of, live=live)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Body, "append", failing)
+        with pytest.raises(MemoryError):
+            index.apply(400, range(201, 401), unit_vectors(200, seed=2), [])
+        saving.join()
+    assert seen == [(200, list(range(1, 201)))]
+
+
 def test_who_saves_during_a_change_waits_for_it_and_builds_nothing_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
