@@ -63,6 +63,8 @@ FORGET = """
         RETURNING revision)
     UPDATE index_states SET size = size - (SELECT count(*) FROM gone)
     WHERE vectors_of = %(of)s AND collection_key = %(key)s"""
+IS_THERE = "SELECT to_regclass(%(table)s) IS NOT NULL"
+LOSE = "DELETE FROM index_states WHERE vectors_of = %(of)s AND collection_key = %(key)s"
 SEARCH = """
     SELECT state.revision, query.number, hit.revision, halfvec_send(hit.vector)
     FROM (SELECT coalesce(max(revision), 0) AS revision FROM index_states
@@ -129,14 +131,18 @@ class VectorTable:
     def forget_purged(self, collection_key: int) -> None:
         """Delete the vectors of versions that were purged, from every model's table.
 
-        One by which nobody answers may lie far behind: it never learns that they were replaced.
+        One by which nobody answers may lie far behind: it never learns that they were replaced. One that was dropped
+        while a replica had it open has no table.
         """
         for (vectors_of,) in self._rows(TABLES, {"key": collection_key}):
+            table = name_of(vectors_of)
             of = {"of": vectors_of, "key": collection_key}
             with self._driver.writing() as connection:
                 connection.exec_driver_sql(KEEP, of)
-                if connection.exec_driver_sql(HELD, of).first():
-                    connection.exec_driver_sql(FORGET.format(table=name_of(vectors_of)), of)
+                if not connection.exec_driver_sql(HELD, of).first():
+                    continue
+                is_there = connection.exec_driver_sql(IS_THERE, {"table": table}).scalar_one()
+                connection.exec_driver_sql(FORGET.format(table=table) if is_there else LOSE, of)
 
     # Changing
 

@@ -361,6 +361,23 @@ def test_vector_that_comes_after_its_version_was_purged_goes_with_the_next(
     assert shadow.state(1).size == 30
 
 
+def test_release_that_was_removed_while_a_replica_opened_it_keeps_no_replaced_version(
+    store: Store, replica: Open
+) -> None:
+    live = replica()
+    edit(store, live, "first")
+    shadow = replica("b" * 64)
+    assert store.vectors
+    store.vectors.drop(shadow.vectors_of)  # at another replica
+    shadow[1].open()  # it knows nothing of that
+    edit(store, live, "second")
+    live.save()
+    assert versions(store) == 30
+    assert live[1].ids().tolist() == list(range(31, 61))
+    left = f"DELETE FROM index_states WHERE vectors_of = '{shadow.vectors_of}'"
+    assert execute(store, left) == 0
+
+
 def test_replica_that_answers_by_another_release_is_waited_for(
     store: Store, replica: Open, cluster_url: str
 ) -> None:
