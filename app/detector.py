@@ -30,7 +30,8 @@ T = TypeVar("T")
 ASKING_THREADS = min(4, max(2, os.cpu_count() or 2))  # nobody waits in one; see docs/decisions/0017
 READING_THREADS = 16
 WRITING_THREADS = 4
-EMBEDDING_THREADS = 8  # each waits for the model, most of the time
+IMPORTS_AT_ONCE = 8  # each waits for the model, most of the time
+EMBEDDING_THREADS = IMPORTS_AT_ONCE + 4  # for what is made, deleted or forgotten meanwhile
 RETRY_SECONDS = 1.0
 
 
@@ -99,6 +100,7 @@ class Detector:
         self._max_waiting_writes = max_waiting_writes
         self._waiting_writes = 0
         self._threads = Threads()
+        self._importing = asyncio.Semaphore(IMPORTS_AT_ONCE)
         self.following = Following(store, live, self._threads.embedding)
         self.on_labels: Callable[[str, Sequence[int]], None] | None = None  # told of changed labels
 
@@ -183,9 +185,10 @@ class Detector:
         """
         upsert = self.store.questions.upsert  # it may wait for the model, where vectors are stored
         with self._admitted_write():
-            return await self._change(
-                in_thread(self._threads.embedding, upsert, collection, questions)
-            )
+            async with self._importing:
+                return await self._change(
+                    in_thread(self._threads.embedding, upsert, collection, questions)
+                )
 
     async def remove(self, collection: str, question_id: str) -> Written:
         """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""

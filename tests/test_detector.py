@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.detector import READING_THREADS, WRITING_THREADS, Detector
+from app.detector import EMBEDDING_THREADS, IMPORTS_AT_ONCE, READING_THREADS, Detector
 from app.engine.asked import Asked
 from app.engine.findings import Candidate
 from app.engine.live_release import LiveRelease
@@ -337,19 +337,22 @@ async def _is_at_revision(detector: Detector, revision: int) -> bool:
 
 
 async def test_nobody_waits_for_the_imports_of_others(detector: Detector, model: Model) -> None:
-    for name in map(str, range(WRITING_THREADS)):
+    await detector.add(COLLECTION, [("q", "Where is it?")])
+    for name in map(str, range(EMBEDDING_THREADS)):
         await detector.create_collection(name, ALL)
     model.hold("slow")
     imports = [
         asyncio.create_task(detector.add(name, [("a", f"slow {name}")]))
-        for name in map(str, range(WRITING_THREADS))
+        for name in map(str, range(EMBEDDING_THREADS))
     ]
     await asyncio.to_thread(model.reached.wait, PATIENCE_SECONDS)
-    await _eventually(lambda: _are_waiting(detector, WRITING_THREADS - 1))
+    await _eventually(lambda: _are_waiting(detector, IMPORTS_AT_ONCE - 1))
     label = NewLabel(is_duplicate=True, by="anna", questions=("Who?", "Whom?"))
     async with asyncio.timeout(PATIENCE_SECONDS):
         await detector.label(COLLECTION, [label])
         await detector.create_collection("another", ALL)
+        await detector.remove(COLLECTION, "q")
+        await detector.delete_collection("another")
     assert not any(task.done() for task in imports)
     model.release()
     await asyncio.gather(*imports)
