@@ -290,6 +290,7 @@ class IndexesInMemory:
 
     def upkeep(self) -> None:
         """Look after the indexes that have changed and have caught up; from a thread of its own."""
+        self._snapshots.keep_in_use()
         changed = self._tally.take_changed()
         while changed:
             key = changed.pop()

@@ -12,6 +12,7 @@ from time import time
 from weakref import WeakKeyDictionary
 
 UNUSED_SECONDS = 7 * 24 * 3600
+NOTED_SECONDS = 3600
 # An empty folder in that of a release: its time of change is when that was last used.
 MARK = ".used"
 
@@ -31,6 +32,13 @@ def end_use(user: object, folder: Path) -> None:
     with _lock:
         _in_use.pop(user, None)
     note_use(folder)
+
+
+def keep_noted(folder: Path) -> None:
+    """Note once an hour that it is still used: a process that is killed ends nothing."""
+    with suppress(OSError):
+        if not 0 <= time() - (folder / MARK).stat().st_mtime < NOTED_SECONDS:
+            note_use(folder)
 
 
 def note_use(folder: Path) -> None:

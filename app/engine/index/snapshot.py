@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from app.engine.files import new_folder, sha256
 from app.engine.index.faiss_index import Body, Index
-from app.engine.index.in_use import begin_use, end_use, is_long_unused, note_use
+from app.engine.index.in_use import begin_use, end_use, is_long_unused, keep_noted, note_use
 from app.engine.store import Contents
 from app.engine.text_form import TEXT_FORM
 
@@ -157,6 +157,10 @@ class Snapshots:
     def begin_use(self) -> None:
         """Keep other releases from removing what this one has, until `end_use`."""
         begin_use(self, self._folder)
+
+    def keep_in_use(self) -> None:
+        """To be called again and again meanwhile, for the case of a kill."""
+        keep_noted(self._folder)
 
     def end_use(self) -> None:
         """Let others remove it once it was not used for long."""

@@ -109,9 +109,9 @@ def test_a_change_that_failed_in_its_last_step_is_made_by_the_next_attempt(
     set_live = Body.set_live
     calls = 0
 
-    def failing(*of: Any, live: bool) -> Any:
+    def failing(body: Body, ids: Any, live: bool) -> Any:
         nonlocal calls
-        changed = set_live(*of, live=live)
+        changed = set_live(body, ids, live)
         calls += 1
         if calls == fails_at:
             raise MemoryError

@@ -84,6 +84,18 @@ def test_after_a_week_replaced_versions_go_and_its_snapshot_with_them(
     assert followed(store, again, 1).ids().tolist() == [11, 12, 13, 14, 15]
 
 
+def test_a_release_that_was_in_use_until_its_process_was_killed_is_waited_for(
+    store: Store, tmp_path: Path, swapped: IndexesInMemory
+) -> None:
+    old = indexes_of(store, tmp_path, OLD)
+    used(tmp_path, OLD, UNUSED_SECONDS + 60)  # as nothing was saved since
+    old.upkeep()
+    del old  # without an end
+    write(store, "third")
+    saved(store, swapped)
+    assert rows(store) == 15
+
+
 def test_they_go_at_the_next_start_though_nothing_changes(
     store: Store, tmp_path: Path, swapped: IndexesInMemory
 ) -> None:
