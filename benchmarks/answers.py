@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from app.settings import Settings
 from benchmarks.corpus import say
 from benchmarks.processes import serving
+from training.mix import asked_pairs
 from training.pairs import LabelledPair, read_pairs
-from training.questions import asked_pairs
 from training.written import Side
 
 ROOT = Path(__file__).parent.parent

@@ -22,12 +22,12 @@ from sklearn.metrics import average_precision_score
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
-from training.elsewhere import ENDING, Portion, read_elsewhere, read_set
+from training.elsewhere import ENDING, Portion, portion_of, read_elsewhere, read_set
 from training.mix import Ingredients, sample_epoch
 from training.objectives import Examples, ObjectiveName
 from training.pairs import LabelledPair, open_pairs, read_pairs
 from training.progress_writer import ProgressWriter
-from training.questions import GOING_ON, PAWS_SHARE, QUORA_PAIRS, portion_of
+from training.questions import GOING_ON, PAWS_SHARE, QUORA_PAIRS
 from training.train import train
 from training.written import Cluster, read_clusters
 

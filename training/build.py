@@ -319,18 +319,6 @@ def _unknown(recipe: Recipe, parent: Release) -> list[str]:
     return unknown
 
 
-def own_weights(release: Release, part: Part) -> Path | None:
-    """A release's own file or folder of a model: a difference from the base, or whole weights.
-
-    None where it has none, as the model is the base.
-    """
-    files = release.model(part)
-    if files is None:
-        return None
-    folder, of_base = files
-    return of_base or (folder if folder.is_relative_to(release.path) else None)
-
-
 def _stage(stage: Path, folders: Mapping[Part, Path], recipe: Recipe) -> dict[str, Path]:
     """The files of the models as the release will have them, by their names in it."""
     files: dict[str, Path] = {}

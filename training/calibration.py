@@ -83,7 +83,8 @@ def fit_calibration(
     rows = np.stack(features, axis=1)
     losses = {False: 0.0, True: 0.0}
     for train, test in StratifiedGroupKFold(FOLDS).split(rows, labels, components):
-        if not 0 < np.count_nonzero(labels[train]) < len(train):
+        duplicates = np.count_nonzero(labels[train])
+        if duplicates in (0, len(train)):
             continue
         for isotonic in losses:
             fitted = _fit(rows[train], labels[train], limits, isotonic=isotonic)

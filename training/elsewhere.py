@@ -57,6 +57,11 @@ PUBLIC_SETS: Sequence[PublicSet] = (
 )
 
 
+def portion_of(name: str, pairs: Sequence[LabelledPair], count: int) -> Portion:
+    """A portion of which an epoch draws about `count` pairs."""
+    return Portion(name, pairs, min(1.0, count / len(pairs)))
+
+
 def read_elsewhere(folder: Path, left_out: Sequence[str] = ()) -> list[Portion]:
     """The public sets that lie in the folder, but those left out.
 

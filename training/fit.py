@@ -1,6 +1,7 @@
 """A plan in, a release out: train each objective in turn, fit calibration and thresholds, measure, publish."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from app.engine.models.safe_loading import choose_device
 from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError
 from training.augmentation import augmented
-from training.build import Recipe, Source, make_release, own_weights
+from training.build import Recipe, Source, make_release
 from training.hard_negatives import Triplet, mine_triplets
 from training.objectives import (
     OBJECTIVES,
@@ -99,19 +100,9 @@ class _Training:
             folder = self.work / f"{number}-{name}"
             encoder = models.get(ENCODER, base)
             models[part] = self._step(name, models.get(part, base), encoder, folder)
-        return {part: models[part] for part in trained} | self._untrained(models.keys() - trained)
-
-    def _untrained(self, parts: Collection[Part]) -> dict[str, Path]:
-        """The parent's own files of parts that nothing was trained of, so that these are the parent's to the byte.
-
-        A part that is its base, as it is, has none.
-        """
-        kept: dict[str, Path] = {}
-        for part in parts:
-            own = own_weights(self.plan.parent, part) if self.plan.parent else None
-            if own:
-                kept[part] = own
-        return kept
+        if self.plan.parent:
+            _keep_untrained(models, trained, self.plan.parent)
+        return models
 
     def _step(
         self,
@@ -208,6 +199,15 @@ class _Training:
             steps.hard_negatives,
             steps.options.device,
         )
+
+
+def _keep_untrained(models: dict[str, Path], trained: AbstractSet[Part], parent: Release) -> None:
+    """Take the parent's own files of what nothing was trained of, so that it is the parent's to the byte."""
+    for part in models.keys() - trained:
+        del models[part]
+        own = parent.own_weights(part)
+        if own:  # else it is the base, as it is
+            models[part] = own
 
 
 def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:

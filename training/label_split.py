@@ -48,7 +48,10 @@ def take_sides(labels: Sequence[GivenLabel]) -> Sides:
     sides = Sides()
     for label in labels:
         ends = folded_digest(label.question1), folded_digest(label.question2)
-        taken = {of_question[question] for question in ends if question in of_question}
+        taken: set[Side] = set()
+        for question in ends:
+            if question in of_question:
+                taken.add(of_question[question])
         if len(taken) > 1:
             continue
         side = taken.pop() if taken else _lot(*ends)

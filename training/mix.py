@@ -18,8 +18,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from training.elsewhere import Portion
-from training.pairs import LabelledPair
-from training.written import Cluster
+from training.pairs import LabelledPair, open_pairs
+from training.written import Cluster, Side, read_clusters
 
 FOLDS = 5
 
@@ -65,6 +65,16 @@ def sample_epoch(ingredients: Ingredients, seed: int) -> Epoch:
     pairs = [*written, *others, *easy]
     chances.shuffle(pairs)
     return Epoch(written, pairs)
+
+
+def asked_pairs(side: Side) -> list[LabelledPair]:
+    """Each question of a side with its paraphrases, and with its near-misses."""
+    pairs = []
+    for cluster in read_clusters(side):
+        question = cluster.question
+        pairs += [LabelledPair(question, text, True) for text in cluster.paraphrases]
+        pairs += [LabelledPair(question, near.text, False) for near in cluster.near_misses]
+    return open_pairs(pairs)
 
 
 def cluster_pairs(cluster: Cluster, chances: random.Random) -> list[LabelledPair]:

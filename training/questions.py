@@ -24,11 +24,11 @@ from app.engine.text import folded_digest
 from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.build import Recipe, Source, make_release
-from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere, read_set
+from training.elsewhere import PUBLIC_SETS, Portion, portion_of, read_elsewhere, read_set
 from training.finding import Alone, ByTeacher, Finding, domain_batches, finding_pairs
-from training.mix import Epoch, Ingredients, cluster_pairs, sample_epoch, style_of
+from training.mix import Epoch, Ingredients, asked_pairs, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
-from training.pairs import LabelledPair, fingerprint, open_pairs, read_pairs, write_pairs
+from training.pairs import LabelledPair, fingerprint, read_pairs, write_pairs
 from training.plan import claim, digests
 from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
@@ -127,12 +127,17 @@ def _claimed(given: Given, portions: Sequence[Portion]) -> dict[str, Any]:
     """All that tells one training from another, as JSON values."""
     effort = asdict(given.effort)
     del effort["device"]  # it may go on elsewhere
-    releases = filter(None, (given.parent, given.teacher, given.finding_teacher))
-    return effort | {
-        "releases": digests(list(releases)),
+    teachers = filter(None, (given.teacher, given.finding_teacher))
+    releases = [given.parent, *teachers]
+    sets = {}
+    for portion in portions:
+        sets[portion.name] = fingerprint(portion.pairs)
+    return {
+        **effort,
+        "releases": digests(releases),
         "start": given.start,
         "encoder": given.encoder,
-        "sets": {portion.name: fingerprint(portion.pairs) for portion in portions},
+        "sets": sets,
     }
 
 
@@ -150,11 +155,6 @@ def _shortened(epoch: Epoch, limit: int) -> Epoch:
     pairs = epoch.pairs[:limit]
     left = set(pairs)
     return Epoch([pair for pair in epoch.written if pair in left], pairs)
-
-
-def portion_of(name: str, pairs: Sequence[LabelledPair], count: int) -> Portion:
-    """A portion of which an epoch draws about `count` pairs."""
-    return Portion(name, pairs, min(1.0, count / len(pairs)))
 
 
 def print_mix(epoch: Epoch, clusters: Sequence[Cluster]) -> None:
@@ -383,16 +383,6 @@ def _unseen(source: Source, learnt: Sequence[LabelledPair]) -> Source:
     if left_out:
         err.print(f"{left_out:,} pairs of {source.name} are left out: a question was learnt from")
     return Source(source.name, pairs)
-
-
-def asked_pairs(side: Side) -> list[LabelledPair]:
-    """Each question of a side with its paraphrases, and with its near-misses."""
-    pairs = []
-    for cluster in read_clusters(side):
-        question = cluster.question
-        pairs += [LabelledPair(question, text, True) for text in cluster.paraphrases]
-        pairs += [LabelledPair(question, near.text, False) for near in cluster.near_misses]
-    return open_pairs(pairs)
 
 
 def _sources(given: Given) -> str:

@@ -185,7 +185,8 @@ def _evaluation_sets(
     labelled = _clean(of_labels.evaluation)
     growth = 1 / EVALUATION_SHARE
     if labelled:  # labels between two sides make none
-        growth = max(growth, round(counting / len(labelled), 1))
+        so_far = counting / len(labelled)
+        growth = max(growth, round(so_far, 1))
     sets = [EvaluationSet("labels", labelled, growth=growth)]
     report = _clean(of_data_set.evaluation)
     if request.data_set and report:

@@ -184,6 +184,14 @@ class Release:
             return base.open(), self.path / (part + DIFFERENCE)
         return (self.base.open(), None) if part == ENCODER else None
 
+    def own_weights(self, part: str) -> Path | None:
+        """Its own file or folder of a model: a difference from the base, or whole weights. None if it is the base."""
+        names = self.manifest["files"]
+        if part + DIFFERENCE in names:
+            return self.path / (part + DIFFERENCE)
+        is_whole = any(name.startswith(f"{part}/") for name in names)
+        return self.path / part if is_whole else None
+
 
 def calibration_document(by_similarity: Scale, by_pair: Scale | None) -> dict[str, Any]:
     """The content of calibration.json; `Release.open` reads it back."""

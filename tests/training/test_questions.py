@@ -18,8 +18,9 @@ from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier, build_tiny_model
 from training import finding, questions, served_scales, teacher
 from training.build import Recipe, Source
-from training.elsewhere import PUBLIC_SETS, Portion
+from training.elsewhere import PUBLIC_SETS, Portion, portion_of
 from training.finding import Alone, ByTeacher
+from training.mix import asked_pairs
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 from training.questions import (
@@ -28,10 +29,8 @@ from training.questions import (
     _recipe,
     _sources,
     apart,
-    asked_pairs,
     learning,
     make_questions_release,
-    portion_of,
 )
 from training.teacher import kept
 from training.train import Options
