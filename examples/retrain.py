@@ -16,9 +16,10 @@ from typing import Any
 
 import httpx
 
-from app.engine.rows import read_rows, truth
+from app.engine.text import folded_digest
+from app.errors import CommandError
+from training.pairs import cleaned, read_pairs
 
-COLUMNS = ("question1", "question2", "is_duplicate")
 BATCH = 100
 LOOK_SECONDS = 0.2
 OVER = ("succeeded", "failed", "cancelled", "interrupted")
@@ -37,11 +38,15 @@ def main() -> None:
     parser.add_argument("--recipe", default="both", help="calibration, classifier, encoder or both")
     parser.add_argument("--force", metavar="REASON", help="go live whatever the gate says")
     arguments = parser.parse_args()
-    rows = [
-        (row.values[0], row.values[1], truth(row.values[2]))
-        for row in read_rows(arguments.pairs, COLUMNS)
+    try:
+        usable, _ = cleaned(read_pairs(arguments.pairs))
+    except CommandError as error:
+        parser.error(str(error))
+    pairs = [
+        (pair.question1, pair.question2, pair.is_duplicate)
+        for pair in usable
+        if folded_digest(pair.question1) != folded_digest(pair.question2)  # one text is no pair
     ]
-    pairs = [row for row in rows if row[0] != row[1]]  # nobody can label a text and itself
     headers = (
         {"Authorization": f"Bearer {os.environ['SAMEASK_KEY']}"}
         if "SAMEASK_KEY" in os.environ
@@ -54,7 +59,7 @@ def main() -> None:
 def walk(
     client: httpx.Client,
     collection: str,
-    pairs: Sequence[tuple[str, str, bool | None]],
+    pairs: Sequence[tuple[str, str, bool]],
     recipe: str,
     force: str | None,
 ) -> None:

@@ -149,12 +149,29 @@ def test_an_import_of_nothing_asks_nobody(call: Call) -> None:
 
 def test_labels_are_imported_too(call: Call) -> None:
     service = Service(_written(added=1, replaced=1, unchanged=0))
-    label = s.NewLabel(ids=("a", "b"), is_duplicate=True, by="anna")
-    counts = call(service, "import_labels", [label, label], collection="faq")
+    labels = [
+        s.NewLabel(ids=("a", "b"), is_duplicate=True, by="anna"),
+        s.NewLabel(ids=("a", "c"), is_duplicate=True, by="anna"),
+    ]
+    counts = call(service, "import_labels", labels, collection="faq")
     assert counts == s.ImportedLabels(added=1, replaced=1)
     assert _sent(service, "labels") == [
-        [{"is_duplicate": True, "by": "anna", "ids": ["a", "b"]}] * 2
+        [{"is_duplicate": True, "by": "anna", "ids": ["a", id_]} for id_ in "bc"]
     ]
+
+
+def test_what_a_person_says_later_of_a_pair_is_sent_later(call: Call) -> None:
+    """The service refuses labels that contradict one another in one request."""
+    said = [
+        (("Where is it?", "Where's it?"), True, "anna"),
+        (("Where\u00a0is  it", "where's IT?"), False, "ben"),
+        (("Where's it", "where is it?!"), False, "anna"),
+    ]
+    labels = [s.NewLabel(questions=pair, is_duplicate=same, by=by) for pair, same, by in said]
+    service = Service(*[_written(added=1, replaced=0, unchanged=0)] * 2)
+    call(service, "import_labels", labels)
+    sent = [[label["by"] for label in batch] for batch in _sent(service, "labels")]
+    assert sent == [["anna", "ben"], ["anna"]]
 
 
 def test_a_refused_batch_is_named(call: Call) -> None:
@@ -218,6 +235,13 @@ def test_a_run_is_followed_to_its_end_over_several_streams(call: Call) -> None:
     assert [run.state for run in runs] == ["queued", "running", "running", "succeeded"]
     paths = {request.url.path for request in service.asked}
     assert paths == {"/sameask/admin/training-runs/4/events"}
+
+
+def test_a_stream_that_answered_is_asked_for_again_though_nothing_is_retried(call: Call) -> None:
+    """A server ends each stream after an hour."""
+    service = Service(_events("running"), _events("running"), _events("succeeded"))
+    runs = call(service, "follow_training_run", 4, retries=s.NO_RETRIES)
+    assert [run.state for run in runs] == ["running", "running", "succeeded"]
 
 
 def test_a_stream_that_says_nothing_is_given_up(call: Call) -> None:

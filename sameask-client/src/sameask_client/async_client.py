@@ -27,7 +27,7 @@ from sameask_client import (
     training_runs,
 )
 from sameask_client.connection import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL, connection
-from sameask_client.following import Events, Stream, patient
+from sameask_client.following import AGAIN_SECONDS, Events, Stream, patient
 from sameask_client.methods import like
 from sameask_client.operation import Listing, Operation
 from sameask_client.retrying import Attempts, Retries
@@ -228,14 +228,19 @@ class AsyncClient:
         operation = stream.operation()
         attempts = Attempts(self._retries, operation)
         while True:
+            has_answered = False
             outcome: httpx.Response | httpx.RequestError
             try:
                 async with aclosing(self._streamed(stream)) as states:
                     async for state in states:
-                        attempts = Attempts(self._retries, operation)  # it answers
+                        attempts = Attempts(self._retries, operation)
+                        has_answered = True
                         yield state
                         if stream.is_over(state):
                             return
+                if has_answered:  # a server ends each stream after some time
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    continue
                 outcome = stream.ended(self._http.base_url)
             except httpx.HTTPStatusError as error:
                 outcome = error.response

@@ -21,7 +21,7 @@ from sameask_client import (
     training_runs,
 )
 from sameask_client.connection import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL, connection
-from sameask_client.following import Events, Stream, patient
+from sameask_client.following import AGAIN_SECONDS, Events, Stream, patient
 from sameask_client.methods import like
 from sameask_client.operation import Listing, Operation
 from sameask_client.retrying import Attempts, Retries
@@ -203,13 +203,18 @@ class Client:
         operation = stream.operation()
         attempts = Attempts(self._retries, operation)
         while True:
+            has_answered = False
             outcome: httpx.Response | httpx.RequestError
             try:
                 for state in self._streamed(stream):
-                    attempts = Attempts(self._retries, operation)  # it answers
+                    attempts = Attempts(self._retries, operation)
+                    has_answered = True
                     yield state
                     if stream.is_over(state):
                         return
+                if has_answered:  # a server ends each stream after some time
+                    time.sleep(AGAIN_SECONDS)
+                    continue
                 outcome = stream.ended(self._http.base_url)
             except httpx.HTTPStatusError as error:
                 outcome = error.response

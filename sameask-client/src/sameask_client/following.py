@@ -17,6 +17,9 @@ T = TypeVar("T")
 SILENCE_SECONDS = 45.0  # on a stream, after which nobody is there any more
 
 
+AGAIN_SECONDS = 0.5  # until a stream is asked for again that ended as it must some time
+
+
 @dataclass(frozen=True)
 class Stream(Generic[T]):
     """States as they come. The stream may end before the last one: it is asked for again then."""

@@ -1,6 +1,7 @@
 """`/labels`: what people say of pairs."""
 
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -119,7 +120,20 @@ def import_labels(
         max_bytes=max_bytes,
         in_flight=in_flight,
         progress=progress,
+        key_of=_pair_and_person,
     )
+
+
+def _pair_and_person(label: NewLabel) -> Hashable:
+    """What is the same where two labels are one person's word on one pair; perhaps also where they are not."""
+    named = label.ids or [_bare(text) for text in label.questions or ()]
+    return frozenset(named), label.by
+
+
+def _bare(text: str) -> str:
+    """The letters and digits of a text: two that the service takes for one question have the same."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isalnum, folded))
 
 
 def list_labels(
