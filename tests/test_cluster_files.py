@@ -100,6 +100,8 @@ def test_compose_holds_no_password_and_publishes_on_loopback() -> None:
     assert COMPOSE["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"] == password
     assert COMPOSE["services"]["one"]["environment"]["PGPASSWORD"] == password
     assert re.findall(r"PASSWORD: (.+)$", text, re.MULTILINE) == [password] * 2
+    assert COMPOSE["services"]["one"]["environment"]["FORWARDED_ALLOW_IPS"] == "*"
+    assert "ports" not in COMPOSE["services"]["one"]  # the proxy alone reaches it
     published = [one.get("ports") for one in COMPOSE["services"].values() if one.get("ports")]
     assert published == [["127.0.0.1:8000:8000"]]
 
@@ -146,6 +148,8 @@ def test_pods_name_real_settings_and_commands_and_run_as_the_images_user(
     assert container.get("command", ["sameask", "serve"])[0] == "sameask"
     assert container.get("command", ["sameask", "serve"])[1] in COMMANDS
     assert spec["securityContext"]["runAsUser"] == USER
+    # Kubernetes would set SAMEASK_PORT and others of the service of that name.
+    assert spec["enableServiceLinks"] is False
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     kept = {one["metadata"]["name"] for one in maker["spec"].get("volumeClaimTemplates", [])}
     assert mounted == {volume["name"] for volume in spec["volumes"]} | kept

@@ -6,7 +6,9 @@ from pathlib import Path
 import yaml
 from compose_spec import PyCompose
 
+from app.cli.serve import LAST_ANSWERS_SECONDS, SHUTDOWN_SECONDS
 from app.keys import is_loopback
+from tests.test_cluster_files import CLOSING_SECONDS
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -64,7 +66,12 @@ def test_compose_takes_the_first_admin_key_from_a_secret_that_is_not_in_the_repo
     document = yaml.safe_load(COMPOSE)
     service = document["services"]["sameask"]
     (secret,) = service["secrets"]
-    assert service["environment"] == {"SAMEASK_ADMIN_KEY_FILE": f"/run/secrets/{secret}"}
+    assert service["environment"] == {
+        "SAMEASK_ADMIN_KEY_FILE": f"/run/secrets/{secret}",
+        "FORWARDED_ALLOW_IPS": "*",
+    }
+    grace = int(service["stop_grace_period"].removesuffix("s"))
+    assert grace >= SHUTDOWN_SECONDS + LAST_ANSWERS_SECONDS + CLOSING_SECONDS
     assert document["services"]["sameask-gpu"]["extends"] == {"service": "sameask"}
     assert document["secrets"] == {secret: {"file": "./secrets/admin-key"}}
     assert "/secrets/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
