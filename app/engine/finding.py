@@ -4,6 +4,7 @@ The coroutines run in the askers' threads (`app.engine.coroutines`): between two
 """
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,25 +159,31 @@ class Find:
     async def _read(self, open_texts: Sequence[Asked]) -> None:
         """Let the pair classifier read the nearest pairs, or all: never more than the queue was asked about, however
         many labels link or set aside. Each text's nearest come first: of long ones there may be too many tokens."""
-        places: list[tuple[Asked, int]] = []
+        places: list[tuple[bool, int, Asked]] = []
         for asked in open_texts:
-            places += [(asked, place) for place in self._places_to_read(asked)]
-        places.sort(key=lambda of_pair: of_pair[1])
+            places += [(*of_pair, asked) for of_pair in self._places_to_read(asked)]
+        places.sort(key=lambda of_pair: of_pair[:2])
         del places[len(open_texts) * self._depth :]
         pairs = []
-        for asked, place in places:
+        for _, place, asked in places:
             question = asked.near[place].question
             pairs.append((asked.words.text, question.text))
         is_auto = self._query.verify == "auto"
         logits = await self._models.read(pairs, may_leave_some=is_auto)
-        for (asked, place), logit in zip(places, logits.tolist(), strict=True):
+        for (_, place, asked), logit in zip(places, logits.tolist(), strict=True):
             asked.logits[place] = logit
 
-    def _places_to_read(self, asked: Asked) -> list[int]:
+    def _places_to_read(self, asked: Asked) -> list[tuple[bool, int]]:
+        """The places of candidates to read, each behind whether people's word is its verdict. Those come last, as they
+        take no other's place."""
+        near = [(asked.ruling(one.question) is not None, n) for n, one in enumerate(asked.near)]
+        near.sort()
         if self._query.verify == "always":
-            return list(range(len(asked.near)))
-        nearest = _similarities(asked.near[: self._depth])
-        return list(np.flatnonzero(self._live.scorer.is_open(nearest)))
+            return near
+        del near[self._depth :]
+        similarities = _similarities([asked.near[place] for _, place in near])
+        is_open = self._live.scorer.is_open(similarities).tolist()
+        return list(compress(near, is_open))
 
     # What is answered
 

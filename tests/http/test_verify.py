@@ -101,6 +101,17 @@ def test_auto_reads_the_nearest(client: TestClient, classifier: Path) -> None:
         assert candidate["probability"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_what_people_call_different_takes_no_place_of_what_is_read(client: TestClient) -> None:
+    nearest = ("a", "b")
+    assert {id_ for id_, one in candidates(client, "auto").items() if one["read"]} == {*nearest}
+    labels = [
+        {"questions": [ASKED, QUESTIONS[id_]], "is_duplicate": False, "by": "anna"}
+        for id_ in nearest
+    ]
+    client.post("/labels", json={"labels": labels})
+    assert {id_ for id_, one in candidates(client, "auto").items() if one["read"]} == {"c", "d"}
+
+
 def test_the_strongest_verdict_comes_first(client: TestClient) -> None:
     for verify in ("auto", "always", "never"):
         found = list(candidates(client, verify).values())
