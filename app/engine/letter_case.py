@@ -6,6 +6,7 @@ that is a word in small letters (IT, US), and in a name that is one (Polish, Tur
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 Span = tuple[int, int]  # start and end in code points
@@ -24,7 +25,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 UNITS = _set(
-    """b kb mb gb tb pb kib mib gib tib kbps mbps gbps tbps
+    """b mω kb mb gb tb pb kib mib gib tib kbps mbps gbps tbps
     mw mv ma mpa mhz mj mg ms m s g t h f c n"""
 )
 ABBREVIATIONS = _set(
@@ -57,10 +58,19 @@ def differences(one: str, other: str) -> list[Difference]:
             continue
         is_name = word in NAMES and of_names and number > 0
         is_abbreviation = word in ABBREVIATIONS and first[0].isupper() != second[0].isupper()
-        is_special = is_name or (is_abbreviation and not shouted)
+        is_special = is_name or _is_other_letter(first[0], second[0])
+        is_special |= is_abbreviation and not shouted
         if is_special or any(map(_is_technical, (first, second))):
             found.append((first.span(), second.span()))
     return found
+
+
+def _is_other_letter(one: str, other: str) -> bool:
+    """Whether words that fold to the same are two in small letters, as the German Maßen and Massen."""
+    if one.isupper() or other.isupper():
+        return False
+    small = (unicodedata.normalize("NFC", word.lower()) for word in (one, other))
+    return len(set(small)) == 2
 
 
 def _is_technical(word: re.Match[str]) -> bool:

@@ -44,6 +44,7 @@ _STRAIGHT = str.maketrans(
 _HALF_WIDTH_MARKS = str.maketrans("\uff9e\uff9f", "\u3099\u309a")
 _BEGINNINGS, _ENDS = "¿¡ ", " .?!,;:…‽⁇⁈⁉。．？！｡、，؟۔،؛।॥"  # of a text's punctuation
 _MARKS = " .?"
+_COUNTABLE = re.compile(r"(?:(?<!\w)[^\W\d_]|[)\]])$")
 
 TextPair = tuple[str, str]
 
@@ -91,6 +92,27 @@ def without_ends(normal: str) -> str:
     if words[-1:].isdigit() and normal.rstrip(_MARKS).endswith(f"{words}!"):
         return f"{words}!"
     return words or normal
+
+
+def ends_may_differ(one: str, other: str) -> bool:
+    """Whether the punctuation at the ends of two visible words may be what they are about.
+
+    So it may where it stands apart in both and is not the same, as in `the operator !!` and `the operator ?:`, and
+    where it makes a factorial in one of them, as in `zeros of n!`.
+    """
+    (apart, is_factorial), (other_apart, is_other_factorial) = map(_end, (one, other))
+    if apart and other_apart and apart != other_apart:
+        return True
+    return is_factorial != is_other_factorial
+
+
+def _end(normal: str) -> tuple[str, bool]:
+    """The punctuation that stands apart at the end, and whether that at the end makes a factorial of one letter or of
+    what stands in brackets."""
+    words = normal.rstrip(_ENDS)
+    end = normal[len(words) :]
+    is_factorial = end.startswith("!") and _COUNTABLE.search(words) is not None
+    return end.strip() if end.startswith(" ") else "", is_factorial
 
 
 def folded(text: str) -> str:

@@ -4,6 +4,7 @@ The form has a number, which a release names in its manifest. Of another form it
 an index is bound to it. See docs/decisions/0022.
 """
 
+import re
 import unicodedata
 from functools import cache
 
@@ -12,7 +13,7 @@ from app.engine.text import in_order, normalize
 TEXT_FORM = 1
 PLANES_WITH_FORMS = range(0x80, 0x20000)
 # Compatibility forms whose letters, put side by side with others, would read as something else: 2⁵, 2½, ①②.
-RAISED = "<super>"
+RAISED, LOWERED = "<super>", "<sub>"
 APART = ("<fraction>", "<circle>")
 DIGITS = "0123456789+-=()"
 # Some signs have long forms (the one for "peace be upon him" has 18 letters). What a text of them grows to is cut, far
@@ -31,6 +32,25 @@ def readable(text: str) -> str:
         return words
     plain = unicodedata.normalize("NFKC", in_order(words.translate(_plain_letters())))
     return normalize(plain[: max(LEAST_CHARACTERS, MOST_GROWTH * len(words))])
+
+
+def shifted(text: str) -> str:
+    """The raised and the lowered letters, and the lowered digits beside others. Plain, they say something else: 2ⁿ and
+    2n, log₂8 and log28."""
+    return "" if text.isascii() else "".join(_shifted().findall(normalize(text)))
+
+
+@cache
+def _shifted() -> re.Pattern[str]:
+    letters = digits = ""
+    for character in map(chr, PLANES_WITH_FORMS):
+        kind, *_ = unicodedata.decomposition(character).split() or [""]
+        if kind == LOWERED and character.isdigit():
+            digits += character
+        elif kind == LOWERED or (kind == RAISED and ord(character) not in _plain_letters()):
+            letters += character
+    letters, digits = map(re.escape, (letters, digits))
+    return re.compile(rf"[{letters}]|(?<=\d)[{digits}]|[{digits}](?=\d)")
 
 
 @cache

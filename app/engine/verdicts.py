@@ -11,7 +11,8 @@ A judgement is made in this order, and a later step overrules an earlier one:
    most; so are the same words where their letter case can carry meaning.
 4. Guards. A pair of which certain guards see that it differs is `review` at most (`guards.CAPPING`).
 5. Likeness. Some texts differ in letter case that carries no meaning, in the punctuation at the end or in the form of
-   characters alone. They are a duplicate with probability 1.
+   characters alone. They are a duplicate with probability 1. Where that may be what they are about, as with 2ⁿ and 2n,
+   they are `review` at most.
 6. Identity. So are texts of the same visible words.
 7. Labels. What people said of the pair is its verdict. Similarity and probability stay.
 
@@ -31,8 +32,8 @@ from app.engine.reasons import Reason, most_important
 from app.engine.rulings import Ruling
 from app.engine.scorer import CollectionThresholds, Scorer, Verdict
 from app.engine.signals import NOTHING, Reader, Signals
-from app.engine.text import Worded, normalize, without_ends
-from app.engine.text_form import readable
+from app.engine.text import Worded, ends_may_differ, normalize, without_ends
+from app.engine.text_form import readable, shifted
 
 NAMELESS = "a person"
 STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
@@ -70,11 +71,16 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """Whether two texts are one question whatever the models say; where their letter case can carry meaning; and in
-    what the same words are written otherwise."""
+    what the same words are written otherwise. Where they are not one, that may be what they are about."""
 
     is_one_question: bool = False
     case: Sequence[letter_case.Difference] = ()
     differs_in: Sequence[str] = ()
+
+    @property
+    def is_doubt(self) -> bool:
+        """Whether the models can't tell them apart, and somebody may mean two questions."""
+        return bool(self.differs_in) and not self.is_one_question
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,8 @@ class Judge:
         signals = self._signals(pair, verdict, is_read)
         likeness = _likeness(pair)
         seen = [] if likeness.is_one_question else self._differences(pair)
-        if verdict == "duplicate" and (signals.is_doubt or likeness.case or _is_capped(seen)):
+        is_doubt = signals.is_doubt or likeness.is_doubt or _is_capped(seen)
+        if verdict == "duplicate" and is_doubt:
             verdict = "review"
         if likeness.is_one_question:
             verdict = "duplicate"
@@ -238,8 +245,13 @@ def _likeness(pair: Pair) -> Likeness:
         return Likeness(is_one_question=True)
     if not (pair.is_alike or pair.is_same_form):
         return Likeness()
-    case = letter_case.differences(pair.first.text, pair.second.text)
-    return Likeness(not case, case, _differs_in(pair))
+    one = pair.first.text
+    other = pair.second.text
+    case = letter_case.differences(one, other)
+    is_other_form = shifted(one) != shifted(other)
+    is_other_end = ends_may_differ(normalize(one), normalize(other))
+    is_one_question = not (case or is_other_form or is_other_end)
+    return Likeness(is_one_question, case, _differs_in(pair))
 
 
 def _differs_in(pair: Pair) -> list[str]:

@@ -303,6 +303,45 @@ def test_another_way_to_write_the_same_words_is_read_and_named(
     assert (judged.verdict, judged.reasons[0].sentence) == ("duplicate", sentence)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do I compute 2ⁿ in Python?", "How do I compute 2n in Python?"),
+        ("What is log₂8?", "What is log28?"),
+        ("What is 101₂ in decimal?", "What is 1012 in decimal?"),
+        ("What does aₙ mean?", "What does an mean?"),
+        ("What is the Kotlin operator !!", "What is the Kotlin operator ?:"),
+        ("In a regex, how do I match a literal .", "In a regex, how do I match a literal ?"),
+        ("How many zeros are at the end of n!?", "How many zeros are at the end of n?"),
+        ("What is the derivative of (x+1)!", "What is the derivative of (x+1)?"),
+        ("Trinkt man hier Bier in Maßen?", "Trinkt man hier Bier in Massen?"),
+        ("Is 5 mΩ too much?", "Is 5 MΩ too much?"),
+    ],
+)
+def test_the_same_words_whose_writing_may_be_what_they_are_about_are_review_at_most(
+    one: str, other: str
+) -> None:
+    (judgement,) = judge(0.9).judge([worded(one, other)], floats(0.999), unread(1))
+    assert judgement.verdict == "review"
+    assert judgement.probability < 1
+    assert {reason.code for reason in judgement.reasons} & {"likeness", "case"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do I pay ?", "How do I pay"),
+        ("How do I pay?!", "how do I pay..."),
+        ("How much CO₂ is that?", "How much CO2 is that?"),
+        ("STRASSE SPERREN?", "Straße sperren?"),
+        ("Wo ist der ΟΔΟΣ?", "wo ist der οδος"),
+    ],
+)
+def test_the_same_words_otherwise_written_are_a_duplicate(one: str, other: str) -> None:
+    (judgement,) = judge(None).judge([worded(one, other)], floats(0.1), unread(1))
+    assert (judgement.verdict, judgement.probability) == ("duplicate", 1.0)
+
+
 def test_the_share_of_unknown_tokens_is_a_signal() -> None:
     pairs = [worded("a ☠ b ☠?", "a ☠ c ☠?"), worded("abc?", "abd?")]
     judged = judge(0.1).judge(pairs, floats(1.0, 1.0), unread(2))
