@@ -31,12 +31,17 @@ class Offering:
     async def offer(self, kept: Kept, plan: Plan, by: str, limit: int) -> tuple[list[Look], bool]:
         """Up to `limit` pairs for a person, and whether pairs were drawn that somebody had labelled elsewhere.
 
+        Those that were offered before and got no answer come first. Else those that are labelled elsewhere would be
+        counted as the lot falls on them, and the others left out, which nobody cared to answer.
+
         Raises NotReady, StorageFull.
         """
         await self._first_pairs(kept)
         await self._see_claims(kept)
         held = await self._still_there(kept, kept.queue.held_by(by)[:limit])
         offered = await self._hold(kept, held, by)
+        left = await self._unanswered(kept, limit - len(offered))
+        offered += await self._hold(kept, left, by)
         has_counted = False
         for _ in range(DRAWS):
             if len(offered) == limit:
@@ -64,6 +69,13 @@ class Offering:
         await self._see_claims(kept)
         offered = await self._hold(kept, there, by, first=True)
         return self._look(kept, offered[0]) if offered else None
+
+    async def _unanswered(self, kept: Kept, count: int) -> list[NearPair]:
+        """So many of the pairs that were offered, and that nobody has answered or looks at now."""
+        unanswered = await self._detector.read(self._store.offers.unanswered, kept.key)
+        waiting = {near.digest: near for near in kept.queue.waiting()}
+        left = [waiting[pair] for pair in unanswered if pair in waiting]
+        return await self._still_there(kept, left[:count])
 
     async def _see_claims(self, kept: Kept) -> None:
         kept.queue.see(await self._detector.read(self._store.claims.held, kept.key))

@@ -171,6 +171,39 @@ def test_a_claim_ends_after_a_minute(client: TestClient) -> None:
     assert queue(client, "ben", limit=1)["pairs"]
 
 
+def test_a_pair_that_nobody_answered_comes_before_others(client: TestClient) -> None:
+    fill(client, 30)
+    first = [pair["id"] for pair in queue(client, "anna", limit=3)["pairs"]]
+    claims = detector_of(client).store.claims
+    now = claims.clock()
+    claims.clock = lambda: now + 61
+    again = [pair["id"] for pair in queue(client, "ben", limit=5)["pairs"]]
+    assert again[:3] == first
+    assert len(set(again)) == 5
+
+
+def test_looks_that_nobody_answers_count_nothing_that_was_labelled_elsewhere(
+    client: TestClient,
+) -> None:
+    """Else easy pairs that people chose would be all that counts, and promise what others don't keep."""
+    fill(client, 24)
+    ids = list(questions(24))[:16]
+    labels = [
+        {"ids": [one, other], "is_duplicate": True, "by": "anna"}
+        for place, one in enumerate(ids)
+        for other in ids[place + 1 :]
+    ]
+    assert client.post("/labels", json={"labels": labels}).status_code == 200
+    claims = detector_of(client).store.claims
+    now = claims.clock()
+    (offered,) = queue(client, "ben", limit=1)["pairs"]
+    before = counted(client)
+    for look in range(1, 20):
+        claims.clock = lambda seconds=61 * look: now + seconds
+        assert [pair["id"] for pair in queue(client, "ben", limit=1)["pairs"]] == [offered["id"]]
+    assert counted(client) == before
+
+
 def test_each_pair_is_offered_once_and_a_skipped_one_counts_as_no_duplicate(
     client: TestClient,
 ) -> None:

@@ -150,6 +150,14 @@ class Offers:
                 answers[pair] = answer
         return answers
 
+    def unanswered(self, collection_key: int) -> list[bytes]:
+        """The digests of pairs that were offered, and that nobody has labelled or skipped; the first offered first."""
+        is_labelled = sa.exists().where(IS_OFFERED, ACTIVE)
+        within = offers.c.collection_key == collection_key, offers.c.skipped_at.is_(None)
+        query = sa.select(offers.c.pair).where(*within, ~is_labelled).order_by(offers.c.id)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def texts(self, collection_key: int, pairs: Sequence[bytes]) -> dict[bytes, TextPair]:
         """By the pair's digest, the texts of those that have an active label."""
         with self._database.reading() as connection:
