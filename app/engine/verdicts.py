@@ -164,6 +164,8 @@ class Judge:
         """
         if is_read or not self._scorer.by_pair:
             return self._thresholds.verdict(probability)
+        if self._thresholds.review_source == "collection":
+            return "review" if probability >= self._thresholds.review else "different"
         of_unread = self._scorer.by_similarity.thresholds
         verdict = of_unread.verdict(probability, self._scorer.target_precision)
         return "review" if verdict == "duplicate" else verdict

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from math import inf, isfinite
+from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,10 +201,16 @@ def _are_same(one: Derived | None, other: Derived | None) -> bool:
 
 
 def _learnt_until(store: Store, release: LiveRelease, collection_key: int) -> str:
-    """The time up to which this release, or its parent, may have learnt from the collection's labels."""
+    """The time up to which this release, or any that it goes back to, may have learnt from the collection's labels."""
     times = [""]
-    for name in (release.release.name, release.release.parent):
-        run = store.training_runs.that_made(name) if name else None
-        if run and run.collection_key == collection_key:
-            times.append(run.created_at)
+    known: set[str] = set()
+    names = [release.release.name, release.release.parent or ""]
+    while names:
+        name = names.pop()
+        run = store.training_runs.that_made(name) if name not in known else None
+        known.add(name)
+        if run:
+            names.append(PurePath(run.request["champion"]).name)
+            if run.collection_key == collection_key:
+                times.append(run.started_at or run.created_at)
     return max(times)

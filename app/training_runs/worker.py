@@ -188,6 +188,7 @@ class Worker:
         """Write the request to the child, and return it: the earlier one, if it goes on from checkpoints. Raises
         OSError."""
         folder.begin()
+        labels = list(given_labels(self._store, run.collection))  # later ones count for promises
         folder.propose(unlabelled_pairs(self._store, run, self._near_pairs))
         if folder.has_request():
             return run.request
@@ -204,7 +205,7 @@ class Worker:
                 "device": training_device(self._settings.training_device),
             }
         )
-        folder.ask(request, given_labels(self._store, run.collection))
+        folder.ask(request, labels)
         return asked
 
     def _sweep(self) -> None:

@@ -14,7 +14,14 @@ from app.engine import reasons
 from app.engine.models.encoder import Encoder
 from app.engine.reasons import Reason
 from app.engine.rulings import Ruling
-from app.engine.scorer import Calibration, Scale, Scorer, Threshold, Thresholds
+from app.engine.scorer import (
+    Calibration,
+    CollectionThresholds,
+    Scale,
+    Scorer,
+    Threshold,
+    Thresholds,
+)
 from app.engine.signals import Reader
 from app.engine.text import Words
 from app.engine.verdicts import Judge, Judgement, Pair, unread
@@ -111,6 +118,14 @@ def test_a_pair_that_was_read_has_thresholds_of_its_own() -> None:
 
 
 # Judgements
+
+
+def test_a_collection_s_own_review_holds_for_pairs_that_were_not_read_too() -> None:
+    own = CollectionThresholds(0.9, 0.2, "collection", "collection")
+    of_collection = Judge(scorer_of_both(), reader(), own)
+    for probability, verdict in ((0.19, "different"), (0.2, "review"), (0.95, "review")):
+        assert of_collection.verdict(probability, is_read=False) == verdict
+    assert judge_of_both().verdict(0.59, is_read=False) == "different"
 
 
 def test_each_pair_is_judged_by_the_evidence_that_there_is_of_it() -> None:

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from app.engine.background_reading import embed
 from app.engine.live_release import LiveRelease
 from app.engine.scorer import CollectionThresholds
-from app.engine.store import Derived
+from app.engine.store import Derived, NewLabel
 from app.engine.store.asked import Asked
 from app.main import create_app
 from app.promises import pool
@@ -386,17 +386,25 @@ def test_a_label_keeps_how_its_pair_was_offered(client: TestClient) -> None:
     assert undone["offered_by"] == pair["offered_by"]
 
 
+@pytest.mark.parametrize("made", ["tiny", "its parent"])
 def test_labels_that_a_release_has_learnt_from_count_for_nothing_by_it(
-    client: TestClient,
+    client: TestClient, made: str
 ) -> None:
     fill(client, 30)
     label(client, *queue(client)["pairs"])
     wait_until(lambda: counted(client) == 5)
     promises = promises_of(client)
     runs = promises._store.training_runs
-    run = runs.start("default", {})
+    run = runs.start("default", {"champion": "/releases/before"})
     assert runs.claim("worker", 60)
-    runs.end(run.id, "worker", "succeeded", release="tiny")
+    runs.end(run.id, "worker", "succeeded", release=made)
+    if made != "tiny":  # which goes back to that, by labels of another collection
+        client.put("/collections/another")
+        texts = ("One?", "Two?")
+        promises._store.labels.write("another", [NewLabel(True, "anna", questions=texts)])
+        later = runs.start("another", {"champion": f"/releases/{made}"})
+        assert runs.claim("worker", 60)
+        runs.end(later.id, "worker", "succeeded", release="tiny")
     promises.kept.forget(run.collection_key)
     assert evidence(client)["promises"][0]["labels"] == 0
     assert all(point["labels"] == 0 for point in evidence(client)["curve"])
