@@ -37,6 +37,7 @@ FOLDER = "imports"
 REJECTED = "rejected.csv"
 BATCH = 256  # rows that are checked or written at a time
 MAX_IMPORTS = 20  # that are known at a time
+LEFT_SECONDS = 60.0  # after which one that nobody does anything with makes room for another
 SHOWN_PROBLEMS = 100
 
 Phase = Literal["coming", "checking", "checked", "writing", "done", "stopped", "failed"]
@@ -69,6 +70,9 @@ class Import:
     wrote_before: bool = False  # some of its rows, before it was checked again
     failure: str | None = None
     since: float = 0.0
+    seen: float = field(
+        default_factory=monotonic
+    )  # when somebody last sent or asked anything of it
     task: asyncio.Task[None] | None = None
 
     @property
@@ -85,6 +89,11 @@ class Import:
     def is_under_way(self) -> bool:
         """Whether something is done with it right now."""
         return self.phase in ("checking", "writing")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be done with it."""
+        return self.phase in ("done", "stopped")
 
     @property
     def has_written(self) -> bool:
@@ -142,6 +151,7 @@ class Imports:
         """Raises ImportNotFound."""
         if number not in self._imports:
             raise ImportNotFound(number)
+        self._imports[number].seen = monotonic()
         return self._imports[number]
 
     async def append(self, number: int, offset: int, piece: bytes) -> None:
@@ -188,6 +198,7 @@ class Imports:
             await end(one.task)
         if had_failed or one.phase not in ("done", "failed"):
             one.phase = "stopped"
+            await to_its_end(asyncio.to_thread(shutil.rmtree, one.folder, ignore_errors=True))
         return one
 
     async def close(self) -> None:
@@ -201,7 +212,8 @@ class Imports:
         if len(self._imports) < MAX_IMPORTS:
             return
         idle = [one for one in self._imports.values() if not one.is_under_way]
-        if not idle:
+        idle.sort(key=lambda one: (not one.is_over, one.seen))
+        if not idle or (not idle[0].is_over and monotonic() - idle[0].seen < LEFT_SECONDS):
             raise ImportBusy(f"{MAX_IMPORTS} imports are under way, the most that may be")
         shutil.rmtree(idle[0].folder, ignore_errors=True)
         del self._imports[idle[0].number]

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 from starlette.testclient import TestClient
 
+from app import importing
 from app.engine.store import Written
 from app.errors import ImportBusy, ImportNotFound, StorageFull, UnreadableFile
 from app.file_preview import Preview
@@ -222,14 +223,33 @@ def test_bad_rows_are_written_down_as_long_as_there_is_room(settings: Settings) 
         assert one.rejected.stat().st_size < 3 * 2**14
 
 
-def test_the_oldest_idle_import_makes_room(client: TestClient) -> None:
+def test_what_is_over_makes_room_and_then_what_was_left_longest(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     imports = imports_of(client)
-    first = come(client)
-    for _ in range(MAX_IMPORTS):
-        come(client)
+    first, second, *_ = [come(client) for _ in range(MAX_IMPORTS - 1)]
+    over = come(client)
+    call(client, imports.stop, over.number)
+    come(client)
     with pytest.raises(ImportNotFound):
-        imports.get(first.number)
-    assert not first.folder.exists()
+        imports.get(over.number)
+    with pytest.raises(ImportBusy, match="the most that may be"):
+        come(client)
+    assert first.folder.exists()
+    monkeypatch.setattr(importing, "LEFT_SECONDS", 0.0)
+    imports.get(first.number)  # somebody looks at it
+    come(client)
+    with pytest.raises(ImportNotFound):
+        imports.get(second.number)
+    assert not second.folder.exists()
+    assert imports.get(first.number) is first
+
+
+def test_nothing_of_a_file_that_was_taken_back_stays_on_the_disk(client: TestClient) -> None:
+    one = checked(client)
+    assert one.file.exists()
+    call(client, imports_of(client).stop, one.number)
+    assert not one.folder.exists()
 
 
 def test_what_failed_while_it_was_written_is_checked_and_written_once_more(
@@ -266,21 +286,27 @@ def fill_the_disk_behind(client: TestClient, patch: pytest.MonkeyPatch, text: st
     patch.setattr(detector, "add", add_until)
 
 
+@pytest.mark.parametrize(
+    ("is_checked_again", "said"),
+    [
+        (False, "Stopped after 2 lines. What is in stays in."),
+        (True, "Stopped. What is in stays in."),
+    ],
+)
 def test_what_has_failed_is_let_go_and_what_was_written_stays(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, is_checked_again: bool, said: str
 ) -> None:
     with six_in_twos(settings) as (client, one):
         fill_the_disk_behind(client, monkeypatch, "Two?")
         call(client, begin_writing, imports_of(client), one)
         wait_until(lambda: has_ended(one))
         assert "2 lines had been written and stay" in shown(client, one)
+        if is_checked_again:
+            call(client, check, imports_of(client), one)
+            wait_until(lambda: not one.is_under_way)
         call(client, imports_of(client).stop, one.number)
         assert one.phase == "stopped"
-        assert "Stopped after 2 lines. What is in stays in." in shown(client, one)
-        call(client, check, imports_of(client), one)
-        wait_until(lambda: not one.is_under_way)
-        call(client, imports_of(client).stop, one.number)
-        assert "Stopped. What is in stays in." in shown(client, one)
+        assert said in shown(client, one)
 
 
 def shown(client: TestClient, one: Import) -> str:

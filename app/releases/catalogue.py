@@ -4,6 +4,7 @@ Where SAMEASK_RELEASE is left as it is, those that it named in versions before a
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,13 +79,19 @@ class Catalogue:
         raise ReleaseNotFound(name)
 
     def remove(self, entry: Entry) -> None:
-        """Remove the folder of a release that was trained here. Raises ReleaseProtected, OSError."""
+        """Remove the folder of a release that was trained here. Raises ReleaseProtected, OSError, and ReleaseNotFound
+        where somebody else does so."""
         if not entry.is_trained:
             raise ReleaseProtected(entry.name, "was not trained here")
-        aside = entry.path.with_name(f".removed-{entry.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        entry.path.rename(aside)
-        shutil.rmtree(aside)
+        aside = entry.path.with_name(f".removed-{entry.name}-{secrets.token_hex(4)}")
+        try:
+            entry.path.rename(aside)
+        except FileNotFoundError as error:
+            raise ReleaseNotFound(entry.name) from error
+        for removed in aside.parent.glob(
+            ".removed-*"
+        ):  # also what a process that was killed has left
+            shutil.rmtree(removed, ignore_errors=True)
 
     def _shipped_entry(self, path: Path) -> Entry:
         """SAMEASK_RELEASE's or a former one, which goes by the name in its manifest."""
@@ -138,6 +145,9 @@ def _file_states(path: Path) -> list[FileState]:
     for folder, _, names in os.walk(path):
         for name in names:
             file = Path(folder) / name
-            stat = file.lstat()
+            try:
+                stat = file.lstat()
+            except FileNotFoundError:
+                continue  # it is being removed
             states.append((str(file), stat.st_size, stat.st_mtime_ns))
     return sorted(states)

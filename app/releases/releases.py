@@ -220,10 +220,10 @@ class Releases:
         """Remove a release that was trained here, with its snapshots. Raises ReleaseNotFound, ReleaseProtected."""
         entry = await asyncio.to_thread(self._catalogue.entry, name)
         await self._assert_removable(name, entry.release.digest if entry.release else None)
-        await asyncio.to_thread(self._catalogue.remove, entry)
-        if entry.release:
+        if entry.release:  # first: once the folder is gone, nobody would know of them
             digest = entry.release.digest
             await asyncio.to_thread(remove_indexes, self._store, self._snapshot_dir, digest)
+        await asyncio.to_thread(self._catalogue.remove, entry)
 
     # Inside
 
