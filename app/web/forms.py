@@ -46,6 +46,7 @@ NAMES = frozenset(
         "run",
         "same",
         "second",
+        "seen",
         "skipped",
         "target_precision",
         "text",

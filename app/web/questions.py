@@ -16,6 +16,7 @@ from app.web.threads import thread_of
 
 ROWS = 25  # on a page
 MAX_WORDS = 20  # that are searched for at once
+SHOWN_CHARACTERS = 600  # of a text that somebody else wrote meanwhile
 PIECE_CHARACTERS = 64 * 2**10  # of an export that are sent at a time
 
 router = APIRouter()
@@ -71,8 +72,8 @@ async def add_question(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/questions/change")
 async def change_question(page: ThePage) -> HTMLResponse:
-    """Give a stored question another text."""
-    before = await _question(page)
+    """Give a stored question another text, in the place of the one that was seen."""
+    before = await _seen_question(page)
     text = page.fields.text("text")
     page.fields.check()
     await page.detector.add(page.collection, [(before.id, text)])
@@ -89,8 +90,8 @@ async def change_question(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/questions/delete")
 async def delete_question(page: ThePage) -> HTMLResponse:
-    """Delete a question."""
-    question = await _question(page)
+    """Delete a question, as it was seen."""
+    question = await _seen_question(page)
     await page.detector.remove(page.collection, question.id)
     stored = await page.read(page.store.collections.get, page.collection)
     return page.part("questions_deleted.html", question_id=question.id, stored=stored)
@@ -140,6 +141,17 @@ async def _question(page: Page) -> Question:
     question_id = page.fields.stored_id("id")
     page.fields.check()
     return await page.read(page.store.questions.get, page.collection, question_id)
+
+
+async def _seen_question(page: Page) -> Question:
+    """The same, where it is at the revision `seen`, if that is given. Raises InvalidRequest where somebody changed it
+    since: what they wrote would be lost."""
+    question = await _question(page)
+    seen = page.fields.given("seen")
+    if seen and seen != str(question.revision):
+        text = question.text[:SHOWN_CHARACTERS]
+        raise InvalidRequest(FieldError("text", f"was changed meanwhile, and reads now: {text}"))
+    return question
 
 
 def _and_list(answer: HTMLResponse) -> HTMLResponse:

@@ -88,6 +88,28 @@ def test_a_change_can_be_undone(pages: TestClient) -> None:
     assert pages.get("/questions/pay?collection=faq").json()["text"] == 'Can I pay by "card", 100%?'
 
 
+@pytest.mark.parametrize("action", ["edit", "delete"])
+def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
+    pages: TestClient, action: str
+) -> None:
+    form = part_of(pages, f"/page/questions/{action}", id="pay").one("form")
+    fields = {field["name"]: field["value"] for field in form.all("input")}
+    post(pages, "/page/questions/change", collection="faq", id="pay", text="Can I pay by phone?")
+    answer = post(pages, form["hx-post"], collection="faq", text="Can I pay cash?", **fields)
+    assert answer.status_code == 422
+    assert "text was changed meanwhile, and reads now: Can I pay by phone?" in answer.text
+    assert pages.get("/questions/pay?collection=faq").json()["text"] == "Can I pay by phone?"
+
+
+def test_an_undo_takes_back_no_later_change_of_somebody_else(pages: TestClient) -> None:
+    changed = part(pages, "/page/questions/change", collection="faq", id="pay", text="By card?")
+    undo = changed.one("div", id="done").one("form")
+    fields = {field["name"]: field["value"] for field in undo.all("input")}
+    post(pages, "/page/questions/change", collection="faq", id="pay", text="By phone?")
+    assert post(pages, undo["hx-post"], collection="faq", **fields).status_code == 422
+    assert pages.get("/questions/pay?collection=faq").json()["text"] == "By phone?"
+
+
 def test_deleting_asks_first(pages: TestClient) -> None:
     row = part_of(pages, "/page/questions/delete", id="pay")
     assert "It can’t be undone" in row.text
