@@ -224,6 +224,23 @@ def test_questions_are_added_changed_and_deleted(seen: Watched) -> None:
     assert httpx.get(f"{seen.address}/questions/new-1").status_code == 404
 
 
+def test_a_collection_is_chosen_by_keys_without_leaving_at_the_first(seen: Watched) -> None:
+    for name in ("faq-1", "faq-2"):
+        httpx.put(f"{seen.address}/collections/{name}").raise_for_status()
+    page = seen.page
+    seen.open("/page/questions")
+    page.get_by_label("Collection").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Collection")).to_have_value("faq-2")
+    assert "collection=" not in page.url
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**collection=faq-2**")
+    for name in ("faq-1", "faq-2"):
+        httpx.delete(f"{seen.address}/collections/{name}").raise_for_status()
+
+
 def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Path) -> None:
     page = seen.page
     picture = tmp_path / "picture.csv"

@@ -425,13 +425,19 @@
 
   // Choices that are kept, and links.
 
+  // Each arrow key is a choice: who chooses by keys says by a button that this is the one.
+  let byPointer = false;
+  document.addEventListener("pointerdown", () => { byPointer = true; }, true);
+  document.addEventListener("keydown", () => { byPointer = false; }, true);
+
   document.addEventListener("change", (event) => {
     const field = event.target;
     if (field.name === "theme") {
       document.cookie = `sameask_theme=${field.value}; path=/; max-age=${YEAR_SECONDS}; SameSite=Lax`;
       document.documentElement.dataset.theme = field.value;
     } else if (field.closest("form[data-go]")) {
-      field.form.submit();
+      if (byPointer) field.form.submit();
+      else one("[data-go-to]", field.form).hidden = false;
     }
   });
 
