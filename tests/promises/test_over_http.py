@@ -198,8 +198,14 @@ def test_looks_that_nobody_answers_count_nothing_that_was_labelled_elsewhere(
     now = claims.clock()
     (offered,) = queue(client, "ben", limit=1)["pairs"]
     before = counted(client)
-    for look in range(1, 20):
-        claims.clock = lambda seconds=61 * look: now + seconds
+    looks = 0
+
+    def later() -> float:
+        return now + 61 * looks
+
+    claims.clock = later
+    for _ in range(20):
+        looks += 1
         assert [pair["id"] for pair in queue(client, "ben", limit=1)["pairs"]] == [offered["id"]]
     assert counted(client) == before
 

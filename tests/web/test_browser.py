@@ -229,6 +229,7 @@ def test_a_collection_is_chosen_by_keys_without_leaving_at_the_first(seen: Watch
         httpx.put(f"{seen.address}/collections/{name}").raise_for_status()
     page = seen.page
     seen.open("/page/questions")
+    expect(page.get_by_role("button", name="Show", exact=True)).to_be_hidden()
     page.get_by_label("Collection").focus()
     for _ in range(2):
         page.keyboard.press("ArrowDown")
