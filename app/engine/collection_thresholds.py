@@ -310,6 +310,11 @@ def stratum_of(probabilities: Numbers) -> NDArray[np.int64]:
     return np.asarray(np.searchsorted(EDGES, probabilities, side="right"), dtype=np.int64)
 
 
+def top_of(stratum: int) -> float:
+    """The greatest probability of a stratum."""
+    return (*EDGES, 1.0)[stratum]
+
+
 def weights_of(strata: Sequence[str], sizes: Sequence[int]) -> Numbers:
     """For how many pairs each of n labels stands: the size of the stratum it was drawn from by the labels from there.
 

@@ -152,7 +152,8 @@ class Find:
             offered += asked.exact[: self._query.top_k]
             offered += asked.near_questions
         with self._phases.timed("read"):
-            self._copies = self._store.questions.copies(key, offered, self._excluded)
+            excluded = set(self._query.exclude_ids)
+            self._copies = self._store.questions.copies(key, offered, excluded)
 
     # What the pair classifier reads
 

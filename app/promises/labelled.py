@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engine.background_reading import probabilities
-from app.engine.collection_thresholds import Drawn, weights_of
+from app.engine.collection_thresholds import Drawn, top_of, weights_of
 from app.engine.live_release import LiveRelease
 from app.engine.store import Answered, Store
 from app.promises.pool import Pool
@@ -91,15 +91,24 @@ class LabelledPairs:
             await asyncio.to_thread(self.note, known)
 
     def drawn(self) -> Drawn:
-        """Those that count: labelled without contradiction, or skipped, which counts as no duplicate."""
-        counted = [(pair, answer) for pair, answer in self._answers.items() if self._counts(answer)]
-        there = [(pair, answer) for pair, answer in counted if pair in self._scores]
-        there.sort(key=lambda one: one[1].offer.id)  # as they were drawn, after a restart too
-        strata = [answer.offer.stratum for _, answer in there]
-        sizes = [answer.offer.size for _, answer in there]
+        """Those that count: labelled without contradiction, or skipped, which counts as no duplicate.
+
+        Of a pair that was skipped the words are not kept. Where this release never read it, it has the most that the
+        one said which offered it: else the hardest pairs would count for nothing by a new release.
+        """
+        there: list[tuple[Answered, float]] = []
+        for pair, answer in self._answers.items():
+            score = self._scores.get(pair)
+            if score is None and answer.is_duplicate is None:
+                score = top_of(int(answer.offer.stratum.rpartition(":")[2]))
+            if score is not None and self._counts(answer):
+                there.append((answer, score))
+        there.sort(key=lambda one: one[0].offer.id)  # as they were drawn, after a restart too
+        strata = [answer.offer.stratum for answer, _ in there]
+        sizes = [answer.offer.size for answer, _ in there]
         return Drawn(
-            np.array([self._scores[pair] for pair, _ in there], dtype=np.float64),
-            np.array([bool(answer.is_duplicate) for _, answer in there], dtype=np.bool_),
+            np.array([score for _, score in there], dtype=np.float64),
+            np.array([bool(answer.is_duplicate) for answer, _ in there], dtype=np.bool_),
             weights_of(strata, sizes),
         )
 

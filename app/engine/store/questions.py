@@ -208,9 +208,9 @@ class Questions:
             yield from self.current(connection, collection_key, column, digests)
 
     def copies(
-        self, collection_key: int, worded: Iterable[Worded], excluded: Set[int] = frozenset()
+        self, collection_key: int, worded: Iterable[Worded], excluded: Set[str] = frozenset()
     ) -> dict[str, Copies]:
-        """Of each text, its current questions but for those with excluded revisions; none: absent."""
+        """Of each text, its current questions but for those with excluded ids; none: absent."""
         distinct = {words.text: words.digest for words in worded}
         most = MOST_IDS + 1 + len(excluded)
         found = {}
@@ -224,12 +224,12 @@ class Questions:
             )
             for (text, named), rows in zip(named_by_text.items(), each, strict=True):
                 sound = self._mapper.sound(rows)
-                ids = [row["id"] for row in sound if row["revision"] not in excluded]
+                ids = [row["id"] for row in sound if row["id"] not in excluded]
                 if not ids:
                     continue
                 count = len(ids)
                 if len(rows) == most:
-                    counted = COUNT.where(questions.c.revision.not_in(excluded))
+                    counted = COUNT.where(questions.c.id.not_in(excluded))
                     counted_later = connection.execute(counted, named).scalar_one()
                     count = max(count, counted_later)  # some may be deleted meanwhile
                 found[text] = Copies(tuple(ids[:MOST_IDS]), count)
