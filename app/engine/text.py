@@ -97,8 +97,8 @@ def without_ends(normal: str) -> str:
 def ends_may_differ(one: str, other: str) -> bool:
     """Whether the punctuation at the ends of two visible words may be what they are about.
 
-    So it may where it stands apart in both and is not the same, as in `the operator !!` and `the operator ?:`, and
-    where it makes a factorial in one of them, as in `zeros of n!`.
+    So it may where it stands apart in both and is not the same: `the operator !!`, `the operator ?:`. So it may where
+    it makes a factorial in one of them: `zeros of n!`.
     """
     (apart, is_factorial), (other_apart, is_other_factorial) = map(_end, (one, other))
     if apart and other_apart and apart != other_apart:
@@ -107,8 +107,8 @@ def ends_may_differ(one: str, other: str) -> bool:
 
 
 def _end(normal: str) -> tuple[str, bool]:
-    """The punctuation that stands apart at the end, and whether that at the end makes a factorial of one letter or of
-    what stands in brackets."""
+    """The punctuation that stands apart at the end, and whether that at the end makes a factorial: of one letter, or of
+    brackets."""
     words = normal.rstrip(_ENDS)
     end = normal[len(words) :]
     is_factorial = end.startswith("!") and _COUNTABLE.search(words) is not None
