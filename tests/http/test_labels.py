@@ -312,9 +312,11 @@ def test_labels_hold_whatever_the_pair_classifier_reads(
         label(client, (ASKED, FARTHEST), True)
         after = candidates(client, verify=verify)
         assert (after["can"]["verdict"], after["france"]["verdict"]) == ("different", "duplicate")
-        assert {id_: c["probability"] for id_, c in after.items()} == pytest.approx(
-            {id_: c["probability"] for id_, c in before.items()}, abs=1e-5
-        )
+        # With `auto` another pair is read in the place of the one that is called different.
+        same = [id_ for id_, one in after.items() if one["read"] == before[id_]["read"]]
+        assert len(same) == (3 if verify == "auto" else 5)
+        for id_ in same:
+            assert after[id_]["probability"] == pytest.approx(before[id_]["probability"], abs=1e-5)
         assert verdicts(client, top_k=1, verify=verify) == {"france": "duplicate"}
         assert [
             score(client, ASKED, text)["probability"] for text in (NEAREST, FARTHEST)
