@@ -235,7 +235,8 @@ class Releases:
                 raise GateNotPassed(name, "is made of labels, and no gate is known that it passed")
             return
         if run.gate["outcome"] != "passed":
-            raise GateNotPassed(name, f"has this outcome of its gate: {run.gate['outcome']}")
+            outcome = run.gate["outcome"]
+            raise GateNotPassed(name, f"did not pass its gate, whose outcome is {outcome!r}")
         live = self._detector.live.release.path.name
         champion = PurePath(run.request["champion"]).name
         if champion != live:
