@@ -66,10 +66,10 @@ def differences(one: str, other: str) -> list[Difference]:
 
 
 def _is_other_letter(one: str, other: str) -> bool:
-    """Whether words that fold to the same are two in small letters, as the German Maßen and Massen."""
+    """Whether words that fold to the same are two in small letters, as the German Maßen and Massen; ligatures aside."""
     if one.isupper() or other.isupper():
         return False
-    small = (unicodedata.normalize("NFC", word.lower()) for word in (one, other))
+    small = (unicodedata.normalize("NFKC", word.lower()) for word in (one, other))
     return len(set(small)) == 2
 
 

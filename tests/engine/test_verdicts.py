@@ -349,6 +349,7 @@ def test_the_same_words_whose_writing_may_be_what_they_are_about_are_review_at_m
         ("How do I pay?!", "how do I pay..."),
         ("How much CO₂ is that?", "How much CO2 is that?"),
         ("STRASSE SPERREN?", "Straße sperren?"),
+        ("Where do I ﬁnd the oﬃce?", "Where do I find the office?"),
         ("Wo ist der ΟΔΟΣ?", "wo ist der οδος"),
     ],
 )
