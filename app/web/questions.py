@@ -73,9 +73,11 @@ async def add_question(page: ThePage) -> HTMLResponse:
 @router.post("/page/questions/change")
 async def change_question(page: ThePage) -> HTMLResponse:
     """Give a stored question another text, in the place of the one that was seen."""
-    before = await _seen_question(page)
+    before = await _question(page)
     text = page.fields.text("text")
     page.fields.check()
+    if text != before.text:  # as it is where the answer to a change was lost
+        _refuse_unseen(page, before)
     await page.detector.add(page.collection, [(before.id, text)])
     question = await page.read(page.store.questions.get, page.collection, before.id)
     if "undone" in page.fields:
@@ -91,7 +93,8 @@ async def change_question(page: ThePage) -> HTMLResponse:
 @router.post("/page/questions/delete")
 async def delete_question(page: ThePage) -> HTMLResponse:
     """Delete a question, as it was seen."""
-    question = await _seen_question(page)
+    question = await _question(page)
+    _refuse_unseen(page, question)
     await page.detector.remove(page.collection, question.id)
     stored = await page.read(page.store.collections.get, page.collection)
     return page.part("questions_deleted.html", question_id=question.id, stored=stored)
@@ -143,15 +146,13 @@ async def _question(page: Page) -> Question:
     return await page.read(page.store.questions.get, page.collection, question_id)
 
 
-async def _seen_question(page: Page) -> Question:
-    """The same, where it is at the revision `seen`, if that is given. Raises InvalidRequest where somebody changed it
-    since: what they wrote would be lost."""
-    question = await _question(page)
+def _refuse_unseen(page: Page, question: Question) -> None:
+    """Raise InvalidRequest where somebody changed the question since the revision `seen`, if that is given: what they
+    wrote would be lost."""
     seen = page.fields.given("seen")
     if seen and seen != str(question.revision):
         text = question.text[:SHOWN_CHARACTERS]
         raise InvalidRequest(FieldError("text", f"was changed meanwhile, and reads now: {text}"))
-    return question
 
 
 def _and_list(answer: HTMLResponse) -> HTMLResponse:

@@ -101,6 +101,14 @@ def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
     assert pages.get("/questions/pay?collection=faq").json()["text"] == "Can I pay by phone?"
 
 
+def test_a_change_whose_answer_was_lost_is_sent_again(pages: TestClient) -> None:
+    form = part_of(pages, "/page/questions/edit", id="pay").one("form")
+    fields = {field["name"]: field["value"] for field in form.all("input")}
+    for _ in range(2):
+        answer = post(pages, form["hx-post"], collection="faq", text="By phone?", **fields)
+        assert answer.status_code == 200
+
+
 def test_an_undo_takes_back_no_later_change_of_somebody_else(pages: TestClient) -> None:
     changed = part(pages, "/page/questions/change", collection="faq", id="pay", text="By card?")
     undo = changed.one("div", id="done").one("form")
