@@ -45,9 +45,9 @@ class RunFolder:
         for name in (PROGRESS, RESULT):
             (self.path / name).unlink(missing_ok=True)
 
-    def has_request(self) -> bool:
-        """Whether an earlier child had a request here: the checkpoints belong to that request."""
-        return (self.path / REQUEST).exists()
+    def request(self) -> Request | None:
+        """The request that an earlier child had here, if one did: the checkpoints belong to that."""
+        return self._read(REQUEST, Request)
 
     def ask(self, request: Request, labels: Iterable[GivenLabel]) -> None:
         """Write the files for the child; the request comes last, and as a whole. Raises OSError."""

@@ -188,10 +188,12 @@ class Worker:
         """Write the request to the child, and return it: the earlier one, if it goes on from checkpoints. Raises
         OSError."""
         folder.begin()
-        labels = list(given_labels(self._store, run.collection))  # later ones count for promises
+        earlier = folder.request()
+        # Read first: those that are given from now on count for promises.
+        labels = [] if earlier else list(given_labels(self._store, run.collection))
         folder.propose(unlabelled_pairs(self._store, run, self._near_pairs))
-        if folder.has_request():
-            return run.request
+        if earlier:
+            return {**run.request, "champion": str(earlier.champion)}
         asked = dict(run.request)
         if self._champion:
             asked["champion"] = str(self._champion().absolute())

@@ -703,3 +703,16 @@ def test_a_run_is_held_against_the_release_that_is_live_when_it_begins(
             (settings.data_dir / "training" / str(run_id) / "request.json").read_text()
         )
         assert asked["champion"] == run.request["champion"] == later
+
+
+def test_a_run_that_is_resumed_is_held_against_the_release_that_it_began_with(
+    store: Store, settings: Settings
+) -> None:
+    """Its checkpoints go on from that."""
+    run_id = start(store)
+    with working(store, settings, "exit:1", champion=lambda: Path("/releases/first")):
+        assert ended(store, run_id).state == "failed"
+    store.training_runs.resume(run_id)
+    with working(store, settings, "result", champion=lambda: Path("/releases/second")):
+        run = ended(store, run_id)
+    assert (run.state, run.request["champion"]) == ("succeeded", "/releases/first")
