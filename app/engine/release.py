@@ -177,12 +177,13 @@ class Release:
 
         None if the release has no such part. Raises ModelRefused when the base is not what it was.
         """
-        if any(name.startswith(f"{part}/") for name in self.manifest["files"]):
-            return self.path / part, None
-        if part + DIFFERENCE in self.manifest["files"]:
-            base = self.classifier_base if part == CLASSIFIER else self.base
-            return base.open(), self.path / (part + DIFFERENCE)
-        return (self.base.open(), None) if part == ENCODER else None
+        own = self.own_weights(part)
+        if own is None:
+            return (self.base.open(), None) if part == ENCODER else None
+        if own.name == part:
+            return own, None
+        base = self.classifier_base if part == CLASSIFIER else self.base
+        return base.open(), own
 
     def own_weights(self, part: str) -> Path | None:
         """Its own file or folder of a model: a difference from the base, or whole weights. None if it is the base."""

@@ -72,6 +72,8 @@ class Offering:
 
     async def _unanswered(self, kept: Kept, count: int) -> list[NearPair]:
         """So many of the pairs that were offered, and that nobody has answered or looks at now."""
+        if not count:
+            return []
         unanswered = await self._detector.read(self._store.offers.unanswered, kept.key)
         waiting = {near.digest: near for near in kept.queue.waiting()}
         left = [waiting[pair] for pair in unanswered if pair in waiting]
