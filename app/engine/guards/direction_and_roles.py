@@ -46,6 +46,13 @@ PARTICIPLES = (
     "held",
     "told",
     "kept",
+    "done",
+    "found",
+    "built",
+    "lost",
+    "hit",
+    "ought",
+    "aught",
     "wn",
     "en",
 )
@@ -128,6 +135,9 @@ def _turned(
     if passive1 is passive2 is None and _is_passive(pair.first) != _is_passive(pair.second):
         return None
     is_turned = (passive1 is None) != (passive2 is None)
+    passive = pair.first if passive1 else pair.second
+    if is_turned and BEING.isdisjoint(word.lower for word in passive.words):
+        return None  # "the book written by Anna", "the book that Anna wrote"
     bare = [key for key in shared if _is_bare(roles1[key], passive1)]
     bare = [key for key in bare if _is_bare(roles2[key], passive2)]
     if _is_turned_by_opposites(pair) or (not is_turned and _is_list(pair)):
@@ -170,10 +180,13 @@ def _is_between(roles: Mapping[str, Role], middle: str, one: str, other: str) ->
 
 
 def _agent(reading: Reading) -> str | None:
-    """The agent of a passive: the first content word behind "by"."""
+    """The agent of a passive: the first content word behind a participle and "by"; "pay by card" has none."""
     if "by" not in reading.keys:
         return None
-    for key in reading.keys[reading.keys.index("by") + 1 :]:
+    place = reading.keys.index("by")
+    if not any(word.lower.endswith(PARTICIPLES) for word in reading.words[:place][-2:]):
+        return None
+    for key in reading.keys[place + 1 :]:
         if key not in FUNCTION_WORDS or key in PERSONS or key in FIRST_PERSON:
             return FIRST_PERSON.get(key, key)
     return None

@@ -20,6 +20,8 @@ CHUNK = re.compile(r"[^\s,;!?()\"“”`'’‘]{1,200}")
 OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
 ESCAPE = re.compile(r"\\\w{1,20}")
 KEYS = re.compile(r"[A-Za-z]{1,9}(?:\+[A-Za-z0-9]{1,9}){1,3}")  # Ctrl+Z
+IN_CAPITALS = re.compile(r"[a-z]{2,}(?:[A-Z][a-z]+)+")  # getUserName
+LANGUAGE = re.compile(r"[A-Za-z](?:\+\+|#)|C")  # of programs
 COUNTED = re.compile(r"\d[\d.,]*[-–]?[a-z]{2,}")  # 3rd, 5kg, 10-year
 CODED = words(
     "error code status port http order ticket flight reference form answer returns gives line bus"
@@ -76,6 +78,8 @@ def _code(chunk: str) -> str | None:
     """A chunk as codes are compared; None where it is none."""
     if OPTION.fullmatch(chunk) or ESCAPE.fullmatch(chunk):
         return chunk
+    if LANGUAGE.fullmatch(chunk) or IN_CAPITALS.fullmatch(chunk):
+        return chunk.lower()
     if chunk.isalpha() or chunk.isdecimal():
         return None
     if KEYS.fullmatch(chunk) or (chunk.startswith(("/", "#")) and len(chunk) > 2):

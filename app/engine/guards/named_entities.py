@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference, spans
 from app.engine.guards.names import ALIASES, NAMES, NO_NAMES
+from app.engine.guards.quantities import quantities
 from app.engine.guards.reading import Reading, Word
 from app.engine.guards.vocabulary import FUNCTION_WORDS
+from app.engine.reasons import Span
 
 LEAST_AGREEMENT = 0.4
 LEAST_MISSPELT = 6  # letters from which one wrong letter makes no other name
@@ -23,8 +25,9 @@ def difference(pair: Alignment) -> Difference | None:
     """Whether each of the questions has a name that the other hasn't."""
     if pair.agreement < LEAST_AGREEMENT:
         return None
-    names1 = list(_names(pair.first, pair.content1))
-    names2 = list(_names(pair.second, pair.content2))
+    units1, units2 = _units(pair)
+    names1 = list(_names(pair.first, pair.content1, units1))
+    names2 = list(_names(pair.second, pair.content2, units2))
     if pair.is_substitution and bool(names1) != bool(names2):
         names1 = names1 or list(_after(pair.first, pair.content1))
         names2 = names2 or list(_after(pair.second, pair.content2))
@@ -35,16 +38,32 @@ def difference(pair: Alignment) -> Difference | None:
     return Difference("entity", said1, said2, spans(names1), spans(names2))
 
 
-def _names(reading: Reading, own: Sequence[Word]) -> Iterator[Word]:
-    """Those of a text's own words that are names."""
+def _names(reading: Reading, own: Sequence[Word], units: Sequence[Span]) -> Iterator[Word]:
+    """Those of a text's own words that are names, and stand in none of the units."""
     if not own or _is_loud(reading.text):
         return
     for word in own:
         if word.lower in NO_NAMES or word.lower in FUNCTION_WORDS:
             continue
+        if any(start <= word.start < end for start, end in units):
+            continue
         is_capital = reading.text[word.start].isupper()
         if word.lower in NAMES or (is_capital and not _begins_sentence(reading, word)):
             yield word
+
+
+def _units(pair: Alignment) -> tuple[Sequence[Span], Sequence[Span]]:
+    """The places of units in both texts that measure the same: GB and TB are no names then."""
+    if not pair.first.has_number or not pair.second.has_number:
+        return (), ()
+    measured1 = {
+        one.dimension: one.unit_span for one in quantities(pair.first.text) if one.unit_span
+    }
+    measured2 = {
+        one.dimension: one.unit_span for one in quantities(pair.second.text) if one.unit_span
+    }
+    both = measured1.keys() & measured2.keys()
+    return [measured1[name] for name in both], [measured2[name] for name in both]
 
 
 def _after(reading: Reading, own: Sequence[Word]) -> Iterator[Word]:

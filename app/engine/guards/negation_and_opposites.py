@@ -27,7 +27,7 @@ DENYING = NEGATORS | DENYING_TO | DENYING_FROM
 # Words that say without a negation what another text says with one: "missing", "not shown".
 IMPLYING = DENYING | words("""
     avoid missing lost lose stuck free broken absent gone empty disappear disappears disappeared unavailable failing
-    blocked locked
+    blocked locked invalid rejected error
 """)
 AUXILIARIES = words("""
     am is are was were do does did have has had will would shall should can could may might must need ought
@@ -35,6 +35,9 @@ AUXILIARIES = words("""
 SUBJECTS = words("i you we he she it they there one this that")
 FREE = words("only matter")  # after a negation that denies nothing
 ENDS = ".?!;\n"
+# How many words the verb stands before each of two particles: "turn off", "turn the dark mode on".
+VERB_PLACES = ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (4, 1))
+PARTED = words("turn switch plug power log sign put take opt zoom move")  # from their particles
 
 
 def difference(pair: Alignment) -> Difference | None:
@@ -44,7 +47,8 @@ def difference(pair: Alignment) -> Difference | None:
     negations1 = list(_negations(pair.first))
     negations2 = list(_negations(pair.second))
     opposites = _opposites(pair)
-    if (len(negations1) + len(negations2) + len(opposites)) % 2 == 0:
+    turns = len(negations1) + len(negations2) + len(opposites) + _lessened(pair, opposites)
+    if turns % 2 == 0:
         return None
     if opposites:
         return _opposite(pair, *opposites[0])
@@ -71,7 +75,32 @@ def _negations(reading: Reading) -> Iterator[Word]:
             continue
         if word.lower in ("not", "no") and _begins(reading, place):
             continue
+        if word.lower == "no" and _numbers(reading, place):
+            continue
         yield word
+
+
+def _numbers(reading: Reading, place: int) -> bool:
+    """Whether "no" is short for "number": "invoice no. 12"."""
+    behind = reading.words[place + 1 : place + 2]
+    if not behind or not behind[0].lower[0].isdigit():
+        return False
+    if "." in reading.text[reading.words[place].end : behind[0].start]:
+        return True
+    is_named = place > 0 and reading.keys[place - 1] in reading.content
+    return is_named and reading.text[behind[0].end : behind[0].end + 1] != "-"
+
+
+def _lessened(pair: Alignment, opposites: Sequence[tuple[Word, Word]]) -> int:
+    """How many opposites a "less" turns back, that is no opposite itself: "cheaper", "less expensive"."""
+    found = {word for both in opposites for word in both}
+    turned = 0
+    for one, other in opposites:
+        for reading, word in ((pair.first, one), (pair.second, other)):
+            place = reading.words.index(word)
+            before = reading.words[place - 1] if place else word
+            turned += before.lower in ("less", "least") and before not in found
+    return turned
 
 
 def _keeps_from_doing(lowers: Sequence[str]) -> bool:
@@ -125,14 +154,20 @@ def _prefixed(one: Word, by_lower: Mapping[str, Word]) -> Word | None:
 
 
 def _may_oppose(pair: Alignment, one: Word, other: Word) -> bool:
-    """Whether particles stand behind the same verb: "turn on", "turn off"; all other words may."""
-    if one.key not in PARTICLES:
-        return True
+    """Whether particles have the same verb: "turn on", "turn it off"; all other words may."""
+    return one.key not in PARTICLES or _verbs(pair, one, other) is not None
+
+
+def _verbs(pair: Alignment, one: Word, other: Word) -> tuple[int, int] | None:
+    """The places of the verb that two particles have: right before one of them, and not far before the other."""
     place1 = pair.first.words.index(one)
     place2 = pair.second.words.index(other)
-    verb1 = pair.first.keys[place1 - 1 : place1]
-    verb2 = pair.second.keys[place2 - 1 : place2]
-    return verb1 == verb2 and ALIKE_WITH.isdisjoint(verb1)
+    for back1, back2 in VERB_PLACES:
+        verb1 = pair.first.keys[place1 - back1] if place1 >= back1 else None
+        verb2 = pair.second.keys[place2 - back2] if place2 >= back2 else None
+        if verb1 and verb1 == verb2 and (back1 == back2 or verb1 in PARTED):
+            return None if verb1 in ALIKE_WITH else (place1 - back1, place2 - back2)
+    return None
 
 
 def _is_converse(pair: Alignment, word: Word) -> bool:
@@ -143,17 +178,22 @@ def _is_converse(pair: Alignment, word: Word) -> bool:
 
 
 def _opposite(pair: Alignment, one: Word, other: Word) -> Difference:
-    first = _with_verb(pair.first, one)
-    second = _with_verb(pair.second, other)
+    """Two opposites; particles with their verb, and what stands between ("turn it on")."""
+    place1 = pair.first.words.index(one)
+    place2 = pair.second.words.index(other)
+    start1, start2 = place1, place2
+    if one.key in PARTICLES:
+        start1, start2 = _verbs(pair, one, other) or (place1, place2)
+    first = pair.first.words[start1 : place1 + 1]
+    second = pair.second.words[start2 : place2 + 1]
     return Difference.of_words("opposite", pair, first, second)
 
 
-def _with_verb(reading: Reading, word: Word) -> Sequence[Word]:
-    """A particle with the verb before it ("turn on"); any other word alone."""
-    place = reading.words.index(word)
-    if word.key in PARTICLES and place:
-        return reading.words[place - 1 : place + 1]
-    return (word,)
+def _implies(reading: Reading, word: Word) -> bool:
+    """Whether a word says without a negation what another text may say with one; "out of" does."""
+    if word.lower == "out":
+        return "of" in reading.keys[reading.words.index(word) + 1 :][:1]
+    return word.lower in IMPLYING
 
 
 def _only_one(
@@ -168,7 +208,8 @@ def _only_one(
         return None
     if not first and not second:
         return None
-    if any(word.lower in IMPLYING for word in (pair.only2 if first else pair.only1)):
+    reading, only = (pair.second, pair.only2) if first else (pair.first, pair.only1)
+    if any(_implies(reading, word) for word in only):
         return None
     said1, said2 = ("".join(word.lower for word in own) for own in (first, second))
     return Difference("negation", said1, said2, spans(first), spans(second))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference
-from app.engine.guards.quantities import ARTICLES, Quantity, quantities
+from app.engine.guards.quantities import ARTICLES, CLOCK, Quantity, quantities
 from app.engine.guards.reading import Reading
 
 LEAST_AGREEMENT = 0.4
@@ -33,12 +33,17 @@ def difference(pair: Alignment) -> Difference | None:
         (one, other)
         for one in own1
         for other in own2
-        if one.value != other.value and _may_count(pair, one, other)
+        if _are_two_numbers(one, other) and _may_count(pair, one, other)
     ]
     if not candidates:
         return None
     one, other = min(candidates, key=_is_of_two_dimensions)  # the first of one dimension, if any is
     return Difference.of_parts("number", pair, one.number, other.number)
+
+
+def _are_two_numbers(one: Quantity, other: Quantity) -> bool:
+    """Whether two quantities that differ do so by their number and not by their unit; 5 am and 5 pm do."""
+    return one.value != other.value or one.unit == other.unit == CLOCK
 
 
 def _is_of_two_dimensions(candidate: tuple[Quantity, Quantity]) -> bool:

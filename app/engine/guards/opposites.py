@@ -168,6 +168,7 @@ LINES = """
     rise / set fall
     host / guest
     subscribe / unsubscribe
+    login / logout logoff
     like / unlike
     mute / unmute
     pin / unpin

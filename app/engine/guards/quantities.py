@@ -17,16 +17,22 @@ from app.engine.guards.units_of_measure import UNITS, Unit
 from app.engine.reasons import Span
 
 ARTICLES = ("a", "an")
+BEFORE_PERIODS = (*ARTICLES, "per", "every", "each")  # "once a day"
 ORDINAL_ENDINGS = ("st", "nd", "rd", "th")
 WEAK = ("one", "single", "both", "once", "first", "second")  # where nothing else is behind them
 MINUS_SIGNS = ("-", "−")
 GROUP_GAPS = (" ", "\u00a0", "\u202f")  # between groups of three digits
-EVENING = ("pm",)
+MORNING = "am"
+EVENING = "pm"
 O_CLOCK = ("o'clock", "oclock")
-CLOCK_WORDS = ("am", *EVENING, *O_CLOCK)
+CLOCK_WORDS = (MORNING, EVENING, *O_CLOCK)
+CURRENCY = ("$", "€", "£", "¥")
+SHORT_SCALES = {"k": 1000, "m": 1_000_000, "bn": 1_000_000_000, "b": 1_000_000_000}  # of money
 GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,4}")  # 1,000
 GROUPED_BY_POINT = re.compile(r"\d{1,3}(?:\.\d{3}){2,4}")  # 1.000.000
 CLOCK = "clock"
+JOINING = ("", " ", " and ")  # between the parts of one quantity
+WITH_POINTS = re.compile(r"[ap]\. ?m\b", re.IGNORECASE)
 HALF_DAY = 12 * 60
 ROUNDED = 0.005  # in proportion: what is converted is rounded
 
@@ -50,7 +56,9 @@ class Quantity:
         if self.unit and other.unit and self.unit != other.unit:
             is_convertible = self.dimension == other.dimension
             return is_convertible and math.isclose(self.base, other.base, rel_tol=ROUNDED)
-        return self.value == other.value
+        if (_has_weak_unit(self) and not other.unit) or (_has_weak_unit(other) and not self.unit):
+            return False  # "once" and "a day"
+        return math.isclose(self.value, other.value)
 
 
 class Number(NamedTuple):
@@ -76,7 +84,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
             continue
         quantity, place = _with_unit(reading, place, number)
         found.append(quantity)
-    return tuple(_joined(found))
+    return tuple(_joined(text, found))
 
 
 def _number(reading: Reading, place: int) -> Number | None:
@@ -116,6 +124,8 @@ def _digits(reading: Reading, place: int) -> Number:
         end += 1
     if end < len(words):
         scale = SCALES.get(words[end].lower)
+        if scale is None and _is_money(reading.text, words[place].start, words[end].end):
+            scale = SHORT_SCALES.get(words[end].lower) if _is_glued(words, end) else None
         if scale is not None:
             value *= scale
             end += 1
@@ -136,6 +146,13 @@ def _grouped(reading: Reading, place: int) -> tuple[str, int]:
         digits += group.lower
         end += 1
     return digits, end
+
+
+def _is_money(text: str, start: int, end: int) -> bool:
+    """Whether the sign of a currency stands before a number or behind it."""
+    before = text[max(0, start - 2) : start].strip()[-1:]
+    behind = text[end : end + 2].strip()[:1]
+    return before in CURRENCY or behind in CURRENCY
 
 
 def _is_negative(text: str, start: int) -> bool:
@@ -178,12 +195,17 @@ def _in_words(words: Sequence[Word], start: int) -> Number:
         total += value
         last = value
         place += 1
-    is_weak = words[start].lower in WEAK and place == start + 1
+    is_rate = words[start].lower == "once" and _stands_there(words, place, BEFORE_PERIODS)
+    is_weak = words[start].lower in WEAK and place == start + 1 and not is_rate
     while place < len(words) and words[place].lower in SCALES:
         total *= SCALES[words[place].lower]
         place += 1
         is_weak = False
     return Number(total, place, is_weak)
+
+
+def _stands_there(words: Sequence[Word], place: int, some: Sequence[str]) -> bool:
+    return place < len(words) and words[place].lower in some
 
 
 def _with_unit(reading: Reading, start: int, number: Number) -> tuple[Quantity, int]:
@@ -192,9 +214,9 @@ def _with_unit(reading: Reading, start: int, number: Number) -> tuple[Quantity, 
     words = reading.words
     value, end, is_weak = number
     first = words[start]
-    says_clock = _says_clock(words, end)
-    if ":" in first.lower or says_clock:
-        return _clock(reading, start, number), end + says_clock
+    said, after_clock = _clock_word(reading, end)
+    if ":" in first.lower or said:
+        return _clock(reading, start, number, said, after_clock), after_clock
     span = first.start - (value < 0), words[end - 1].end
     place = _of_fraction(words, end) if value < 1 else end
     is_glued = place == end and first.lower[0].isdigit()
@@ -255,20 +277,31 @@ def _sign(text: str, end: int) -> Span | None:
     return None
 
 
-def _says_clock(words: Sequence[Word], place: int) -> bool:
-    return place < len(words) and words[place].lower in CLOCK_WORDS
+def _clock_word(reading: Reading, place: int) -> tuple[str, int]:
+    """What a number is the hour of, as "pm" or "p.m.", and the place after it; "" where it is none."""
+    words = reading.words
+    if place >= len(words):
+        return "", place
+    said = words[place].lower
+    if said in CLOCK_WORDS:
+        return said, place + 1
+    if WITH_POINTS.match(reading.text, words[place].start):
+        return f"{said}m", place + 2
+    return "", place
 
 
-def _clock(reading: Reading, start: int, number: Number) -> Quantity:
+def _clock(reading: Reading, start: int, number: Number, said: str, end: int) -> Quantity:
+    """The clock time of an hour, with what follows it up to the place `end`."""
     words = reading.words
     minutes = number.value
     if ":" not in words[start].lower:
         minutes *= 60
-    said = words[number.end].lower if _says_clock(words, number.end) else ""
-    if said in EVENING and minutes < HALF_DAY:
+    if said == EVENING and minutes < HALF_DAY:
         minutes += HALF_DAY
+    if said == MORNING and HALF_DAY <= minutes < HALF_DAY + 60:
+        minutes -= HALF_DAY  # 12 am is midnight
     unit = None if said in O_CLOCK else CLOCK
-    span = words[start].start, words[number.end - 1].end
+    span = words[start].start, words[end - 1].end
     return Quantity(number.value, unit, CLOCK, minutes, span, None)
 
 
@@ -281,33 +314,39 @@ def _is_same_time(one: Quantity, other: Quantity) -> bool:
     return minutes % HALF_DAY == other_minutes % HALF_DAY
 
 
+def _has_weak_unit(quantity: Quantity) -> bool:
+    return quantity.is_weak and quantity.unit is not None
+
+
 def _minutes(quantity: Quantity) -> float:
     if quantity.dimension == CLOCK:
         return quantity.base
     return quantity.value * 60
 
 
-def _joined(found: Sequence[Quantity]) -> list[Quantity]:
+def _joined(text: str, found: Sequence[Quantity]) -> list[Quantity]:
     """One hour 30, five foot six: two quantities that stand together as one."""
     joined: list[Quantity] = []
     for quantity in found:
-        part = _part_of(joined[-1], quantity) if joined else None
+        part = _part_of(text, joined[-1], quantity) if joined else None
         if part is None:
             joined.append(quantity)
             continue
         whole = joined[-1]
-        number = whole.number[0], quantity.number[1]
-        joined[-1] = replace(whole, base=whole.base + part, number=number)
+        number = whole.number[0], (quantity.unit_span or quantity.number)[1]
+        base = whole.base + part
+        value = base * whole.value / whole.base if whole.base else whole.value
+        joined[-1] = replace(whole, value=value, base=base, number=number)
     return joined
 
 
-def _part_of(last: Quantity, quantity: Quantity) -> float | None:
-    """The amount that a quantity right behind a larger one adds to it."""
+def _part_of(text: str, last: Quantity, quantity: Quantity) -> float | None:
+    """The amount that a smaller quantity right behind one of hours or feet adds to it."""
     _, end = last.unit_span or last.number
-    if quantity.number[0] - end > 1 or last.unit not in ("hour", "foot"):
+    if last.unit not in ("hour", "foot") or text[end : quantity.number[0]] not in JOINING:
         return None
     if quantity.dimension == last.dimension:
-        return quantity.base
+        return quantity.base if quantity.base < UNITS[last.unit].factor else None
     if quantity.unit is not None:
         return None
     if last.unit == "hour":

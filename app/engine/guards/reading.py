@@ -22,7 +22,7 @@ WORD = re.compile(
     r"|\d{1,40}(?:[.,:]\d{1,40}){0,7}"  # a number, a clock time, a version
 )
 DIGIT = re.compile(r"\d")
-CODE_SIGN = re.compile(r"[\\_/#+:]|\B-|\w\.\w")
+CODE_SIGN = re.compile(r"[\\_/#+:]|\B-|\w\.\w|[a-z]{2}[A-Z][a-z]|\bC\b")
 SHORT = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will", "'d": "would"}
 IS_AFTER = words("what who where when why how it that this there here he she everything let")
 NEGATED = {"can't": "can", "won't": "will", "shan't": "shall", "cannot": "can", "cant": "can"}
@@ -81,7 +81,10 @@ def read(text: str) -> Reading:
     content = set()
     for match in WORD.finditer(text, 0, READ_CHARACTERS):
         start = match.start()
-        for key, lower, begin, end, is_content in parts(match.group()):
+        raw = match.group()
+        if raw == "US" and text.isupper():
+            raw = "us"
+        for key, lower, begin, end, is_content in parts(raw):
             found.append(Word(key, lower, start + begin, start + end))
             keys.append(key)
             if is_content:
@@ -95,6 +98,8 @@ def read(text: str) -> Reading:
 @lru_cache(maxsize=50_000)
 def parts(raw: str) -> tuple[Part, ...]:
     """The one or two words that a run of letters or digits is."""
+    if raw == "US":  # no pronoun
+        return ((key_of("usa"), "usa", 0, len(raw), True),)
     lower = raw.lower().replace("’", "'")
     if len(lower) != len(raw):  # a letter whose lower case is two: places would not fit
         lower = raw

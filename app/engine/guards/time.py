@@ -21,7 +21,7 @@ KINDS = """
     since until,till
     monday tuesday wednesday thursday friday saturday sunday
     weekday weekend
-    january,jan february,feb march april june july august,aug september,sept october,oct november,nov december,dec
+    january,jan february,feb march april may june july august,aug september,sept october,oct november,nov december,dec
     spring summer autumn,fall winter
     morning afternoon evening night,overnight noon,midday midnight day
     christmas easter eve thanksgiving halloween ramadan passover eid diwali
@@ -41,6 +41,8 @@ KINDS = """
 PERIODS = words(
     "hour day week month quarter year weekly monthly daily yearly annual annually hourly"
 )
+COUNTED = words("hour day week month quarter year night morning afternoon evening second weekend")
+BEFORE_MAY = words("in on of since until till by early late mid next last")  # the month
 EVERY = words("every each a an per by this last next all")
 FUTURE = words("will shall gonna")
 PAST = words("was were did had")
@@ -83,11 +85,21 @@ def _is_time(reading: Reading, word: Word) -> bool:
     """Whether a span of time stands for when or how often, and is no amount."""
     place = reading.words.index(word)
     before = reading.words[place - 1].lower if place else ""
-    if before in NUMBERS or before[:1].isdigit():
+    if word.lower == "may":
+        return before in BEFORE_MAY or _is_date(reading, place)
+    is_counted = word.lower in COUNTED or word.lower.removesuffix("s") in COUNTED
+    if is_counted and (before in NUMBERS or before[:1].isdigit()):
         return False
     if word.lower not in PERIODS or word.lower.endswith("ly"):
         return True
     return place > 0 and reading.words[place - 1].lower in EVERY
+
+
+def _is_date(reading: Reading, place: int) -> bool:
+    """Whether a word with a capital stands beside a number: "3 May", "May 3"."""
+    beside = reading.words[max(0, place - 1) : place + 2]
+    is_capital = reading.text[reading.words[place].start].isupper()
+    return is_capital and any(word.lower[0].isdigit() for word in beside)
 
 
 def _tense(pair: Alignment) -> Difference | None:

@@ -36,6 +36,15 @@ from tests.engine.guards.pairs import difference, fires, sentence
             None,
         ),
         ("Is a kilo heavier than a pound?", "Is a pound lighter than a kilo?", None),
+        ("Can I contact support by phone?", "Can I phone support?", None),
+        ("Can I return the parcel by post?", "Can I post the parcel to return it?", None),
+        ("How do I pay the invoice by card?", "How do I use a card to pay the invoice?", None),
+        ("How do I use the app by Google?", "How do I use the Google app?", None),
+        (
+            "Can the parcel be found by its owner?",
+            "Can the owner be found by his parcel?",
+            "swapped: parcel and owner",
+        ),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

@@ -29,6 +29,18 @@ from tests.engine.guards.pairs import difference, fires, sentence
         ),
         ("Are X-rays free?", "Is an x-ray free?", None),
         ("My parcel of 5kg is lost", "My parcel of 6kg is lost", None),
+        (
+            "What does getUserName do in Java?",
+            "What does setUserName do in Java?",
+            "the codes differ: getUserName → setUserName",
+        ),
+        ("How do I sort a list in C?", "How do I sort a list in C++?", "the codes differ: C → C++"),
+        (
+            "How do I sort a list in C#?",
+            "How do I sort a list in C++?",
+            "the codes differ: C# → C++",
+        ),
+        ("Is an iPhone cheaper?", "Is an eBay phone cheaper?", None),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

@@ -28,6 +28,25 @@ from tests.engine.guards.pairs import difference, fires, sentence
         ("Which hotels are in Bangalore city?", "Which hotels are in Banglore city?", None),
         ("Is Dr. Weber in today?", "Is Dr. Meyer in today?", "differs: Weber → Meyer"),
         ("HOW DO I PAY IN ROME TODAY", "HOW DO I PAY IN OSLO TODAY", None),
+        (
+            "Do you deliver orders to the US?",
+            "Do you deliver orders to the UK?",
+            "differs: US → UK",
+        ),
+        (
+            "Is a US passport valid for the tour?",
+            "Is a German passport valid for the tour?",
+            "differs: US → German",
+        ),
+        ("Can you help us with the order?", "Can you help Anna with the order?", None),
+        ("CAN YOU HELP US WITH IT?", "can you help us with it?", None),
+        ("Is 1GB enough for the app?", "Is 1000 MB enough for the app?", None),
+        ("Is 50 Mbps enough for it?", "Is 50 Mbit/s enough for it?", None),
+        (
+            "How long is a marathon from Athens?",
+            "How long is a 10K from Athens?",
+            "differs: marathon → K",
+        ),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

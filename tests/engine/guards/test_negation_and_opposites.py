@@ -38,6 +38,36 @@ from tests.engine.guards.pairs import difference, fires, sentence
         ("How is paper made from wood?", "How is paper removed from wood?", None),
         ("Is it dangerous to burn plastic?", "How do I safely burn plastic?", None),
         ("Is it older than the tower?", "Is the tower younger than it?", None),
+        ("Where is invoice no. 4711?", "Where is invoice number 4711?", None),
+        ("Is flight no 12 late?", "Is flight 12 late?", None),
+        (
+            "Do you offer no 12-month contract?",
+            "Do you offer a 12-month contract?",
+            "only one of the two says “no”",
+        ),
+        (
+            "My discount code isn't working at checkout",
+            "My discount code is invalid at checkout",
+            None,
+        ),
+        ("How do I switch to a cheaper plan?", "How do I switch to a less expensive plan?", None),
+        (
+            "How do I get the less expensive plan?",
+            "How do I get the more expensive plan?",
+            "opposite: less → more",
+        ),
+        ("Why is the item out of stock?", "Why is the item not in stock?", None),
+        (
+            "How do I turn on dark mode?",
+            "How do I turn dark mode off?",
+            "opposite: turn on → turn dark mode off",
+        ),
+        ("Can I recall an email in Outlook?", "Can I recall an email that has gone out?", None),
+        (
+            "How do I login to the portal?",
+            "How do I logout of the portal?",
+            "opposite: login → logout",
+        ),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

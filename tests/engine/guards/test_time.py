@@ -37,6 +37,20 @@ from tests.engine.guards.pairs import difference, fires, sentence
             "the time differs: hour → day",
         ),
         ("I soaked it for three days", "I soaked it for three nights", None),
+        ("Is it open on 3 June?", "Is it open on 3 July?", "the time differs: June → July"),
+        ("Is it open in May?", "Is it open in June?", "the time differs: May → June"),
+        ("Is it open on May 3?", "Is it open on June 3?", "the time differs: May → June"),
+        ("May I open it in June?", "Can I open it in June?", None),
+        (
+            "Does it cost 5€ monthly?",
+            "Does it cost 5€ yearly?",
+            "the time differs: monthly → yearly",
+        ),
+        (
+            "Was the temple built in 20 BC?",
+            "Was the temple built in 20 AD?",
+            "the time differs: BC → AD",
+        ),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

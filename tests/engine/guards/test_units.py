@@ -37,6 +37,7 @@ from tests.engine.guards.pairs import difference, fires, sentence
         ("Do you deliver within 24 hours?", "Do you deliver within a day?", None),
         ("Is $20 enough for food?", "Is €20 enough for food?", "the units differ: $20 → €20"),
         ("Is a delay of 1 hour 30 enough?", "Is a delay of 90 min enough?", None),
+        ("Do I pay tax on $60k?", "Do I pay tax on $60m?", None),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:
