@@ -343,8 +343,10 @@ async def test_nobody_waits_for_the_imports_of_others(detector: Detector, model:
     model.hold("slow")
     imports = [asyncio.create_task(detector.add("0", [("a", "slow 0")]))]
     await asyncio.to_thread(model.reached.wait, PATIENCE_SECONDS)
-    for name in map(str, range(1, EMBEDDING_THREADS)):  # the model is at the first one's batch
-        imports.append(asyncio.create_task(detector.add(name, [("a", f"slow {name}")])))
+    imports.extend(  # while the model is at the first one's batch
+        asyncio.create_task(detector.add(name, [("a", f"slow {name}")]))
+        for name in map(str, range(1, EMBEDDING_THREADS))
+    )
     await _eventually(lambda: _are_waiting(detector, IMPORTS_AT_ONCE - 1))
     label = NewLabel(is_duplicate=True, by="anna", questions=("Who?", "Whom?"))
     async with asyncio.timeout(PATIENCE_SECONDS):

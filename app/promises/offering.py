@@ -8,7 +8,7 @@ import numpy as np
 from app.detector import Detector
 from app.engine.drawing import Plan
 from app.engine.store import Offer, Store
-from app.engine.text import TextPair, Words, pair_digest
+from app.engine.text import Words
 from app.engine.verdicts import Judge, Pair
 from app.errors import NotReady
 from app.promises.kept import Kept
@@ -58,10 +58,8 @@ class Offering:
                 offered += await self._claim(kept, {drawn.near: offer}, by)
         return [self._look(kept, one) for one in offered], has_counted
 
-    async def offer_again(self, kept: Kept, by: str, texts: TextPair) -> Look | None:
-        """The pair of these texts, if it was offered before, is there still, and nobody has answered it."""
-        first, second = texts
-        pair = pair_digest(Words.of(first), Words.of(second))
+    async def offer_again(self, kept: Kept, by: str, pair: bytes) -> Look | None:
+        """The pair of this digest, if it was offered before, is there still, and nobody has answered it."""
         near = kept.pool.get(pair)
         if near is None or kept.labelled.is_answered(pair):
             return None

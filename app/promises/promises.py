@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from app.background import background_tasks, repeat
 from app.detector import Detector
 from app.engine.store import Store
-from app.engine.text import TextPair
+from app.engine.text import TextPair, Words, pair_digest
 from app.promises.activity import MOST_NAMED, Activity
 from app.promises.kept_collections import KeptCollections
 from app.promises.offering import Offering
@@ -94,12 +94,7 @@ class Promises:
         Raises CollectionNotFound, OfferNotFound, StorageFull.
         """
         offer = await self._detector.write(self._store.offers.skip, name, offer_id, by)
-        collection = await self._detector.read(self._store.collections.get, name)
-        kept = self.kept.get(collection.key)
-        if kept:
-            async with kept.lock:
-                await self._detector.read(kept.labelled.renew, [offer.pair])
-        self.upkeep.renew_soon(name)
+        await self._renew(name, offer.pair)
 
     async def figures(self) -> Figures:
         """Verdicts and promises, of so many collections at most, by name."""
@@ -118,12 +113,35 @@ class Promises:
 
         None where it is near no more, or is labelled by others or skipped. Raises CollectionNotFound, NotReady.
         """
+        first, second = texts
+        return await self._offer_again(name, by, pair_digest(Words.of(first), Words.of(second)))
+
+    async def unskip(self, name: str, by: str, offer_id: int) -> Look | None:
+        """Take a person's own skip of an offered pair back, and offer it to that person once more.
+
+        None where it is near no more, or is labelled or skipped by others. Raises CollectionNotFound, OfferNotFound,
+        NotReady, StorageFull.
+        """
+        offer = await self._detector.write(self._store.offers.unskip, name, offer_id, by)
+        await self._renew(name, offer.pair)
+        return await self._offer_again(name, by, offer.pair)
+
+    async def _renew(self, name: str, pair: bytes) -> None:
+        """Know at once what came of a pair."""
+        collection = await self._detector.read(self._store.collections.get, name)
+        kept = self.kept.get(collection.key)
+        if kept:
+            async with kept.lock:
+                await self._detector.read(kept.labelled.renew, [pair])
+        self.upkeep.renew_soon(name)
+
+    async def _offer_again(self, name: str, by: str, pair: bytes) -> Look | None:
         with self._detector.live.in_use() as live:
             kept = await self.kept.of(name, live)
             async with kept.lock:
                 if await self.upkeep.learn(kept):
                     self.upkeep.renew_soon(name)
-                return await self._offering.offer_again(kept, by, texts)
+                return await self._offering.offer_again(kept, by, pair)
 
     async def erase_asked(self, name: str) -> None:
         """Erase what was asked in a collection, and let go of the pairs with it that wait to be offered.

@@ -64,6 +64,7 @@ SCOPES: Mapping[str, KeyScope | None] = {
     "next_pair": KeyScope.LABEL,
     "label_offered": KeyScope.LABEL,
     "skip_offered": KeyScope.LABEL,
+    "unskip_offered": KeyScope.LABEL,
     "undo_offered": KeyScope.LABEL,
     "set_promise": KeyScope.WRITE,
     "health_page": KeyScope.READ,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -26,13 +27,17 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Shown:
-    """A candidate as the page shows it; `place` names its element, `thread` is where it was asked."""
+    """A candidate as the page shows it; `thread` is where it was asked."""
 
-    place: str
     candidate: Candidate
     runs: Sequence[Run]
     said: Said
     thread: str | None
+
+    @property
+    def place(self) -> str:
+        """The id of its element: the same wherever it is ranked after a label, so that links to it lead there."""
+        return f"c-{sha256(self.candidate.id.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,6 @@ async def undo_candidate(page: ThePage) -> HTMLResponse:
 async def _after_label(page: Page) -> HTMLResponse:
     """The candidate that was labelled, in its place, and the answer as it is now."""
     question = page.fields.text("question")
-    place = page.fields.text("place")
     other_id = page.fields.stored_id("other_id")
     page.fields.check()
     answer = await _answer(page, question, page.fields.given("without"))
@@ -131,7 +135,6 @@ async def _after_label(page: Page) -> HTMLResponse:
         "ask_labelled.html",
         answer=answer,
         shown=same[0] if same else None,
-        place=place,
         marks=await marks_of(page),
     )
 
@@ -150,11 +153,11 @@ async def _answer(page: Page, question: str, without: str = "") -> Answer:
     said = await said_of(page, labelled)
     stored = await page.read(page.store.collections.get, page.collection)
     shown: list[Shown] = []
-    for number, candidate in enumerate(finding.candidates, 1):
+    for candidate in finding.candidates:
         runs = marked(candidate.text, question, turning_of(candidate.reasons)[1])
         of_pair = said.get((question, candidate.text), Said())
         thread = thread_of(stored, candidate.id)
-        shown.append(Shown(f"c{number}", candidate, runs, of_pair, thread))
+        shown.append(Shown(candidate, runs, of_pair, thread))
     free_id = await _free_id(page, stored)
     return Answer(finding, shown, without, milliseconds, stored.questions, free_id)
 

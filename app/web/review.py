@@ -100,12 +100,25 @@ async def label_offered(page: ThePage) -> HTMLResponse:
 
 @router.post("/page/review/skip")
 async def skip_offered(page: ThePage) -> HTMLResponse:
-    """Pass the pair over for good, and show the next one."""
+    """Pass the pair over for good, unless that is taken back, and show the next one."""
     offer = page.fields.number("offer")
+    pair = page.fields.text("first"), page.fields.text("second")
     page.fields.check()
     await _promises(page).skip(page.collection, page.visitor.name, offer)
     before = _tally(page)
-    return await _answer(page, Tally(before.same, before.different, before.skipped + 1))
+    tally = Tally(before.same, before.different, before.skipped + 1)
+    return await _answer(page, tally, said=pair, offer=offer)
+
+
+@router.post("/page/review/unskip")
+async def unskip_offered(page: ThePage) -> HTMLResponse:
+    """Take a skip of this sitting back, and show its pair again."""
+    offer = page.fields.number("offer")
+    page.fields.check()
+    look = await _promises(page).unskip(page.collection, page.visitor.name, offer)
+    before = _tally(page)
+    tally = Tally(before.same, before.different, max(before.skipped - 1, 0))
+    return await _shown_again(page, tally, look)
 
 
 @router.post("/page/review/undo")
@@ -123,12 +136,7 @@ async def undo_offered(page: ThePage) -> HTMLResponse:
         before.skipped,
     )
     look = await _promises(page).offer_again(page.collection, page.visitor.name, pair)
-    values = await _next(page)
-    if look:
-        values["offered"] = await _shown(page, look)
-    answer = page.part("review_undone.html", tally=tally, is_back=look is not None, **values)
-    answer.headers["HX-Trigger-After-Swap"] = "labelled"
-    return answer
+    return await _shown_again(page, tally, look)
 
 
 @router.post("/page/review/promise")
@@ -151,6 +159,16 @@ async def set_promise(page: ThePage) -> HTMLResponse:
 
 async def _answer(page: Page, tally: Tally, **said: object) -> HTMLResponse:
     answer = page.part("review_answered.html", tally=tally, said=said, **await _next(page))
+    answer.headers["HX-Trigger-After-Swap"] = "labelled"
+    return answer
+
+
+async def _shown_again(page: Page, tally: Tally, look: Look | None) -> HTMLResponse:
+    """The pair whose answer was taken back; where there is none, the one that is shown stays."""
+    values = await _next(page)
+    if look:
+        values["offered"] = await _shown(page, look)
+    answer = page.part("review_undone.html", tally=tally, is_back=look is not None, **values)
     answer.headers["HX-Trigger-After-Swap"] = "labelled"
     return answer
 

@@ -39,10 +39,9 @@ async def marks_of(page: Page) -> Marks:
     live = page.detector.live
     thresholds = live.thresholds(collection.key)
     is_own = thresholds.source == "collection"
-    wished = collection.target_precision if is_own else None
     return Marks(
         review=thresholds.review,
         duplicate=thresholds.duplicate,
-        target=wished or float(live.scorer.target_precision),
+        target=collection.target_precision or float(live.scorer.target_precision),
         is_own=is_own,
     )

@@ -1,6 +1,6 @@
 """Templates: Jinja2 with every value escaped, and the few words and figures that they share."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,9 @@ def day(moment: str) -> str:
 
 
 def clock(moment: str) -> str:
-    """`12 November, 09:30` UTC, of a time in ISO 8601."""
-    return f"{day(moment)}, {datetime.fromisoformat(moment):%H:%M}"
+    """`12 November, 09:30 UTC`, of a time in ISO 8601."""
+    time = datetime.fromisoformat(moment).astimezone(UTC)
+    return f"{day(time.isoformat())}, {time:%H:%M} UTC"
 
 
 def precision(value: float) -> str:

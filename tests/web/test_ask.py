@@ -89,7 +89,7 @@ def test_a_label_holds_at_once_and_can_be_undone(pages: TestClient) -> None:
     sent = {**fields_of(form), **asked}
     labelled = part(pages, form["hx-post"], is_duplicate="true", **sent)
     candidate = labelled.one("article")
-    assert candidate["id"] == sent["place"]
+    assert "#" + candidate["id"] == form["hx-target"]
     assert candidate.all("span", class_="verdict")[0].text == "duplicate"
     assert candidate.one("button", value="true")["aria-pressed"] == "true"
     assert labelled.one("div", id="answer").one("div")["data-verdict"] == "duplicate"
@@ -105,6 +105,18 @@ def test_a_label_holds_at_once_and_can_be_undone(pages: TestClient) -> None:
     assert pages.get("/labels").json()["labels"] == []
 
 
+def test_the_verdict_leads_to_its_candidate_however_a_label_ranks_it(pages: TestClient) -> None:
+    answer = part(pages, "/page/ask", question=LOCK.replace("lock", "unlock"))
+    asked = {field["name"]: field["value"] for field in answer.all("input", data_asked="")}
+    shown_before = candidates(answer)
+    form = next(iter(shown_before.values())).one("form", class_="say")
+    labelled = part(pages, form["hx-post"], is_duplicate="false", **fields_of(form), **asked)
+    link = labelled.one("div", id="answer").one("a")
+    assert link["href"] == "#" + shown_before[link.text]["id"]
+    for label in pages.get("/labels").json()["labels"]:
+        pages.delete(f"/labels/{label['id']}", params={"by": label["by"]})
+
+
 def test_a_label_that_says_nothing_is_refused_and_nothing_is_saved(pages: TestClient) -> None:
     response = post(
         pages,
@@ -112,7 +124,6 @@ def test_a_label_that_says_nothing_is_refused_and_nothing_is_saved(pages: TestCl
         question=LOCK,
         other="One?",
         other_id="a",
-        place="c1",
         is_duplicate="yes",
     )
     assert response.status_code == 422
@@ -170,3 +181,14 @@ def test_one_text_under_several_ids_is_one_candidate(pages: TestClient) -> None:
     answer = part(pages, "/page/ask", question="How can I pay?", collection="copies")
     folds = texts(answer.all("summary"))
     assert any(fold.startswith("The same words under ") for fold in folds)
+
+
+def test_the_promise_is_that_of_the_collection_before_its_labels_support_it(
+    pages: TestClient,
+) -> None:
+    pages.put("/collections/wished", json={"target_precision": 0.95})
+    write(pages, "wished", a="How do I reset my password?")
+    answer = part(pages, "/page/ask", question="How can I reset my password?", collection="wished")
+    told = answer.one("div", class_="answer")
+    assert told["data-verdict"] == "duplicate"
+    assert "precision 0.95 or more; measured on other sites’ questions" in told.text

@@ -99,7 +99,7 @@ def test_a_label_is_given_and_undone_from_the_keyboard(seen: Watched) -> None:
     expect(page.locator("#found > input[name=question]")).to_have_value(ASKED)
     page.keyboard.press("Tab")
     page.keyboard.press("j")
-    first = page.locator("#c1")
+    first = page.locator("article.candidate").first
     expect(first).to_have_attribute("aria-current", "true")
     page.keyboard.press("s")
     expect(first.locator(".judgement .verdict")).to_have_text("duplicate")
@@ -117,12 +117,12 @@ def test_escape_leaves_the_field_before_it_clears_it(seen: Watched) -> None:
     seen.open("/")
     field = page.get_by_label("The question, as it was posted")
     field.fill(ASKED)
-    expect(page.locator("#c1")).to_be_visible()
+    expect(page.locator("article.candidate").first).to_be_visible()
     page.keyboard.press("Escape")
     expect(field).not_to_be_focused()
     expect(field).to_have_value(ASKED)
     page.keyboard.press("j")
-    expect(page.locator("#c1")).to_have_attribute("aria-current", "true")
+    expect(page.locator("article.candidate").first).to_have_attribute("aria-current", "true")
     page.keyboard.press("Escape")
     expect(field).to_have_value("")
     expect(field).to_be_focused()
@@ -132,12 +132,12 @@ def test_who_comes_back_finds_the_candidates_again(seen: Watched) -> None:
     page = seen.page
     seen.open("/")
     page.get_by_label("The question, as it was posted").fill(ASKED)
-    expect(page.locator("#c1")).to_be_visible()
+    expect(page.locator("article.candidate").first).to_be_visible()
     page.get_by_role("link", name="Questions", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Questions")
     page.go_back()
     expect(page.get_by_label("The question, as it was posted")).to_have_value(ASKED)
-    expect(page.locator("#c1")).to_be_visible()
+    expect(page.locator("article.candidate").first).to_be_visible()
     expect(page.locator("#asked-facts")).to_have_text("62 of 10,000 characters")
 
 
@@ -145,7 +145,7 @@ def test_two_questions_are_compared(seen: Watched) -> None:
     page = seen.page
     seen.open("/?id=support-065")
     page.get_by_text("Nothing near; the 10 nearest").click()
-    page.locator("#c1").get_by_role("link", name="Compare").click()
+    page.locator("article.candidate").first.get_by_role("link", name="Compare").click()
     expect(page.get_by_role("heading", name="Word by word")).to_be_visible()
     assert "a=support-065" in page.url
     page.get_by_role("button", name="Not the same").click()
@@ -165,8 +165,8 @@ def test_questions_that_are_typed_are_compared(seen: Watched) -> None:
     expect(page.locator("main")).to_contain_text("opposite: turn on → turn off")
     seen.open("/")
     page.locator("#question").fill(ASKED)
-    page.locator("#c1").get_by_role("link", name="Compare").or_(
-        page.locator("#c1").get_by_role("button", name="Compare")
+    page.locator("article.candidate").first.get_by_role("link", name="Compare").or_(
+        page.locator("article.candidate").first.get_by_role("button", name="Compare")
     ).first.click()
     expect(page.get_by_role("heading", name="Word by word")).to_be_visible()
 
@@ -181,9 +181,11 @@ def test_a_lost_connection_shows_and_recovers(seen: Watched) -> None:
     field.fill(ASKED + " Thanks")
     expect(page.get_by_role("alert")).to_contain_text("No connection")
     expect(field).to_have_value(ASKED + " Thanks")
-    page.locator("#c1").get_by_role("button", name="Same question").click()
-    expect(page.locator("#c1").get_by_role("alert")).to_contain_text("No connection")
-    expect(page.locator("#c1 [aria-pressed=true]")).to_have_count(0)
+    page.locator("article.candidate").first.get_by_role("button", name="Same question").click()
+    expect(page.locator("article.candidate").first.get_by_role("alert")).to_contain_text(
+        "No connection"
+    )
+    expect(page.locator("article.candidate").first.locator("[aria-pressed=true]")).to_have_count(0)
     page.context.set_offline(False)
     expect(page.get_by_role("alert").filter(has_text="No connection")).to_have_count(0)
     expect(page.locator("#answer .answer")).not_to_have_class("answer stale")
@@ -218,6 +220,15 @@ def test_questions_are_added_changed_and_deleted(seen: Watched) -> None:
     expect(page.locator("#done")).to_contain_text("Changed: new-1")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#done")).to_contain_text("Changed back")
+    row.get_by_role("button", name="Change new-1").click()
+    page.get_by_label("Text of new-1").fill("Is there a dim theme?")
+    more = {"questions": [{"id": "new-2", "text": "Is there a dark theme too?"}]}
+    httpx.post(f"{seen.address}/questions", json=more).raise_for_status()
+    page.evaluate("htmx.trigger(document.body, 'questions-changed')")  # an import has ended
+    expect(page.get_by_label("Text of new-1")).to_have_value("Is there a dim theme?")
+    page.get_by_role("button", name="Leave as it was").click()
+    expect(page.locator("tr[data-item]").filter(has_text="new-2")).to_be_visible()
+    httpx.delete(f"{seen.address}/questions/new-2")
     row.get_by_role("button", name="Delete new-1").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#done")).to_contain_text("Deleted: new-1")
@@ -300,7 +311,10 @@ def test_twenty_pairs_are_reviewed_from_the_keyboard(seen: Watched) -> None:
     assert sorted(pair.locator(".text").all_inner_texts()) == shown[-1]
     page.keyboard.press("Space")
     expect(progress).to_contain_text("1 skipped")
-    expect(page.locator("#just-said tr")).to_have_count(19)
+    expect(page.locator("#just-said tr")).to_have_count(20)
+    page.keyboard.press("u")
+    expect(progress).to_contain_text("0 skipped")
+    assert sorted(pair.locator(".text").all_inner_texts()) == shown[-1]
     expect(page.locator("#evidence")).to_contain_text("19 labels count", timeout=2000)
     seen.picture("review")
     with httpx.Client(base_url=seen.address) as client:

@@ -63,14 +63,38 @@ def test_a_pair_is_labelled_and_the_next_one_comes(client: TestClient) -> None:
     assert (other.status_code, other.text) == (204, "")
 
 
-def test_a_pair_is_skipped_for_good(client: TestClient) -> None:
+def test_a_pair_is_skipped_until_that_is_taken_back(client: TestClient) -> None:
     page = shown(client, "/page/review")
     skipped = pair_in(page)
     form = page.one("form", class_="answers")
     answer = part(client, "/page/review/skip", **fields_of(form))
     assert pair_in(answer) != skipped
     assert "1 skipped" in answer.one("div", id="progress").text
-    assert post(client, "/page/review/skip", offer="999999").status_code == 404
+    row = answer.one("tr", data_said="")
+    assert row.one("span", class_="verdict").text == "skipped"
+    assert skips(client) == 1
+    undo = row.one("button")
+    undone = part(client, undo["hx-post"], skipped="1", **json.loads(undo["hx-vals"]))
+    assert pair_in(undone) == skipped
+    assert "0 skipped" in undone.one("div", id="progress").text
+    assert skips(client) == 0
+    unknown = {"offer": "999999", "first": skipped[0], "second": skipped[1]}
+    for way in ("skip", "unskip"):
+        assert post(client, f"/page/review/{way}", **unknown).status_code == 404
+
+
+def skips(client: TestClient) -> int:
+    """How many offered pairs count as skipped."""
+    return int(client.get("/collections/default/evidence").json()["labels"]["skipped"])
+
+
+def test_nobody_takes_back_what_another_skipped(client: TestClient) -> None:
+    page = shown(client, "/page/review")
+    offer = fields_of(page.one("form", class_="answers"))["offer"]
+    body = {"by": "anna", "id": int(offer)}
+    assert client.post("/collections/default/review-queue/skip", json=body).is_success
+    undone = part(client, "/page/review/unskip", offer=offer)
+    assert undone.all("form", class_="answers") == []
 
 
 def test_a_word_with_a_note_keeps_the_note(client: TestClient) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from app.engine.reasons import label
 from app.engine.rulings import Ruling
-from app.web.templates import to_reader
+from app.web.templates import clock, to_reader
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ def test_who_reads_the_reason_of_their_own_label_is_you(
 ) -> None:
     ruling = Ruling(1, True, by, "2026-05-01T12:00:00+00:00", contradicted)
     assert to_reader(label(ruling).sentence, "anna") == told
+
+
+def test_a_time_says_that_it_is_in_utc() -> None:
+    assert clock("2020-11-12T09:30:00Z") == "12 November 2020, 09:30 UTC"
+    assert clock("2020-11-12T00:30:00+01:00").endswith("23:30 UTC")

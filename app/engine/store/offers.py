@@ -114,13 +114,18 @@ class Offers:
     def skip(self, collection_name: str, offer_id: int, by: str) -> Offer:
         """Note that a person could not tell; who skipped it first stands. Raises CollectionNotFound, OfferNotFound."""
         with self._database.writing() as connection:
-            key = self._collections.locked(connection, collection_name).key
-            found = self._mapper.any_of(connection, key, "id", [offer_id], ANY_OFFER)
-            row = next(self._mapper.sound(list(found)), None)
-            if row is None:
-                raise OfferNotFound(collection_name, offer_id)
+            row = self._locked(connection, collection_name, offer_id)
             if row["skipped_by"] is None:
                 row = {**row, "skipped_by": by, "skipped_at": now()}
+                self._mapper.rewrite(connection, row)
+            return _as_offer(row)
+
+    def unskip(self, collection_name: str, offer_id: int, by: str) -> Offer:
+        """Take a person's own skip back; that of another stands. Raises CollectionNotFound, OfferNotFound."""
+        with self._database.writing() as connection:
+            row = self._locked(connection, collection_name, offer_id)
+            if row["skipped_by"] == by:
+                row = {**row, "skipped_by": None, "skipped_at": None}
                 self._mapper.rewrite(connection, row)
             return _as_offer(row)
 
@@ -186,6 +191,15 @@ class Offers:
         with self._database.reading() as connection:
             rows = self._labels.any_of(connection, collection_key, "id", label_ids, ANY_LABEL)
             return [row["pair"] for row in self._labels.sound(rows)]
+
+    def _locked(self, connection: sa.Connection, collection_name: str, offer_id: int) -> Row:
+        """The row of an offer, in a collection that nobody else writes to meanwhile."""
+        key = self._collections.locked(connection, collection_name).key
+        found = self._mapper.any_of(connection, key, "id", [offer_id], ANY_OFFER)
+        row = next(self._mapper.sound(list(found)), None)
+        if row is None:
+            raise OfferNotFound(collection_name, offer_id)
+        return row
 
     def _of(
         self, connection: sa.Connection, collection_key: int, pairs: Sequence[bytes]

@@ -164,6 +164,23 @@
     opened.scrollIntoView({ block: "center" });
   });
 
+  // A list that changed meanwhile waits until the row that somebody writes in is closed: it would take the text away.
+
+  let isPutOff = false;
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const list = event.detail.elt;
+    if (list.id !== "questions" || !one("textarea", list)) return;
+    event.preventDefault();
+    isPutOff = true;
+  });
+
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!isPutOff || one("#questions textarea")) return;
+    isPutOff = false;
+    htmx.trigger(document.body, "questions-changed");
+  });
+
   // Done beside the pair, the focus goes back to it: the next key would press the same button again.
 
   document.addEventListener("htmx:afterSettle", (event) => {
