@@ -11,6 +11,7 @@ from app.engine.scorer import similarity
 from app.engine.served_models import logits_of
 from app.engine.text import TextPair
 from app.engine.verdicts import unread
+from app.errors import ModelFailing
 
 CHUNK = 16  # pairs or texts that wait for a model at once: other background work gets its turn
 
@@ -36,17 +37,17 @@ async def read_open(
 
 
 async def embed(release: LiveRelease, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """The unit vector (d,) of each text that has one."""
+    """The unit vector (d,) of each text that has one. Raises ModelFailing."""
     vectors: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(texts), CHUNK):
         chunk = texts[start : start + CHUNK]
         tokens = await asyncio.to_thread(release.models.encoder.tokenize, chunk)
         outcomes = await asyncio.wrap_future(release.models.embed(tokens, background=True))
-        vectors.update(
-            (text, outcome)
-            for text, outcome in zip(chunk, outcomes, strict=True)
-            if not isinstance(outcome, Exception)
-        )
+        for text, outcome in zip(chunk, outcomes, strict=True):
+            if isinstance(outcome, ModelFailing):
+                raise outcome
+            if not isinstance(outcome, Exception):
+                vectors[text] = outcome
     return vectors
 
 

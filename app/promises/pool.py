@@ -138,9 +138,9 @@ class Pool:
             return True
         if self._asked:
             some_asked = self._asked[:AT_ONCE]
-            self._asked = self._asked[AT_ONCE:]
             times_forgotten = self._times_forgotten
             await self._take_asked(some_asked)
+            self._asked = self._asked[AT_ONCE:]
             if self._times_forgotten != times_forgotten:
                 self._drop_asked()
             return True
