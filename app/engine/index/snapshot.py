@@ -101,7 +101,7 @@ class Snapshots:
                 raise Unusable(
                     f"it is at revision {pieces[-1].end}, newer than the store's {latest}"
                 )
-            index, base = self._open(collection_key, dimension, pieces)
+            index, base, tail = self._open(collection_key, dimension, pieces)
             ids = index.ids()
             if (expected := contents(index.revision, ids)) is None:
                 return None
@@ -111,7 +111,6 @@ class Snapshots:
             log.warning("the snapshot %s is set aside: %s", folder, error)
             _set_aside(folder)
             return None
-        tail = abs(len(ids) - base)
         self._saved[collection_key] = _Saved(index.revision, ids, base, tail)
         return index
 
@@ -224,8 +223,8 @@ class Snapshots:
 
     def _open(
         self, collection_key: int, dimension: int, pieces: Sequence[Piece]
-    ) -> tuple[Index, int]:
-        """The index that the pieces make, and how many entries its base brought."""
+    ) -> tuple[Index, int, int]:
+        """The index that the pieces make, and how many entries its base and the others brought or removed."""
         for piece in pieces:
             manifest = _manifest(piece)
             expected = (self._release_digest, collection_key, dimension)
@@ -234,14 +233,16 @@ class Snapshots:
             for name, digest in manifest["files"].items():
                 if sha256(piece.path / name) != digest:
                     raise Unusable(f"{piece.path / name} does not match its digest")
-        base, *tail = pieces
+        base, *others = pieces
         index = Index(dimension, body=_read_base(base, dimension), revision=base.end)
         size = len(index)
-        for piece in tail:
+        tail = 0
+        for piece in others:
             with np.load(piece.path / "entries.npz") as entries:
-                vectors = entries["vectors"].astype(np.float32)
-                index.apply(piece.end, entries["ids"], vectors, entries["removed"])
-        return index, size
+                ids, removed = entries["ids"], entries["removed"]
+                index.apply(piece.end, ids, entries["vectors"].astype(np.float32), removed)
+            tail += len(ids) + len(removed)
+        return index, size, tail
 
     def _publish(
         self,

@@ -83,6 +83,25 @@ def test_a_long_tail_becomes_a_new_base(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 OTHER = "b" * 64
+def test_a_long_tail_of_replaced_questions_becomes_a_new_base_over_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_module, "MIN_TAIL", 15)
+    index, _ = filled(100)
+    Snapshots(tmp_path, RELEASE).save(KEY, index, contents_of(index))
+    for end in (105, 110, 115):
+        restarted = Snapshots(tmp_path, RELEASE)
+        loaded = restarted.load(KEY, DIMENSION, end, contents_of(index))
+        assert loaded is not None
+        index = loaded
+        replaced = range(end - 104, end - 99)
+        index.apply(end, range(end - 4, end + 1), unit_vectors(5, seed=end), replaced)
+        restarted.save(KEY, index, contents_of(index))
+    names = {path.name for path in (tmp_path / RELEASE[:16] / str(KEY)).iterdir()}
+    assert names == {"0-110", "110-115"}
+    assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 115, contents_of(index)), index)
+
+
 
 
 def taken(folder: Path, index: Index, same_vectors: str | None = RELEASE) -> Index | None:
