@@ -16,6 +16,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -372,4 +373,5 @@ def _set_aside(folder: Path) -> None:
     """Move a snapshot out of the way, in place of what was set aside before."""
     aside = folder.with_name(folder.name + SET_ASIDE)
     shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
+    with suppress(FileNotFoundError):  # its collection was deleted meanwhile
+        folder.rename(aside)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.engine import files as files_module
+from app.engine.files import sha256
 from app.engine.index import snapshot as snapshot_module
 from app.engine.index.faiss_index import Index
 from app.engine.index.snapshot import ContentsOf, Snapshots
@@ -82,7 +83,6 @@ def test_a_long_tail_becomes_a_new_base(tmp_path: Path, monkeypatch: pytest.Monk
     assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 120, contents_of(index)), index)
 
 
-OTHER = "b" * 64
 def test_a_long_tail_of_replaced_questions_becomes_a_new_base_over_restarts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +102,7 @@ def test_a_long_tail_of_replaced_questions_becomes_a_new_base_over_restarts(
     assert_alike(Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 115, contents_of(index)), index)
 
 
+OTHER = "b" * 64
 
 
 def taken(folder: Path, index: Index, same_vectors: str | None = RELEASE) -> Index | None:
@@ -251,6 +252,21 @@ def test_nothing_of_a_deleted_collection_stays_set_aside(tmp_path: Path) -> None
     assert (snapshots.collection_keys(), snapshots.collection_keys(of_all=False)) == ({KEY}, set())
     snapshots.remove(KEY)
     assert not aside.exists()
+
+
+def test_a_snapshot_that_goes_while_it_is_read_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the collection is deleted while another release begins with it."""
+    index, folder = saved_index(tmp_path)
+
+    def removed_meanwhile(file: Path) -> str:
+        Snapshots(tmp_path, OTHER).remove(KEY)
+        return sha256(file)
+
+    monkeypatch.setattr(snapshot_module, "sha256", removed_meanwhile)
+    assert Snapshots(tmp_path, RELEASE).load(KEY, DIMENSION, 210, contents_of(index)) is None
+    assert not folder.exists()
 
 
 def saved_index(folder: Path, exact_limit: int = 5000) -> tuple[Index, Path]:
