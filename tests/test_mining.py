@@ -1,6 +1,7 @@
 """All duplicate pairs of a set of questions: which, what is said of them, and a run that was killed."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,30 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(
     mine(watched, models, out, Wanted(similarity=0.5), lambda *_: None, resume=True)
     assert out.read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
     assert embedded == list(range(0, len(TEXTS), 4))  # each once
+
+
+@pytest.mark.parametrize("left", ["nothing", "half", "no vectors"])
+def test_a_run_whose_files_were_moved_or_shortened_writes_them_anew(
+    left: str, tmp_path: Path, source: Source, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "SCORED_AT_ONCE", 4)
+    whole = mined(tmp_path / "whole.ndjson", source, models, Wanted(similarity=0.5))
+    out = tmp_path / "pairs.ndjson"
+    until = "searching" if left == "no vectors" else "judging"
+
+    def die(reached: str, done: int, total: int) -> None:
+        if reached == until and done >= total / 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        mine(source, models, out, Wanted(similarity=0.5), die)
+    if left == "no vectors":
+        (tmp_path / "pairs.ndjson.mining" / "vectors.f32").unlink()
+    elif left == "half":
+        os.truncate(out, out.stat().st_size // 2)
+    else:
+        out.unlink()
+    assert mined(out, source, models, Wanted(similarity=0.5), resume=True) == whole
 
 
 def test_what_exists_is_replaced_on_request_only(

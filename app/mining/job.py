@@ -176,9 +176,10 @@ class _Job:
         note = self._work / "embedded.json"
         count = len(self._source.ids)
         dimension = self._models.dimension
-        done = min(_read(note) or 0, count)
+        size = count * dimension * np.dtype(np.float32).itemsize
+        done = min(_read(note) or 0, count) if _size(file) == size else 0
         with file.open("r+b" if file.exists() else "w+b") as opened:
-            opened.truncate(count * dimension * np.dtype(np.float32).itemsize)
+            opened.truncate(size)
         vectors = np.memmap(file, np.float32, "r+", shape=(count, dimension))
         for start in range(done, count, EMBEDDED_AT_ONCE):
             self._advance("embedding", start, count)
@@ -214,12 +215,14 @@ class _Job:
     def write(self, lines: Path, pairs: Pairs) -> int:
         """Judge the pairs and append those that are wanted; returns how many there are.
 
-        Lines that an earlier run wrote past its last note are cut off.
+        Lines that an earlier run wrote past its last note are cut off. Where lines are gone, all are written anew.
         """
         note = self._work / "written.json"
         first, second, similarities = pairs
         total = len(first)
-        noted = _read(note) or {"judged": 0, "bytes": 0, "pairs": 0}
+        noted = _read(note)
+        if noted is None or _size(lines) < noted["bytes"]:
+            noted = {"judged": 0, "bytes": 0, "pairs": 0}
         count = int(noted["pairs"])
         with lines.open("r+b" if lines.exists() else "w+b") as file:
             file.truncate(noted["bytes"])
@@ -387,6 +390,10 @@ def _read(file: Path) -> Any:
         return json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _note(file: Path, content: object) -> None:
