@@ -10,7 +10,7 @@ notes nothing in the store.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,6 +247,8 @@ class LiveRelease:
         index = self.indexes[collection_key]
         with index.catching_up:
             index.open()
+            with suppress(OSError):  # a full disk, on which a shadow can't save and purge either
+                index.reserve()
             since = index.revision
             chunk = self._embed_changes(collection_key, since)
             while chunk:
@@ -310,7 +312,7 @@ class LiveRelease:
     # As a shadow
 
     def follow(self, collection_key: int) -> int:
-        """Catch up beside the live release, which may purge nothing that this one has yet to learn of.
+        """Catch up beside the live release; neither purges what the other has yet to learn of.
 
         Raises ModelFailing like `catch_up`; OSError when the disk is full.
         """

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,31 @@ def test_superseded_versions_are_purged_once_no_snapshot_needs_them(open_live: O
     assert store.questions.read(1, [1, 2, 3]).keys() == {2, 3}
     live.close()
     store.close()
+
+
+def test_a_shadow_purges_nothing_that_the_live_release_has_yet_to_learn_of(
+    open_live: Open, tmp_path: Path, tiny_release: Release, encoder: CountingEncoder
+) -> None:
+    store, live = open_live()
+    shadow = LiveRelease(
+        replace(tiny_release, digest="b" * 64),
+        encoder,  # type: ignore[arg-type]
+        None,
+        store,
+        ServingOptions(tmp_path / "snapshots", "0.90", max_waiting_texts=10),
+        is_shadow=True,
+    )
+    write(store, 2)
+    live.catch_up(1)  # and saves nothing yet
+    store.questions.upsert(DEFAULT_COLLECTION, [("q0", "changed")])
+    shadow.follow(1)
+    shadow.indexes.save()
+    live.catch_up(1)
+    assert live.index(1).ids().tolist() == [2, 3]
+    live.indexes.save()
+    assert store.questions.read(1, [1, 2, 3]).keys() == {2, 3}
+    for opened in (live, shadow, store):
+        opened.close()
 
 
 def test_a_deleted_collection_is_forgotten_with_its_snapshots(
