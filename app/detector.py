@@ -102,7 +102,7 @@ class Detector:
         self._threads = Threads()
         self._importing = asyncio.Semaphore(IMPORTS_AT_ONCE)
         self.following = Following(store, live, self._threads.embedding)
-        self.on_labels: Callable[[str, Sequence[int]], None] | None = None  # told of changed labels
+        self.on_labels: Callable[[str, Sequence[int]], None] = lambda *_: None  # is told of changes
 
     @property
     def live(self) -> LiveRelease:
@@ -117,6 +117,7 @@ class Detector:
             async with background_tasks(upkeep), self.following.running(RETRY_SECONDS):
                 yield
         finally:
+            self.live.indexes.end_upkeep()
             self.live.models.close()
             self._threads.shutdown()
             self.live.close()
@@ -222,7 +223,7 @@ class Detector:
         """
         with self._admitted_write():
             labelled = await self._write(self.store.labels.write, collection, labels)
-            self._tell(collection, [given.id for given in labelled.labels])
+            self.on_labels(collection, [given.id for given in labelled.labels])
             return labelled
 
     async def undo_label(
@@ -235,7 +236,7 @@ class Detector:
         with self._admitted_write():
             undo = self.store.labels.undo
             label = await self._write(undo, collection, label_id, by, own_only=own_only)
-            self._tell(collection, [label.id])
+            self.on_labels(collection, [label.id])
             return label
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -304,10 +305,6 @@ class Detector:
             yield
         finally:
             self._waiting_writes -= 1
-
-    def _tell(self, collection: str, label_ids: Sequence[int]) -> None:
-        if self.on_labels:
-            self.on_labels(collection, label_ids)
 
     async def _change(self, change: Awaitable[Written]) -> Written:
         """Commit a change and wait until the index shows it."""

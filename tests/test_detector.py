@@ -16,10 +16,13 @@ from starlette.testclient import TestClient
 from app.detector import EMBEDDING_THREADS, IMPORTS_AT_ONCE, READING_THREADS, Detector
 from app.engine.asked import Asked
 from app.engine.findings import Candidate
+from app.engine.index import faiss_index
+from app.engine.index.faiss_index import Body, Index
 from app.engine.live_release import LiveRelease
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.search import Search
+from app.engine.served_models import ServedModels
 from app.engine.store import NewLabel, Written
 from app.engine.store.questions import Questions
 from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
@@ -362,6 +365,35 @@ async def test_nobody_waits_for_the_imports_of_others(detector: Detector, model:
 async def _are_waiting(detector: Detector, count: int) -> bool:
     """Whether so many texts of imports wait behind the one that the model is at."""
     return len(detector.live.models.batcher._background) == count
+
+
+async def test_the_end_waits_for_no_index_that_is_being_rebuilt(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "EXACT_LIMIT", 10)
+    monkeypatch.setattr(faiss_index, "COPY_CHUNK", 2)
+    copy, close = Index._copy, ServedModels.close
+    copied = list[int]()
+    is_copying, is_ending = threading.Event(), threading.Event()
+
+    def slowly(index: Index, new: Body, limit: int) -> int:
+        copied.append(limit)
+        is_copying.set()
+        assert is_ending.wait(PATIENCE_SECONDS)
+        return copy(index, new, limit)
+
+    def end(models: ServedModels) -> None:
+        is_ending.set()
+        close(models)
+
+    monkeypatch.setattr(Index, "_copy", slowly)
+    monkeypatch.setattr(ServedModels, "close", end)
+    app = create_app(settings.model_copy(update={"database_url": None}))
+    async with app.router.lifespan_context(app):
+        texts = [(str(number), text) for number, text in enumerate(_texts(20))]
+        await app.state.detector.add(COLLECTION, texts)
+        assert await asyncio.to_thread(is_copying.wait, PATIENCE_SECONDS)
+    assert copied == [2]
 
 
 async def test_nothing_waits_while_a_deletion_does(

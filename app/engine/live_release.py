@@ -176,6 +176,7 @@ class LiveRelease:
 
     def close(self) -> None:
         """Finish the batch in progress, refuse the items that wait, save the indexes, and let go of them."""
+        self.indexes.end_upkeep()
         self.models.close()
         self.indexes.save_when_due(after=1)
         self.indexes.clear()

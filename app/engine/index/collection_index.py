@@ -120,6 +120,9 @@ class CollectionIndexes(Protocol):
     def upkeep(self) -> None:
         """Look after the indexes that have changed and have caught up; from a thread of its own."""
 
+    def end_upkeep(self) -> None:
+        """Leave off what `upkeep` is at, and begin no more of it."""
+
     def save(self) -> None:
         """Bring every index's latest changes to disk. Raises OSError or StorageFull when there is no room."""
 

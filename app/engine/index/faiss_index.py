@@ -5,7 +5,7 @@ copies those into a fresh body when too many have died, or when the size asks fo
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import faiss
@@ -257,15 +257,17 @@ class Index:
             positions = positions[body.live[positions]]
             return dict(zip(body.ids[positions].tolist(), body.reconstruct(positions), strict=True))
 
-    def rebuild(self) -> None:
+    def rebuild(self, is_ending: Callable[[], bool] = lambda: False) -> None:
         """Copy the living entries into a fresh body of the kind their number asks for, and use that.
 
-        Searches and changes go on meanwhile; what they change is brought over before the bodies are exchanged.
+        Searches and changes go on meanwhile; what they change is brought over before the bodies are exchanged. Once
+        `is_ending` says so, the fresh body is left, and the old one stays.
         """
         with self._rebuilding, one_thread():
             new = Body.empty(self._dimension, graph=len(self) > self._exact_limit)
             while self._copy(new, COPY_CHUNK) == COPY_CHUNK:
-                pass
+                if is_ending():
+                    return
             with self._changing:
                 while self._copy(new, ADD_CHUNK):
                     pass

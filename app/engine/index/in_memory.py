@@ -37,16 +37,19 @@ class IndexInMemory:
         store: Store,
         snapshots: Snapshots,
         tally: Tally,
+        ending: threading.Event,
         *,
         empty_at: int | None = None,
     ) -> None:
-        """`empty_at` is the revision at which the collection is known to hold nothing; None: `open` finds out."""
+        """`ending` ends its upkeep. `empty_at` is the revision at which the collection is known to hold nothing; None:
+        `open` finds out."""
         self.key = collection_key
         self._dimension = dimension
         self._store = store
         self._snapshots = snapshots
         self._contents = partial(store.revisions.contents, collection_key)
         self._tally = tally
+        self._ending = ending
         self._index = Index(dimension, revision=empty_at or 0)
         self._begun_at = empty_at or 0  # nothing up to there has to be embedded again
         self._is_opened = self._is_ready = empty_at is not None
@@ -127,7 +130,7 @@ class IndexInMemory:
         if index.wants_rebuild:
             level = logging.INFO if len(index) >= TELL_FROM else logging.DEBUG
             log.log(level, "rebuilding the index of collection %d", self.key)
-            index.rebuild()
+            index.rebuild(self._ending.is_set)
         if index.revision - self._checked_at > len(index) * CHECK_AFTER_SHARE:
             self._checked_at = index.revision
             self._recall = index.recall(CHECK_K, CHECK_SAMPLE)
@@ -187,6 +190,7 @@ class IndexesInMemory:
             int, int
         ] = {}  # collections with nothing in them, and since which revision
         self._tally = Tally()
+        self._ending = threading.Event()  # set once nobody looks after them any more
         self._lock = threading.Lock()
         self._save_after = SAVE_AFTER
 
@@ -200,6 +204,7 @@ class IndexesInMemory:
                     self._store,
                     self._snapshots,
                     self._tally,
+                    self._ending,
                     empty_at=self._empty.pop(collection_key, None),
                 )
                 self._tally.begin(collection_key, index.state)
@@ -292,13 +297,17 @@ class IndexesInMemory:
         """Look after the indexes that have changed and have caught up; from a thread of its own."""
         self._snapshots.keep_in_use()
         changed = self._tally.take_changed()
-        while changed:
+        while changed and not self._ending.is_set():
             key = changed.pop()
             try:
                 self._look_after(key)
             except BaseException:
                 self._tally.changed(key, *changed)
                 raise
+
+    def end_upkeep(self) -> None:
+        """Leave off what `upkeep` is at, and begin no more of it."""
+        self._ending.set()
 
     def save(self) -> None:
         """Bring every index's latest changes to disk. Raises OSError or StorageFull when there is no room.

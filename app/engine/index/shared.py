@@ -174,6 +174,7 @@ class SharedIndexes:
         self._behind: dict[int, int] = {}  # at the last look, by collection: its index's revision
         self._checked_at: dict[int, int] = {}
         self._purge_after = PURGE_AFTER
+        self._is_ending = False
 
     def __getitem__(self, collection_key: int) -> SharedIndex:
         """The collection's index, however far it is."""
@@ -260,6 +261,12 @@ class SharedIndexes:
         finally:
             self._known.changed(changed)
 
+    def end_upkeep(self) -> None:
+        """Leave off what `upkeep` is at, and begin no more of it. A graph that is half built is dropped before the next
+        one is built, by whichever replica."""
+        self._is_ending = True
+        self._table.end_building()
+
     def save(self) -> None:
         """Have the store forget what no index needs any more: vectors are on disk already.
 
@@ -321,6 +328,8 @@ class SharedIndexes:
     def _look_after(self, collection_keys: set[int]) -> None:
         graphs = self._table.graphs()
         for key in sorted(collection_keys):
+            if self._is_ending:
+                return
             state = self._known.state(key)
             has_graph = key in graphs
             is_broken = has_graph and not graphs[key]  # as nobody else builds one now

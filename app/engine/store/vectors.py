@@ -101,6 +101,7 @@ class VectorTable:
         self._engine = driver.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._of = {"of": vectors_of}
         self._dimension = dimension
+        self._building: Any = None  # the driver's connection on which a graph is built
 
     # How far it is
 
@@ -272,13 +273,22 @@ class VectorTable:
             connection.detach()  # from the pool: with these settings nothing else may work
             for setting in (f"maintenance_work_mem = {memory}", *BUILDING):
                 connection.exec_driver_sql(f"SET {setting}")
-            connection.exec_driver_sql(
-                f"CREATE INDEX CONCURRENTLY {self.name}_{collection_key} ON {self.name}"
-                f" USING hnsw (vector halfvec_ip_ops) WITH ({GRAPH})"
-                f" WHERE collection_key = {collection_key}"
-            )
+            self._building = connection.connection.dbapi_connection
+            try:
+                connection.exec_driver_sql(
+                    f"CREATE INDEX CONCURRENTLY {self.name}_{collection_key} ON {self.name}"
+                    f" USING hnsw (vector halfvec_ip_ops) WITH ({GRAPH})"
+                    f" WHERE collection_key = {collection_key}"
+                )
+            finally:
+                self._building = None
             # Or searches may pass it by, and read every row of the questions, until PostgreSQL next vacuums them.
             connection.exec_driver_sql(f"ANALYZE {self.name}, questions")
+
+    def end_building(self) -> None:
+        """Have `build_graph`, in another thread, raise DatabaseUnavailable, if a graph is being built."""
+        if building := self._building:
+            building.cancel()
 
     def drop_graph(self, collection_key: int) -> None:
         """Let searches look at every vector of a collection again."""

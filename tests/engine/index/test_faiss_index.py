@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.engine.index.faiss_index import Body, Index
+from app.engine.index.faiss_index import COPY_CHUNK, Body, Index
 from app.engine.index.hit import Hit
 
 DIMENSION = 16
@@ -316,6 +316,23 @@ def test_changes_searches_and_rebuilds_go_on_side_by_side() -> None:
         thread.join()
     assert wrong == []
     assert index.ids().tolist() == list(range(2001, 2501))
+
+
+def test_a_rebuild_that_is_to_end_leaves_the_index_as_it_was() -> None:
+    index, vectors = filled(3 * COPY_CHUNK, exact_limit=1000)
+    copied = list[int]()
+
+    def is_ending() -> bool:
+        copied.append(COPY_CHUNK)
+        return len(copied) == 2
+
+    index.rebuild(is_ending)
+    assert len(copied) == 2
+    assert index.wants_rebuild
+    (hits,) = index.search(vectors[:1], 1)[1]
+    assert ids_of(hits) == [1]
+    index.rebuild()
+    assert not index.wants_rebuild
 
 
 @pytest.mark.parametrize("exact_limit", [5000, 100])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from app.engine.index.shared import SharedIndexes
 from app.engine.index.snapshot import vectors_of
 from app.engine.store import Store, vector_tables, vectors
 from app.engine.store.replicas import LEASE_SECONDS
-from app.errors import NotReady
+from app.engine.store.vectors import name_of
+from app.errors import DatabaseUnavailable, NotReady
 from tests.engine.index.test_collection_index import (
     DIGEST,
     DIMENSION,
@@ -25,7 +27,7 @@ from tests.engine.index.test_collection_index import (
     PREFER_GRAPHS,
     unit_vectors,
 )
-from tests.serving import wait_until
+from tests.serving import PATIENCE_SECONDS, wait_until
 
 Open = Callable[..., SharedIndexes]
 
@@ -260,6 +262,25 @@ def test_graph_that_nobody_finished_is_built_anew(store: Store, replica: Open) -
     execute(store, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{name}'::regclass")
     replica().upkeep()
     assert graphs(store) == {name: True}
+
+
+@pytest.mark.usefixtures("graphs_from_20")
+def test_graph_that_is_being_built_is_left_off_at_the_end(store: Store, replica: Open) -> None:
+    one = replica()
+    write(store, one, 30)
+    table = name_of(vectors_of(DIGEST, "float32"))
+    engine = store.database.driver.engine
+    with engine.begin() as writer, ThreadPoolExecutor(1) as thread:
+        writer.exec_driver_sql(f"DELETE FROM {table} WHERE false")  # it is waited for
+        upkeep = thread.submit(one.upkeep)
+        wait_until(lambda: list(graphs(store).values()) == [False])
+        one.end_upkeep()
+        with pytest.raises(DatabaseUnavailable):
+            upkeep.result(PATIENCE_SECONDS)
+    one.upkeep()
+    assert list(graphs(store).values()) == [False]
+    replica().upkeep()
+    assert list(graphs(store).values()) == [True]
 
 
 @pytest.mark.usefixtures("graphs_from_20")
