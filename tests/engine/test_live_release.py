@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from app.engine import live_release as live_release_module
 from app.engine.coroutines import run
 from app.engine.index import in_memory as in_memory_module
-from app.engine.index.snapshot import Snapshots, remove_snapshots
+from app.engine.index.faiss_index import Index
+from app.engine.index.snapshot import ContentsOf, Snapshots, remove_snapshots
 from app.engine.live_release import LiveRelease, ServingOptions
 from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
@@ -111,6 +112,29 @@ def test_a_restart_after_a_crash_embeds_what_was_not_saved_alone(
     assert (
         encoder.embedded == 330 - 320
     )  # saved at 110, 210 and 320, the ends of the chunks that made it due
+    live.close()
+    store.close()
+
+
+def test_a_save_is_due_after_more_changes_where_there_is_more(
+    open_live: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each save looks at all questions: after a fixed number, an import would grow with the square of its size."""
+    monkeypatch.setattr(in_memory_module, "SAVE_AFTER", 5)
+    monkeypatch.setattr(in_memory_module, "SAVE_AFTER_SHARE", 0.2)
+    monkeypatch.setattr(live_release_module, "CATCH_UP_CHUNK", 5)
+    saved_at = list[int]()
+    save = Snapshots.save
+
+    def noted(snapshots: Snapshots, key: int, index: Index, contents: ContentsOf) -> int:
+        saved_at.append(len(index))
+        return save(snapshots, key, index, contents)
+
+    monkeypatch.setattr(Snapshots, "save", noted)
+    store, live = open_live()
+    write(store, 150)
+    live.catch_up(1)
+    assert saved_at == [5, 10, 15, 20, 25, 35, 45, 60, 75, 95, 120, 150]
     live.close()
     store.close()
 

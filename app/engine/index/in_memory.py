@@ -19,6 +19,7 @@ from app.engine.store.along import Embed
 from app.errors import NotReady, ServiceError
 
 SAVE_AFTER = 3584  # changes over all collections, not on disk yet: a restart would embed them again
+SAVE_AFTER_SHARE = 0.01  # of all questions, if that is more: each save looks at every one
 CHECK_AFTER_SHARE = 0.1  # of an index changed since its recall was last checked
 CHECK_SAMPLE = 50
 CHECK_K = 10
@@ -327,7 +328,8 @@ class IndexesInMemory:
 
     def save_when_due(self, after: int | None = None) -> None:
         """Save once enough has changed. A failure is no failure of the write that made it due: that is durable."""
-        if self._tally.unsaved < (after or self._save_after):
+        by_size = int(self._tally.totals.questions * SAVE_AFTER_SHARE)
+        if self._tally.unsaved < (after or max(self._save_after, by_size)):
             return
         try:
             self.save()
