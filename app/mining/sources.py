@@ -94,11 +94,19 @@ def _collection(name: str, store: Store, live: LiveRelease) -> Source:
             revisions.append(question.revision)
         by_text.setdefault(question.text, []).append(question.id)
 
+    texts = list(by_text)
+
     def vectors(start: int, end: int) -> NDArray[np.float32]:
-        by_revision = index.vectors(revisions[start:end])
-        return np.stack([by_revision[revision] for revision in revisions[start:end]])
+        """What the index lacks was written, replaced or deleted since: replicas go on meanwhile."""
+        indexed = index.vectors(revisions[start:end])
+        found = [indexed.get(revision) for revision in revisions[start:end]]
+        lacking = [
+            text for text, vector in zip(texts[start:end], found, strict=True) if vector is None
+        ]
+        embedded = iter(live.models.encoder.encode(lacking))
+        return np.stack([next(embedded) if vector is None else vector for vector in found])
 
     def ruled(pairs: Sequence[WordedPair]) -> Mapping[TextPair, Ruling]:
         return rulings_of_pairs(pairs, store.labels.of(key, pairs))
 
-    return Source(list(by_text.values()), list(by_text), vectors, ruled)
+    return Source(list(by_text.values()), texts, vectors, ruled)

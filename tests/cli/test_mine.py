@@ -2,11 +2,15 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from app.engine.index.in_memory import IndexInMemory
 from app.errors import CommandError
 from tests.cli.commands import Sameask, assert_one_line, label_file, question_file
 
@@ -37,6 +41,31 @@ def test_a_collection_and_a_file_are_mined_to_the_same_pairs(
     assert pairs["of_file"].keys() == pairs["of_collection"].keys() >= {("a", "b"), ("c", "d")}
     assert {p["a", "b"]["verdict"] for p in pairs.values()} == {"duplicate"}
     assert pairs["of_collection"]["c", "d"]["verdict"] == "duplicate"  # a label says so
+
+
+def test_questions_that_others_write_meanwhile_are_mined_too(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["Can I cancel my order?", "Can I cancel an order?", "Who pays?", "Who may pay?"]
+    file = question_file(tmp_path, rows=list(zip("abcd", texts, strict=True)))
+    assert sameask("import", file).code == 0
+    mine = ("mine", "-c", "default", "--similarity", 0.2, "--out")
+    assert sameask(*mine, "whole.ndjson").code == 0
+    vectors = IndexInMemory.vectors
+
+    def lacking(index: IndexInMemory, revisions: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        found = vectors(index, revisions)
+        return {revision: found[revision] for revision in revisions if revision not in (2, 3)}
+
+    monkeypatch.setattr(IndexInMemory, "vectors", lacking)
+    assert sameask(*mine, "pairs.ndjson").code == 0
+    whole, pairs = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("whole.ndjson", "pairs.ndjson")
+    )
+    assert len(pairs) == 6
+    assert [(p["id1"], p["id2"]) for p in pairs] == [(p["id1"], p["id2"]) for p in whole]
+    assert [p["similarity"] for p in pairs] == pytest.approx([p["similarity"] for p in whole])
 
 
 def test_mining_is_refused_for_what_it_can_not_do(sameask: Sameask, tmp_path: Path) -> None:
