@@ -22,7 +22,7 @@ from app.engine.pair_scores import Score, Scores
 from app.engine.query import Bounds, Query, Verify
 from app.engine.store import Collection, Label, Labelled, NewLabel, Store, Written
 from app.engine.stored_pairs import labels_on, unlabelled_pairs
-from app.errors import Overloaded
+from app.errors import NotReady, Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -275,9 +275,8 @@ class Detector:
         live = self.live
         stored = await self.read(self.store.collections.totals)
         indexed = await self.read(live.indexes.look)
-        ready = min(
-            indexed.ready, stored.collections
-        )  # one that is deleted is forgotten a little later
+        # One that is deleted is forgotten a little later.
+        ready = min(indexed.ready, stored.collections)
         failure = live.models.failure
         return Readiness(
             ready=failure is None and ready == stored.collections,
@@ -320,12 +319,15 @@ class Detector:
         """Wait until the indexes show a change that is committed, whether or not the writer still waits.
 
         Where the server ends meanwhile it is acknowledged all the same: a later one answers nothing before it shows it.
+        But other servers over the same store answer already: then it raises NotReady.
         """
         if is_cancelled():
             self.following.put_off(collection_key)
-            return
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(self.following.show(collection_key, revision))
+        else:
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(self.following.show(collection_key, revision))
+        if self.store.is_shared and is_cancelled():
+            raise NotReady("it is written, but other servers may not find it yet: this one ends")
 
     async def _look_after(self) -> None:
         with self.live.in_use() as live:

@@ -23,9 +23,9 @@ from app.engine.models.encoder import Encoder
 from app.engine.models.tokens import Tokens
 from app.engine.search import Search
 from app.engine.served_models import ServedModels
-from app.engine.store import NewLabel, Written
+from app.engine.store import NewLabel, Store, Written
 from app.engine.store.questions import Questions
-from app.errors import InvalidRequest, ModelFailing, QuestionNotFound, Unembeddable
+from app.errors import InvalidRequest, ModelFailing, NotReady, QuestionNotFound, Unembeddable
 from app.main import create_app
 from app.settings import Settings
 from tests.backend import WITHIN
@@ -318,6 +318,43 @@ async def _is_found(detector: Detector, *ids: str) -> bool:
 async def test_a_write_whose_writer_leaves_is_found_all_the_same(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Store, "is_shared", False)
+    writing = await _cancelled_before_its_end(detector, monkeypatch)
+    assert (await writing).added == 1  # it is committed: whoever hears of it hears that
+    assert await _is_at_revision(detector, 1)
+    await _eventually(lambda: _is_found(detector, "a"))
+
+
+async def test_where_others_answer_a_write_that_was_not_shown_is_not_acknowledged(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "is_shared", True)
+    writing = await _cancelled_before_its_end(detector, monkeypatch)
+    with pytest.raises(NotReady, match="it is written, but"):
+        await writing
+    await _eventually(lambda: _is_found(detector, "a"))
+    show = detector.following.show
+    is_showing, may_show = asyncio.Event(), asyncio.Event()
+
+    async def slowly(collection_key: int, revision: int) -> None:
+        is_showing.set()
+        await may_show.wait()
+        await show(collection_key, revision)
+
+    monkeypatch.setattr(detector.following, "show", slowly)
+    writing = asyncio.create_task(detector.add(COLLECTION, [("b", "Two?")]))
+    await is_showing.wait()
+    writing.cancel()
+    with pytest.raises(NotReady, match="it is written, but"):
+        await writing
+    may_show.set()
+    await _eventually(lambda: _is_found(detector, "b"))
+
+
+async def _cancelled_before_its_end(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> "asyncio.Task[Written]":
+    """The write of question a, cancelled before it is committed."""
     begun, go_on, upsert = threading.Event(), threading.Event(), Questions.upsert
 
     def slow_upsert(*arguments: Any) -> Written:
@@ -330,9 +367,7 @@ async def test_a_write_whose_writer_leaves_is_found_all_the_same(
     await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
     writing.cancel()
     go_on.set()
-    assert (await writing).added == 1  # it is committed: whoever hears of it hears that
-    assert await _is_at_revision(detector, 1)
-    await _eventually(lambda: _is_found(detector, "a"))
+    return writing
 
 
 async def _is_at_revision(detector: Detector, revision: int) -> bool:
