@@ -234,6 +234,8 @@ class Imports:
         except Exception as error:
             one.fail("this is a fault of the service; its log says more")
             log_failure("an import failed", error)
+        finally:
+            one.tally.forget_texts()
 
     async def _check(self, one: Import) -> None:
         key = (await self._detector.read(self._detector.store.collections.get, one.collection)).key

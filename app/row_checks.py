@@ -96,6 +96,10 @@ class Tally:
             self.identical += of_words in self._texts
             self._texts.add(of_words)
 
+    def forget_texts(self) -> None:
+        """Look for none of them again: every row was counted. Of a large file they take a gigabyte."""
+        self._texts = set()
+
     @property
     def bad_words(self) -> str:
         """How many rows are bad, in words, and how many lines they take where those are more."""

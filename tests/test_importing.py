@@ -1,7 +1,9 @@
 """Imports from the pages: pieces in, checked rows, questions out."""
 
+import asyncio
 import errno
 import gzip
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,14 +14,24 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import importing
+from app.detector import Detector
 from app.engine.store import Written
-from app.errors import ImportBusy, ImportNotFound, StorageFull, UnreadableFile
+from app.errors import ImportBusy, ImportNotFound, ModelFailing, StorageFull, UnreadableFile
 from app.file_preview import Preview
 from app.importing import MAX_IMPORTS, Import, Imports
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
-from tests.serving import Model, app_of, ask, detector_of, wait_until, watched_model, write
+from tests.serving import (
+    PATIENCE_SECONDS,
+    Model,
+    app_of,
+    ask,
+    detector_of,
+    wait_until,
+    watched_model,
+    write,
+)
 from tests.web.browsing import HTMX
 from tests.web.markup import parsed
 
@@ -109,6 +121,34 @@ def test_every_row_is_checked_before_any_is_written(client: TestClient) -> None:
         "5,id stands on line 2 already,t-a,Four?,",
     ]
     assert client.get("/questions/t-a").status_code == 404
+
+
+def test_of_a_checked_file_only_the_counts_are_kept(client: TestClient) -> None:
+    one = checked(client, SIX)
+    wait_until(lambda: has_ended(one))
+    assert (one.phase, one.tally.good, one.tally._texts) == ("checked", 6, set())
+
+
+@pytest.mark.parametrize("phase", ["failed", "stopped"])
+def test_of_a_file_whose_check_ended_early_only_the_counts_are_kept(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    is_checking = threading.Event()
+
+    async def without_end(*_: object) -> NoReturn:
+        is_checking.set()
+        if phase == "stopped":
+            await asyncio.sleep(PATIENCE_SECONDS)
+        raise ModelFailing("the model fails")
+
+    monkeypatch.setattr(Detector, "reading_of", without_end)
+    one = come(client, SIX)
+    call(client, check, imports_of(client), one)
+    assert is_checking.wait(PATIENCE_SECONDS)
+    if phase == "stopped":
+        call(client, imports_of(client).stop, one.number)
+    wait_until(lambda: has_ended(one))
+    assert (one.phase, one.tally.good, one.tally._texts) == (phase, 6, set())
 
 
 def test_the_good_rows_are_written_and_the_file_is_gone(client: TestClient) -> None:

@@ -98,6 +98,7 @@ def _check(wanted: Upload, rejected: Path | None) -> Tally:
         except ColumnNotFound as error:
             cure = f": {wanted.column_options}" if wanted.column_options else ""
             raise CommandError(f"{error}{cure}") from error
+    tally.forget_texts()
     return tally
 
 
