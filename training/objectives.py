@@ -95,6 +95,7 @@ class Objective:
     batch_size: int
     data: Callable[[Examples], Data]
     losses: Callable[[Model, int], Losses]
+    in_batch_negatives: bool = True  # the loss takes the questions of other rows for different ones
     learning_rate: float = 5e-5
     epochs: float = 1.0
 
@@ -170,6 +171,7 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
         batch_size=64,
         data=_labelled,
         losses=lambda model, _: {"pairs": ContrastiveLoss(model, margin=MARGIN)},
+        in_batch_negatives=False,
     ),
     ObjectiveName.ONLINE_CONTRASTIVE: Objective(
         part="encoder",
@@ -177,6 +179,7 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
         batch_size=64,
         data=_labelled,
         losses=lambda model, _: {"pairs": OnlineContrastiveLoss(model, margin=MARGIN)},
+        in_batch_negatives=False,
     ),
     ObjectiveName.MNRL: Objective(
         part="encoder",
@@ -211,6 +214,7 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
         batch_size=64,
         data=_ordered,
         losses=lambda model, _: {"pairs": BinaryCrossEntropyLoss(model)},
+        in_batch_negatives=False,
     ),
     ObjectiveName.DISTILL_ENCODER: Objective(
         part="encoder",
@@ -235,6 +239,7 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = {
         batch_size=64,
         data=lambda examples: _taught(examples, _ordered),
         losses=lambda model, _: {"pairs": BinaryCrossEntropyLoss(model)},
+        in_batch_negatives=False,
     ),
 }
 

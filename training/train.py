@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -275,6 +276,7 @@ def _learning_arguments(
     batch_size: int,
 ) -> dict[str, Any]:
     sampler = MultiDatasetBatchSamplers(options.sampler.replace("-", "_"))
+    batches = partial(LengthSortedBatches, in_batch_negatives=objective.in_batch_negatives)
     return {
         "num_train_epochs": options.epochs or objective.epochs,
         "per_device_train_batch_size": batch_size,
@@ -283,7 +285,7 @@ def _learning_arguments(
         "warmup_steps": WARM_UP,
         "bf16": _is_bf16(model.device, options),
         "use_cpu": model.device.type == "cpu",
-        "batch_sampler": LengthSortedBatches,
+        "batch_sampler": batches,
         "multi_dataset_batch_sampler": sampler,
         "seed": options.seed,
         "data_seed": options.seed,
