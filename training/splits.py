@@ -12,6 +12,7 @@ from app.errors import CommandError
 from training.pairs import LabelledPair, both_texts, has_both_classes
 
 Sets = dict[str, list[LabelledPair]]
+Groups = list[list[LabelledPair]]
 
 
 def components(pairs: Sequence[LabelledPair]) -> NDArray[np.int64]:
@@ -26,8 +27,9 @@ def split(
 ) -> Sets:
     """Whole components to each named set, in an order that the seed chooses, until it has its share of the pairs.
 
-    The last set takes the rest. The order of the pairs makes no difference. Raises CommandError when a
-    set but the first would have fewer than two classes.
+    Those that are larger than the smallest share come first, each into the set with most room: the first one, as a
+    rule. The last set takes the rest. The order of the pairs makes no difference. Raises CommandError when a set but
+    the first would have fewer than two classes.
     """
     total = sum(shares.values())
     sets: Sets = {}
@@ -35,15 +37,21 @@ def split(
     for name, share in shares.items():
         sets[name] = []
         room[name] = share * len(pairs) / total
+    large, others = _by_size(pairs, min(room.values()), seed)
+    for group in large:
+        name = max(room, key=room.__getitem__)
+        sets[name] += group
+        room[name] -= len(group)
     room[list(shares)[-1]] = float("inf")
-    for group in sorted(_groups(pairs), key=lambda group: _lot(group, seed)):
+    for group in others:
         for name in shares:
             if len(group) <= room[name]:
                 sets[name] += group
                 room[name] -= len(group)
                 break
     assert_disjoint(sets)
-    return _with_both_classes(sets)
+    chain = f"; one chain holds {len(large[0]):,} of the pairs" if large else ""
+    return _with_both_classes(sets, chain)
 
 
 def split_rows(
@@ -85,6 +93,23 @@ def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
                 )
 
 
+def _by_size(
+    pairs: Sequence[LabelledPair],
+    most: float,
+    seed: int,
+) -> tuple[Groups, Groups]:
+    """The components of more pairs than `most`, the largest first, and the others in an order that the seed chooses."""
+    large: Groups = []
+    others: Groups = []
+    for group in sorted(_groups(pairs), key=lambda group: _lot(group, seed)):
+        if len(group) > most:
+            large.append(group)
+        else:
+            others.append(group)
+    large.sort(key=len, reverse=True)
+    return large, others
+
+
 def _groups(
     pairs: Sequence[LabelledPair],
 ) -> Iterable[list[LabelledPair]]:
@@ -106,11 +131,11 @@ def _lot(group: Sequence[LabelledPair], seed: int) -> bytes:
     return hashlib.blake2b(least, key=seed.to_bytes(8, "big"), digest_size=16).digest()
 
 
-def _with_both_classes(sets: Sets) -> Sets:
+def _with_both_classes(sets: Sets, chain: str = "") -> Sets:
     for name in list(sets)[1:]:  # the first is learnt from, and may be all duplicates
         if not has_both_classes(sets[name]):
             count = len(sets[name])
             raise CommandError(
-                f"too few pairs to split: the set {name} would have {count} pairs of one class"
+                f"too few pairs to split: the set {name} would have {count} pairs of one class{chain}"
             )
     return sets

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.engine.text import normalize
 from app.errors import CommandError
 from tests.training.generated import generated_pairs
-from training.pairs import LabelledPair
+from training.pairs import LabelledPair, fingerprint
 from training.splits import apart, assert_disjoint, components, split, split_rows
 
 SHARES = {"train": 0.8, "tune": 0.1, "report": 0.1}
@@ -88,9 +88,41 @@ def test_a_shared_question_is_refused_whatever_its_case() -> None:
         assert_disjoint(sets)
 
 
+@pytest.mark.parametrize("length", [300, 850])
+def test_a_long_chain_is_learnt_from_whatever_the_seed(length: int) -> None:
+    chain = [LabelledPair(f"link {i}", f"link {i + 1}", bool(i % 2)) for i in range(length)]
+    pairs = [*chain, *generated_pairs(1000 - length)]
+    for seed in range(20):
+        sets = split(pairs, SHARES, seed)
+        assert set(chain) <= set(sets["train"])
+        assert sum(len(part) for part in sets.values()) == 1000
+        assert min(len(sets[name]) for name in ("tune", "report")) >= 50
+
+
+def test_the_largest_of_several_chains_come_first_and_each_set_has_some() -> None:
+    chains = [
+        [LabelledPair(f"{n} {i}", f"{n} {i + 1}", bool(i % 2)) for i in range(120)]
+        for n in range(8)
+    ]
+    pairs = [pair for chain in chains for pair in chain] + generated_pairs(40)
+    for seed in range(20):
+        sets = split(pairs, SHARES, seed)
+        assert [len(sets[name]) for name in ("tune", "report")] == [120, 120]
+
+
+def test_without_a_long_chain_the_lot_decides_as_ever() -> None:
+    """The same seeds cut the same sets: figures on them can be compared with earlier ones."""
+    sets = split(generated_pairs(1000), SHARES, seed=1)
+    assert {name: fingerprint(part)[:8] for name, part in sets.items()} == {
+        "train": "113e557c",
+        "tune": "3502bf1b",
+        "report": "3701b132",
+    }
+
+
 def test_one_component_can_not_be_cut() -> None:
     star = [LabelledPair("hub", f"spoke {i}", bool(i % 2)) for i in range(50)]
-    with pytest.raises(CommandError, match="too few pairs to split"):
+    with pytest.raises(CommandError, match=r"too few pairs to split.*one chain holds 50 of the"):
         split(star, SHARES, seed=1)
     assert {name: len(part) for name, part in split_rows(star, SHARES, seed=1).items()} == {
         "train": 40,
