@@ -47,12 +47,11 @@ def verdicts_of(
     judge: Judge,
     pairs: Sequence[TextPair],
     similarities: NDArray[np.float32],
-    logits: NDArray[np.float32] | None,
+    logits: NDArray[np.float32],
 ) -> list[Verdict]:
     """The verdict of each of n pairs by similarities (n,) and logits (n,), NaN where the classifier has not read."""
     worded = [Pair(Words.of(first), Words.of(second)) for first, second in pairs]
-    read = unread(len(pairs)) if logits is None else logits
-    return [judgement.verdict for judgement in judge.judge(worded, similarities, read)]
+    return [judgement.verdict for judgement in judge.judge(worded, similarities, logits)]
 
 
 def verdict_figures(

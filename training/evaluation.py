@@ -13,9 +13,9 @@ from app.engine.models.encoder import Encoder
 from app.engine.models.opening import open_models
 from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import CLASSIFIER, ENCODER, Release
-from app.engine.scorer import Calibration, similarity
+from app.engine.scorer import Calibration, Scorer, similarity
 from app.engine.signals import Reader
-from app.engine.verdicts import Judge
+from app.engine.verdicts import Judge, unread
 from training.called import verdict_figures, verdicts_of
 from training.figures import Figures, calibrated, intervals, ranking
 from training.pairs import (
@@ -48,6 +48,14 @@ class Evidence:
     def features(self) -> list[NDArray[np.float32]]:
         """The features that a calibration weighs: the similarity, and the logit where there is one."""
         return [self.similarities] if self.logits is None else [self.similarities, self.logits]
+
+    def read_by(self, scorer: Scorer) -> NDArray[np.float32]:
+        """The logits (n,) of the pairs that a service with this scorer reads, NaN of all others."""
+        logits = unread(len(self.labels))
+        if self.logits is not None:
+            is_read = scorer.is_open(self.similarities)
+            logits[is_read] = self.logits[is_read]
+        return logits
 
 
 def read_evidence(
@@ -100,7 +108,8 @@ def evaluate(
     """A release's figures on labelled pairs, and of finding duplicates in a corpus, through the code that serves.
 
     Each of `groups` names a group for pairs, whose verdicts are told too. Pairs of the same visible words are left
-    out: the service answers them without a model.
+    out: the service answers them without a model. The probability is that of the classifier for every pair; the
+    verdicts leave those unread that the service does.
     """
     encoder, classifier = open_models(release, device, backend)
     measured = open_pairs(pairs)
@@ -116,8 +125,10 @@ def evaluate(
         **figures_of(evidence, release.scale.calibration),
         "mining": mining(encoder, measured),
     }
-    judge = Judge(release.scorer(target_precision), Reader(encoder, classifier))
-    verdicts = verdicts_of(judge, both_texts(measured), evidence.similarities, evidence.logits)
+    scorer = release.scorer(target_precision)
+    judge = Judge(scorer, Reader(encoder, classifier))
+    logits = evidence.read_by(scorer)
+    verdicts = verdicts_of(judge, both_texts(measured), evidence.similarities, logits)
     figures["verdicts"] = verdict_figures(verdicts, measured, groups)
     if corpus is not None:
         figures["retrieval"] = retrieval(encoder, measured, corpus)

@@ -149,7 +149,7 @@ def probabilities(
     device: str,
     progress: ProgressWriter,
 ) -> list[NDArray[np.float64]]:
-    """P(duplicate) of the pairs of each set, through the code that serves; the models are closed again."""
+    """P(duplicate) of the pairs of each set, as served: by similarity alone where the classifier would not read."""
     return _probabilities(release, *open_models(release, device), sets, progress)
 
 
@@ -160,11 +160,11 @@ def _probabilities(
     sets: Sequence[Sequence[LabelledPair]],
     progress: ProgressWriter,
 ) -> list[NDArray[np.float64]]:
-    calibration = release.scale.calibration
+    scorer = release.scorer("0.90")  # any: a probability hangs on no target
     read = []
     for pairs in sets:
         evidence = read_evidence(encoder, classifier, pairs, progress=progress)
-        read.append(calibration.probability(*evidence.features))
+        read.append(scorer.probabilities(evidence.similarities, evidence.read_by(scorer)))
     return read
 
 

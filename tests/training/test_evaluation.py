@@ -1,14 +1,22 @@
 """Figures by value, against a few lines of NumPy and hand-counted cases."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, matthews_corrcoef
 
 from app.engine.models.encoder import Encoder
+from app.engine.models.opening import open_models
 from app.engine.scorer import Calibration
-from training.evaluation import Evidence, figures_of
+from tests.conftest import publish_release
+from tests.tiny_model import build_tiny_classifier
+from training.evaluation import Evidence, evaluate, figures_of, read_evidence
 from training.figures import calibrated, expected_calibration_error, ranking
+from training.gate import probabilities
 from training.pairs import LabelledPair
+from training.progress_writer import ProgressWriter
 from training.retrieval import mining, retrieval
 
 SCORES = np.array([0.9, 0.8, 0.8, 0.4, 0.3, 0.1])
@@ -92,3 +100,35 @@ def test_mining_ranks_the_labelled_duplicates_among_all_pairs(tiny_encoder: Enco
             max(2 * hits / (place + 2) for hits, place in enumerate(places, 1))
         ),
     }
+
+
+def test_a_pair_that_the_service_leaves_unread_is_called_as_it_calls_it(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """A classifier that would say `duplicate` of a far pair has no word in its verdict, nor in the gate's figures."""
+    classifier = build_tiny_classifier(tiny_model, tmp_path / "classifier")
+    made = publish_release(
+        tmp_path / "made", tiny_model, 32, classifier=classifier, duplicate_from=0.6
+    )
+    same = {"ae", "bf", "cg", "dh", "ah", "ce"}
+    pairs = [
+        LabelledPair(f"aaaa {a}{a} bbbb", f"bbbb {b}{b} aaaa", a + b in same)
+        for a in "abcd"
+        for b in "efgh"
+    ]
+    encoder, reader = open_models(made, "cpu")
+    evidence = read_evidence(encoder, reader, pairs)
+    assert evidence.logits is not None
+    middle = float(np.median(evidence.similarities))
+    release = replace(made, open_from=middle)
+    is_read = evidence.similarities >= middle
+    far = [pair for pair, near in zip(pairs, is_read, strict=True) if not near]
+    assert evaluate(made, far, device="cpu")["verdicts"]["all"]["duplicate"] > 0
+    assert evaluate(release, far, device="cpu")["verdicts"]["all"]["duplicate"] == 0
+    expected = np.where(
+        is_read,
+        1 / (1 + np.exp(-evidence.logits)),
+        1 / (1 + np.exp(90 - 100 * evidence.similarities)),
+    )
+    (given,) = probabilities(release, [pairs], "cpu", ProgressWriter())
+    np.testing.assert_allclose(given, expected, atol=1e-4)
