@@ -13,6 +13,7 @@ from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
 from rich.console import Console
 
+from app.engine.files import replacing
 from app.engine.rows import read_rows, truth
 from app.engine.text import folded_digest, normalize
 from app.errors import CommandError
@@ -118,8 +119,8 @@ def read_dataset(name: str, subset: str, columns: Sequence[str] = LABELLED) -> l
 
 
 def write_pairs(path: Path, pairs: Sequence[LabelledPair]) -> None:
-    """Write JSON lines that `read_pairs` reads back."""
-    with path.open("w", encoding="utf-8") as file:
+    """Write JSON lines that `read_pairs` reads back, in one piece."""
+    with replacing(path) as aside, aside.open("w", encoding="utf-8") as file:
         for pair in pairs:
             row = {
                 "question1": pair.question1,

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import CommandError
 from tests.engine.rows.test_delimited import QUORA, QUORA_PAIRS
-from training.pairs import LabelledPair, fingerprint, read_pairs
+from training.pairs import LabelledPair, fingerprint, read_pairs, write_pairs
 
 HEADER = "question1\tquestion2\tis_duplicate\n"
 
@@ -64,3 +64,11 @@ def test_the_fingerprint_is_of_the_pairs_and_not_of_their_order() -> None:
     one, other = LabelledPair("a", "b", True), LabelledPair("c", "d", False)
     assert fingerprint([one, other]) == fingerprint([other, one])
     assert fingerprint([one]) != fingerprint([LabelledPair("a", "b", False)])
+
+
+def test_pairs_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A training takes a file that is there for whole."""
+    pairs = [LabelledPair("a", "b", True), LabelledPair("c", "\ud800", False)]
+    with pytest.raises(UnicodeEncodeError):
+        write_pairs(tmp_path / "p.jsonl", pairs)
+    assert not list(tmp_path.iterdir())
