@@ -58,20 +58,24 @@ class Plan:
         """Everything on which a checkpoint depends: settings, releases by digest, pairs by fingerprint."""
         steps = asdict(self.steps)
         options = steps.pop("options")
-        others = list(filter(None, (self.parent, self.teacher)))
+        releases = {"parent": self.parent, "teacher": self.teacher}
         return {
             **steps,
             **options,
             "objectives": [str(name) for name in self.steps.objectives],
-            "releases": digests(others),
-            "average": digests(self.average),
+            "releases": digests(releases),
+            "average": [release.digest for release in self.average],
             "pairs": [fingerprint(pairs), fingerprint(self.tune.pairs)],
         }
 
 
-def digests(releases: Sequence[Release]) -> list[str]:
-    """The digests of releases, by which a claim names them."""
-    return [release.digest for release in releases]
+def digests(releases: Mapping[str, Release | None]) -> dict[str, str]:
+    """The digests of the releases that there are, by the part that each takes in a training."""
+    found = {}
+    for name, release in releases.items():
+        if release:
+            found[name] = release.digest
+    return found
 
 
 def claim(work: Path, wanted: Mapping[str, Any]) -> None:
@@ -92,7 +96,9 @@ def _agrees(claimed: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a claim is that of the training.
 
     A claim of an earlier version lacks some of the values, which can't be compared; it left out `start` where
-    there was none.
+    there was none, and did not say which release took which part.
     """
     claimed = {"start": None, **claimed}
+    if isinstance(claimed.get("releases"), list):
+        wanted = {**wanted, "releases": list(wanted["releases"].values())}
     return all(wanted.get(name) == value for name, value in claimed.items())

@@ -127,8 +127,11 @@ def _claimed(given: Given, portions: Sequence[Portion]) -> dict[str, Any]:
     """All that tells one training from another, as JSON values."""
     effort = asdict(given.effort)
     del effort["device"]  # it may go on elsewhere
-    teachers = filter(None, (given.teacher, given.finding_teacher))
-    releases = [given.parent, *teachers]
+    releases = {
+        "parent": given.parent,
+        "teacher": given.teacher,
+        "finding_teacher": given.finding_teacher,
+    }
     sets = {}
     for portion in portions:
         sets[portion.name] = fingerprint(portion.pairs)
