@@ -38,16 +38,15 @@ from training.pairs import (
     fingerprint,
     labels_of,
     open_pairs,
+    with_both_classes,
 )
 from training.progress_writer import ProgressWriter
 from training.publish import document, publish, refuse_existing
 from training.splits import assert_disjoint, components
 from training.weight_delta import difference
 
-LOGIT_LIMIT = (
-    3.0  # beyond it the classifier is sure on texts like those it learnt from, and wrong on others
-)
-
+# Beyond it the classifier is sure on texts like those it learnt from, and wrong on others.
+LOGIT_LIMIT = 3.0
 MANY_DUPLICATES = 600  # of which three or so may lie below the similarity that pairs are read from
 
 Part = str
@@ -113,6 +112,8 @@ class Recipe:
             for source in self.report:
                 sets[f"report ({source.name})"] = source.pairs
             assert_disjoint(sets)
+        for source in self.report:
+            with_both_classes(source.name, open_pairs(source.pairs))
         pairs = open_pairs(self.tune.pairs)
         assert_enough(labels_of(pairs), components(pairs))
 

@@ -5,11 +5,13 @@ learnt from.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.engine.text import folded_digest
 from app.errors import CommandError
 from training.pairs import LabelledPair, read_labelled
+from training.written import Side, read_clusters
 
 ENDING = ".tsv.gz"
 
@@ -85,3 +87,17 @@ def read_elsewhere(folder: Path, left_out: Sequence[str] = ()) -> list[Portion]:
 def read_set(file: Path) -> list[LabelledPair]:
     """The labelled pairs of one set, which may be of one class alone."""
     return [pair for _, pair in read_labelled(file)]
+
+
+def apart(portions: Sequence[Portion]) -> list[Portion]:
+    """The portions without pairs that share a question with the written sides which are not learnt from."""
+    sides: Sequence[Side] = ("calibration", "report")
+    clusters = [cluster for side in sides for cluster in read_clusters(side)]
+    measured = {folded_digest(text) for cluster in clusters for text in cluster.texts}
+    kept_apart = []
+    for portion in portions:
+        pairs = [
+            pair for pair in portion.pairs if measured.isdisjoint(map(folded_digest, pair.texts))
+        ]
+        kept_apart.append(replace(portion, pairs=pairs))
+    return kept_apart

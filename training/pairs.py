@@ -66,7 +66,7 @@ def read_pairs(path: Path, columns: Sequence[str] = COLUMNS) -> list[LabelledPai
     A pair with a blank question, of which Quora's own file has a few, is left out. Raises CommandError naming file
     and line for a broken row, and for a file with fewer than two classes.
     """
-    return _with_both_classes(str(path), [pair for _, pair in read_labelled(path, columns)])
+    return with_both_classes(str(path), [pair for _, pair in read_labelled(path, columns)])
 
 
 def read_labelled(
@@ -115,7 +115,7 @@ def read_dataset(name: str, subset: str, columns: Sequence[str] = LABELLED) -> l
         for number, values in enumerate(table, 1):
             place = f"{name} ({subset}, {part}) row {number}"
             pairs += _pairs_of(place, values, columns)
-    return _with_both_classes(name, pairs, needs_both=subset != "pair")
+    return with_both_classes(name, pairs, needs_both=subset != "pair")
 
 
 def write_pairs(path: Path, pairs: Sequence[LabelledPair]) -> None:
@@ -171,6 +171,17 @@ def has_both_classes(pairs: Sequence[LabelledPair]) -> bool:
     return 0 < len(duplicates_of(pairs)) < len(pairs)
 
 
+def with_both_classes(
+    source: str, pairs: list[LabelledPair], *, needs_both: bool = True
+) -> list[LabelledPair]:
+    """The pairs. Raises CommandError where they are of fewer than two classes, or of none."""
+    if not pairs or (needs_both and not has_both_classes(pairs)):
+        raise CommandError(
+            f"{source} needs pairs of both classes; it has {len(pairs)} pairs of one"
+        )
+    return pairs
+
+
 def labels_of(pairs: Sequence[LabelledPair]) -> NDArray[np.bool_]:
     """The labels (n,) of n pairs."""
     return np.array([pair.is_duplicate for pair in pairs], dtype=np.bool_)
@@ -204,16 +215,6 @@ def class_mix(pairs: Sequence[LabelledPair]) -> dict[str, int]:
         "duplicate": duplicates,
         "different": len(pairs) - duplicates,
     }
-
-
-def _with_both_classes(
-    source: str, pairs: list[LabelledPair], *, needs_both: bool = True
-) -> list[LabelledPair]:
-    if not pairs or (needs_both and not has_both_classes(pairs)):
-        raise CommandError(
-            f"{source} needs pairs of both classes; it has {len(pairs)} pairs of one"
-        )
-    return pairs
 
 
 def _pairs_of(

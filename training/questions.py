@@ -8,7 +8,7 @@ parent's base how near questions are. Calibration and thresholds are those that 
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,17 @@ from app.engine.bases import find_base
 from app.engine.models.backends import AUTO
 from app.engine.models.opening import open_models
 from app.engine.release import CLASSIFIER, ENCODER, Release
-from app.engine.text import folded_digest
 from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.build import Recipe, Source, make_release
-from training.elsewhere import PUBLIC_SETS, Portion, portion_of, read_elsewhere, read_set
+from training.elsewhere import (
+    PUBLIC_SETS,
+    Portion,
+    apart,
+    portion_of,
+    read_elsewhere,
+    read_set,
+)
 from training.finding import Alone, ByTeacher, Finding, domain_batches, finding_pairs
 from training.mix import Epoch, Ingredients, asked_pairs, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
@@ -34,15 +40,17 @@ from training.progress_writer import ProgressWriter
 from training.publish import refuse_existing
 from training.related import related_pairs
 from training.served_scales import scales_for_strangers
+from training.sources import unseen
 from training.teacher import keep, kept, near_pairs, soften
 from training.train import Options, train
-from training.written import Cluster, Side, read_clusters
+from training.written import Cluster, read_clusters
 
 err = Console(stderr=True)
 
 SEED = 20
 BITS = 3  # for each weight of the published differences
 RELATED_PAIRS = 8000  # judged by the teacher; an epoch draws some of them
+QUORA = "quora"  # its portion's name
 QUORA_PAIRS = 60_000  # in an epoch
 PAWS_SHARE = 0.8  # of the pairs, in an epoch
 CHOSEN_BY = 600  # written pairs by which the best checkpoint is chosen
@@ -92,7 +100,8 @@ class Given:
 def make_questions_release(given: Given, out: Path, progress: ProgressWriter) -> Release:
     """Train and publish. A training that was killed goes on from the last checkpoint beside `out`.
 
-    Raises CommandError when `out` exists, another training left checkpoints there, or a set of pairs doesn't do.
+    Raises CommandError, before it trains, when `out` exists, another training left checkpoints there, or a set of pairs
+    doesn't do.
     """
     refuse_existing(out)
     if not given.effort.epochs and (given.start or given.teacher):
@@ -101,12 +110,15 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     clusters = read_clusters("train")
     portions = _portions(given)
     claim(work, _claimed(given, portions))
+    learnt = apart(portions)
     epochs: list[Epoch] = []
     if given.effort.epochs:
         related = _related(given, clusters, work, progress)
-        epochs = _epochs(given.effort, Ingredients(clusters, related, apart(portions)))
+        epochs = _epochs(given.effort, Ingredients(clusters, related, learnt))
         print_mix(epochs[0], clusters)
-    finding = _finding(given, clusters)
+    finding = _finding(given, clusters, learnt)
+    recipe = _recipe(given, epochs, finding, portions, work)
+    recipe.check(out)
     models: dict[str, Path] = {}
     if given.keeps_encoder:
         models[ENCODER] = _kept(given.parent, ENCODER)
@@ -119,8 +131,9 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     if epochs:
         models[CLASSIFIER] = _classifier(given, epochs, work, progress)
     progress.phase("measuring")
-    recipe = _recipe(given, epochs, finding, portions, models, work)
-    return make_release(recipe, out, "auto", progress)
+    training = _training(given, epochs, finding, work)
+    recipe = replace(recipe, models=models, training=training)
+    return make_release(recipe, out, given.effort.device, progress)
 
 
 def _claimed(given: Given, portions: Sequence[Portion]) -> dict[str, Any]:
@@ -177,24 +190,10 @@ def print_mix(epoch: Epoch, clusters: Sequence[Cluster]) -> None:
 def _portions(given: Given) -> list[Portion]:
     portions = read_elsewhere(given.elsewhere) if given.elsewhere else []
     if given.quora:
-        portions.append(portion_of("quora", read_pairs(given.quora), QUORA_PAIRS))
+        portions.append(portion_of(QUORA, read_pairs(given.quora), QUORA_PAIRS))
     if given.paws:
         portions.append(Portion("paws_qqp", read_pairs(given.paws), PAWS_SHARE))
     return portions
-
-
-def apart(portions: Sequence[Portion]) -> list[Portion]:
-    """The portions without pairs that share a question with the written sides which are not learnt from."""
-    sides: Sequence[Side] = ("calibration", "report")
-    clusters = [cluster for side in sides for cluster in read_clusters(side)]
-    measured = {folded_digest(text) for cluster in clusters for text in cluster.texts}
-    kept_apart = []
-    for portion in portions:
-        pairs = [
-            pair for pair in portion.pairs if measured.isdisjoint(map(folded_digest, pair.texts))
-        ]
-        kept_apart.append(replace(portion, pairs=pairs))
-    return kept_apart
 
 
 def _related(
@@ -203,7 +202,8 @@ def _related(
     """The related pairs, judged once by the parent and kept in `work`, the nearest first."""
     file = work / "related.jsonl"
     if not file.exists():
-        related = related_pairs(clusters, given.parent, RELATED_PAIRS, SEED, progress)
+        device = given.effort.device
+        related = related_pairs(clusters, given.parent, RELATED_PAIRS, SEED, progress, device)
         err.print(f"{len(related.pairs):,} related pairs, {related.left_out:,} left out")
         write_pairs(file, related.pairs)
     is_empty = not file.stat().st_size  # a parent that takes all for duplicates leaves none
@@ -224,13 +224,16 @@ def _kept(parent: Release, part: str) -> Path:
     return difference or folder
 
 
-def _finding(given: Given, clusters: Sequence[Cluster]) -> Finding | None:
-    """How the bi-encoder learns to find, if it does."""
+def _finding(
+    given: Given, clusters: Sequence[Cluster], portions: Sequence[Portion]
+) -> Finding | None:
+    """How the bi-encoder learns to find, if it does: of the portions it learns from Quora's duplicates alone."""
     if given.encoder or given.keeps_encoder:
         return None
     if given.finding_teacher:
         return ByTeacher(given.finding_teacher, domain_batches(clusters))
-    return Alone(finding_pairs(clusters, read_pairs(given.quora) if given.quora else []))
+    quora = [pair for portion in portions if portion.name == QUORA for pair in portion.pairs]
+    return Alone(finding_pairs(clusters, quora))
 
 
 def _classifier(
@@ -319,9 +322,9 @@ def _recipe(
     epochs: Sequence[Epoch],
     finding: Finding | None,
     portions: Sequence[Portion],
-    models: Mapping[str, Path],
     work: Path,
 ) -> Recipe:
+    """The release that is to be, but for its models and how they learnt."""
     files = [given.quora, given.paws, given.elsewhere] if epochs else []
     if isinstance(finding, Alone) and not epochs:
         files = [given.quora]
@@ -332,30 +335,35 @@ def _recipe(
     pairs = list(dict.fromkeys(pair for each in lists for pair in each))
     learnt = Source(", ".join(names), pairs)
     drawn_from = [pair for portion in portions for pair in portion.pairs]
-    training: dict[str, Any] = dict(given.parent.manifest["training"] or {})
+    return Recipe(
+        base=given.encoder or given.parent.base.name,
+        classifier_base=given.start,
+        train=learnt,
+        tune=Source("training/data/written/calibration", asked_pairs("calibration")),
+        report=[unseen(source, [*pairs, *drawn_from]) for source in given.report],
+        bits=BITS,
+        parent=given.parent,
+        seed=SEED,
+        scales=partial(scales_for_strangers, work=work, sources=_sources(given)),
+    )
+
+
+def _training(
+    given: Given, epochs: Sequence[Epoch], finding: Finding | None, work: Path
+) -> dict[str, Any]:
+    """How each part learnt, for the manifest."""
+    training = dict(given.parent.manifest["training"] or {})
     if epochs:
         training[CLASSIFIER] = _judging(given, epochs, work)
     if given.encoder:
         training[ENCODER] = {}
     elif finding:
         training[ENCODER] = finding.settings
-    return Recipe(
-        base=given.encoder or given.parent.base.name,
-        classifier_base=given.start,
-        train=learnt,
-        tune=Source("training/data/written/calibration", asked_pairs("calibration")),
-        report=[_unseen(source, [*pairs, *drawn_from]) for source in given.report],
-        bits=BITS,
-        parent=given.parent,
-        models=models,
-        seed=SEED,
-        training=training,
-        scales=partial(scales_for_strangers, work=work, sources=_sources(given)),
-    )
+    return training
 
 
 def _judging(given: Given, epochs: Sequence[Epoch], work: Path) -> dict[str, Any]:
-    """How the classifier learnt, for the manifest."""
+    """How the classifier learnt."""
     options = learning(given)
     count = sum(len(epoch.pairs) for epoch in epochs)
     judging: dict[str, Any] = {
@@ -372,20 +380,6 @@ def _judging(given: Given, epochs: Sequence[Epoch], work: Path) -> dict[str, Any
         near = len(kept(work / TAUGHT).pairs) - count
         return {"distill-classifier": judging | {"teacher": given.teacher.name, "near": near}}
     return {"cross-encoder": judging}
-
-
-def _unseen(source: Source, learnt: Sequence[LabelledPair]) -> Source:
-    """The pairs of a set of which no question was learnt from, nor stands in a set that an epoch draws from."""
-    known = {folded_digest(text) for pair in learnt for text in (pair.question1, pair.question2)}
-    pairs = [
-        pair
-        for pair in source.pairs
-        if known.isdisjoint((folded_digest(pair.question1), folded_digest(pair.question2)))
-    ]
-    left_out = len(source.pairs) - len(pairs)
-    if left_out:
-        err.print(f"{left_out:,} pairs of {source.name} are left out: a question was learnt from")
-    return Source(source.name, pairs)
 
 
 def _sources(given: Given) -> str:

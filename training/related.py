@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.models.backends import TORCH
 from app.engine.models.opening import open_models
 from app.engine.release import Release
+from app.engine.training_contract import Device
 from training.evaluation import similarities
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
@@ -37,12 +37,12 @@ def related_pairs(
     count: int,
     seed: int,
     progress: ProgressWriter,
-    backend: str = TORCH,
+    device: Device = "auto",
 ) -> Related:
     """Up to `count` near pairs of texts of different clusters in one domain, less those that the teacher takes for
     duplicates: some texts of each cluster, drawn by the seed, and their nearest others among them."""
     chances = random.Random(seed)
-    encoder, classifier = open_models(teacher, "auto", backend)
+    encoder, classifier = open_models(teacher, device)
     texts, owners, domains = _texts(clusters, chances)
     vectors = in_slices(encoder.encode, texts, progress)
     near = _near(vectors, owners, domains)

@@ -41,6 +41,7 @@ from training.pairs import (
     both_texts,
     cleaned,
     has_both_classes,
+    open_pairs,
     read_pairs,
 )
 from training.plan import Plan, Steps
@@ -239,7 +240,7 @@ def _plan(request: Request, champion: Release, sets: Sets) -> Plan:
             seed=request.seed,
         ),
     )
-    measurable = [one for one in sets.evaluation if has_both_classes(one.pairs)]
+    measurable = [one for one in sets.evaluation if has_both_classes(open_pairs(one.pairs))]
     report = [Source(one.name, one.pairs) for one in measurable]
     return Plan(steps, train, sets.tune, report, parent=champion)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.engine.rows import read_rows
+from app.engine.text import folded_digest
 from app.errors import CommandError
 from training.build import Source
 from training.pairs import (
@@ -86,6 +87,20 @@ def cut(
     tune = tune or [_part(given, "tune", parts["tune"])]
     report = report or [_part(given, "report", parts["report"])]
     return train, tune[0], report
+
+
+def unseen(source: Source, learnt: Sequence[LabelledPair]) -> Source:
+    """The pairs of a set of which no question was learnt from, nor stands in a set that an epoch draws from."""
+    known = {folded_digest(text) for pair in learnt for text in (pair.question1, pair.question2)}
+    pairs = [
+        pair
+        for pair in source.pairs
+        if known.isdisjoint((folded_digest(pair.question1), folded_digest(pair.question2)))
+    ]
+    left_out = len(source.pairs) - len(pairs)
+    if left_out:
+        err.print(f"{left_out:,} pairs of {source.name} are left out: a question was learnt from")
+    return Source(source.name, pairs)
 
 
 def _part(given: Source, name: str, pairs: Sequence[LabelledPair]) -> Source:

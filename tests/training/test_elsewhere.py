@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import CommandError
-from training.elsewhere import PUBLIC_SETS, Portion, read_elsewhere
+from training.elsewhere import PUBLIC_SETS, Portion, apart, read_elsewhere
 from training.pairs import LabelledPair
+from training.written import read_clusters
 
 HEADER = "question1\tquestion2\tis_duplicate\tdomain\n"
 
@@ -59,3 +60,15 @@ def test_no_set_is_under_the_gpl_or_without_stated_terms() -> None:
     assert names.isdisjoint({"lcquad", "rasa_demo_faq", "parade_train"})
     assert not [name for name in names if name.startswith("overnight")]
     assert all(public.terms and "GPL" not in public.terms for public in PUBLIC_SETS)
+
+
+def test_no_question_that_is_measured_on_is_learnt_from() -> None:
+    question = read_clusters("report")[0].question
+    twin = next(near.twin for near in read_clusters("calibration")[0].near_misses if near.twin)
+    pairs = [
+        LabelledPair("a", "b", is_duplicate=True),
+        LabelledPair(question.upper(), "c", is_duplicate=False),
+        LabelledPair("d", twin, is_duplicate=False),
+    ]
+    (portion,) = apart([Portion("quora", pairs, 0.5)])
+    assert portion == Portion("quora", pairs[:1], 0.5)

@@ -1,7 +1,9 @@
 """The release for questions of any domain: its parts, and the command over a tiny base."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,19 +18,20 @@ from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.errors import CommandError
 from tests.conftest import publish_release
 from tests.tiny_model import build_tiny_classifier, build_tiny_model
-from training import finding, questions, served_scales, teacher
+from training import finding, questions, related, served_scales, teacher
 from training.build import Recipe, Source
-from training.elsewhere import PUBLIC_SETS, Portion, portion_of
+from training.elsewhere import PUBLIC_SETS, Portion, apart, portion_of
 from training.finding import Alone, ByTeacher
 from training.mix import asked_pairs
 from training.pairs import LabelledPair
 from training.progress_writer import ProgressWriter
 from training.questions import (
+    QUORA,
     Effort,
     Given,
+    _finding,
     _recipe,
     _sources,
-    apart,
     learning,
     make_questions_release,
 )
@@ -43,16 +46,17 @@ def test_a_portion_gives_so_many_pairs_an_epoch() -> None:
     assert portion_of("quora", pairs, 500).share == 1.0
 
 
-def test_no_question_that_is_measured_on_is_learnt_from() -> None:
-    question = read_clusters("report")[0].question
-    twin = next(near.twin for near in read_clusters("calibration")[0].near_misses if near.twin)
+def test_the_bi_encoder_learns_of_quora_what_is_kept_apart_from_the_measured_sides(
+    tiny_release: Release,
+) -> None:
     pairs = [
         LabelledPair("a", "b", is_duplicate=True),
-        LabelledPair(question.upper(), "c", is_duplicate=False),
-        LabelledPair("d", twin, is_duplicate=False),
+        LabelledPair(read_clusters("report")[0].question, "c", is_duplicate=True),
     ]
-    (portion,) = apart([Portion("quora", pairs, 0.5)])
-    assert portion == Portion("quora", pairs[:1], 0.5)
+    others = [LabelledPair("d", "e", is_duplicate=True)]
+    portions = apart([Portion(QUORA, pairs, 1.0), Portion("paws_qqp", others, 1.0)])
+    alone = _finding(Given(tiny_release, Path("quora.tsv"), None, None, []), [], portions)
+    assert alone == Alone(pairs[:1])
 
 
 def test_figures_leave_out_what_was_learnt_from_now_or_by_the_parent(
@@ -68,10 +72,10 @@ def test_figures_leave_out_what_was_learnt_from_now_or_by_the_parent(
     given = Given(tiny_release, Path("quora.tsv"), None, None, report, effort=Effort(epochs=0))
     portions = [Portion("quora", [LabelledPair("a", "x", is_duplicate=False)], 1.0)]
     finding = Alone([LabelledPair("B", "y", is_duplicate=True)])
-    alone = _recipe(given, [], finding, portions, {}, tmp_path)
+    alone = _recipe(given, [], finding, portions, tmp_path)
     assert alone.report == [Source("some.tsv", pairs[:1])]
     assert alone.train == Source("training/data/written/train, quora.tsv", finding.pairs)
-    shown = _recipe(given, [], ByTeacher(tiny_release, [[("B", "y")]]), portions, {}, tmp_path)
+    shown = _recipe(given, [], ByTeacher(tiny_release, [[("B", "y")]]), portions, tmp_path)
     assert shown.report == alone.report
     assert shown.train == Source("training/data/written/train", finding.pairs)
 
@@ -163,10 +167,68 @@ def test_a_killed_training_is_gone_on_from_by_the_same_command_alone(
     for _ in range(2):
         with pytest.raises(InterruptedError):
             make_questions_release(given, tmp_path / "mine", ProgressWriter())
-    others = [replace(given, effort=Effort(limit=200)), replace(given, start="all-mpnet-base-v2")]
+    others = [
+        replace(given, effort=Effort(limit=200)),
+        replace(given, start="all-mpnet-base-v2"),
+        replace(given, teacher=tiny_release),
+    ]
     for other in others:
         with pytest.raises(CommandError, match="checkpoints of another training"):
             make_questions_release(other, tmp_path / "mine", ProgressWriter())
+    taught = replace(given, teacher=tiny_release)
+    with pytest.raises(InterruptedError):
+        make_questions_release(taught, tmp_path / "taught", ProgressWriter())
+    shown = replace(given, finding_teacher=tiny_release)
+    with pytest.raises(CommandError, match="checkpoints of another training"):
+        make_questions_release(shown, tmp_path / "taught", ProgressWriter())
+
+
+def test_sets_that_do_not_do_are_refused_before_any_training(
+    tiny_release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one class, empty once what was learnt from is left out, or two that share a question."""
+    small(monkeypatch)
+    for room in (questions, finding):
+        monkeypatch.setattr(room, "train", lambda *_: pytest.fail("it trained"))
+    learnt = some("train")[0]
+    both = [LabelledPair(f"left {i}", f"right {i}", is_duplicate=i == 0) for i in range(4)]
+    known = [LabelledPair(learnt.question, f"other {i}", is_duplicate=i == 0) for i in range(2)]
+    refusals = {
+        "one.tsv needs pairs of both classes; it has 3 pairs": [Source("one.tsv", both[1:])],
+        "none.tsv needs pairs of both classes; it has 0 pairs": [Source("none.tsv", known)],
+        "stands both in report (a.tsv) and in report (b.tsv)": [
+            Source("a.tsv", both),
+            Source("b.tsv", both),
+        ],
+    }
+    for words, report in refusals.items():
+        given = Given(tiny_release, None, None, None, report, effort=Effort(1, 64))
+        with pytest.raises(CommandError, match=re.escape(words)):
+            make_questions_release(given, tmp_path / "mine", ProgressWriter())
+
+
+def test_all_of_it_runs_on_the_device_that_is_named(
+    parent: Release, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU is at hand: the device `cpu` must be named wherever a model is opened."""
+    small(monkeypatch)
+    devices = []
+
+    def opened(release: Release, device: str = "auto") -> Any:
+        devices.append(device)
+        return open_models(release, device)
+
+    def made(_: Recipe, __: Path, device: str, ___: ProgressWriter) -> Release:
+        devices.append(device)
+        return parent
+
+    monkeypatch.setattr(related, "open_models", opened)
+    monkeypatch.setattr(questions, "make_release", made)
+    monkeypatch.setattr(questions, "train", lambda *_: tmp_path)
+    effort = Effort(1, 64, device="cpu")
+    given = Given(parent, None, None, None, [], start=str(tiny_model), effort=effort)
+    make_questions_release(given, tmp_path / "mine", ProgressWriter())
+    assert devices == ["cpu", "cpu"]
 
 
 def test_the_learning_rate_follows_the_square_root_of_the_batch(tiny_release: Release) -> None:
