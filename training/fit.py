@@ -28,8 +28,12 @@ from training.pairs import LabelledPair, both_texts, duplicates_of
 from training.plan import Plan, claim
 from training.progress_writer import ProgressWriter
 from training.teacher import judge, keep, kept, show
-from training.train import averaged, train
+from training.train import are_alike, averaged, train
 
+PARTS: Sequence[Part] = (
+    "encoder",
+    "classifier",
+)
 JUDGED = "judged.parquet"  # a teacher's probabilities, beside the checkpoints
 
 
@@ -44,6 +48,7 @@ def fit(plan: Plan, out: Path, progress: ProgressWriter | None = None) -> Releas
     recipe = _recipe(plan, pairs)
     recipe.check(out)
     _check(plan)
+    _check_models(plan, recipe)
     device = plan.steps.options.device
     processes = PartialState(cpu=choose_device(device) == "cpu")
     training = _Training(
@@ -70,6 +75,49 @@ def _check(plan: Plan) -> None:
         raise CommandError(
             "--bits are differences from the base, which --start leaves: publish whole models"
         )
+
+
+def _check_models(plan: Plan, recipe: Recipe) -> None:
+    """Raise CommandError where models can't be averaged, or can't be told as differences from their base."""
+    trained = [OBJECTIVES[name].part for name in plan.steps.objectives]
+    for part, start in _starts(plan, recipe.base).items():
+        for release in plan.average:
+            if part in trained:
+                _check_mean(part, start, release)
+        base = recipe.bases[part]
+        if plan.bits and not are_alike(part, start, find_base(base)):
+            raise CommandError(
+                f"--bits are differences from {base}, and the {part} is of another architecture: publish whole models"
+            )
+
+
+def _check_mean(
+    part: Part,
+    start: Path,
+    release: Release,
+) -> None:
+    files = release.model(part)
+    if not files:
+        raise CommandError(f"{release.path} has no {part}: --average needs one")
+    if not are_alike(part, start, files[0]):
+        raise CommandError(
+            f"the {part} of {release.path} is of another architecture: --average needs the same"
+        )
+
+
+def _starts(plan: Plan, base: str) -> dict[Part, Path]:
+    """Of each part that is trained, or the parent's, the folder of a model with such weights as it starts from."""
+    starts: dict[Part, Path] = {}
+    for part in PARTS:
+        files = plan.parent.model(part) if plan.parent else None
+        if files:
+            starts[part] = files[0]
+    for name in plan.steps.objectives:
+        starts.setdefault(OBJECTIVES[name].part, find_base(base))
+    if plan.steps.start:
+        first = plan.steps.objectives[0]
+        starts[OBJECTIVES[first].part] = find_base(plan.steps.start)
+    return starts
 
 
 @dataclass(frozen=True)
@@ -220,7 +268,7 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
         part = OBJECTIVES[name].part
         training[part] = {
             **training.get(part, {}),
-            str(name): _settings(plan, len(pairs)),
+            str(name): _settings(plan, part, len(pairs)),
         }
     return Recipe(
         base=plan.parent.base.name if plan.parent else steps.base,
@@ -236,15 +284,20 @@ def _recipe(plan: Plan, pairs: Sequence[LabelledPair]) -> Recipe:
     )
 
 
-def _settings(plan: Plan, pairs: int) -> dict[str, Any]:
+def _settings(
+    plan: Plan,
+    part: Part,
+    pairs: int,
+) -> dict[str, Any]:
     """The settings of one step of training, as the manifest and the card have them."""
     steps = plan.steps
     settings: dict[str, Any] = {
         "from": plan.train.name,
         "pairs": pairs,
         "augment": steps.augment,
-        "keep": steps.keep,
     }
+    if part == ENCODER:
+        settings["keep"] = steps.keep
     if plan.teacher:
         settings |= {"teacher": plan.teacher.name, "mine": steps.mine}
     if plan.average:

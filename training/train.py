@@ -210,9 +210,27 @@ def averaged(part: Part, shares: Mapping[Path, float], folder: Path) -> Path:
     return folder
 
 
+def are_alike(
+    part: Part,
+    one: Path,
+    other: Path,
+) -> bool:
+    """Whether the models of two folders have weights of the same names and shapes."""
+    return one == other or _shapes(part, one) == _shapes(part, other)
+
+
+def _shapes(part: Part, folder: Path) -> dict[str, torch.Size]:
+    shapes = {}
+    for name, value in _opened(part, folder).state_dict().items():
+        shapes[name] = value.shape
+    return shapes
+
+
 def _opened(part: Part, folder: Path) -> Model:
-    kind: type[Model] = CrossEncoder if part == "classifier" else SentenceTransformer
-    return kind(str(folder), device="cpu", **SAFELY)
+    settings: dict[str, Any] = {"device": "cpu", **SAFELY}
+    if part == "classifier":
+        return CrossEncoder(str(folder), num_labels=1, **settings)
+    return SentenceTransformer(str(folder), **settings)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -24,8 +24,8 @@ from app.engine.release import CLASSIFIER, DIFFERENCE, ENCODER, Release
 from app.errors import CommandError, ModelRefused, ReleaseRefused
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import wait_until_ready
-from tests.tiny_model import PIECES, build_tiny_model
+from tests.conftest import publish_release, wait_until_ready
+from tests.tiny_model import PIECES, build_tiny_classifier, build_tiny_model
 from tests.training.generated import WORDS, generated_pairs, write_pairs
 from training import figures
 from training import fit as training_fit
@@ -152,6 +152,7 @@ def test_an_objective_learns_and_its_release_serves(
     assert same > other
     part = OBJECTIVES[objective].part
     assert list(release.manifest["training"]) == [part]
+    assert ("keep" in release.manifest["training"][part][objective]) == (part == ENCODER)
     assert (release.by_pair is not None) == (part == CLASSIFIER)
 
 
@@ -591,6 +592,27 @@ def test_a_release_is_never_written_over(base: Path, pairs_file: Path, tmp_path:
         "fit", "--objective", "mnrl", "--pairs", pairs_file, "--base", base, "--out", tmp_path
     )
     assert "a release never changes" in words
+
+
+def test_models_of_another_architecture_are_refused_before_any_training(
+    base: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no mean with what is trained, and are no difference from the base."""
+    monkeypatch.setattr(training_fit, "train", lambda *_: pytest.fail("it trained"))
+    larger = build_tiny_model(tmp_path / "larger", "distilbert", 48)
+    classifier = build_tiny_classifier(larger, tmp_path / "classifier")
+    alone = publish_release(tmp_path / "alone", larger, 48)
+    beside = publish_release(tmp_path / "beside", base, 32, classifier=classifier)
+    command = ("fit", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine")
+    joint = (*command, "--objective", "joint")
+    judging = (*command, "--objective", "cross-encoder")
+    assert "alone is of another architecture" in refused(*joint, "--average", alone.path)
+    assert "alone has no classifier" in refused(*judging, "--average", alone.path)
+    assert "beside is of another architecture" in refused(*judging, "--average", beside.path)
+    bits = ("--parent", beside.path, "--bits", 3)
+    for objective in (joint, judging):
+        assert "the classifier is of another architecture" in refused(*objective, *bits)
+    assert not (tmp_path / ".mine.training").exists()
 
 
 def test_other_options_do_not_go_on_from_the_same_checkpoints(
