@@ -20,7 +20,7 @@ from training.fit import fit
 from training.gate import MARGIN, gate
 from training.paired_figures import EvaluationSet
 from training.pairs import write_pairs
-from training.plan import Plan, Steps
+from training.plan import Plan, Steps, refuse_unused
 from training.progress_writer import ProgressWriter
 from training.questions import Effort, Given, make_questions_release
 from training.retrain import retrain
@@ -88,7 +88,14 @@ def fit_command(
     checkpoint.
     """
     given = sources.read(pairs, subset, columns)
-    train, tune, report = sources.cut(given, tune_pairs, report_pairs or [], seed, by_row=row_split)
+    train, tune, report = sources.cut(
+        given,
+        tune_pairs,
+        report_pairs or [],
+        seed,
+        by_row=row_split,
+        columns=columns,
+    )
     options = Options(
         epochs=epochs,
         batch_size=batch_size,
@@ -127,6 +134,7 @@ def fit_command(
         languages=language or [ENGLISH],
         leaks=row_split,
     )
+    refuse_unused(plan)
     release = fit(plan, out)
     if release:
         _show(release)
@@ -185,7 +193,7 @@ def calibrate_command(
     """Fit a base model's calibration and thresholds, as it is, and publish the release."""
     given = sources.read(pairs, subset, columns)
     tune = Source(given.name, sources.clean(given.pairs))
-    report = sources.files(report_pairs or [])
+    report = sources.files(report_pairs or [], columns)
     recipe = Recipe(base=base, tune=tune, report=report, languages=language or [ENGLISH])
     _show(make_release(recipe, out, device))
 
@@ -234,7 +242,7 @@ def evaluate_command(
     """Measure a release on labelled pairs, through the code that serves: rankings, and the verdicts that users get."""
     texts = sources.texts(corpus) if corpus else None
     given = sources.read(pairs, subset, columns)
-    groups = [sources.groups(pairs, column) for column in by or []]
+    groups = [sources.groups(pairs, column, columns) for column in by or []]
     opened = Release.open(release)
     figures = evaluate(opened, given.pairs, target_precision, texts, groups, device, backend)
     if as_json:

@@ -25,7 +25,7 @@ from training.objectives import (
     sample,
 )
 from training.pairs import LabelledPair, both_texts, duplicates_of
-from training.plan import Plan, claim
+from training.plan import MINED, TAUGHT, Plan, claim
 from training.progress_writer import ProgressWriter
 from training.teacher import judge, keep, kept, show
 from training.train import are_alike, averaged, train
@@ -69,7 +69,7 @@ def fit(plan: Plan, out: Path, progress: ProgressWriter | None = None) -> Releas
 
 def _check(plan: Plan) -> None:
     for name in plan.steps.objectives:
-        if name.startswith("distill") and not plan.teacher:
+        if name in TAUGHT and not plan.teacher:
             raise CommandError(f"{name} needs a teacher: name a release with --teacher")
     if plan.steps.start and plan.bits:
         raise CommandError(
@@ -235,11 +235,7 @@ class _Training:
     def _mined(self, name: ObjectiveName, encoder: Path) -> Sequence[Triplet]:
         """Hard negatives for objectives that look for the duplicate among others."""
         steps = self.plan.steps
-        looks_for_duplicates = name in (
-            ObjectiveName.MNRL,
-            ObjectiveName.MULTI_TASK,
-        )
-        if not looks_for_duplicates or not steps.hard_negatives:
+        if name not in MINED or not steps.hard_negatives:
             return ()
         return mine_triplets(
             self.pairs,

@@ -5,20 +5,35 @@ training never goes on from them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from app.engine.files import replace_file
-from app.engine.release import ENGLISH, Release
+from app.engine.release import CLASSIFIER, ENCODER, ENGLISH, Release
 from app.errors import CommandError
 from training.build import Source
-from training.objectives import ObjectiveName
+from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import LabelledPair, fingerprint
 from training.train import Options
 
 CLAIM = "plan.json"
+
+# Objectives that look at the option: hard negatives, near pairs for a teacher to judge, and the teacher.
+MINED = frozenset(
+    {
+        ObjectiveName.MNRL,
+        ObjectiveName.MULTI_TASK,
+    }
+)
+JUDGED = frozenset(
+    {
+        ObjectiveName.DISTILL_ENCODER,
+        ObjectiveName.DISTILL_CLASSIFIER,
+    }
+)
+TAUGHT = JUDGED | {ObjectiveName.DISTILL_FINDING}
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,33 @@ class Plan:
             "average": [release.digest for release in self.average],
             "pairs": [fingerprint(pairs), fingerprint(self.tune.pairs)],
         }
+
+
+def refuse_unused(plan: Plan) -> None:
+    """Raise CommandError for a setting that was given, and that neither an objective nor another setting looks at."""
+    steps = plan.steps
+    names = set(steps.objectives)
+    parts = {OBJECTIVES[name].part for name in names}
+    _refuse(steps.hard_negatives, "--hard-negatives", names & MINED, MINED)
+    _refuse(steps.mine, "--mine", names & JUDGED, JUDGED)
+    _refuse(plan.teacher, "--teacher", names & TAUGHT, TAUGHT)
+    is_usual = steps.options.sampler == Options.sampler
+    both = {ObjectiveName.MULTI_TASK}
+    _refuse(not is_usual, "--sampler", names & both, both)
+    _refuse(steps.augment, "--augment", CLASSIFIER in parts, ["a classifier to train"])
+    _refuse(steps.keep, "--keep", ENCODER in parts, ["a bi-encoder to train"])
+    _refuse(steps.share is not None, "--share", plan.average, ["--average"])
+
+
+def _refuse(
+    given: object,
+    option: str,
+    found: object,
+    wanted: Iterable[str],
+) -> None:
+    if given and not found:
+        needs = " or ".join(sorted(wanted))
+        raise CommandError(f"{option} is of no use without {needs}")
 
 
 def digests(releases: Mapping[str, Release | None]) -> dict[str, str]:

@@ -33,15 +33,21 @@ err = Console(stderr=True)
 
 def read(sources: Sequence[str], subset: str, columns: str | None) -> Source:
     """The labelled pairs of files, or of data sets by their names or folders, as they stand there."""
-    names = columns.split(",") if columns else None
-    if names and len(names) != len(COLUMNS):
-        raise CommandError(f"--columns takes three names with commas between them, not {columns!r}")
+    names = _names(columns)
     pairs: list[LabelledPair] = []
     called = []
     for source in sources:
         pairs += _read_one(source, subset, names)
         called.append(_name(Path(source)) if Path(source).is_file() else source)
     return Source(", ".join(called), pairs)
+
+
+def _names(columns: str | None) -> list[str] | None:
+    """The names of the two questions' and the label's columns, where they are given."""
+    names = columns.split(",") if columns else None
+    if names and len(names) != len(COLUMNS):
+        raise CommandError(f"--columns takes three names with commas between them, not {columns!r}")
+    return names
 
 
 def _read_one(source: str, subset: str, names: Sequence[str] | None) -> list[LabelledPair]:
@@ -53,9 +59,10 @@ def _read_one(source: str, subset: str, names: Sequence[str] | None) -> list[Lab
     return read_dataset(source, subset, names or LABELLED)
 
 
-def files(paths: Sequence[Path]) -> list[Source]:
+def files(paths: Sequence[Path], columns: str | None = None) -> list[Source]:
     """The cleaned pairs of files."""
-    return [Source(_name(path), clean(read_pairs(path))) for path in paths]
+    names = _names(columns) or COLUMNS
+    return [Source(_name(path), clean(read_pairs(path, names))) for path in paths]
 
 
 def cut(
@@ -65,10 +72,11 @@ def cut(
     seed: int,
     *,
     by_row: bool,
+    columns: str | None = None,
 ) -> tuple[Source, Source, list[Source]]:
     """Pairs to train on, to tune on and to report on; sets that have no file are cut from the pairs."""
-    tune = files([tune_file] if tune_file else [])
-    report = files(report_files)
+    tune = files([tune_file] if tune_file else [], columns)
+    report = files(report_files, columns)
     pairs = clean(given.pairs)
     if by_row:
         err.print(
@@ -142,10 +150,15 @@ def _name(path: Path) -> str:
     return "/".join(path.resolve().parts[-2:])
 
 
-def groups(paths: Sequence[str], column: str) -> dict[LabelledPair, str]:
+def groups(
+    paths: Sequence[str],
+    column: str,
+    columns: str | None = None,
+) -> dict[LabelledPair, str]:
     """The values of another column of files of pairs, by pair. Raises UnreadableFile for a file that lacks it."""
     values: dict[LabelledPair, str] = {}
+    names = [*(_names(columns) or COLUMNS), column]
     for path in paths:
-        for (*_, value), pair in read_labelled(Path(path), (*COLUMNS, column)):
+        for (*_, value), pair in read_labelled(Path(path), names):
             values[pair] = f"{column} {value}"
     return values

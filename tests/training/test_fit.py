@@ -649,7 +649,7 @@ def test_another_mean_does_not_go_on_from_the_same_steps(
     for other in (
         (*mean, "--keep", 0.4),
         (*mean, "--share", 0.25),
-        ("--keep", 0.2, "--share", 0.5),
+        ("--keep", 0.2),
     ):
         with pytest.raises(CommandError, match="checkpoints of another training"):
             fit(pairs_file, base, tmp_path / "mine", *names, *other)
@@ -730,6 +730,15 @@ def test_cut_files_are_those_that_are_read_back(pairs_file: Path, tmp_path: Path
     assert "nothing to train on" in refused(
         "split", "--pairs", pairs_file, "--out", tmp_path / "a", "--fit-share", 0.9
     )
+
+
+def test_options_that_nothing_looks_at_are_refused(
+    base: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    command = ("fit", "--pairs", pairs_file, "--base", base, "--out", tmp_path / "mine")
+    words = refused(*command, "--objective", "joint", "--hard-negatives", 2)
+    assert words == "--hard-negatives is of no use without mnrl or multi-task"
+    assert not (tmp_path / ".mine.training").exists()
 
 
 def test_distilling_needs_a_teacher(base: Path, pairs_file: Path, tmp_path: Path) -> None:
