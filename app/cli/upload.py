@@ -1,13 +1,14 @@
 """An import of a file: every row is checked, then the good ones are written in requests of many."""
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.cli.client import run
 from app.cli.terminal import print_line, print_note, progress_bar
+from app.engine.files import replacing
 from app.engine.rows import Row, TableFile
 from app.errors import ColumnNotFound, CommandError
 from app.row_checks import CheckedRow, RejectedRows, Tally, open_rejected
@@ -17,6 +18,7 @@ from sameask_client import AsyncClient, ImportedLabels, ImportedQuestions
 MAX_ITEMS = 500  # in one request, where the settings allow as many
 REQUESTS_IN_FLIGHT = 6
 SHOWN_PROBLEMS = 20
+STDIN = Path("/dev/stdin")
 
 Imported = ImportedQuestions | ImportedLabels
 
@@ -50,6 +52,7 @@ class Target:
 
 def upload(wanted: Upload, target: Target) -> None:
     """Check every row of a file, then import the good ones. Raises CommandError for bad ones, unless told to skip."""
+    _assert_apart(wanted.file.path, target.rejected)
     tally = _check(wanted, target.rejected)
     if tally.bad and not target.skip_bad:
         raise CommandError(
@@ -83,6 +86,14 @@ def _tell(wanted: Upload, tally: Tally, imported: Imported) -> None:
         print_note(line, style="yellow")
 
 
+def _assert_apart(read: Path, rejected: Path | None) -> None:
+    """Raises CommandError where the bad rows would take the place of the file that they stand in."""
+    if not rejected or not rejected.is_file():
+        return
+    if any(rejected.samefile(path) for path in (read, STDIN) if path.exists()):
+        raise CommandError(f"--rejected {rejected} is the file that is read: name another")
+
+
 def _check(wanted: Upload, rejected: Path | None) -> Tally:
     """The numbers of good and of bad rows. The first bad ones are shown, and all of them are written."""
     tally = Tally()
@@ -113,8 +124,15 @@ def _rejected_rows(
     if path is None:
         yield lambda _row, _problem: None
         return
-    with open_rejected(path) as file:
+    with _aside(path) as aside, open_rejected(aside) as file:
         yield RejectedRows(file, columns).write
+
+
+def _aside(path: Path) -> AbstractContextManager[Path]:
+    """A path to write to. What is there takes the file's place once all rows are read; a pipe is written itself."""
+    if path.exists() and not path.is_file():
+        return nullcontext(path)
+    return replacing(path.resolve(), durable=False)
 
 
 async def _write(service: AsyncClient, target: Target, wanted: Upload, total: int) -> Imported:

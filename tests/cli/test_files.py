@@ -14,7 +14,7 @@ import pytest
 from app.engine.release import Release
 from app.main import create_app
 from app.settings import Settings
-from tests.cli.commands import ROOT, Sameask, assert_one_line, stored
+from tests.cli.commands import COMMAND, ROOT, Sameask, assert_one_line, stored
 from tests.peoples_files import BROKEN, CSV, FILES, QUESTIONS, REFUSED
 from tests.serving import served
 
@@ -122,6 +122,47 @@ def test_rejected_rows_hold_no_unicode_as_escapes(sameask: Sameask, tmp_path: Pa
         "line,why,id,text,row",
         "3,text must be a text of whole Unicode characters,2,O\\udcf9?,",
     ]
+
+
+@pytest.mark.parametrize("command", [("import",), ("labels", "import")])
+@pytest.mark.parametrize("name", ["questions", "link", "./questions"])
+def test_rejected_rows_never_take_the_place_of_the_file_that_is_read(
+    sameask: Sameask, tmp_path: Path, command: tuple[str, ...], name: str
+) -> None:
+    file = saved(tmp_path, CSV.encode())
+    (tmp_path / "link").symlink_to(file)
+    assert_one_line(sameask(*command, file, "--rejected", name), "--rejected", "is the file")
+    assert file.read_bytes() == CSV.encode()
+
+
+def test_rejected_rows_never_take_the_place_of_standard_input(tmp_path: Path) -> None:
+    file = saved(tmp_path, CSV.encode())
+    command = [*COMMAND, "import", "-", "--rejected", str(file)]
+    with file.open("rb") as read:
+        refused = subprocess.run(command, stdin=read, cwd=tmp_path, capture_output=True)
+    assert refused.returncode == 1
+    assert file.read_bytes() == CSV.encode()
+
+
+def test_a_file_that_cannot_be_read_leaves_the_rejected_rows_of_an_earlier_one(
+    sameask: Sameask, tmp_path: Path
+) -> None:
+    file, rejected = saved(tmp_path, b"other,columns\n1,2\n"), saved(tmp_path, b"old", "rejected")
+    assert sameask("import", file, "--rejected", rejected).code == 1
+    assert rejected.read_bytes() == b"old"
+    assert {path.name for path in tmp_path.iterdir()} >= {"questions", "rejected"}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_rejected_rows_go_through_a_link_and_to_what_is_no_file(
+    sameask: Sameask, tmp_path: Path
+) -> None:
+    file, rejected = saved(tmp_path, b"id,text\n1,\n"), saved(tmp_path, b"old", "rejected")
+    (tmp_path / "link").symlink_to(rejected)
+    sameask("import", file, "--rejected", "link")
+    assert (tmp_path / "link").is_symlink()
+    assert b"why" in rejected.read_bytes()
+    assert sameask("import", file, "--rejected", "/dev/null").err.count("\n") == 2
 
 
 def test_every_row_that_a_quote_takes_is_told(sameask: Sameask, tmp_path: Path) -> None:
