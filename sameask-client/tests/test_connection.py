@@ -55,10 +55,9 @@ def test_a_service_may_lie_under_a_path(url: str) -> None:
     assert _asked(url).url == "http://faq.example/sameask/livez"
 
 
-def test_every_request_has_a_timeout() -> None:
-    assert _asked().extensions["timeout"] == dict.fromkeys(
-        ("connect", "read", "write", "pool"), 60.0
-    )
+def test_every_request_has_a_timeout_from_when_it_has_a_connection() -> None:
+    timeouts = dict.fromkeys(("connect", "read", "write"), 60.0)
+    assert _asked().extensions["timeout"] == {**timeouts, "pool": None}
     for seconds in (0, -1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="positive"):
             s.Client(timeout_seconds=seconds)
@@ -77,7 +76,7 @@ def test_a_stream_waits_longer_than_the_service_is_ever_silent() -> None:
         "connect": 2,
         "read": 45.0,
         "write": 2,
-        "pool": 2,
+        "pool": None,
     }
 
 

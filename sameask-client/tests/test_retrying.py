@@ -75,9 +75,7 @@ def test_other_statuses_stand(status: int) -> None:
     assert Attempts(s.Retries(), OPERATION).wait_seconds(httpx.Response(status)) is None
 
 
-@pytest.mark.parametrize(
-    "error", [httpx.ReadTimeout(""), httpx.WriteTimeout(""), httpx.PoolTimeout("")]
-)
+@pytest.mark.parametrize("error", [httpx.ReadTimeout(""), httpx.WriteTimeout("")])
 def test_a_late_answer_is_not_asked_for_again(error: httpx.RequestError) -> None:
     assert Attempts(s.Retries(), OPERATION).wait_seconds(error) is None
 

@@ -26,7 +26,8 @@ def connection(url: str, key: str | None, timeout_seconds: float) -> dict[str, A
     return {
         "base_url": _address(url),
         "headers": headers | _credentials(key),
-        "timeout": timeout_seconds,
+        # Who waits for a connection has sent nothing: it takes its turn behind the client's other requests.
+        "timeout": httpx.Timeout(timeout_seconds, pool=None),
     }
 
 
