@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.background import to_its_end
 from app.engine.store import Label as StoredLabel
 from app.engine.store import NewLabel
 from app.errors import (
@@ -302,7 +303,7 @@ async def undo_label(
     name = speaker.name("by", by)
     own_only = not speaker.speaks_for_others
     label = await detector.undo_label(collection, id, name, own_only=own_only)
-    (document,) = await _documents(reading, collection, [label])
+    (document,) = await to_its_end(_documents(reading, collection, [label]))
     return document
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.background import to_its_end
 from app.errors import (
     CollectionNotFound,
     FieldError,
@@ -106,7 +107,7 @@ async def upsert_questions(body: Upsert, detector: TheDetector, settings: TheSet
     _refuse_repeated_ids(body.questions)
     texts = [(question.id, question.text) for question in body.questions]
     written = await detector.add(body.collection, texts)
-    reading = await detector.reading_of([text for _, text in texts])
+    reading = await to_its_end(detector.reading_of([text for _, text in texts]))
     return Written(
         collection=body.collection,
         revision=written.revision,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.convertors import Convertor, register_url_convertor
 
+from app.background import to_its_end
 from app.errors import (
     CollectionNotFound,
     GateNotPassed,
@@ -263,7 +264,7 @@ async def activate_release(body: ToActivate, releases: TheReleases) -> object:
     """Make a release live: the shadow, or another, which is opened first. No request fails, no acknowledged write is
     missing. Rolling back is the same, with the name of one that was live before. If it is live, nothing happens."""
     await releases.activate(body.release, body.force or body.reason, force=body.force is not None)
-    return await releases.live()
+    return await to_its_end(releases.live())
 
 
 @router.post(
@@ -276,7 +277,7 @@ async def activate_release(body: ToActivate, releases: TheReleases) -> object:
 async def roll_back_release(body: ToRollBack, releases: TheReleases) -> object:
     """Make the release live that was live before; its snapshots are there, so that it takes seconds."""
     await releases.roll_back(body.reason or "rolled back")
-    return await releases.live()
+    return await to_its_end(releases.live())
 
 
 @router.get(

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.background import background_tasks, repeat
+from app.background import background_tasks, repeat, to_its_end
 from app.detector import Detector
 from app.engine.store import Store
 from app.engine.text import TextPair, Words, pair_digest
@@ -94,7 +94,7 @@ class Promises:
         Raises CollectionNotFound, OfferNotFound, StorageFull.
         """
         offer = await self._detector.write(self._store.offers.skip, name, offer_id, by)
-        await self._renew(name, offer.pair)
+        await to_its_end(self._renew(name, offer.pair))
 
     async def figures(self) -> Figures:
         """Verdicts and promises, of so many collections at most, by name."""
@@ -123,7 +123,7 @@ class Promises:
         NotReady, StorageFull.
         """
         offer = await self._detector.write(self._store.offers.unskip, name, offer_id, by)
-        await self._renew(name, offer.pair)
+        await to_its_end(self._renew(name, offer.pair))
         return await self._offer_again(name, by, offer.pair)
 
     async def _renew(self, name: str, pair: bytes) -> None:
@@ -152,4 +152,4 @@ class Promises:
         async with self._activity.writing:
             self._activity.forget(name)
             await self._detector.write(self._store.asked.erase, name)
-        await self.kept.forget_asked(collection.key)
+        await to_its_end(self.kept.forget_asked(collection.key))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from app.background import background_tasks
+from app.background import background_tasks, to_its_end
 from app.detector import Detector
 from app.engine.index.opening import remove_indexes
 from app.engine.store import Store
@@ -190,7 +190,7 @@ class Releases:
     async def open_shadow(self, name: str) -> ShadowProgress:
         """Open a release beside the live one. Raises ReleaseNotFound, ReleaseUnusable, ReleaseProtected, ShadowBusy."""
         await self._shadows.start(name)
-        return await self.shadow()
+        return await to_its_end(self.shadow())
 
     async def cancel_shadow(self) -> None:
         """End the shadow; its snapshots stay, so that it goes on from there another time. Raises NoShadow,
@@ -210,7 +210,7 @@ class Releases:
                 await asyncio.to_thread(self._assert_passed, name)
             shadow = await self._shadows.start(name)
             shadow.go_live(reason)
-        return await self._shadows.progress()
+        return await to_its_end(self._shadows.progress())
 
     async def roll_back(self, reason: str) -> ShadowProgress | None:
         """Activate the release that was live before. Raises NothingBefore, and like `activate`."""
@@ -220,12 +220,14 @@ class Releases:
         """Remove a release that was trained here, with its snapshots. Raises ReleaseNotFound, ReleaseProtected."""
         entry = await asyncio.to_thread(self._catalogue.entry, name)
         await self._assert_removable(name, entry.release.digest if entry.release else None)
-        if entry.release:  # first: once the folder is gone, nobody would know of them
-            digest = entry.release.digest
-            await asyncio.to_thread(remove_indexes, self._store, self._snapshot_dir, digest)
-        await asyncio.to_thread(self._catalogue.remove, entry)
+        await to_its_end(asyncio.to_thread(self._remove, entry))
 
     # Inside
+
+    def _remove(self, entry: Entry) -> None:
+        if entry.release:  # first: once the folder is gone, nobody would know of them
+            remove_indexes(self._store, self._snapshot_dir, entry.release.digest)
+        self._catalogue.remove(entry)
 
     def _assert_passed(self, name: str) -> None:
         made = self._catalogue.entry(name).release

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from app.background import to_its_end
 from app.detector import Detector
 from app.engine.release import Release
 from app.engine.store import Store
@@ -80,7 +81,7 @@ class Shadows:
         shadow = self._shadow
         self._shadow = None
         if shadow:
-            await shadow.end()
+            await to_its_end(shadow.end())
 
     def _begin(self, release: Release) -> Shadow:
         shadow = self._make(release)
