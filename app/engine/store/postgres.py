@@ -66,7 +66,8 @@ class Postgres:
             self.engine = _make_engine(address)
         except ImportError as error:
             raise DatabaseUnusable(
-                f"the database {self.place} needs a driver: pip install 'sameask[cluster]'"
+                f"the database {self.place} needs a driver: install it with"
+                " `pip install -c constraints.txt -e '.[cluster]'`"
             ) from error
         self._views = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
