@@ -3,6 +3,9 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -17,7 +20,7 @@ from app.engine.models.pair_classifier import PairClassifier
 from app.engine.release import Release
 from app.engine.scorer import similarity
 from app.errors import ModelRefused, ReleaseRefused
-from app.settings import Settings
+from app.settings import SHIPPED_RELEASE, Settings
 from training import figures
 from training.evaluation import evaluate, read_evidence
 from training.pairs import LabelledPair, read_pairs
@@ -52,6 +55,21 @@ def test_the_folder_is_small_and_has_nothing_that_the_manifest_does_not_name(
     }
     assert sum(files.values()) <= MOST_BYTES
     assert files.keys() == {*release.manifest["files"], "manifest.json"}
+
+
+def test_a_wheel_has_the_release_beside_the_code(tmp_path: Path, release: Release) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"  # a build leaves a folder behind
+    for name in ("app", "training", "sameask-client/src", SHIPPED_RELEASE):
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
+    subprocess.run([*build, "--wheel-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    named = {*release.manifest["files"], "manifest.json"}
+    assert packed >= {"app/settings.py", *(f"{SHIPPED_RELEASE}/{name}" for name in named)}
 
 
 def test_the_larger_release_stands_on_its_own_base_alone(
