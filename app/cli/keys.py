@@ -2,7 +2,8 @@
 heeds the change at its next request. There is no HTTP route for this, so a stolen key can't make itself another one."""
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,15 +46,14 @@ def create(
     """Make a key and print it, this one time. From the first one on, every request to a server needs a key."""
     if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
         raise CommandError(f"--name must be at most {MAX_NAME_CHARACTERS} printable characters")
-    if out_file:
-        _write(out_file, "")  # before there is a key that could not be kept
     settings = Settings()
-    with _store() as store:
+    with _store() as store, _made(out_file):  # before there is a key that could not be kept
         made, key = make_key(store, scope, name)
         place = store.place if settings.database_url else settings.data_dir.absolute()
+        if out_file:
+            out_file.write_text(f"{key}\n")
     words = f"key {made.id} ({' '.join(made.scopes)}) of {place}"
     if out_file:
-        out_file.write_text(f"{key}\n")
         print_note(f"{words}, in {out_file}")
     else:
         print_note(f"{words}; it is shown this once:")
@@ -95,11 +95,21 @@ def _store() -> AbstractContextManager[Store]:
     return shared(settings.data_dir, settings.store_url)
 
 
-def _write(file: Path, content: str) -> None:
+@contextmanager
+def _made(file: Path | None) -> Iterator[None]:
+    """A new file, empty, to be written inside; after an error it is gone again. Raises CommandError."""
+    if file is None:
+        yield
+        return
     try:
-        write_private(file, content)
+        write_private(file, "")
     except OSError as error:
         raise CommandError(f"can't write {file}: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _cells(key: dict[str, Any]) -> list[object]:

@@ -7,11 +7,13 @@ import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import httpx
 import pytest
 
+from app.engine.store.keys import KeyRecords
+from app.errors import StorageFull
 from app.settings import Settings
 from tests.cli.commands import (
     COMMAND,
@@ -44,6 +46,10 @@ def _make(sameask: Sameask, *options: str) -> Made:
     key = made.out.strip()
     assert key not in made.err
     return Made(key.split("_")[1], key)
+
+
+def _full(*_: object) -> NoReturn:
+    raise StorageFull("the disk is full")
 
 
 def _listed(sameask: Sameask) -> list[dict[str, Any]]:
@@ -258,6 +264,23 @@ def test_a_key_goes_into_a_file_that_its_owner_alone_may_read(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = sameask("keys", "create", "--scope", "read", "--out", file)
     assert_one_line(again, f"can't write {file}: File exists")
+
+
+def test_where_no_key_is_made_no_file_is_left_and_the_next_try_is_taken(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "forum-key"
+    create = ("keys", "create", "--scope", "read", "--out", file)
+    with monkeypatch.context() as patch:
+        (tmp_path / "no-folder").write_text("")
+        patch.setenv("SAMEASK_DATA_DIR", str(tmp_path / "no-folder"))
+        assert sameask(*create).code == 1
+    assert not file.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyRecords, "add", _full)
+        assert_one_line(sameask(*create), "the disk is full")
+    assert not file.exists()
+    assert sameask(*create).code == 0
     assert len(_listed(sameask)) == 1  # no key is made that nobody has
 
 
