@@ -360,9 +360,11 @@ class SpeaksForItself(RequestError):
     status = 403
     title = "Key speaks for itself"
 
-    def __init__(self, name: str, other: str) -> None:
+    def __init__(self, name: str, other: str | None = None) -> None:
+        """`other` is the name that was asked for; None: the label is somebody's whom the key's holder may not know."""
+        whom = "whoever gave this label" if other is None else repr(other)
         super().__init__(
-            f"the key speaks for {name!r}, not for {other!r}: one with the scope 'admin', or without a name, does"
+            f"the key speaks for {name!r}, not for {whom}: one with the scope 'admin', or without a name, does"
         )
 
 

@@ -6,11 +6,11 @@ there, nothing is averaged: the verdict is `review` until one of them gives way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from app.engine.scorer import Verdict
-from app.engine.store import Label
+from app.engine.store import NAMELESS, Label
 from app.engine.text import TextPair, Worded, WordedPair, digest
 
 
@@ -23,6 +23,10 @@ class Ruling:
     by: str
     at: str
     contradicted: bool
+
+    def without_name(self) -> "Ruling":
+        """The same, for those who are not to know who labels."""
+        return replace(self, by=NAMELESS)
 
     @property
     def verdict(self) -> Verdict:

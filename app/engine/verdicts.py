@@ -35,7 +35,6 @@ from app.engine.signals import NOTHING, Reader, Signals
 from app.engine.text import Worded, ends_may_differ, normalize, without_ends
 from app.engine.text_form import readable, shifted
 
-NAMELESS = "a person"
 STRONGEST_FIRST: Sequence[Verdict] = ("duplicate", "review", "different")
 
 
@@ -122,7 +121,7 @@ class Judgement:
         """The same judgement, for those who are not to know who labels."""
         if self.label is None:
             return self
-        ruling = replace(self.label, by=NAMELESS)
+        ruling = self.label.without_name()
         why = [reasons.label(ruling) if one.code == "label" else one for one in self.reasons]
         return replace(self, label=ruling, reasons=tuple(why))
 

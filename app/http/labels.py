@@ -1,14 +1,15 @@
 """`/labels`: what people say of pairs. Their word overrules the model's, for exactly that pair."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.background import to_its_end
+from app.engine.store import NAMELESS, NewLabel
 from app.engine.store import Label as StoredLabel
-from app.engine.store import NewLabel
 from app.errors import (
     CollectionNotFound,
     InvalidRequest,
@@ -28,6 +29,7 @@ from app.http.dependencies import (
     TheReading,
     TheSettings,
     TheSpeaker,
+    may_see_names,
 )
 from app.http.paging import ThePage
 from app.http.parameters import StrictRoute
@@ -159,7 +161,7 @@ class Labelled(BaseModel):
 class Ending(BaseModel):
     """Who ended a label, and when."""
 
-    by: str
+    by: str = Field(description="Another than the asker is `a person` for keys without `read`.")
     at: str
     replaced_by: int | None = Field(
         description="The later label of the same person; null if it was undone."
@@ -170,11 +172,13 @@ class Label(BaseModel):
     """What somebody said of a pair."""
 
     id: int
-    questions: list[str] = Field(description="The two texts, as they were given or stored.")
+    questions: list[str] = Field(
+        description="The two texts, as they were given or stored; none for keys without `read`."
+    )
     is_duplicate: bool
-    by: str
+    by: str = Field(description="Another than the asker is `a person` for keys without `read`.")
     at: str
-    note: str | None
+    note: str | None = Field(description="Null for keys without `read`.")
     contradicted: bool = Field(description="Whether another person says the opposite of this pair.")
     ended: Ending | None = Field(description="Null while the label is active.")
     offered_by: Literal["chosen", "random"] | None = Field(
@@ -287,6 +291,7 @@ async def list_labels(
 )
 async def undo_label(
     id: ThisLabel,  # noqa: A002
+    request: Request,
     detector: TheDetector,
     reading: TheReading,
     speaker: TheSpeaker,
@@ -298,13 +303,29 @@ async def undo_label(
     """Undo a label: the next answer is as if it had not been given. It stays readable, with who ended it and when.
 
     Undoing it twice changes nothing. What it replaced does not come back; say it again. A key with a name undoes its
-    own labels alone, unless it has the scope `admin`.
+    own labels alone, unless it has the scope `admin`. To one without `read` the answer tells no text and no other name.
     """
     name = speaker.name("by", by)
     own_only = not speaker.speaks_for_others
     label = await detector.undo_label(collection, id, name, own_only=own_only)
     (document,) = await to_its_end(_documents(reading, collection, [label]))
-    return document
+    return document if may_see_names(request) else _withheld(document, name)
+
+
+def _withheld(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A label for a key that may not read what is stored; `name` is the asker's."""
+
+    def known(by: str) -> str:
+        return by if by == name else NAMELESS
+
+    ended = document["ended"]
+    return {
+        **document,
+        "questions": [],
+        "by": known(document["by"]),
+        "note": None,
+        "ended": replace(ended, by=known(ended.by)),
+    }
 
 
 async def _documents(

@@ -231,13 +231,42 @@ def test_a_key_with_a_name_speaks_for_itself_alone(house: House) -> None:
         "detail": "the key speaks for 'anna', not for 'bob': one with the scope 'admin', or without a name, does",
     }
     bobs, chiefs = say("label", by="bob"), say("the chief's")
-    assert undo("anna's", bobs).json()["title"] == OWN["title"]
+    assert undo("anna's", bobs).json() == OWN | {
+        "type": "about:blank",
+        "detail": "the key speaks for 'anna', not for whoever gave this label: one with the scope 'admin', or without a"
+        " name, does",
+    }
     assert undo("anna's", own, by="bob").json()["title"] == OWN["title"]
     assert undo("anna's", own).json()["ended"]["by"] == "anna"
     assert undo("the chief's", bobs).json()["ended"]["by"] == "chief"
     assert undo("label", chiefs, by="bob").json()["ended"]["by"] == "bob"
     (missing,) = say("label").json()["errors"]
     assert missing == {"field": "labels.0.by", "detail": "is missing, and the key has no name"}
+
+
+def test_undoing_tells_what_is_stored_to_who_may_read_alone(house: House) -> None:
+    stored = [{"id": "secret", "text": "What is stored?"}, {"id": "other", "text": "Other?"}]
+    house.request("write", "POST", "/questions", json={"questions": stored})
+    said = {"ids": ["secret", "other"], "is_duplicate": True, "note": "A note."}
+
+    def undone(holder: str, given_by: str, by: str) -> Any:
+        label = {"labels": [said | {"by": given_by}]}
+        (given,) = house.request("label", "POST", "/labels", json=label).json()["labels"]
+        path = f"/labels/{given['id']}"
+        answer = house.request(holder, "DELETE", path, params={"by": by}).json()
+        return answer, house.request("label", "DELETE", path, params={"by": "dora"}).json()
+
+    bobs, again = undone("label", "bob", "carla")
+    assert (bobs["questions"], bobs["note"], bobs["by"]) == ([], None, "a person")
+    assert (bobs["ended"]["by"], again["ended"]["by"]) == ("carla", "a person")
+    own, _ = undone("label", "carla", "carla")
+    assert (own["questions"], own["note"], own["by"]) == ([], None, "carla")
+    read, again = undone("label and read", "bob", "carla")
+    assert (read["note"], read["by"], read["ended"]["by"]) == ("A note.", "bob", "carla")
+    assert read["questions"] == [one["text"] for one in stored]
+    assert again["questions"] == []
+    for one in stored:
+        house.request("write", "DELETE", f"/questions/{one['id']}")
 
 
 def test_the_queue_is_that_of_the_key_s_name(house: House) -> None:

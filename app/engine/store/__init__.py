@@ -11,7 +11,7 @@ from app.engine.store.copying import Copied, copy_store
 from app.engine.store.deliveries import Deliveries, Delivery
 from app.engine.store.derived import Derived
 from app.engine.store.keys import Key
-from app.engine.store.label_records import Ending, Given, Label, Labelled, NewLabel
+from app.engine.store.label_records import NAMELESS, Ending, Given, Label, Labelled, NewLabel
 from app.engine.store.offers import Answered, NewOffer, Offer
 from app.engine.store.question_records import Changes, Contents, Copies, Question, Written
 from app.engine.store.run_rows import State, TrainingRun
@@ -20,6 +20,7 @@ from app.engine.store.store import Store, migrate_database
 
 __all__ = [
     "DEFAULT_COLLECTION",
+    "NAMELESS",
     "Activation",
     "Answered",
     "Changes",

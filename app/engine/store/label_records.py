@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NAMELESS = "a person"  # stands for a name, to those who are not to know who labels
+
 
 @dataclass(frozen=True)
 class NewLabel:

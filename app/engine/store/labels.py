@@ -114,7 +114,7 @@ class Labels:
             if row is None:
                 raise LabelNotFound(collection_name, label_id)
             if own_only and row["said_by"] != by:
-                raise SpeaksForItself(by, row["said_by"])
+                raise SpeaksForItself(by)
             if row["replaced_by"] is not None:
                 raise LabelReplaced(label_id, row["replaced_by"])
             if row["ended_at"] is not None:

@@ -75,6 +75,8 @@ class Ending:
 class Label:
     """What somebody said of a pair: its two texts. `ended`: None while the label is active.
 
+    To a key without the scope `read`, undoing tells no texts, and `a person` for everybody else's name.
+
     `offered_by`, `offered_probability`: how the review queue drew the pair; None for one that it never drew.
     """
 
