@@ -31,11 +31,13 @@ T = TypeVar("T")
 IN_PLACE = "http://in-place"
 TIMEOUT_SECONDS = 600
 PATIENCE = Retries(attempts=10**6, longest_wait_seconds=60.0, only_refused=True)
+RESTART = Retries(attempts=10)  # for about a minute, in which a server may start again
 LOOK_SECONDS = 0.05
 MAX_PORT = 65535
 KEY_HINT = " (the key comes from SAMEASK_KEY, or from the file that --key-file names)"
 
 Speak = Callable[[AsyncClient], Coroutine[Any, Any, T]]
+Watch = Callable[[AsyncClient, AsyncClient], Coroutine[Any, Any, T]]
 
 
 def create_app(settings: Settings, *, in_place: bool = False) -> Any:
@@ -47,23 +49,40 @@ def run(
     url: str | None, key_file: Path | None, speak: Speak[T], *, makes_data_directory: bool = False
 ) -> T:
     """The result of `speak`, called with a client of the server at `url` or of the app here. Raises CommandError."""
+    return run_and_watch(
+        url,
+        key_file,
+        lambda service, _: speak(service),
+        makes_data_directory=makes_data_directory,
+    )
 
-    async def connect_and_speak() -> T:
-        async with connected(url, key_file, makes_data_directory=makes_data_directory) as service:
-            return await speak(service)
+
+def run_and_watch(
+    url: str | None, key_file: Path | None, watch: Watch[T], *, makes_data_directory: bool = False
+) -> T:
+    """As `run`. With its second client `watch` looks how something goes on: it outlasts a restart of the server."""
+
+    async def connect_and_watch() -> T:
+        clients = connected(url, key_file, makes_data_directory=makes_data_directory)
+        async with clients as (service, watching):
+            return await watch(service, watching)
 
     with _errors_told(str(_address(url)) if url else IN_PLACE):
-        return asyncio.run(connect_and_speak())
+        return asyncio.run(connect_and_watch())
 
 
 @asynccontextmanager
 async def connected(
     url: str | None, key_file: Path | None, *, makes_data_directory: bool = False
-) -> AsyncIterator[AsyncClient]:
-    """A client of the server at `url`, or of the app in this process, which asks for no key."""
+) -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
+    """Clients of the server at `url`, or of the app in this process, which asks for no key.
+
+    The first hears at once where nobody answers; the second, for what is under way there, asks again.
+    """
     if url:
-        async with _client(url, _key(key_file)) as service:
-            yield service
+        key = _key(key_file)
+        async with _client(url, key) as service, _client(url, key, RESTART) as watching:
+            yield service, watching
         return
     settings = Settings()
     if makes_data_directory:
@@ -71,19 +90,26 @@ async def connected(
     else:
         assert_data_directory(settings)
     app = create_app(settings, in_place=True)
+    transport = httpx.ASGITransport(app)
     with waits_told():
         async with (
             app.router.lifespan_context(app),
-            _client(IN_PLACE, "", httpx.ASGITransport(app)) as service,
+            _client(IN_PLACE, "", transport=transport) as service,
+            _client(IN_PLACE, "", RESTART, transport) as watching,
         ):
             await _until_ready(service)
-            yield service
+            yield service, watching
 
 
-def _client(url: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> AsyncClient:
+def _client(
+    url: str,
+    key: str,
+    retries: Retries = PATIENCE,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncClient:
     """A client with timeouts for people: it waits for as long as a person would."""
     return AsyncClient(
-        url, key=key, timeout_seconds=TIMEOUT_SECONDS, retries=PATIENCE, transport=transport
+        url, key=key, timeout_seconds=TIMEOUT_SECONDS, retries=retries, transport=transport
     )
 
 

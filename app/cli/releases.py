@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.client import run
+from app.cli.client import run, run_and_watch
 from app.cli.options import AsJson, InCollection, KeyFile, Url
 from app.cli.terminal import cell, err, out, print_result, print_table
 from app.errors import CommandError
@@ -49,7 +49,7 @@ def list_(as_json: AsJson = False, url: Url = None, key_file: KeyFile = None) ->
 @releases.command()
 def shadow(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
     """Open a release beside the live one, and wait until it has caught up; `diff` then says what it would change."""
-    run(url, key_file, lambda service: _open_shadow(service, name))
+    run_and_watch(url, key_file, lambda service, watching: _open_shadow(service, watching, name))
     out.print(cell(f"{name} has caught up"))
 
 
@@ -90,20 +90,20 @@ def activate(
 ) -> None:
     """Make a release live, and wait until it is; no request fails meanwhile."""
 
-    async def swap(service: AsyncClient) -> None:
-        await _swapped(service, await service.activate_release(name, reason=reason, force=force))
+    async def swap(service: AsyncClient, watching: AsyncClient) -> None:
+        await _swapped(watching, await service.activate_release(name, reason=reason, force=force))
 
-    run(url, key_file, swap)
+    run_and_watch(url, key_file, swap)
 
 
 @releases.command()
 def rollback(reason: Reason = "", url: Url = None, key_file: KeyFile = None) -> None:
     """Make the release live that was live before, and wait until it is."""
 
-    async def swap(service: AsyncClient) -> None:
-        await _swapped(service, await service.roll_back_release(reason=reason))
+    async def swap(service: AsyncClient, watching: AsyncClient) -> None:
+        await _swapped(watching, await service.roll_back_release(reason=reason))
 
-    run(url, key_file, swap)
+    run_and_watch(url, key_file, swap)
 
 
 @releases.command()
@@ -113,18 +113,18 @@ def remove(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
     out.print(cell(f"{name} is removed"))
 
 
-async def _open_shadow(service: AsyncClient, name: str) -> None:
+async def _open_shadow(service: AsyncClient, watching: AsyncClient, name: str) -> None:
     """Raises CommandError if the shadow fails."""
     progress = await service.open_shadow(name)
     with err.status("") as status:
         while progress.phase in ("opening", "indexing", "promising"):
             status.update(_words(progress))
             await asyncio.sleep(LOOK_SECONDS)
-            progress = await service.read_shadow()
+            progress = await watching.read_shadow()
     _check(progress)
 
 
-async def _swapped(service: AsyncClient, live: LiveRelease) -> None:
+async def _swapped(watching: AsyncClient, live: LiveRelease) -> None:
     """Wait until a swap is done. Raises CommandError if it fails, or is ended meanwhile."""
     wanted = live.swap.release if live.swap else live.release
     with err.status("") as status:
@@ -132,7 +132,7 @@ async def _swapped(service: AsyncClient, live: LiveRelease) -> None:
             _check(live.swap)
             status.update(_words(live.swap))
             await asyncio.sleep(LOOK_SECONDS)
-            live = await service.read_live_release()
+            live = await watching.read_live_release()
     if live.release != wanted:
         raise CommandError(f"{live.release} is live: the swap to {wanted} was ended meanwhile")
     out.print(cell(f"{live.release} is live"))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from rich.table import Table
 
-from app.cli.client import run
+from app.cli.client import run, run_and_watch
 from app.cli.options import AsJson, KeyFile, Url
 from app.cli.terminal import cell, print_note, print_result, print_table
 from app.errors import CommandError
@@ -117,7 +117,9 @@ def watch(
     run_id: RunId, as_json: AsJson = False, url: Url = None, key_file: KeyFile = None
 ) -> None:
     """Follow a training run to its end; the exit code is 1 unless it succeeds."""
-    training_run = run(url, key_file, lambda service: _watch(service, run_id))
+    training_run = run_and_watch(
+        url, key_file, lambda service, watching: _watch(service, watching, run_id)
+    )
     _show(training_run, as_json)
     if training_run.state != "succeeded":
         raise CommandError(f"training run {run_id} has ended: {training_run.state}")
@@ -134,18 +136,18 @@ async def _latest(service: AsyncClient, limit: int) -> tuple[TrainingRun, ...]:
     return tuple(latest)
 
 
-async def _watch(service: AsyncClient, run_id: int) -> TrainingRun:
+async def _watch(service: AsyncClient, watching: AsyncClient, run_id: int) -> TrainingRun:
     """The run, once it is over; its progress is printed as it changes."""
     printed = ""
-    while True:
-        training_run = await service.read_training_run(run_id)
-        if training_run.is_over:
-            return training_run
+    training_run = await service.read_training_run(run_id)
+    while not training_run.is_over:
         words = f"{_state(training_run)}  {_progress(training_run)}".rstrip()
         if words != printed:
             print_note(words)
             printed = words
         await asyncio.sleep(LOOK_SECONDS)
+        training_run = await watching.read_training_run(run_id)
+    return training_run
 
 
 def _show(training_run: TrainingRun, as_json: bool) -> None:

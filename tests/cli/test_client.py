@@ -87,6 +87,38 @@ def test_a_server_of_another_kind_is_one_line(sameask: Sameask, status: int) -> 
         assert_one_line(sameask("find", "One?", "--url", url))
 
 
+def test_a_server_that_starts_again_while_a_release_comes_up_is_asked_again(
+    sameask: Sameask,
+) -> None:
+    swap = {
+        "release": "wide",
+        "phase": "indexing",
+        "goes_live": True,
+        "collections": 1,
+        "questions": 1,
+        "questions_indexed": 0,
+        "failure": None,
+        "broken_promises": [],
+    }
+    live = {"release": "tiny", "digest": "d", "since": None, "reason": None, "swap": swap}
+    looks = iter([JSONResponse({}, 503), JSONResponse(live | {"release": "wide", "swap": None})])
+    shadows = iter([JSONResponse({}, 503), JSONResponse(swap | {"phase": "ready"})])
+
+    async def now(request: Request) -> Response:
+        return JSONResponse(live, 202) if request.method == "PUT" else next(looks)
+
+    async def shadow(request: Request) -> Response:
+        return JSONResponse(swap, 202) if request.method == "PUT" else next(shadows)
+
+    routes = [
+        Route("/admin/releases/live", now, methods=["GET", "PUT"]),
+        Route("/admin/releases/shadow", shadow, methods=["GET", "PUT"]),
+    ]
+    with served(Starlette(routes=routes)) as url:  # type: ignore[arg-type]
+        assert sameask("releases", "shadow", "wide", "--url", url).out == "wide has caught up\n"
+        assert sameask("releases", "activate", "wide", "--url", url).out == "wide is live\n"
+
+
 def test_a_busy_server_is_asked_again(sameask: Sameask) -> None:
     asked: list[bytes] = []
 

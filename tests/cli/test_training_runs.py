@@ -50,7 +50,7 @@ def test_a_run_is_started_listed_shown_and_cancelled(sameask: Sameask, tmp_path:
     )
 
 
-def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
+def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over_also_past_a_restart(
     sameask: Sameask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = {"phase": "training", "step": 1500, "steps": 9000, "loss": 0.25, "eta_seconds": 61.4}
@@ -73,6 +73,7 @@ def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
     answers = iter(
         [
             {**run, "state": "queued", "progress": None, "gate": None},
+            None,
             {**run, "state": "running", "progress": progress, "gate": None},
             {**run, "state": "running", "progress": progress, "gate": None},
             {**run, "state": "succeeded", "progress": progress, "gate": gate},
@@ -80,7 +81,8 @@ def test_a_run_that_is_watched_says_how_far_it_is_until_it_is_over(
     )
 
     async def answer(_: Request) -> Response:
-        return JSONResponse(next(answers))
+        state = next(answers)
+        return JSONResponse(state) if state else JSONResponse({}, 503)
 
     monkeypatch.setattr(run_commands, "LOOK_SECONDS", 0.0)
     with served(Starlette(routes=[Route("/admin/training-runs/3", answer)])) as url:  # type: ignore[arg-type]
