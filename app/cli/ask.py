@@ -9,13 +9,16 @@ from rich.text import Text
 from app.cli.client import run
 from app.cli.options import AsJson, InCollection, KeyFile, Url
 from app.cli.terminal import cell, print_result, print_table
-from sameask_client import Candidate, Score
+from sameask_client import UNSET, Candidate, Score
 
 
 def find(
     text: Annotated[str, typer.Argument(help="The question.")],
     collection: InCollection = "default",
-    top_k: Annotated[int, typer.Option(min=1, help="Most candidates.")] = 5,
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most candidates; left out, 5 or as many as the server allows."),
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
     key_file: KeyFile = None,
@@ -24,7 +27,9 @@ def find(
     answer = run(
         url,
         key_file,
-        lambda service: service.find_duplicates(text, collection=collection, top_k=top_k),
+        lambda service: service.find_duplicates(
+            text, collection=collection, top_k=UNSET if top_k is None else top_k
+        ),
     )
     if as_json:
         print_result(answer)

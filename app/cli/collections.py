@@ -10,12 +10,10 @@ from app.cli.client import run
 from app.cli.options import AsJson, KeyFile, Url
 from app.cli.terminal import cell, print_line, print_result, print_table
 from app.errors import CommandError
-from app.settings import Settings
 from sameask_client import UNSET, AsyncClient, Collection, Thresholds
 from sameask_client.operation import Unset
 
 NONE = "none"
-MAX_ITEMS = 1000  # of one page
 
 collections = typer.Typer(
     help="Collections: list, make, delete, and say which precision `duplicate` is to have.",
@@ -121,9 +119,7 @@ def delete(
 
 
 async def _all(service: AsyncClient) -> tuple[Collection, ...]:
-    size = min(MAX_ITEMS, Settings().max_page)
-    stored = [collection async for collection in service.list_collections(page_size=size)]
-    return tuple(stored)
+    return tuple([collection async for collection in service.list_collections()])
 
 
 @dataclass(frozen=True)

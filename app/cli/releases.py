@@ -57,7 +57,10 @@ def shadow(name: Name, url: Url = None, key_file: KeyFile = None) -> None:
 def diff(
     name: Name,
     collection: InCollection = "default",
-    limit: Annotated[int, typer.Option(min=1, help="Most examples.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most examples; left out, 100 or as many as the server allows."),
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
     key_file: KeyFile = None,

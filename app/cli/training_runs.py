@@ -12,7 +12,7 @@ from app.cli.options import AsJson, KeyFile, Url
 from app.cli.terminal import cell, print_note, print_result, print_table
 from app.errors import CommandError
 from app.fields import MAX_NUMBER
-from app.settings import Settings, TargetPrecision
+from app.settings import TargetPrecision
 from sameask_client import AsyncClient, TrainingRun, as_document
 from sameask_client.training_runs import Recipe
 
@@ -126,12 +126,11 @@ def watch(
 
 
 async def _latest(service: AsyncClient, limit: int) -> tuple[TrainingRun, ...]:
-    """So many runs, of one page."""
-    size = min(limit, Settings().max_page)
+    """So many runs, by pages of the server's size."""
     latest: list[TrainingRun] = []
-    async for training_run in service.list_training_runs(page_size=size):
+    async for training_run in service.list_training_runs():
         latest.append(training_run)
-        if len(latest) == size:
+        if len(latest) == limit:
             break
     return tuple(latest)
 

@@ -6,7 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.main import create_app
+from app.settings import Settings
 from tests.cli.commands import ROWS, Sameask, assert_one_line, question_file
+from tests.serving import served
 
 
 def test_find_as_json_is_the_answer_of_the_http_contract(
@@ -23,6 +26,27 @@ def test_find_as_json_is_the_answer_of_the_http_contract(
     assert json.loads(remote.out) == answer
     assert json.loads(in_place.out) == answer
     assert answer["results"][0]["candidates"][0]["id"] == "a"
+
+
+def test_what_is_not_said_never_exceeds_the_server_s_limits(
+    sameask: Sameask, tmp_path: Path, settings: Settings
+) -> None:
+    limits = {"max_top_k": 3, "max_page": 2, "data_dir": settings.data_dir.with_name("limited")}
+    rows = [(str(number), f"Can I cancel order {number}?") for number in range(6)]
+    with served(create_app(settings.model_copy(update=limits))) as url:
+        for name in ("b", "c"):
+            assert sameask("collections", "create", name, "--url", url).code == 0
+        sameask("import", question_file(tmp_path, rows=rows), "--url", url)
+        found = sameask("find", "Can I cancel an order?", "--json", "--url", url)
+        listed = sameask("collections", "list", "--json", "--url", url)
+        runs = sameask("runs", "list", "--url", url)
+        diff = sameask("releases", "diff", "none", "--url", url)
+        refused = sameask("find", "Can I cancel an order?", "--top-k", 5, "--url", url)
+    assert len(json.loads(found.out)["results"][0]["candidates"]) == 3
+    assert [one["name"] for one in json.loads(listed.out)] == ["b", "c", "default"]
+    assert runs.code == 0, runs.err
+    assert "not a shadow that has caught up" in diff.err
+    assert (refused.code, "SAMEASK_MAX_TOP_K" in refused.err) == (1, True)
 
 
 def test_pair_as_json_is_the_answer_of_the_http_contract(sameask: Sameask, url: str) -> None:
