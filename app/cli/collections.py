@@ -92,7 +92,7 @@ def set_(
     """Change what is wished of a collection that is there."""
     wishes = _wishes(target_precision, review_recall, url_template)
     if wishes == _Wishes():
-        raise CommandError(
+        raise typer.BadParameter(
             "nothing to change: give --target-precision, --review-recall or --url-template"
         )
 

@@ -45,7 +45,7 @@ def label(
 ) -> None:
     """Say of two questions whether they ask the same. The next answer keeps to it."""
     if is_duplicate is None:
-        raise CommandError("say --duplicate or --different")
+        raise typer.BadParameter("say --duplicate or --different")
     pair = (question1, question2)
     said = NewLabel(
         is_duplicate=is_duplicate,

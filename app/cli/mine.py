@@ -58,7 +58,7 @@ def mine(
     data directory keeps the models in the form that runs fastest, for the next time.
     """
     if (file is None) == (collection is None):
-        raise CommandError("name either a FILE or a --collection")
+        raise typer.BadParameter("name either a FILE or a --collection")
     wanted = Wanted(similarity, probability, verify)
     wanted.check()
     _assert_writable(out_file)

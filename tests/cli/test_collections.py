@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from app.main import create_app
+from app.settings import Settings
 from tests.cli.commands import Sameask
+from tests.serving import served
 
 
 def listed(sameask: Sameask, *options: object) -> dict[str, Any]:
@@ -39,19 +42,19 @@ def test_a_collection_is_made_changed_and_deleted(sameask: Sameask, url: str) ->
 
 
 def test_more_collections_than_a_page_holds_are_listed(
-    sameask: Sameask, url: str, monkeypatch: pytest.MonkeyPatch
+    sameask: Sameask, settings: Settings
 ) -> None:
-    for name in "abc":
-        sameask("collections", "create", name, "--url", url)
-    monkeypatch.setenv("SAMEASK_MAX_PAGE", "2")
-    assert list(listed(sameask, "--url", url)) == ["a", "b", "c", "default"]
+    limits = {"max_page": 2, "data_dir": settings.data_dir.with_name("served")}
+    with served(create_app(settings.model_copy(update=limits))) as url:
+        for name in "abc":
+            sameask("collections", "create", name, "--url", url)
+        assert list(listed(sameask, "--url", url)) == ["a", "b", "c", "default"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("set", "nowhere", "--target-precision", "0.9"), "there is no collection 'nowhere'"),
-        (("set", "default"), "--target-precision, --review-recall or --url-template"),
         (("create", "faq", "--target-precision", "high"), "--target-precision must be a number"),
         (("create", "faq", "--target-precision", "2"), "target_precision: must be above 0.5"),
         (("delete", "default", "--yes"), "always exists and can't be deleted"),
@@ -65,6 +68,12 @@ def test_what_can_not_be_done_is_said(
     assert (refused.code, refused.out) == (1, "")
     assert words in refused.err
     assert "Traceback" not in refused.err
+
+
+def test_a_change_that_changes_nothing_is_a_wrong_call(sameask: Sameask) -> None:
+    refused = sameask("collections", "set", "default")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--target-precision, --review-recall or --url-template" in refused.err
 
 
 def test_deleting_asks_first(sameask: Sameask, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

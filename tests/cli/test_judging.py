@@ -70,7 +70,6 @@ def test_in_place_whoever_is_logged_in_says_so(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("label", "One?", "Two?"), "say --duplicate or --different"),
         (("label", "One?", "Two?", "--duplicate"), "labels.0.by: is missing"),
         (
             ("label", "x", "y", "--ids", "--duplicate", "--by", "anna"),
@@ -88,6 +87,12 @@ def test_what_can_not_be_done_is_said(
     refused = sameask(*arguments, "--url", url)
     assert (refused.code, refused.out) == (1, "")
     assert words in refused.err
+
+
+def test_a_label_that_says_nothing_is_a_wrong_call(sameask: Sameask) -> None:
+    refused = sameask("label", "One?", "Two?")
+    assert (refused.code, refused.out) == (2, "")
+    assert "say --duplicate or --different" in refused.err
 
 
 def test_the_queue_is_worked_by_a_key_for_each_pair(

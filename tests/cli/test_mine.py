@@ -69,7 +69,10 @@ def test_questions_that_others_write_meanwhile_are_mined_too(
 
 
 def test_mining_is_refused_for_what_it_can_not_do(sameask: Sameask, tmp_path: Path) -> None:
-    assert_one_line(sameask("mine", "--out", "pairs.ndjson"), "either a FILE or a --collection")
+    for named in ((), (question_file(tmp_path), "-c", "default")):
+        refused = sameask("mine", *named, "--out", "pairs.ndjson")
+        assert (refused.code, refused.out) == (2, "")
+        assert "either a FILE or a --collection" in refused.err
     assert (
         sameask("mine", "-c", "default", "--out", "pairs.ndjson").err.strip()
         == "sameask: there are no questions to mine"
