@@ -34,7 +34,7 @@ ENV PATH=/srv/sameask/.venv/bin:$PATH \
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['SAMEASK_PORT'] + '/livez', timeout=2)"]
 USER 10001
 CMD ["sameask", "serve"]
 

@@ -1,7 +1,14 @@
 """The image and the compose file: no Docker engine is needed to see that they hold together."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import yaml
 from compose_spec import PyCompose
@@ -38,6 +45,19 @@ def test_image_installs_as_the_makefile_does() -> None:
 
 def test_image_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001"]
+
+
+def test_image_looks_after_its_health_at_the_port_that_is_set(tmp_path: Path) -> None:
+    (check,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    _, *arguments = json.loads(check)
+    (tmp_path / "livez").write_text("alive")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever).start()
+        environment = os.environ | {"SAMEASK_PORT": str(server.server_port)}
+        ended = subprocess.run([sys.executable, *arguments], env=environment)
+        server.shutdown()
+    assert ended.returncode == 0
 
 
 def test_everything_the_image_copies_passes_the_ignore_file() -> None:
