@@ -1,14 +1,18 @@
 """Deleted text is in no file of the data directory, while the store is open and however it got there."""
 
 import random
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from app.engine.store import Store
+from tests.serving import wait_until
 
 PATIENCE_SECONDS = 30.0
 
@@ -106,6 +110,35 @@ def test_the_start_erases_what_a_killed_process_left_in_the_log(tmp_path: Path) 
     assert files_with(copy, "12345") == ["sameask.db-wal"]
     with closing(Store(copy / "sameask.db")):
         assert files_with(copy, "12345") == []
+
+
+def test_a_failure_is_told_of_once_and_tried_again_less_and_less_often(
+    erasing: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tried_at = list[float]()
+    connect = sqlite3.connect
+
+    def full(place: Any, **how: Any) -> sqlite3.Connection:
+        if "uri" not in how:
+            connection: sqlite3.Connection = connect(place, **how)
+            return connection
+        tried_at.append(time.monotonic())
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("app.engine.store.sqlite.WAIT_SECONDS", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        erasing.questions.upsert("default", [("a", "my secret is 12345")])
+        erasing.questions.delete("default", "a")
+        wait_until(lambda: len(tried_at) == 5)
+    assert "can't be emptied yet: database or disk is full" in caplog.text
+    assert len(caplog.records) == 1
+    pauses = np.diff(tried_at)
+    assert (pauses > [0.1, 0.2, 0.4, 0.8]).all()
+    assert is_erased(tmp_path / "data", "12345")
 
 
 def test_many_deletions_share_few_checkpoints(

@@ -41,12 +41,10 @@ DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # by their low byte
 VALUES_AT_ONCE = 512  # in one IN (...)
 POOL_SIZE = 32
 OWNER_ONLY = 0o600
-FILES = (
-    "",
-    "-wal",
-    "-shm",
-)  # a database, its write-ahead log and the index of that, after the name
+# A database, its write-ahead log and the index of that, after the name.
+FILES = ("", "-wal", "-shm")
 WAIT_SECONDS = 0.2  # for readers, when the log is emptied
+LONGEST_WAIT_SECONDS = 60.0  # while that fails, as the disk is full
 # Of a database's header (https://www.sqlite.org/fileformat2.html): pages, and a number for the application's use.
 HEADER_BYTES = 100
 PAGES = slice(28, 32)
@@ -101,7 +99,7 @@ class Sqlite:
                 f"can't use the database {self._path}: {original(error)}"
             ) from error
         self._is_prepared = True
-        if not empty_log(self._path):
+        if not self._eraser.empty():
             self.erase_soon()
 
     def close(self) -> None:
@@ -240,6 +238,7 @@ class Eraser:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_due = self._is_closing = False
+        self._failing_seconds = 0.0  # to wait, since it has failed and was not done
 
     def erase_soon(self) -> None:
         """Empty the log as soon as its readers let it."""
@@ -267,27 +266,38 @@ class Eraser:
                     self._changed.wait()
                 was_due = self._is_due
                 self._is_due = False
-            is_done = not was_due or empty_log(self._path)
+            is_done = not was_due or self.empty()
             with self._changed:
                 self._is_due = self._is_due or not is_done
                 if self._is_closing:
                     return
                 # Deletions that come meanwhile share the next time.
-                self._changed.wait_for(lambda: self._is_closing, WAIT_SECONDS)
+                seconds = max(WAIT_SECONDS, self._failing_seconds)
+                self._changed.wait_for(lambda: self._is_closing, seconds)
+
+    def empty(self) -> bool:
+        """Empty it now; whether that was done. A failure is told of once, and tried again after ever longer pauses."""
+        try:
+            is_done = empty_log(self._path)
+        except sqlite3.Error as error:
+            if not self._failing_seconds:
+                log.warning("the write-ahead log can't be emptied yet: %s", error)
+            seconds = 2 * max(WAIT_SECONDS, self._failing_seconds)
+            self._failing_seconds = min(seconds, LONGEST_WAIT_SECONDS)
+            return False
+        if is_done:
+            self._failing_seconds = 0.0
+        return is_done
 
 
 def empty_log(path: Path) -> bool:
     """Move the log's content to the database, and cut the log to nothing; whether that was done.
 
-    It is not while somebody reads what the log held some time ago, or where the disk is full.
+    It is not while somebody reads what the log held some time ago. Raises sqlite3.Error, where the disk is full.
     """
     url = f"{path.absolute().as_uri()}?mode=rw"
-    try:
-        with closing(sqlite3.connect(url, timeout=WAIT_SECONDS, uri=True)) as connection:
-            ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    except sqlite3.Error as error:
-        log.warning("the write-ahead log can't be emptied yet: %s", error)
-        return False
+    with closing(sqlite3.connect(url, timeout=WAIT_SECONDS, uri=True)) as connection:
+        ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return not is_busy
 
 
