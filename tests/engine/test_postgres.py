@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -433,6 +434,43 @@ def test_who_waits_too_long_for_a_lock_is_told(cluster_url: str) -> None:
         one.collections.locked(connection, "default")
         with pytest.raises(DatabaseUnavailable, match=r"could not do it now \(55P03\)"):
             other.questions.upsert("default", [("a", "one")])
+
+
+SLOW = """
+    CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$"""
+
+
+@pytest.mark.parametrize("work", ["purge", "forget", "delete"])
+def test_what_goes_of_a_large_collection_may_take_longer_than_any_statement(
+    cluster_url: str, work: str
+) -> None:
+    hurried = f"{cluster_url}&options=-c%20statement_timeout%3D1000"
+    with closing(Store(hurried)) as store:
+        key = store.collections.create("faq", 10)[0].key
+        for words in ("one", "two"):
+            store.questions.upsert("faq", [("a", words)])
+        assert store.vectors
+        vectors = store.vectors.open("a" * 64, 4)
+        vectors.begin({key: 0})
+        vectors.apply(key, 0, 1, [1], np.ones((1, 4), np.float32), [])
+        if work == "forget":
+            store.revisions.purge(key, 2)
+        with store.database.driver.engine.begin() as connection:
+            table = vectors.name if work == "forget" else "questions"
+            connection.exec_driver_sql(SLOW)
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER slow AFTER DELETE ON {table} EXECUTE FUNCTION take_long()"
+            )
+        match work:
+            case "purge":
+                assert store.revisions.purge(key, 2)
+            case "forget":
+                vectors.forget_purged(key)
+                assert vectors.revisions(key).tolist() == []
+            case "delete":
+                store.collections.delete("faq")
+        assert store.questions.read(key, [1]) == {}
 
 
 # What is never told

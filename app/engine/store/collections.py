@@ -143,6 +143,7 @@ class Collections:
             raise CollectionProtected(name)
         with self._database.writing() as connection:
             collection = self.locked(connection, name)
+            self._database.driver.take_time(connection)  # there may be millions
             for table in metadata.tables.values():
                 if "collection_key" in table.c:
                     within = table.c.collection_key == collection.key

@@ -96,6 +96,7 @@ class Revisions:
         outdated = of_collection(collection_key) & (questions.c.superseded_by <= upto)
         with self._database.writing() as connection:
             self._collections.lock(connection, collection_key)
+            self._database.driver.take_time(connection)  # there may be millions
             purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
         if purged:
             self._database.erase_deleted()

@@ -142,6 +142,7 @@ class VectorTable:
                 connection.exec_driver_sql(KEEP, of)
                 if not connection.exec_driver_sql(HELD, of).first():
                     continue
+                self._driver.take_time(connection)  # there may be millions
                 is_there = connection.exec_driver_sql(IS_THERE, {"table": table}).scalar_one()
                 connection.exec_driver_sql(FORGET.format(table=table) if is_there else LOSE, of)
 
