@@ -64,6 +64,7 @@ class Find:
         return Findings(
             release=self._live.release.name,
             collection=self._query.collection,
+            collection_key=collection.key,
             revision=revision,
             results=[findings[text] for text in self._query.texts],
             phases=self._phases,

@@ -84,6 +84,7 @@ class Findings:
 
     release: str
     collection: str
+    collection_key: int
     revision: int
     results: list[Finding]
     phases: Phases

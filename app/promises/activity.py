@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.engine.findings import Findings
 from app.engine.store import Store
-from app.errors import CollectionNotFound, SameaskError
+from app.errors import SameaskError
 
 BINS = 200  # of probabilities
 HOUR_SECONDS = 3600.0
@@ -40,9 +40,11 @@ class Activity:
         self._remembers = remembers
         self._clock = clock
         self._since = clock()
-        self._by_day: dict[str, dict[int, Counts]] = defaultdict(dict)  # by collection
+        self._today = 0  # as a number of days
+        # By collection's key: one that is made anew under a name begins with nothing.
+        self._by_day: dict[int, dict[int, Counts]] = defaultdict(dict)
+        self._waiting: dict[int, list[str]] = defaultdict(list)
         self._verdicts: Counter[tuple[str, str]] = Counter()
-        self._waiting: dict[str, list[str]] = defaultdict(list)
         self.writing = asyncio.Lock()  # held while what was asked is written, or erased
 
     @property
@@ -57,24 +59,27 @@ class Activity:
 
     def note(self, findings: Findings) -> None:
         """Count the answers to a request."""
-        name = findings.collection
-        counts = self._today(name)
-        counted_as = self._counted_as(name)
+        key = findings.collection_key
+        self._forget_old_days()
+        counts = self._by_day[key].setdefault(self._today, np.zeros(BINS, dtype=np.int64))
+        counted_as = self._counted_as(findings.collection)
         for finding in findings.results:
             self._verdicts[counted_as, finding.verdict] += 1
             if finding.candidates:
                 probability = finding.candidates[0].probability
                 counts[min(int(probability * BINS), BINS - 1)] += 1
         if self._remembers:
-            waiting = self._waiting[name]
+            waiting = self._waiting[key]
             waiting += [finding.question for finding in findings.results]
             del waiting[:-MOST_WAITING]
 
-    def a_day(self, name: str, thresholds: Sequence[float]) -> list[float | None]:
+    def a_day(self, collection_key: int, thresholds: Sequence[float]) -> list[float | None]:
         """How many questions a day have a best candidate at each threshold or above; None before an hour is over."""
         if self.hours < 1:
             return [None] * len(thresholds)
-        counts = sum(self._by_day.get(name, {}).values(), np.zeros(BINS, dtype=np.int64))
+        self._forget_old_days()
+        by_day = self._by_day.get(collection_key, {})
+        counts = sum(by_day.values(), np.zeros(BINS, dtype=np.int64))
         at_least = counts[::-1].cumsum()[::-1]
         volumes: list[float | None] = []
         for threshold in thresholds:
@@ -82,20 +87,18 @@ class Activity:
             volumes.append(float(at_least[first]) / self.hours * 24)
         return volumes
 
-    def forget(self, name: str) -> None:
+    def forget(self, collection_key: int) -> None:
         """Let go of the texts of a collection that wait to be written."""
-        self._waiting.pop(name, None)
+        self._waiting.pop(collection_key, None)
 
     async def flush(self) -> None:
         """Write what was asked since the last time."""
         async with self.writing:
             waiting = self._waiting
             self._waiting = defaultdict(list)
-            for name, texts in waiting.items():
+            for key, texts in waiting.items():
                 try:
-                    await asyncio.to_thread(self._remember, name, texts)
-                except CollectionNotFound:
-                    continue
+                    await asyncio.to_thread(self._store.asked.note, key, texts)
                 except SameaskError as error:
                     log.warning("what was asked can't be remembered: %s", error)
 
@@ -103,15 +106,17 @@ class Activity:
         """Erase what was asked more than 30 days ago."""
         await asyncio.to_thread(self._store.asked.forget_old)
 
-    def _remember(self, name: str, texts: Sequence[str]) -> None:
-        self._store.asked.note(self._store.collections.get(name).key, texts)
-
-    def _today(self, name: str) -> Counts:
+    def _forget_old_days(self) -> None:
+        """Let go of what was counted more than 30 days ago, once a day."""
         today = int(self._clock() // DAY_SECONDS)
-        by_day = self._by_day[name]
-        for day in [day for day in by_day if day <= today - DAYS]:
-            del by_day[day]
-        return by_day.setdefault(today, np.zeros(BINS, dtype=np.int64))
+        if today == self._today:
+            return
+        self._today = today
+        for key, by_day in list(self._by_day.items()):
+            for day in [day for day in by_day if day <= today - DAYS]:
+                del by_day[day]
+            if not by_day:
+                del self._by_day[key]
 
     def _counted_as(self, name: str) -> str:
         """The collection's name, or that of all others together once so many have been named."""

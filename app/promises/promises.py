@@ -65,7 +65,7 @@ class Promises:
             to_read=kept.pool.to_read,
             asked_hours=self._activity.hours,
             curve=curve,
-            volumes=self._activity.a_day(name, thresholds),
+            volumes=self._activity.a_day(kept.key, thresholds),
             shortfall=shortfall,
         )
 
@@ -150,6 +150,6 @@ class Promises:
         """
         collection = await self._detector.read(self._store.collections.get, name)
         async with self._activity.writing:
-            self._activity.forget(name)
+            self._activity.forget(collection.key)
             await self._detector.write(self._store.asked.erase, name)
         await to_its_end(self.kept.forget_asked(collection.key))
