@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.distributed as distributed
 from datasets import DatasetDict
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
@@ -262,9 +263,10 @@ def _trainer(
         )
     evaluator, metric = _evaluator(objective.part, tune)
     arguments = {
+    processes = distributed.get_world_size() if distributed.is_initialized() else 1
         "output_dir": str(work),
         **_learning_arguments(objective, model, options, batch_size),
-        **_evaluation_arguments(metric, rows // (batch_size * options.accumulate)),
+        **_evaluation_arguments(metric, rows // (batch_size * options.accumulate * processes)),
     }
     trainer, settings = _CLASSES[objective.part]
     losses = objective.losses(model, batch_size)

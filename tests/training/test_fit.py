@@ -37,7 +37,7 @@ from training.fit import JUDGED
 from training.objectives import OBJECTIVES, ObjectiveName
 from training.pairs import COLUMNS, LabelledPair, read_pairs, texts_of
 from training.teacher import kept
-from training.train import averaged
+from training.train import EVALUATIONS_PER_EPOCH, averaged
 
 PAIRS = 2000
 HELD_OUT = 300
@@ -336,7 +336,8 @@ def test_a_release_is_published_as_the_mean_of_others_and_a_share_of_its_start(
 def test_two_processes_train_one_release(
     base: Path, pairs_file: Path, held_out: list[LabelledPair], untrained: Release, tmp_path: Path
 ) -> None:
-    """The same command under torchrun: each process sees half of each batch's pairs, the first one publishes."""
+    """The same command under torchrun: each process sees half of an epoch's batches, the first one publishes. It looks
+    at its progress as often as one process would."""
     torchrun = [
         sys.executable,
         "-m",
@@ -361,6 +362,9 @@ def test_two_processes_train_one_release(
         [str(part) for part in command], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-2000:]
+    (history,) = (tmp_path / ".mine.training").glob(f"0-*/{HISTORY}")
+    looked = [at for at in json.loads(history.read_text("utf-8")) if "eval_runtime" in at]
+    assert len(looked) >= 2 * EVALUATIONS_PER_EPOCH
     release = Release.open(tmp_path / "mine")
     assert average_precision(release, held_out) > average_precision(untrained, held_out) + 0.05
 
