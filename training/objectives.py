@@ -27,6 +27,7 @@ from sentence_transformers.sentence_transformer.losses import (
 from torch.nn import functional
 
 from app.engine.models.pair_classifier import in_order
+from app.engine.text_form import readable
 from app.errors import CommandError
 from training.pairs import LabelledPair, both_texts, duplicates_of
 
@@ -112,9 +113,18 @@ def _ordered(examples: Examples) -> Data:
 
 
 def _rows(texts: Sequence[tuple[str, str]], labels: Sequence[float]) -> Data:
-    first, second = zip(*texts, strict=True)
-    columns = {"sentence1": first, "sentence2": second, "label": labels}
+    first, second = map(_readable, zip(*texts, strict=True))
+    columns = {
+        "sentence1": first,
+        "sentence2": second,
+        "label": labels,
+    }
     return {"pairs": Dataset.from_dict(columns)}
+
+
+def _readable(texts: Sequence[str]) -> list[str]:
+    """The texts in the form in which a model that serves reads them."""
+    return list(map(readable, texts))
 
 
 def _duplicates(examples: Examples) -> Data:
@@ -122,7 +132,8 @@ def _duplicates(examples: Examples) -> Data:
     if not rows:
         rows = both_texts(duplicates_of(examples.pairs))
     names = ("anchor", "positive", "negative")
-    columns = dict(zip(names, zip(*rows, strict=True), strict=False))
+    texts = map(_readable, zip(*rows, strict=True))
+    columns = dict(zip(names, texts, strict=False))
     return {"duplicates": Dataset.from_dict(columns)}
 
 
@@ -146,7 +157,7 @@ def _shown(examples: Examples) -> Data:
         raise CommandError("this objective needs a teacher: name a release with --teacher")
     columns: dict[str, Any] = {"label": shown.vectors}
     for number, column in enumerate(zip(*shown.rows, strict=True), 1):
-        columns[f"sentence{number}"] = column
+        columns[f"sentence{number}"] = _readable(column)
     rows = Dataset.from_dict(columns)
     ends = list(accumulate(shown.batches)) or [len(rows)]
     return {f"to {end}": rows.select(range(start, end)) for start, end in pairwise([0, *ends])}

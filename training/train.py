@@ -36,6 +36,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from app.engine.models.pair_classifier import in_order, most_tokens
 from app.engine.models.safe_loading import SAFELY, choose_device
+from app.engine.text_form import readable
 from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.batch_sampler import LengthSortedBatches
@@ -262,8 +263,8 @@ def _trainer(
             f"{rows} examples are fewer than a batch of {batch_size}: label more, or set --batch-size"
         )
     evaluator, metric = _evaluator(objective.part, tune)
-    arguments = {
     processes = distributed.get_world_size() if distributed.is_initialized() else 1
+    arguments = {
         "output_dir": str(work),
         **_learning_arguments(objective, model, options, batch_size),
         **_evaluation_arguments(metric, rows // (batch_size * options.accumulate * processes)),
@@ -340,11 +341,14 @@ def _evaluator(part: Part, pairs: Sequence[LabelledPair]) -> tuple[Any, str]:
         "write_csv": False,
     }
     if part == "classifier":
-        ordered = [list(in_order(*pair.texts)) for pair in pairs]
+        ordered = []
+        for pair in pairs:
+            texts = in_order(*pair.texts)
+            ordered.append(list(map(readable, texts)))
         classification = CrossEncoderClassificationEvaluator(ordered, **settings)
         return classification, f"eval_{EVALUATED}_average_precision"
-    first = [pair.question1 for pair in pairs]
-    second = [pair.question2 for pair in pairs]
+    first = [readable(pair.question1) for pair in pairs]
+    second = [readable(pair.question2) for pair in pairs]
     binary = BinaryClassificationEvaluator(
         first, second, similarity_fn_names=["cosine"], **settings
     )
