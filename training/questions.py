@@ -23,14 +23,7 @@ from app.engine.release import CLASSIFIER, ENCODER, Release
 from app.engine.training_contract import Device
 from app.errors import CommandError
 from training.build import Recipe, Source, make_release
-from training.elsewhere import (
-    PUBLIC_SETS,
-    Portion,
-    apart,
-    portion_of,
-    read_elsewhere,
-    read_set,
-)
+from training.elsewhere import PUBLIC_SETS, Portion, apart, portion_of, read_elsewhere, read_set
 from training.finding import Alone, ByTeacher, Finding, domain_batches, finding_pairs
 from training.mix import Epoch, Ingredients, asked_pairs, cluster_pairs, sample_epoch, style_of
 from training.objectives import Examples, ObjectiveName
@@ -119,6 +112,8 @@ def make_questions_release(given: Given, out: Path, progress: ProgressWriter) ->
     finding = _finding(given, clusters, learnt)
     recipe = _recipe(given, epochs, finding, portions, work)
     recipe.check(out)
+    if epochs:
+        _check_classifiers(given)
     models: dict[str, Path] = {}
     if given.keeps_encoder:
         models[ENCODER] = _kept(given.parent, ENCODER)
@@ -301,11 +296,18 @@ def learning(given: Given) -> Options:
     )
 
 
+def _check_classifiers(given: Given) -> None:
+    """Raise CommandError where a release has no classifier to go on from, or to learn from."""
+    parent = None if given.start else given.parent
+    for release in filter(None, (parent, given.teacher)):
+        if not release.model(CLASSIFIER):
+            raise CommandError(f"{release.path} has no pair classifier")
+
+
 def _saved_classifier(parent: Release, work: Path) -> Path:
-    """The folder of the parent's classifier. Raises CommandError where it has none."""
+    """The folder of the parent's classifier."""
     _, classifier = open_models(parent, "cpu")
-    if classifier is None:
-        raise CommandError(f"{parent.path} has no pair classifier to go on from")
+    assert classifier
     folder = work / "parent"
     classifier.save(folder)
     return folder

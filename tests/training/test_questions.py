@@ -207,6 +207,23 @@ def test_sets_that_do_not_do_are_refused_before_any_training(
             make_questions_release(given, tmp_path / "mine", ProgressWriter())
 
 
+def test_a_release_without_a_classifier_is_refused_before_any_training(
+    tiny_release: Release, parent: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is there one to go on from, nor one that says how probable a duplicate a pair is."""
+    small(monkeypatch)
+    for room in (questions, finding):
+        monkeypatch.setattr(room, "train", lambda *_: pytest.fail("it trained"))
+    effort = Effort(1, 64)
+    given = [
+        Given(tiny_release, None, None, None, [], effort=effort),
+        Given(parent, None, None, None, [], teacher=tiny_release, effort=effort),
+    ]
+    for number, one in enumerate(given):
+        with pytest.raises(CommandError, match="has no pair classifier"):
+            make_questions_release(one, tmp_path / str(number), ProgressWriter())
+
+
 def test_all_of_it_runs_on_the_device_that_is_named(
     parent: Release, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
