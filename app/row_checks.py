@@ -108,8 +108,11 @@ class Tally:
 
 
 def open_rejected(path: Path) -> IO[str]:
-    """A new file for rejected rows. It holds lone surrogates, which UTF-8 has none of, as escapes."""
-    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    """A new file for rejected rows. It holds lone surrogates, which UTF-8 has none of, as escapes.
+
+    It begins with UTF-8's mark: without one, a spreadsheet takes it for cp1252.
+    """
+    return path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
 
 
 class RejectedRows:

@@ -115,7 +115,7 @@ def test_every_row_is_checked_before_any_is_written(client: TestClient) -> None:
     one = checked(client)
     assert (one.phase, one.tally.good, one.tally.bad, one.stored) == ("checked", 2, 2, 1)
     assert one.problems == [(3, "text must not be empty"), (5, "id stands on line 2 already")]
-    assert one.rejected.read_text("utf-8").splitlines() == [
+    assert one.rejected.read_text("utf-8-sig").splitlines() == [
         "line,why,id,text,row",
         "3,text must not be empty,t-b,,",
         "5,id stands on line 2 already,t-a,Four?,",
@@ -186,7 +186,7 @@ def test_a_row_that_is_no_unicode_is_written_down_with_escapes(
     call(client, check, imports_of(client), one)
     wait_until(lambda: has_ended(one))
     assert (one.phase, one.tally.good, one.problems) == ("checked", 2, [(line, NO_TEXT)])
-    assert one.rejected.read_text("utf-8").splitlines() == ["line,why,id,text,row", row]
+    assert one.rejected.read_text("utf-8-sig").splitlines() == ["line,why,id,text,row", row]
 
 
 def test_texts_that_the_model_cuts_are_counted(client: TestClient) -> None:

@@ -17,6 +17,7 @@ from app.web.threads import thread_of
 ROWS = 25  # on a page
 MAX_WORDS = 20  # that are searched for at once
 SHOWN_CHARACTERS = 600  # of a text that somebody else wrote meanwhile
+MARK = "\ufeff"  # of UTF-8: a spreadsheet takes CSV without it for cp1252
 PIECE_CHARACTERS = 64 * 2**10  # of an export that are sent at a time
 
 router = APIRouter()
@@ -173,6 +174,7 @@ def _json_lines(questions: Iterator[Question]) -> Iterator[str]:
 
 def _csv_lines(questions: Iterator[Question]) -> Iterator[str]:
     buffer = StringIO()
+    buffer.write(MARK)
     writer = csv.writer(buffer)
     writer.writerow(["id", "text"])
     for question in questions:

@@ -1,5 +1,6 @@
 """Files as people have them, through the command: every kind, every fault, and what docs/files.md shows."""
 
+import codecs
 import csv
 import io
 import json
@@ -92,7 +93,8 @@ def test_broken_rows_are_named_and_written_and_the_others_imported(
     shown = [line.removeprefix(f"{file}:") for line in refused.err.splitlines()[:-1]]
     starts = [f"{line}: {problem}" for line, problem in problems]
     assert [line[: len(start)] for line, start in zip(shown, starts, strict=True)] == starts
-    header, *rows = csv.reader(io.StringIO(rejected.read_text("utf-8"), newline=""))
+    assert rejected.read_bytes().startswith(codecs.BOM_UTF8)
+    header, *rows = csv.reader(io.StringIO(rejected.read_text("utf-8-sig"), newline=""))
     assert header == ["line", "why", "id", "text", "row"]
     assert [int(row[0]) for row in rows] == [line for line, _ in problems]
     skipped = sameask("import", file, "--skip-bad", "--create", *there)
@@ -105,7 +107,7 @@ def test_rejected_rows_are_whole(sameask: Sameask, tmp_path: Path) -> None:
     rejected = tmp_path / "rejected.csv"
     refused = sameask("import", saved(tmp_path, content), "--rejected", rejected)
     assert refused.err.splitlines()[-1].startswith("sameask: 1 broken row (3 lines) in ")
-    *_, row = csv.reader(io.StringIO(rejected.read_text("utf-8"), newline=""))
+    *_, row = csv.reader(io.StringIO(rejected.read_text("utf-8-sig"), newline=""))
     assert row[-1] == '1,"He said \\"hi\\" to me\nhello,why did he?\nbye"\n'
 
 
@@ -118,7 +120,7 @@ def test_rejected_rows_hold_no_unicode_as_escapes(sameask: Sameask, tmp_path: Pa
         0,
         "2 added, 0 updated, 0 unchanged, 1 broken row skipped",
     )
-    assert rejected.read_text("utf-8").splitlines() == [
+    assert rejected.read_text("utf-8-sig").splitlines() == [
         "line,why,id,text,row",
         "3,text must be a text of whole Unicode characters,2,O\\udcf9?,",
     ]

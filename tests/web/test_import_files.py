@@ -93,7 +93,7 @@ def test_broken_rows_are_named_and_can_be_saved(pages: TestClient, fault: str) -
     assert [int(line) for line in cells[::2]] == [line for line, _ in problems]
     assert all(cell.startswith(why) for cell, (_, why) in zip(cells[1::2], problems, strict=True))
     saved = pages.get(f"{address}/rejected")
-    assert saved.text.startswith("line,why,id,text,row\r\n")
+    assert saved.text.startswith("\ufeffline,why,id,text,row\r\n")
     assert saved.headers["cache-control"] == "no-store"
     part(pages, f"{address}/write")
     wait_until(lambda: "1 line is in" in pages.get(address, headers=HTMX).text)

@@ -1,10 +1,13 @@
 """Questions: searched, added, changed, deleted, taken out, and imported."""
 
+import codecs
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from app.engine.rows import read_rows
 from app.engine.store import Question
 from app.web.questions import _csv_lines, _json_lines
 from tests.serving import PROBLEM, wait_until, write
@@ -160,10 +163,19 @@ def test_an_export_is_what_an_import_reads(pages: TestClient) -> None:
     csv = pages.get("/page/questions/export", params={"collection": "faq", "kind": "csv"})
     assert csv.headers["content-disposition"] == 'attachment; filename="faq.csv"'
     lines = csv.text.splitlines()
-    assert lines[:2] == ["id,text", 'pay,"Can I pay by ""card"", 100%?"']
+    assert lines[:2] == ["\ufeffid,text", 'pay,"Can I pay by ""card"", 100%?"']
     assert len(lines) == 32
     jsonl = pages.get("/page/questions/export", params={"collection": "faq", "kind": "jsonl"})
     assert jsonl.text.splitlines()[1] == '{"id": "q-00", "text": "Question number 0?"}'
+
+
+def test_an_export_has_the_mark_of_its_encoding_and_is_read_as_it_was(tmp_path: Path) -> None:
+    stored = [("1", "Où est la clé?"), ("2", '\ufeffWhy, "why"?\nwhy?'), ("3", "=1+1")]
+    every = (Question(id_, text, 1, None, b"", b"") for id_, text in stored)
+    file = tmp_path / "export"
+    file.write_bytes("".join(_csv_lines(every)).encode())
+    assert file.read_bytes().startswith(codecs.BOM_UTF8)
+    assert [tuple(row.values) for row in read_rows(file, ("id", "text"))] == stored
 
 
 def test_a_file_is_imported_in_steps(pages: TestClient) -> None:
