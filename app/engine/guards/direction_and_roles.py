@@ -35,27 +35,13 @@ SYMMETRIC = words("""
     far friend relat relationship together versus vs near next share combin mix equivalent
 """)
 BEING = words("be been being is are was were")
-PARTICIPLES = (
-    "ed",
-    "cut",
-    "put",
-    "set",
-    "sent",
-    "made",
-    "paid",
-    "held",
-    "told",
-    "kept",
-    "done",
-    "found",
-    "built",
-    "lost",
-    "hit",
-    "ought",
-    "aught",
-    "wn",
-    "en",
-)
+GETTING = words("get gets got getting")
+# A participle by its ending, or of those that have none.
+ENDINGS = ("ed", "wn", "en", "ought", "aught")
+IRREGULAR = words("""
+    cut put set sent made paid held told kept done found built lost hit shot hurt struck sold won read run beat shut
+    spent led fed met left lent hung laid bound
+""")
 DIRECTED = (frozenset(("from", "to")), frozenset(("from", "into")), frozenset(("from", "onto")))
 
 
@@ -135,9 +121,9 @@ def _turned(
     if passive1 is passive2 is None and _is_passive(pair.first) != _is_passive(pair.second):
         return None
     is_turned = (passive1 is None) != (passive2 is None)
-    passive = pair.first if passive1 else pair.second
-    if is_turned and BEING.isdisjoint(word.lower for word in passive.words):
-        return None  # "the book written by Anna", "the book that Anna wrote"
+    active, of_active, of_passive = pair.second, roles2, roles1
+    if passive2:
+        active, of_active, of_passive = pair.first, roles1, roles2
     bare = [key for key in shared if _is_bare(roles1[key], passive1)]
     bare = [key for key in bare if _is_bare(roles2[key], passive2)]
     if _is_turned_by_opposites(pair) or (not is_turned and _is_list(pair)):
@@ -147,8 +133,10 @@ def _turned(
         before2 = roles2[one].place < roles2[other].place
         if (before1 == before2) != is_turned or (is_turned and passive1 is passive2):
             continue
-        if is_turned and not {one, other} & {passive1, passive2}:
+        if is_turned and not _is_patient(of_passive, passive1 or passive2, one, other):
             continue
+        if is_turned and not _is_parted(active, of_active, one, other):
+            continue  # "the book was written by Anna", "the book that Anna wrote"
         if is_turned or _is_across(roles1, roles2, bare, one, other):
             return _reason(roles1, roles2, one, other, pair)
     return None
@@ -179,12 +167,28 @@ def _is_between(roles: Mapping[str, Role], middle: str, one: str, other: str) ->
     return low <= roles[middle].place <= high
 
 
+def _is_patient(roles: Mapping[str, Role], agent: str | None, one: str, other: str) -> bool:
+    """Whether one of two words is the agent of a passive, and the other one stands before it."""
+    if agent not in (one, other):
+        return False
+    patient = other if agent == one else one
+    return roles[patient].place < roles[agent].place
+
+
+def _is_parted(reading: Reading, roles: Mapping[str, Role], one: str, other: str) -> bool:
+    """Whether a verb may stand between two words: any content word."""
+    low, high = sorted((roles[one].place, roles[other].place))
+    return not reading.content.isdisjoint(reading.keys[low + 1 : high])
+
+
 def _agent(reading: Reading) -> str | None:
     """The agent of a passive: the first content word behind a participle and "by"; "pay by card" has none."""
     if "by" not in reading.keys:
         return None
     place = reading.keys.index("by")
-    if not any(word.lower.endswith(PARTICIPLES) for word in reading.words[:place][-2:]):
+    before = [word.lower for word in reading.words[:place]]
+    begin = next((i for i, lower in enumerate(before) if lower in BEING | GETTING), place - 2)
+    if not any(map(_is_participle, before[max(begin, 0) :])):
         return None
     for key in reading.keys[place + 1 :]:
         if key not in FUNCTION_WORDS or key in PERSONS or key in FIRST_PERSON:
@@ -197,9 +201,13 @@ def _is_passive(reading: Reading) -> bool:
     for place, word in enumerate(reading.words):
         if word.lower in BEING:
             following = reading.words[place + 1 : place + 3]
-            if any(other.lower.endswith(PARTICIPLES) for other in following):
+            if any(_is_participle(other.lower) for other in following):
                 return True
     return False
+
+
+def _is_participle(lower: str) -> bool:
+    return lower in IRREGULAR or lower.endswith(ENDINGS)
 
 
 def _is_turned_by_opposites(pair: Alignment) -> bool:

@@ -11,6 +11,7 @@ from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference, spans
 from app.engine.guards.opposites import ALIKE_WITH, CONVERSE, OPPOSITES, PARTICLES, PREFIXES
 from app.engine.guards.reading import Reading, Word
+from app.engine.guards.vocabulary import key_of
 from app.engine.guards.word_lists import words
 
 LEAST_AGREEMENT = 0.4  # for an opposite
@@ -33,11 +34,17 @@ AUXILIARIES = words("""
     am is are was were do does did have has had will would shall should can could may might must need ought
 """)
 SUBJECTS = words("i you we he she it they there one this that")
+NUMBERED = words("""
+    invoice order ticket case flight train bus line platform gate seat room apartment flat house unit bay item part
+    article form page chapter exercise question figure model serial batch lot account customer reference version
+""")
 FREE = words("only matter")  # after a negation that denies nothing
 ENDS = ".?!;\n"
 # How many words the verb stands before each of two particles: "turn off", "turn the dark mode on".
 VERB_PLACES = ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (4, 1))
-PARTED = words("turn switch plug power log sign put take opt zoom move")  # from their particles
+PARTED = frozenset(  # from their particles
+    map(key_of, words("turn switch plug power log sign put take opt zoom move"))
+)
 
 
 def difference(pair: Alignment) -> Difference | None:
@@ -81,14 +88,15 @@ def _negations(reading: Reading) -> Iterator[Word]:
 
 
 def _numbers(reading: Reading, place: int) -> bool:
-    """Whether "no" is short for "number": "invoice no. 12"."""
+    """Whether "no" is short for "number": "invoice no. 12", "flight no 12"."""
     behind = reading.words[place + 1 : place + 2]
     if not behind or not behind[0].lower[0].isdigit():
         return False
     if "." in reading.text[reading.words[place].end : behind[0].start]:
         return True
-    is_named = place > 0 and reading.keys[place - 1] in reading.content
-    return is_named and reading.text[behind[0].end : behind[0].end + 1] != "-"
+    following = reading.text[behind[0].end : behind[0].end + 1]
+    is_bare = not (following.isalnum() or following == "-")
+    return is_bare and place > 0 and reading.words[place - 1].lower in NUMBERED
 
 
 def _lessened(pair: Alignment, opposites: Sequence[tuple[Word, Word]]) -> int:

@@ -18,7 +18,8 @@ READ_CHARACTERS = 2000  # of a text: questions are shorter, and a guard's work i
 SHOWN_CHARACTERS = 40  # of what differs, in a sentence
 
 WORD = re.compile(
-    rf"[^\W\d_]{{1,{LONGEST_WORD}}}(?:['’][^\W\d_]{{1,9}}){{0,2}}"  # letters
+    r"\b[Uu]\.(?:[Ss]\.(?:[Aa]\.)?|[Kk]\.)"  # a country
+    rf"|[^\W\d_]{{1,{LONGEST_WORD}}}(?:['’][^\W\d_]{{1,9}}){{0,2}}"  # letters
     r"|\d{1,40}(?:[.,:]\d{1,40}){0,7}"  # a number, a clock time, a version
 )
 DIGIT = re.compile(r"\d")
@@ -99,7 +100,9 @@ def read(text: str) -> Reading:
 def parts(raw: str) -> tuple[Part, ...]:
     """The one or two words that a run of letters or digits is."""
     if raw == "US":  # no pronoun
-        return ((key_of("usa"), "usa", 0, len(raw), True),)
+        return (_country("usa", len(raw)),)
+    if raw[0] in "Uu" and raw[1:2] == ".":
+        return (_country("uk" if raw[2] in "Kk" else "usa", len(raw)),)
     lower = raw.lower().replace("’", "'")
     if len(lower) != len(raw):  # a letter whose lower case is two: places would not fit
         lower = raw
@@ -114,6 +117,10 @@ def parts(raw: str) -> tuple[Part, ...]:
     if not mark:
         return (_word(lower, len(raw)),)
     return _with_ending(head, "'" + tail, len(raw))
+
+
+def _country(name: str, length: int) -> Part:
+    return key_of(name), name, 0, length, True
 
 
 def _function_word(lower: str, start: int, end: int) -> Part:

@@ -159,7 +159,7 @@ def stem(word: str) -> str:
             if len(word) > 3 and word[-1] == word[-2] and word[-1] in DOUBLED:
                 word = word[:-1]
             break
-    if word.endswith("e") and len(word) > 3:
+    if len(word) > 3 and word.endswith(("e", "ll")):  # of "billed" one l was taken, so of "bill"
         word = word[:-1]
     return word[:-1] + "y" if word.endswith("i") else word
 

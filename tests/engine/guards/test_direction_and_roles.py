@@ -45,6 +45,16 @@ from tests.engine.guards.pairs import difference, fires, sentence
             "Can the owner be found by his parcel?",
             "swapped: parcel and owner",
         ),
+        ("People killed by police", "People killed police", "swapped: People and police"),
+        ("Did Anna hurt Bob?", "Was Anna hurt by Bob?", "swapped: Anna and Bob"),
+        (
+            "Was Anna attacked with a knife by Bob?",
+            "Did Anna attack Bob with a knife?",
+            "swapped: Anna and Bob",
+        ),
+        ("Can a bear get killed by a wolf?", "Can a bear kill a wolf?", "swapped: bear and wolf"),
+        ("Which book was written by Anna?", "Which book did Anna write?", None),
+        ("Songs covered by Anna", "Songs Anna covered", None),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

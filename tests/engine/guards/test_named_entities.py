@@ -47,6 +47,9 @@ from tests.engine.guards.pairs import difference, fires, sentence
             "How long is a 10K from Athens?",
             "differs: marathon → K",
         ),
+        ("How do I get a visa for the US?", "How do I get a visa for the U.S.?", None),
+        ("best college in the U.S.A.", "best college in the USA", None),
+        ("best college in the U.S.", "best college in the U.K.", "differs: U.S. → U.K."),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:

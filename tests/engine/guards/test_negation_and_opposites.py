@@ -68,6 +68,16 @@ from tests.engine.guards.pairs import difference, fires, sentence
             "How do I logout of the portal?",
             "opposite: login → logout",
         ),
+        (
+            "My phone shows no 5G signal",
+            "My phone shows a 5G signal",
+            "only one of the two says “no”",
+        ),
+        (
+            "Does it include no 2 year warranty?",
+            "Does it include a 2 year warranty?",
+            "only one of the two says “no”",
+        ),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:
