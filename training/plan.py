@@ -131,7 +131,11 @@ def claim(work: Path, wanted: Mapping[str, Any]) -> None:
             f"{work} holds checkpoints of another training: remove it, or choose another name"
         )
     work.mkdir(parents=True, exist_ok=True)
-    replace_file(file, json.dumps(dict(wanted)))
+    written = json.dumps(dict(wanted))
+    if (
+        not file.exists() or file.read_text("utf-8") != written
+    ):  # of several processes the first one writes
+        replace_file(file, written)
 
 
 def _agrees(claimed: dict[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -60,6 +60,17 @@ class TrainerProgress(TrainerCallback):
         """Training may go on from a checkpoint, whose steps took no time now."""
         self._began = (state.global_step, time.monotonic())
 
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
+        """Batches are told their epoch, also where a training of several processes goes on from a checkpoint.
+
+        There accelerate shards them, and passes no epoch on.
+        """
+        batches = given["train_dataloader"].batch_sampler
+        while hasattr(batches, "batch_sampler"):
+            batches = batches.batch_sampler
+        if hasattr(batches, "set_epoch"):
+            batches.set_epoch(int(state.epoch or 0))
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Every step is told."""
         first, began = self._began

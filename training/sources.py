@@ -1,6 +1,7 @@
 """Names of files and data sets in, as a command gets them; sets of labelled pairs out, cleaned and kept apart."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -60,9 +61,18 @@ def _read_one(source: str, subset: str, names: Sequence[str] | None) -> list[Lab
 
 
 def files(paths: Sequence[Path], columns: str | None = None) -> list[Source]:
-    """The cleaned pairs of files."""
+    """The cleaned pairs of files, by these columns, or in a file that lacks them by the usual ones."""
     names = _names(columns) or COLUMNS
-    return [Source(_name(path), clean(read_pairs(path, names))) for path in paths]
+    return [Source(_name(path), clean(_pairs_of(path, names))) for path in paths]
+
+
+def _pairs_of(path: Path, names: Sequence[str]) -> list[LabelledPair]:
+    try:
+        return read_pairs(path, names)
+    except CommandError:
+        with suppress(CommandError):
+            return read_pairs(path, COLUMNS)
+        raise
 
 
 def cut(

@@ -27,21 +27,20 @@ def split(
 ) -> Sets:
     """Whole components to each named set, in an order that the seed chooses, until it has its share of the pairs.
 
-    Those that are larger than the smallest share come first, each into the set with most room: the first one, as a
-    rule. The last set takes the rest. The order of the pairs makes no difference. Raises CommandError when a set but
-    the first would have fewer than two classes.
+    Those that are larger than the smallest share go into the first set. If they fill it, the others part what is left.
+    The last set takes the rest. The order of the pairs makes no difference. Raises CommandError when a set but the
+    first would have fewer than two classes.
     """
-    total = sum(shares.values())
-    sets: Sets = {}
-    room: dict[str, float] = {}
-    for name, share in shares.items():
-        sets[name] = []
-        room[name] = share * len(pairs) / total
+    sets: Sets = {name: [] for name in shares}
+    room = _parted(len(pairs), shares)
     large, others = _by_size(pairs, min(room.values()), seed)
+    first = next(iter(shares))
     for group in large:
-        name = max(room, key=room.__getitem__)
-        sets[name] += group
-        room[name] -= len(group)
+        sets[first] += group
+        room[first] -= len(group)
+    if room[first] <= 0:
+        rest = {name: share for name, share in shares.items() if name != first}
+        room |= _parted(sum(map(len, others)), rest)
     room[list(shares)[-1]] = float("inf")
     for group in others:
         for name in shares:
@@ -91,6 +90,15 @@ def assert_disjoint(sets: Mapping[str, Sequence[LabelledPair]]) -> None:
                 raise CommandError(
                     f"a question stands both in {other} and in {name}: sets must share none"
                 )
+
+
+def _parted(count: int, shares: Mapping[str, float]) -> dict[str, float]:
+    """How many of so many pairs each set has room for, by its share."""
+    total = sum(shares.values())
+    room: dict[str, float] = {}
+    for name, share in shares.items():
+        room[name] = share * count / total
+    return room
 
 
 def _by_size(

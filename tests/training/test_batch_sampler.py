@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch.nn import functional
 
 from training.batch_sampler import LengthSortedBatches
 from training.objectives import OBJECTIVES, SCALE, ObjectiveName
+from training.progress_writer import ProgressWriter, TrainerProgress
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -121,3 +124,12 @@ def test_a_text_that_stands_again_in_a_batch_is_still_pulled_to_all_that_ask_the
         loss.compute_loss_from_embeddings([anchors, positives], torch.empty(0)).backward()
         optimizer.step()
     assert min(hub @ near, hub @ far) > 0.5 > hub @ other + 0.2
+
+
+def test_batches_that_are_sharded_among_processes_are_told_their_epoch() -> None:
+    """A training of several processes that goes on from a checkpoint, as accelerate prepares its batches."""
+    own = sampler(others(100))
+    loader = SimpleNamespace(batch_sampler=BatchSamplerShard(own, 2, 1))
+    progress = TrainerProgress(ProgressWriter(None))
+    progress.on_epoch_begin(None, SimpleNamespace(epoch=1.5), None, train_dataloader=loader)
+    assert own.epoch == 1

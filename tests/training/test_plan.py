@@ -26,6 +26,15 @@ def test_a_teacher_is_told_from_a_parent(tiny_release: Release, tmp_path: Path) 
         claim(tmp_path, replace(plan, parent=tiny_release).claim(PAIRS.pairs))
 
 
+def test_a_claim_that_stands_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several processes that begin at once the first one writes, and the others would meet in one file."""
+    claim(tmp_path, {"seed": 1})
+    monkeypatch.setattr("training.plan.replace_file", None)
+    claim(tmp_path, {"seed": 1})
+
+
 def test_a_claim_that_named_no_parts_is_still_its_training_s(
     tiny_release: Release, tmp_path: Path
 ) -> None:

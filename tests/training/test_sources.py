@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.training.generated import generated_pairs
 from training import sources
-from training.pairs import LabelledPair
+from training.pairs import LabelledPair, write_pairs
 
 COLUMNS = "one,other,same"
 
@@ -26,6 +26,16 @@ def test_pairs_to_tune_and_to_report_on_have_the_columns_that_are_named(tmp_path
     assert set(train.pairs) == set(pairs[:100])
     assert tune.pairs == pairs[100:200]
     assert report[0].pairs == pairs[200:]
+
+
+def test_files_that_lack_the_named_columns_have_the_usual_ones(tmp_path: Path) -> None:
+    pairs = generated_pairs(200)
+    given = sources.read([str(written(tmp_path / "pairs.csv", pairs[:100]))], "", COLUMNS)
+    report_file = tmp_path / "report.jsonl"
+    write_pairs(report_file, pairs[100:])
+    (report,) = sources.files([report_file], COLUMNS)
+    assert report.pairs == pairs[100:]
+    assert given.pairs == pairs[:100]
 
 
 def test_groups_are_of_files_with_the_columns_that_are_named(tmp_path: Path) -> None:

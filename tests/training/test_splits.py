@@ -99,15 +99,23 @@ def test_a_long_chain_is_learnt_from_whatever_the_seed(length: int) -> None:
         assert min(len(sets[name]) for name in ("tune", "report")) >= 50
 
 
-def test_the_largest_of_several_chains_come_first_and_each_set_has_some() -> None:
+@pytest.mark.parametrize(
+    ("lengths", "left"),
+    [([120] * 8, 20), ([750, 150], 50), ([900], 50), ([300] * 3, 50), ([110], 100)],
+)
+def test_long_chains_are_learnt_from_and_the_others_part_what_they_leave(
+    lengths: list[int], left: int
+) -> None:
     chains = [
-        [LabelledPair(f"{n} {i}", f"{n} {i + 1}", bool(i % 2)) for i in range(120)]
-        for n in range(8)
+        [LabelledPair(f"{n} {i}", f"{n} {i + 1}", bool(i % 2)) for i in range(length)]
+        for n, length in enumerate(lengths)
     ]
-    pairs = [pair for chain in chains for pair in chain] + generated_pairs(40)
+    in_chains = [pair for chain in chains for pair in chain]
+    pairs = in_chains + generated_pairs(1000 - len(in_chains))
     for seed in range(20):
         sets = split(pairs, SHARES, seed)
-        assert [len(sets[name]) for name in ("tune", "report")] == [120, 120]
+        assert set(in_chains) <= set(sets["train"])
+        assert [len(sets[name]) for name in ("tune", "report")] == [left, left]
 
 
 def test_without_a_long_chain_the_lot_decides_as_ever() -> None:
