@@ -102,8 +102,8 @@ async def label_offered(page: ThePage) -> HTMLResponse:
 async def skip_offered(page: ThePage) -> HTMLResponse:
     """Pass the pair over for good, unless that is taken back, and show the next one."""
     offer = page.fields.number("offer")
-    pair = page.fields.text("first"), page.fields.text("second")
     page.fields.check()
+    pair = page.fields.given("first"), page.fields.given("second")  # shown, however long they are
     await _promises(page).skip(page.collection, page.visitor.name, offer)
     before = _tally(page)
     tally = Tally(before.same, before.different, before.skipped + 1)
@@ -117,7 +117,8 @@ async def unskip_offered(page: ThePage) -> HTMLResponse:
     page.fields.check()
     look = await _promises(page).unskip(page.collection, page.visitor.name, offer)
     before = _tally(page)
-    tally = Tally(before.same, before.different, max(before.skipped - 1, 0))
+    is_back = look is not None  # else another's skip of it stands
+    tally = Tally(before.same, before.different, max(before.skipped - is_back, 0))
     return await _shown_again(page, tally, look)
 
 

@@ -283,7 +283,7 @@ def test_an_import_is_looked_at_checked_and_written(seen: Watched, tmp_path: Pat
     expect(page.locator("#job")).to_contain_text("2 lines can be imported")
     with page.expect_download() as saved:
         page.get_by_role("link", name="Save these lines as CSV").click()
-    assert Path(saved.value.path()).read_text("utf-8").splitlines() == [
+    assert Path(saved.value.path()).read_text("utf-8-sig").splitlines() == [
         "line,why,id,text,row",
         "3,subject must not be empty,ticket-2,,",
         "5,number stands on line 4 already,ticket-3,Again?,",

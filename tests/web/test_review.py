@@ -10,6 +10,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.conftest import wait_until_ready
 from tests.promises.corpus import fill, label_until_kept
+from tests.serving import detector_of
 from tests.web.browsing import HTMX, fields_of, part, post, shown, texts
 from tests.web.markup import Element, parsed
 
@@ -83,6 +84,13 @@ def test_a_pair_is_skipped_until_that_is_taken_back(client: TestClient) -> None:
         assert post(client, f"/page/review/{way}", **unknown).status_code == 404
 
 
+def test_a_pair_that_is_too_long_by_now_can_be_skipped(client: TestClient) -> None:
+    fields = fields_of(shown(client, "/page/review").one("form", class_="answers"))
+    answer = part(client, "/page/review/skip", **{**fields, "first": 100_000 * "long "})
+    assert "1 skipped" in answer.one("div", id="progress").text
+    part(client, "/page/review/unskip", offer=fields["offer"])
+
+
 def skips(client: TestClient) -> int:
     """How many offered pairs count as skipped."""
     return int(client.get("/collections/default/evidence").json()["labels"]["skipped"])
@@ -93,8 +101,10 @@ def test_nobody_takes_back_what_another_skipped(client: TestClient) -> None:
     offer = fields_of(page.one("form", class_="answers"))["offer"]
     body = {"by": "anna", "id": int(offer)}
     assert client.post("/collections/default/review-queue/skip", json=body).is_success
-    undone = part(client, "/page/review/unskip", offer=offer)
+    undone = part(client, "/page/review/unskip", offer=offer, skipped="1")
     assert undone.all("form", class_="answers") == []
+    assert "1 skipped" in undone.one("div", id="progress").text
+    detector_of(client).store.offers.unskip("default", int(offer), "anna")
 
 
 def test_a_word_with_a_note_keeps_the_note(client: TestClient) -> None:
