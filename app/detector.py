@@ -182,7 +182,7 @@ class Detector:
     async def add(self, collection: str, questions: Sequence[tuple[str, str]]) -> Written:
         """Write (id, text) pairs, all or none; done when they are durable and the next `find` sees them.
 
-        Raises CollectionNotFound, Overloaded, StorageFull, ModelFailing (written, but not indexed yet).
+        Raises CollectionNotFound, Overloaded, StorageFull; ModelFailing, NotReady (written, but not indexed yet).
         """
         upsert = self.store.questions.upsert  # it may wait for the model, where vectors are stored
         with self._admitted_write():
@@ -192,7 +192,7 @@ class Detector:
                 )
 
     async def remove(self, collection: str, question_id: str) -> Written:
-        """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull."""
+        """Delete one question. Raises CollectionNotFound, QuestionNotFound, Overloaded, StorageFull, NotReady."""
         with self._admitted_write():
             delete = self.store.questions.delete
             return await self._change(

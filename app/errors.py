@@ -519,7 +519,7 @@ class ServiceError(SameaskError):
 
 
 class NotReady(ServiceError):
-    """The service is starting, or the index of this collection is still catching up with the store."""
+    """The service is starting or ending, or the index of this collection is still catching up with the store."""
 
     title = "Not ready"
     is_fault = False  # each start has it

@@ -47,11 +47,11 @@ def create(
     if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
         raise CommandError(f"--name must be at most {MAX_NAME_CHARACTERS} printable characters")
     settings = Settings()
-    with _store() as store, _made(out_file):  # before there is a key that could not be kept
+    with _store() as store, _made(out_file):
         made, key = make_key(store, scope, name)
         place = store.place if settings.database_url else settings.data_dir.absolute()
         if out_file:
-            out_file.write_text(f"{key}\n")
+            _keep(key, out_file, store, made.id)
     words = f"key {made.id} ({' '.join(made.scopes)}) of {place}"
     if out_file:
         print_note(f"{words}, in {out_file}")
@@ -110,6 +110,17 @@ def _made(file: Path | None) -> Iterator[None]:
     except BaseException:
         file.unlink(missing_ok=True)
         raise
+
+
+def _keep(key: str, file: Path, store: Store, key_id: str) -> None:
+    """Write a key into its file. Raises CommandError; nobody would have the key then, so it is revoked."""
+    try:
+        file.write_text(f"{key}\n")
+    except OSError as error:
+        store.keys.revoke(key_id)
+        raise CommandError(
+            f"can't write {file}: {error.strerror}; the key {key_id} is revoked"
+        ) from error
 
 
 def _cells(key: dict[str, Any]) -> list[object]:

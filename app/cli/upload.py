@@ -19,6 +19,7 @@ MAX_ITEMS = 500  # in one request, where the settings allow as many
 REQUESTS_IN_FLIGHT = 6
 SHOWN_PROBLEMS = 20
 STDIN = Path("/dev/stdin")
+OUTPUTS = (Path("/dev/stdout"), Path("/dev/stderr"))
 
 Imported = ImportedQuestions | ImportedLabels
 
@@ -129,8 +130,10 @@ def _rejected_rows(
 
 
 def _aside(path: Path) -> AbstractContextManager[Path]:
-    """A path to write to. What is there takes the file's place once all rows are read; a pipe is written itself."""
-    if path.exists() and not path.is_file():
+    """A path to write to. What is there takes the file's place once all rows are read; a pipe is written itself, and so
+    is the file into which a shell leads the output."""
+    is_output = path.exists() and any(out.exists() and path.samefile(out) for out in OUTPUTS)
+    if is_output or (path.exists() and not path.is_file()):
         return nullcontext(path)
     return replacing(path.resolve(), durable=False)
 

@@ -18,6 +18,7 @@ from app.promises.report import Figures, Look, Offered, PromiseState, Report
 from app.promises.upkeep import Upkeep
 
 PAUSE_SECONDS = 0.1
+FAILURE_PAUSE_SECONDS = 5.0
 
 
 class Promises:
@@ -38,7 +39,12 @@ class Promises:
         async with background_tasks(
             *self.upkeep.work_beside_replicas(),
             repeat(self.upkeep.keep_up, PAUSE_SECONDS, "thresholds can't keep up with labels"),
-            repeat(self.upkeep.look_further, PAUSE_SECONDS, "near pairs can't be looked for"),
+            repeat(
+                self.upkeep.look_further,
+                PAUSE_SECONDS,
+                "near pairs can't be looked for",
+                failure_pause_seconds=FAILURE_PAUSE_SECONDS,
+            ),
             repeat(self._activity.flush, 1.0, "what was asked can't be remembered"),
             repeat(self._activity.forget_old, 3600.0, "what was asked can't be forgotten"),
         ):

@@ -136,8 +136,9 @@ class Upkeep:
             live.hold(collection_key, derived.thresholds if derived else None)
 
     async def look_further(self) -> bool:
-        """Take a few more questions into the pools that want some; whether there were any."""
+        """Take a few more questions into the pools that want some; whether there were any. Raises what one met last."""
         has_more = False
+        failure: SameaskError | None = None
         for kept in self._kept.all():
             with self._detector.live.in_use() as live:
                 if kept.release is not live:
@@ -147,8 +148,14 @@ class Upkeep:
                     continue
                 if kept.pool.is_outdated:
                     await self._kept.of(kept.collection.name, live)
-                had_more = await kept.pool.advance()
+                try:
+                    had_more = await kept.pool.advance()
+                except SameaskError as error:  # the others have their turn all the same
+                    failure = error
+                    continue
                 if had_more and not kept.pool.to_read:
                     self._wished.add(kept.collection.name)
                 has_more = has_more or had_more
+        if failure:
+            raise failure
         return has_more

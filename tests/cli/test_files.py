@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -165,6 +166,19 @@ def test_rejected_rows_go_through_a_link_and_to_what_is_no_file(
     assert (tmp_path / "link").is_symlink()
     assert b"why" in rejected.read_bytes()
     assert sameask("import", file, "--rejected", "/dev/null").err.count("\n") == 2
+
+
+def test_rejected_rows_and_what_is_told_go_into_the_file_that_takes_the_output(
+    tmp_path: Path,
+) -> None:
+    file = saved(tmp_path, b"id,text\n1,\n2,Where is it?\n")
+    out = tmp_path / "out"
+    with out.open("wb") as output:
+        command = [*COMMAND, "import", str(file), "--rejected", "/dev/stdout"]
+        before = os.fstat(output.fileno()).st_ino
+        subprocess.run(command, stdout=output, cwd=tmp_path, check=False)
+    assert b"why" in out.read_bytes()
+    assert out.stat().st_ino == before
 
 
 def test_every_row_that_a_quote_takes_is_told(sameask: Sameask, tmp_path: Path) -> None:

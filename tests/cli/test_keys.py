@@ -1,5 +1,6 @@
 """`sameask keys`, and which key a command sends."""
 
+import errno
 import json
 import os
 import re
@@ -50,6 +51,10 @@ def _make(sameask: Sameask, *options: str) -> Made:
 
 def _full(*_: object) -> NoReturn:
     raise StorageFull("the disk is full")
+
+
+def _no_room(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def _listed(sameask: Sameask) -> list[dict[str, Any]]:
@@ -282,6 +287,19 @@ def test_where_no_key_is_made_no_file_is_left_and_the_next_try_is_taken(
     assert not file.exists()
     assert sameask(*create).code == 0
     assert len(_listed(sameask)) == 1  # no key is made that nobody has
+
+
+def test_a_key_that_could_not_be_kept_is_revoked(
+    sameask: Sameask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "forum-key"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", _no_room)
+        refused = sameask("keys", "create", "--scope", "read", "--out", file)
+    (key,) = _listed(sameask)
+    assert_one_line(refused, f"can't write {file}: No space left on device", key["id"])
+    assert key["revoked_at"]
+    assert not file.exists()
 
 
 def test_a_key_file_that_anybody_may_change_is_refused(sameask: Sameask, tmp_path: Path) -> None:

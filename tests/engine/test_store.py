@@ -17,7 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.engine import text as text_module
-from app.engine.store import Changes, Contents, Copies, Key, NewLabel, Question, Store, Written
+from app.engine.store import (
+    Changes,
+    Contents,
+    Copies,
+    Key,
+    NewLabel,
+    Question,
+    Store,
+    Written,
+    revisions,
+)
 from app.engine.store.collections import NAMED
 from app.engine.store.schema import metadata
 from app.engine.store.sqlite import PRAGMAS, Sqlite
@@ -276,6 +286,17 @@ def test_a_replaced_version_can_be_read_until_it_is_purged(store: Store, key: in
 
 
 VERSIONS = [("a", "one"), ("b", "two"), ("a", "uno"), ("b", "dos")]
+
+
+def test_many_versions_are_purged_some_at_a_time(
+    store: Store, key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revisions, "PURGED_AT_ONCE", 2)
+    for number in range(6):
+        store.questions.upsert("default", [("a", f"text {number}")])
+    store.revisions.purge(key, 6)
+    assert list(store.questions.read(key, range(1, 7))) == [6]
+    assert not store.revisions.purge(key, 6)
 
 
 def test_a_purge_leaves_other_collections_alone(store: Store, key: int) -> None:

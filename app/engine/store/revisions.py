@@ -19,6 +19,7 @@ from app.engine.text import DIGEST_BYTES
 
 QUARANTINED = CURRENT & questions.c.quarantined.is_not(None)
 NOT_QUARANTINED = questions.c.quarantined.is_(None)
+PURGED_AT_ONCE = 10_000  # versions
 
 
 class Revisions:
@@ -92,15 +93,23 @@ class Revisions:
 
     def purge(self, collection_key: int, upto: int) -> bool:
         """Forget versions replaced or deleted at or before the revision `upto`, which no index needs any more; whether
-        there were any."""
-        outdated = of_collection(collection_key) & (questions.c.superseded_by <= upto)
-        with self._database.writing() as connection:
-            self._collections.lock(connection, collection_key)
-            self._database.driver.take_time(connection)  # there may be millions
-            purged = connection.execute(sa.delete(questions).where(outdated)).rowcount
-        if purged:
+        there were any. There may be millions: who writes meanwhile waits for some of them at most."""
+        within = of_collection(collection_key)
+        outdated = within & (questions.c.superseded_by <= upto)
+        some = sa.select(questions.c.revision).where(outdated).limit(PURGED_AT_ONCE)
+        purging = sa.delete(questions).where(within & questions.c.revision.in_(some))
+        total = 0
+        while True:
+            with self._database.writing() as connection:
+                self._collections.lock(connection, collection_key)
+                self._database.driver.take_time(connection)  # on a slow disk
+                purged = connection.execute(purging).rowcount
+            total += purged
+            if purged < PURGED_AT_ONCE:
+                break
+        if total:
             self._database.erase_deleted()
-        return bool(purged)
+        return bool(total)
 
     # What can't be embedded
 

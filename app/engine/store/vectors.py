@@ -28,6 +28,7 @@ GRAPH_BYTES = 700  # that building a graph takes for a vector, beside the vector
 # It takes as long as it takes, in one process: others would need shared memory, of which containers have little.
 UNHURRIED = ("statement_timeout = 0", "lock_timeout = 0")
 BUILDING = (*UNHURRIED, "max_parallel_maintenance_workers = 0")
+CANCEL_SECONDS = 5.0  # that the end waits for the database to take a cancelling
 LEAST_MEMORY_KB = 65_536
 MOST_MEMORY_KB = 4_194_304  # that it may take; past that it is built far more slowly
 
@@ -77,6 +78,10 @@ SEARCH = """
 GRAPHS = """
     SELECT class.relname, graph.indisvalid FROM pg_index graph JOIN pg_class class ON class.oid = graph.indexrelid
     WHERE graph.indrelid = %(table)s::regclass"""
+MAKE = f"""
+    CREATE INDEX CONCURRENTLY {{table}}_{{key}} ON {{table}}
+    USING hnsw (vector halfvec_ip_ops) WITH ({GRAPH}) WHERE collection_key = {{key}}"""
+DROP = "DROP INDEX CONCURRENTLY IF EXISTS {table}_{key}"
 
 Vectors = NDArray[np.float32]
 Found = tuple[NDArray[np.int64], Vectors]
@@ -102,6 +107,7 @@ class VectorTable:
         self._of = {"of": vectors_of}
         self._dimension = dimension
         self._building: Any = None  # the driver's connection on which a graph is built
+        self._is_ending = False
 
     # How far it is
 
@@ -276,20 +282,20 @@ class VectorTable:
                 connection.exec_driver_sql(f"SET {setting}")
             self._building = connection.connection.dbapi_connection
             try:
-                connection.exec_driver_sql(
-                    f"CREATE INDEX CONCURRENTLY {self.name}_{collection_key} ON {self.name}"
-                    f" USING hnsw (vector halfvec_ip_ops) WITH ({GRAPH})"
-                    f" WHERE collection_key = {collection_key}"
-                )
+                if self._is_ending:
+                    return
+                connection.exec_driver_sql(MAKE.format(table=self.name, key=collection_key))
             finally:
                 self._building = None
             # Or searches may pass it by, and read every row of the questions, until PostgreSQL next vacuums them.
             connection.exec_driver_sql(f"ANALYZE {self.name}, questions")
 
     def end_building(self) -> None:
-        """Have `build_graph`, in another thread, raise DatabaseUnavailable, if a graph is being built."""
+        """Build no graph from now on; `build_graph`, in another thread, raises DatabaseUnavailable if it is at one."""
+        self._is_ending = True
         if building := self._building:
-            building.cancel()
+            with suppress(Exception):  # the database is gone, or the graph has just been built
+                building.cancel_safe(timeout=CANCEL_SECONDS)
 
     def drop_graph(self, collection_key: int) -> None:
         """Let searches look at every vector of a collection again."""
@@ -297,9 +303,7 @@ class VectorTable:
             connection.detach()
             for setting in BUILDING:
                 connection.exec_driver_sql(f"SET {setting}")
-            connection.exec_driver_sql(
-                f"DROP INDEX CONCURRENTLY IF EXISTS {self.name}_{collection_key}"
-            )
+            connection.exec_driver_sql(DROP.format(table=self.name, key=collection_key))
 
     # Inside
 
