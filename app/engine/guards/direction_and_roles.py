@@ -12,7 +12,7 @@ from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference, spans
 from app.engine.guards.opposites import OPPOSITES
 from app.engine.guards.reading import Reading, Word
-from app.engine.guards.vocabulary import FUNCTION_WORDS
+from app.engine.guards.vocabulary import FUNCTION_WORDS, keys
 from app.engine.guards.word_lists import words
 
 LEAST_AGREEMENT = 0.6  # for "from A to B"
@@ -30,9 +30,9 @@ SKIPPED = words(
     "and or nor which what a an the my your our his her its their this that these those own any all some no 's"
 )
 JOINING = words("and or nor vs versus both")
-SYMMETRIC = words("""
-    difference differ different between compar comparison similar same equal marry meet distanc
-    far friend relat relationship together versus vs near next share combin mix equivalent
+SYMMETRIC = keys("""
+    difference differ different between compare comparison similar same equal marry meet distance
+    far friend relate relationship together versus vs near next share combine mix equivalent
 """)
 BEING = words("be been being is are was were")
 GETTING = words("get gets got getting")

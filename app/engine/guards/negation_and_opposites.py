@@ -11,7 +11,7 @@ from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference, spans
 from app.engine.guards.opposites import ALIKE_WITH, CONVERSE, OPPOSITES, PARTICLES, PREFIXES
 from app.engine.guards.reading import Reading, Word
-from app.engine.guards.vocabulary import key_of
+from app.engine.guards.vocabulary import keys
 from app.engine.guards.word_lists import words
 
 LEAST_AGREEMENT = 0.4  # for an opposite
@@ -42,9 +42,7 @@ FREE = words("only matter")  # after a negation that denies nothing
 ENDS = ".?!;\n"
 # How many words the verb stands before each of two particles: "turn off", "turn the dark mode on".
 VERB_PLACES = ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (4, 1))
-PARTED = frozenset(  # from their particles
-    map(key_of, words("turn switch plug power log sign put take opt zoom move"))
-)
+PARTED = keys("turn switch plug power log sign put take opt zoom move")  # from their particles
 
 
 def difference(pair: Alignment) -> Difference | None:

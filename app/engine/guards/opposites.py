@@ -2,23 +2,16 @@
 
 from collections.abc import Mapping
 
-from app.engine.guards.vocabulary import key_of
+from app.engine.guards.vocabulary import key_of, keys
 from app.engine.guards.word_lists import phrases, words
 
 PARTICLES = words("on off up down in out")
-ALIKE_WITH = frozenset(
-    map(key_of, words("fill"))
-)  # fill in, fill out: verbs that mean the same with both particles
+ALIKE_WITH = keys("fill")  # fill in, fill out: verbs that mean the same with both particles
 # Of these, the one said of two in another order says the same as the other: "she sells to him", "he buys from her".
-CONVERSE = frozenset(
-    map(
-        key_of,
-        words("""
+CONVERSE = keys("""
     buy sell lend borrow give take receive get send win lose push pull come go lead follow attack defend
     host guest owe pay hire
-"""),
-    )
-)
+""")
 PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "de", "mis", "anti", "off", "sub")
 
 LINES = """

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference
 from app.engine.guards.reading import Reading
-from app.engine.guards.vocabulary import FUNCTION_WORDS
+from app.engine.guards.vocabulary import FUNCTION_WORDS, keys
 from app.engine.guards.word_lists import words
 from app.engine.reasons import Span
 
@@ -34,9 +34,8 @@ NO_PRODUCTS = words("""
     order flight port type model key area district phase stage appendix exercise task problem
     vitamin covid boeing airbus paragraph rule law act category band volume
 """)
-UPDATING = words("""
-    version update upgrad updat releas changelog beta stabl firmware driver edition patch migrat
-    build skip downgrad
+UPDATING = keys("""
+    version update upgrade release changelog beta stable firmware driver edition patch migrate build skip downgrade
 """)
 GAPS = ("", " ", "-", "/", "++", " v", "#", ".")
 

@@ -148,6 +148,11 @@ def key_of(lower: str) -> str:
     return _KEYS_OF_STEMS.get(base, base)
 
 
+def keys(text: str) -> frozenset[str]:
+    """The keys of the words of a text, lower-case, with white space between them."""
+    return frozenset(map(key_of, text.split()))
+
+
 def stem(word: str) -> str:
     """A word without its ending: plural, -ed, -ing and a final e. A rule of thumb, after Porter (1980)."""
     if len(word) <= 3 or not word.isascii():

@@ -55,6 +55,11 @@ from tests.engine.guards.pairs import difference, fires, sentence
         ("Can a bear get killed by a wolf?", "Can a bear kill a wolf?", "swapped: bear and wolf"),
         ("Which book was written by Anna?", "Which book did Anna write?", None),
         ("Songs covered by Anna", "Songs Anna covered", None),
+        (
+            "Is lactose intolerance the same as a milk allergy?",
+            "Is a milk allergy the same as lactose intolerance?",
+            None,
+        ),
     ],
 )
 def test_it_says_what_differs(first: str, second: str, expected: str | None) -> None:
