@@ -132,9 +132,8 @@ def claim(work: Path, wanted: Mapping[str, Any]) -> None:
         )
     work.mkdir(parents=True, exist_ok=True)
     written = json.dumps(dict(wanted))
-    if (
-        not file.exists() or file.read_text("utf-8") != written
-    ):  # of several processes the first one writes
+    known = file.read_text("utf-8") if file.exists() else None
+    if written != known:  # of several processes the first one writes
         replace_file(file, written)
 
 

@@ -130,8 +130,10 @@ def _rejected_rows(
 
 
 def _aside(path: Path) -> AbstractContextManager[Path]:
-    """A path to write to. What is there takes the file's place once all rows are read; a pipe is written itself, and so
-    is the file into which a shell leads the output."""
+    """A path to write to. What is there takes the file's place once all rows are read.
+
+    A pipe is written itself, and so is a file that takes this command's output.
+    """
     is_output = path.exists() and any(out.exists() and path.samefile(out) for out in OUTPUTS)
     if is_output or (path.exists() and not path.is_file()):
         return nullcontext(path)

@@ -36,9 +36,9 @@ SYMMETRIC = keys("""
 """)
 BEING = words("be been being is are was were")
 GETTING = words("get gets got getting")
-# A participle by its ending, or of those that have none.
+# Participles, by their endings and one by one.
 ENDINGS = ("ed", "wn", "en", "ought", "aught")
-IRREGULAR = words("""
+PARTICIPLES = words("""
     cut put set sent made paid held told kept done found built lost hit shot hurt struck sold won read run beat shut
     spent led fed met left lent hung laid bound
 """)
@@ -207,7 +207,7 @@ def _is_passive(reading: Reading) -> bool:
 
 
 def _is_participle(lower: str) -> bool:
-    return lower in IRREGULAR or lower.endswith(ENDINGS)
+    return lower in PARTICIPLES or lower.endswith(ENDINGS)
 
 
 def _is_turned_by_opposites(pair: Alignment) -> bool:

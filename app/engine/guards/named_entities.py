@@ -4,12 +4,12 @@ A name is known by its capital letter inside a sentence, or from a list. Abbrevi
 are one; a name that only one question has is no difference.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from app.engine.guards.alignment import Alignment
 from app.engine.guards.difference import Difference, spans
 from app.engine.guards.names import ALIASES, NAMES, NO_NAMES
-from app.engine.guards.quantities import quantities
+from app.engine.guards.quantities import Quantity, quantities
 from app.engine.guards.reading import Reading, Word
 from app.engine.guards.vocabulary import FUNCTION_WORDS
 from app.engine.reasons import Span
@@ -56,14 +56,15 @@ def _units(pair: Alignment) -> tuple[Sequence[Span], Sequence[Span]]:
     """The places of units in both texts that measure the same: GB and TB are no names then."""
     if not pair.first.has_number or not pair.second.has_number:
         return (), ()
-    measured1 = {
-        one.dimension: one.unit_span for one in quantities(pair.first.text) if one.unit_span
-    }
-    measured2 = {
-        one.dimension: one.unit_span for one in quantities(pair.second.text) if one.unit_span
-    }
-    both = measured1.keys() & measured2.keys()
-    return [measured1[name] for name in both], [measured2[name] for name in both]
+    measured1 = [one for one in quantities(pair.first.text) if one.unit_span]
+    measured2 = [one for one in quantities(pair.second.text) if one.unit_span]
+    both = {one.dimension for one in measured1} & {one.dimension for one in measured2}
+    return _spans_of(measured1, both), _spans_of(measured2, both)
+
+
+def _spans_of(measured: Sequence[Quantity], dimensions: Set[str | None]) -> list[Span]:
+    """The places of the units that are of some dimensions."""
+    return [one.unit_span for one in measured if one.unit_span and one.dimension in dimensions]
 
 
 def _after(reading: Reading, own: Sequence[Word]) -> Iterator[Word]:

@@ -80,12 +80,12 @@ def _negations(reading: Reading) -> Iterator[Word]:
             continue
         if word.lower in ("not", "no") and _begins(reading, place):
             continue
-        if word.lower == "no" and _numbers(reading, place):
+        if word.lower == "no" and _is_for_number(reading, place):
             continue
         yield word
 
 
-def _numbers(reading: Reading, place: int) -> bool:
+def _is_for_number(reading: Reading, place: int) -> bool:
     """Whether "no" is short for "number": "invoice no. 12", "flight no 12"."""
     behind = reading.words[place + 1 : place + 2]
     if not behind or not behind[0].lower[0].isdigit():

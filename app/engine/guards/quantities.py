@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.engine.guards.number_words import FRACTIONS, NUMBERS, SCALES, roman
-from app.engine.guards.reading import Reading, Word, read
+from app.engine.guards.reading import READ_CHARACTERS, Reading, Word, read
 from app.engine.guards.units_of_measure import UNITS, Unit
 from app.engine.reasons import Span
 
@@ -57,7 +57,7 @@ class Quantity:
             is_convertible = self.dimension == other.dimension
             return is_convertible and math.isclose(self.base, other.base, rel_tol=ROUNDED)
         if (_has_weak_unit(self) and not other.unit) or (_has_weak_unit(other) and not self.unit):
-            return False  # "once" and "a day"
+            return False  # "a day" is none of the other's "once"
         return math.isclose(self.value, other.value)
 
 
@@ -285,7 +285,7 @@ def _clock_word(reading: Reading, place: int) -> tuple[str, int]:
     said = words[place].lower
     if said in CLOCK_WORDS:
         return said, place + 1
-    if WITH_POINTS.match(reading.text, words[place].start):
+    if WITH_POINTS.match(reading.text, words[place].start, READ_CHARACTERS):
         return f"{said}m", place + 2
     return "", place
 

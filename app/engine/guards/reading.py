@@ -80,10 +80,11 @@ def read(text: str) -> Reading:
     found = []
     keys = []
     content = set()
+    is_loud = text[:READ_CHARACTERS].isupper()  # capitals tell no name then
     for match in WORD.finditer(text, 0, READ_CHARACTERS):
         start = match.start()
         raw = match.group()
-        if raw == "US" and text.isupper():
+        if raw == "US" and is_loud:
             raw = "us"
         for key, lower, begin, end, is_content in parts(raw):
             found.append(Word(key, lower, start + begin, start + end))

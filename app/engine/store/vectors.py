@@ -294,7 +294,8 @@ class VectorTable:
         """Build no graph from now on; `build_graph`, in another thread, raises DatabaseUnavailable if it is at one."""
         self._is_ending = True
         if building := self._building:
-            with suppress(Exception):  # the database is gone, or the graph has just been built
+            errors = self._engine.dialect.loaded_dbapi.Error
+            with suppress(errors):  # the database is gone, or the graph has just been built
                 building.cancel_safe(timeout=CANCEL_SECONDS)
 
     def drop_graph(self, collection_key: int) -> None:

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.engine.guards import differences
+from app.engine.guards.reading import READ_CHARACTERS
 from app.engine.guards.word_lists import words
 from tests.engine.guards.pairs import PAIRS, ROOT, fires
 from tests.growth import QUADRATIC, growth
@@ -35,6 +36,13 @@ def test_guards_never_raise_and_their_places_lie_inside_the_texts(first: str, se
         assert reason.sentence
         for text, spans in ((first, reason.spans1), (second, reason.spans2)):
             assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+@pytest.mark.parametrize("behind", range(12))
+def test_a_text_is_read_to_its_limit_whatever_it_cuts(behind: int) -> None:
+    for end in ("at 5 p.m. today", "in the U.S.A. now", "invoice no. 12", "1 hour and 30 minutes"):
+        text = end.rjust(READ_CHARACTERS + behind, "x")
+        differences(text, f"{text} x 7")
 
 
 @given(TEXTS, TEXTS)
